@@ -1,0 +1,56 @@
+"""`llm-timecycle evaluate`."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from llm_timecycle.cli.terminal import set_up_logging
+
+
+@click.command("evaluate")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--data", help="Score this text: a file, a directory, or a glob.")
+@click.option(
+    "--split",
+    type=click.Choice(["valid", "test"]),
+    help="Score the run's own held-out text.  [default: valid]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(run: Path, data: str | None, split: str | None, as_json: bool) -> None:
+    """Score a trained model on text that it has not learned from.
+
+    The LSTM state is carried through the whole text, and every token after the first is predicted
+    exactly once. To compare models whose tokens differ, compare bits a character or perplexity a
+    word.
+    """
+    if data is not None and split is not None:
+        raise click.UsageError("give --data or --split, not both")
+    set_up_logging()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from llm_timecycle.evaluation import score_run
+    from llm_timecycle.text.cache import find_cache_directory
+
+    figures = score_run(
+        run,
+        data=data,
+        split=split or "valid",
+        cache=find_cache_directory(),
+        show_progress=sys.stderr.isatty(),
+    )
+    if as_json:
+        finite = {
+            key: None if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in figures.items()
+        }
+        click.echo(json.dumps(finite, ensure_ascii=False, indent=2))
+    else:
+        for key, value in figures.items():
+            shown = f"{value:,.4f}" if isinstance(value, float) else value
+            shown = f"{shown:,}" if isinstance(shown, int) else shown
+            click.echo(f"{key.replace('_', ' '):24}{shown:>16}")

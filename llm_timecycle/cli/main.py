@@ -1,0 +1,77 @@
+"""The group of all commands, and the one place where an error becomes a message and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from llm_timecycle import __version__
+from llm_timecycle.errors import TimecycleError
+
+COMMANDS = {
+    "train": "Train a model as a YAML file says.",
+    "evaluate": "Score a trained model on held-out text.",
+    "generate": "Generate text from a trained model.",
+    "config": "Make, check and show settings.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's file when that command is asked for, and not before."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names in the order of use."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, from its file."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"llm_timecycle.cli.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="llm-timecycle")
+def group() -> None:
+    """Train a small LSTM language model on your own text, generate from it, see where its time goes."""
+
+
+def main() -> None:
+    """Run one command; end with its exit code, an error as one message on stderr."""
+    wants_traceback = os.environ.get("LLM_TIMECYCLE_DEBUG") == "1"
+    try:
+        sys.exit(group.main(prog_name="llm-timecycle", standalone_mode=False))
+    except TimecycleError as error:
+        if wants_traceback:
+            raise
+        _end(f"Error: {error}", error.exit_code)
+    except click.exceptions.Abort:
+        _end("Stopped.", 130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _end("Stopped.", 130)
+    except Exception as error:
+        if wants_traceback:
+            raise
+        _end(
+            f"Error: a fault of llm-timecycle's own: {type(error).__name__}: {error}\n"
+            f"Run it again with LLM_TIMECYCLE_DEBUG=1 to see where, and please report it.",
+            1,
+        )
+
+
+def _end(message: str, exit_code: int) -> None:
+    click.echo(message, err=True)
+    sys.exit(exit_code)

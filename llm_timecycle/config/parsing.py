@@ -1,0 +1,221 @@
+"""YAML text to a tree of nodes, each of which knows where it was written.
+
+The text is read as YAML 1.2 (core schema): `1e-3` is a number, `no` is a word. What a settings
+file has no use for is refused: aliases, tags, directives, a second document, deep nesting. So
+nothing in a file can run code, or grow beyond its own size.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llm_timecycle.config.spelling import Misspelling, explain_syntax_error, find_misspelling
+from llm_timecycle.errors import ConfigError
+
+DEEPEST_NESTING = 10
+LONGEST_NUMBER = 100  # characters; Python refuses to read integers of many thousand digits
+
+# The tag resolution of YAML 1.2.2, section 10.3.2.
+NULL = re.compile(r"(?:null|Null|NULL|~|)\Z")
+BOOLEAN = re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z")
+INTEGER = re.compile(r"(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)\Z")
+FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
+NOT_FINITE = re.compile(r"(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where something was written: in `origin` (a file, or an override), from line to line.
+
+    Lines and columns count from 1; `lines` are all lines of the origin.
+    """
+
+    origin: str
+    lines: Sequence[str]
+    line: int
+    column: int
+    last_line: int
+    is_override: bool = False
+
+    def __str__(self) -> str:
+        return self.origin if self.is_override else f"{self.origin}:{self.line}"
+
+    def find_misspelling(self) -> Misspelling | None:
+        """What looks mistyped in these lines, such as a full-width colon; else None."""
+        return find_misspelling(self.lines[self.line - 1 : self.last_line], self.line)
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """One value: text, a number, true, false or null; `written` is its source text."""
+
+    place: Place
+    value: bool | int | float | str | None
+    written: str
+
+
+@dataclass(frozen=True)
+class Items:
+    """A list."""
+
+    place: Place
+    nodes: list[Node]
+
+
+@dataclass(frozen=True)
+class Entries:
+    """A mapping: pairs of key and value in the order of the text, repeated keys included."""
+
+    place: Place
+    pairs: list[tuple[Node, Node]]
+
+
+Node = Scalar | Items | Entries
+
+
+def parse_yaml(text: str, origin: str, is_override: bool = False) -> Node | None:
+    """The one document of a YAML text, or None where it holds nothing but comments.
+
+    Args:
+        text: the YAML.
+        origin: what messages call it.
+        is_override: whether it is the value of an override, which has no line worth naming.
+
+    Raises ConfigError, with the line and the column, for what is not YAML or is refused.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError
+    from ruamel.yaml.reader import ReaderError
+
+    lines = re.split(r"\r\n|\n|\r", text)
+    try:
+        return _build_tree(YAML(typ="safe", pure=True).parse(text), origin, lines, is_override)
+    except ReaderError as error:
+        before = text[: error.position]
+        line = before.count("\n") + 1
+        column = len(before) - (before.rfind("\n") + 1) + 1
+        explanation = f"the character U+{ord(text[error.position]):04X} cannot stand in YAML"
+    except MarkedYAMLError as error:
+        line, column, explanation = explain_syntax_error(error, lines)
+    where = origin if is_override else f"{origin}:{line}, column {column}"
+    raise ConfigError(f"{where}: {explanation}")
+
+
+def resolve_scalar(written: str) -> bool | int | float | str | None:
+    """The value of a plain (unquoted) scalar.
+
+    >>> resolve_scalar("1e-3"), resolve_scalar("no"), resolve_scalar("0x10"), resolve_scalar("~")
+    (0.001, 'no', 16, None)
+    """
+    if NULL.match(written):
+        return None
+    if BOOLEAN.match(written):
+        return written.lower() == "true"
+    if len(written) > LONGEST_NUMBER:
+        return written
+    if INTEGER.match(written):
+        base = {"0o": 8, "0x": 16}.get(written[:2], 10)
+        return int(written, base)
+    if FLOAT.match(written):
+        return float(written)
+    if NOT_FINITE.match(written):
+        return float(written.replace(".", ""))
+    return written
+
+
+def to_python(node: Node) -> Any:
+    """The plain Python value of a node."""
+    if isinstance(node, Scalar):
+        return node.value
+    if isinstance(node, Items):
+        return [to_python(item) for item in node.nodes]
+    return {str(to_python(key)): to_python(value) for key, value in node.pairs}
+
+
+def describe_node(node: Node) -> str:
+    """A node in an error message: what was written, shortened."""
+    if isinstance(node, Items):
+        return "a list" if node.nodes else "an empty list"
+    if isinstance(node, Entries):
+        return "a group of settings"
+    if node.value is None:
+        return "nothing" if node.written == "" else f"nothing ({node.written})"
+    short = node.written if len(node.written) <= 60 else node.written[:57] + "..."
+    return " ".join(short.split())
+
+
+def _build_tree(
+    events: Iterator[Any], origin: str, lines: Sequence[str], is_override: bool
+) -> Node | None:
+    from ruamel.yaml import events as kinds
+
+    roots: list[Node] = []
+    open_groups: list[tuple[Place, list[Node]]] = []
+    document_count = 0
+
+    for event in events:
+        start, end = event.start_mark, event.end_mark
+        last = max(start.line, end.line - (end.column == 0)) + 1
+        place = Place(origin, lines, start.line + 1, start.column + 1, last, is_override)
+        _refuse(event, place)
+        node: Node
+        if isinstance(event, kinds.DocumentStartEvent):
+            document_count += 1
+            if document_count > 1:
+                raise _refusal(place, "a second document begins here (---); put it in its own file")
+            continue
+        if isinstance(event, (kinds.SequenceStartEvent, kinds.MappingStartEvent)):
+            open_groups.append((place, []))
+            if len(open_groups) > DEEPEST_NESTING:
+                raise _refusal(place, "nested too deeply; settings are sections of plain values")
+            continue
+        if isinstance(event, kinds.ScalarEvent):
+            node = _build_scalar(event, place)
+        elif isinstance(event, kinds.SequenceEndEvent):
+            group_place, nodes = open_groups.pop()
+            node = Items(group_place, nodes)
+        elif isinstance(event, kinds.MappingEndEvent):
+            group_place, nodes = open_groups.pop()
+            node = Entries(group_place, list(zip(nodes[::2], nodes[1::2], strict=True)))
+        else:
+            continue
+        (open_groups[-1][1] if open_groups else roots).append(node)
+
+    is_empty = not roots or (isinstance(roots[0], Scalar) and roots[0].written == "")
+    return None if is_empty else roots[0]
+
+
+def _build_scalar(event: Any, place: Place) -> Scalar:
+    is_plain = event.implicit[0]
+    if any("\ud800" <= character <= "\udfff" for character in event.value):
+        raise _refusal(place, "half a character (U+D800 to U+DFFF); write the character itself")
+    if is_plain:
+        return Scalar(place, resolve_scalar(event.value), event.value)
+    quote = event.style if event.style in {"'", '"'} else '"'
+    return Scalar(place, event.value, f"{quote}{event.value}{quote}")
+
+
+def _refuse(event: Any, place: Place) -> None:
+    """Raise ConfigError for what YAML has and a settings file has no use for."""
+    from ruamel.yaml import events as kinds
+
+    if isinstance(event, kinds.AliasEvent):
+        raise _refusal(
+            place,
+            f"an alias (*{event.anchor}); settings files have none. If it is text, such as the "
+            f'glob *.txt, put it in quotes: "*.txt"',
+        )
+    if getattr(event, "tag", None) is not None:
+        raise _refusal(place, f"a tag ({event.tag}); settings files have none. Leave it out")
+    if isinstance(event, kinds.DocumentStartEvent) and (
+        event.tags or event.version not in {None, (1, 2)}
+    ):
+        raise _refusal(place, "a directive (%) above this line; settings files have none")
+
+
+def _refusal(place: Place, explanation: str) -> ConfigError:
+    where = str(place) if place.is_override else f"{place}, column {place.column}"
+    return ConfigError(f"{where}: {explanation}")

@@ -1,0 +1,58 @@
+"""Every error that a user can cause, each with the exit code of the command that meets it.
+
+TimecycleError            1    a fault of the program's own
++-- UsageError            2    a command was called in a way that cannot work
++-- ConfigError           3    a setting or a settings file is wrong
+|   +-- DivergenceError   3    a loss that is not a number: the settings cannot train this model
++-- DataError             4    a text is missing, unreadable or unfit
++-- RunError              5    a run directory or a checkpoint is missing, damaged or in the way
++-- Interrupted           130  Ctrl-C or SIGTERM ended the work after it was saved (143 for SIGTERM)
+
+A message says what was expected, what was found and what to do next, in one or a few lines.
+"""
+
+from __future__ import annotations
+
+import signal
+
+
+class TimecycleError(Exception):
+    """The root of the tree; `exit_code` is what the process ends with."""
+
+    exit_code = 1
+
+
+class UsageError(TimecycleError):
+    """A command or a function was called in a way that cannot work."""
+
+    exit_code = 2
+
+
+class ConfigError(TimecycleError):
+    """A setting is unknown, of the wrong type, out of range, or at odds with another."""
+
+    exit_code = 3
+
+
+class DivergenceError(ConfigError):
+    """The loss or the gradient stopped being a number."""
+
+
+class DataError(TimecycleError):
+    """A text is missing, unreadable, not UTF-8, or too short."""
+
+    exit_code = 4
+
+
+class RunError(TimecycleError):
+    """A run directory or checkpoint is missing, incomplete, damaged, or already there."""
+
+    exit_code = 5
+
+
+class Interrupted(TimecycleError):
+    """The user or the system asked the work to stop, and it stopped with everything saved."""
+
+    def __init__(self, message: str, signal_number: int = signal.SIGINT) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number

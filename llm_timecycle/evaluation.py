@@ -1,0 +1,232 @@
+"""Scoring a stream of tokens: loss, perplexity, bits a character and a byte, accuracy.
+
+Every token after the first is predicted exactly once, the LSTM state carried. Sums and counts are
+added over the windows and divided once at the end, so a short last window weighs what it should.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from llm_timecycle.config.tree import ModelSettings
+from llm_timecycle.errors import DataError
+from llm_timecycle.model.network import build_trained_network, make_zero_states
+from llm_timecycle.run import Run, open_run
+from llm_timecycle.text.corpus import open_corpus
+from llm_timecycle.text.prepare import encode_corpus, prepare_text
+from llm_timecycle.text.store import TokenStream
+from llm_timecycle.text.tokenizer import Tokenizer
+
+log = logging.getLogger("llm_timecycle")
+
+WARM_UP_TOKENS = 64
+SCORING_WINDOW = 256
+
+Scorer = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, list[tf.Tensor]], tuple[tf.Tensor, ...]]
+
+
+@dataclass(frozen=True)
+class Sums:
+    """What a scored stream adds up to."""
+
+    loss_nats: float
+    """The negative log-likelihood of all predicted tokens."""
+    correct: int
+    """Predicted tokens that were the likeliest."""
+    predicted: int
+    """Predicted tokens: one less than the stream holds."""
+
+    @property
+    def loss_nats_per_token(self) -> float:
+        """The mean loss."""
+        return self.loss_nats / self.predicted
+
+    @property
+    def perplexity(self) -> float:
+        """exp of the mean loss (infinite where that is beyond a float)."""
+        return compute_perplexity(self.loss_nats_per_token)
+
+    @property
+    def accuracy(self) -> float:
+        """The share of tokens predicted right."""
+        return self.correct / self.predicted
+
+
+def compute_perplexity(loss_nats: float) -> float:
+    """exp(loss), infinite where that is beyond a float.
+
+    >>> round(compute_perplexity(math.log(50)), 6)
+    50.0
+    """
+    try:
+        return math.exp(loss_nats)
+    except OverflowError:
+        return math.inf
+
+
+def make_scorer(network: keras.Model) -> Scorer:
+    """A compiled function (tokens, targets, weights (B, T), states) -> (loss sum, correct, *states).
+
+    `weights` is 1 where a prediction counts and 0 where it does not.
+    """
+
+    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+    def score_window(
+        tokens: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor, states: list[tf.Tensor]
+    ) -> tuple[tf.Tensor, ...]:
+        logits, *states = network([tokens, *states], training=False)
+        logits = tf.cast(logits, tf.float32)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
+        is_right = tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32) == targets, tf.float32)
+        return tf.reduce_sum(losses * weights), tf.reduce_sum(is_right * weights), *states
+
+    scorer: Scorer = score_window
+    return scorer
+
+
+def score_stream(
+    scorer: Scorer,
+    settings: ModelSettings,
+    ids: np.ndarray,
+    *,
+    lanes: int = 1,
+    window: int = SCORING_WINDOW,
+    show_progress: bool = False,
+    after_window: Callable[[], None] = lambda: None,
+) -> Sums:
+    """Score a whole stream of ids (N,), N >= 2.
+
+    One lane carries the state through the stream from end to end: the exact figure. Several lanes
+    cut the predictions into as many pieces that are scored side by side, much faster; each but the
+    first begins with the state after the `WARM_UP_TOKENS` tokens before it, so the figure differs
+    from the exact one by what the model remembers from further back.
+
+    Args:
+        window: tokens of each lane scored at once; it changes speed and memory, not the sums.
+        after_window: called after each window; it may raise to end the work.
+    """
+    predictions = len(ids) - 1
+    lanes = min(lanes, predictions)
+    # Lanes differ in length by at most one prediction; the shorter ones end on one that counts 0.
+    starts = np.arange(lanes + 1) * predictions // lanes
+    length = int(np.max(np.diff(starts)))
+    first, ends = starts[:-1, None], starts[1:, None]
+    states = _warm_up(scorer, settings, ids, first)
+    loss_nats, correct = 0.0, 0
+    with tqdm(
+        total=predictions, unit="tok", unit_scale=True, disable=not show_progress, leave=False
+    ) as bar:
+        for offset in range(0, length, window):
+            places = first + np.arange(offset, min(offset + window, length))
+            counts = places < ends
+            places = np.minimum(places, predictions - 1)
+            tokens, targets = _read(ids, places), _read(ids, places + 1)
+            loss, right, *states = scorer(
+                tokens, targets, tf.constant(counts, tf.float32), list(states)
+            )
+            loss_nats += float(loss)
+            correct += int(right)
+            bar.update(int(counts.sum()))
+            after_window()
+    return Sums(loss_nats, correct, predictions)
+
+
+def _warm_up(
+    scorer: Scorer, settings: ModelSettings, ids: np.ndarray, first: np.ndarray
+) -> list[tf.Tensor]:
+    """The state that each lane begins with; that of the first lane is zero."""
+    lanes = len(first)
+    states = make_zero_states(settings, lanes)
+    width = min(WARM_UP_TOKENS, int(first[1, 0])) if lanes > 1 else 0
+    if width == 0:
+        return states
+    places = np.maximum(first + np.arange(-width, 0), 0)
+    tokens = _read(ids, places)
+    _, _, *states = scorer(tokens, tokens, tf.zeros(tokens.shape), list(states))
+    is_later = tf.constant((np.arange(lanes) > 0)[:, None], tf.float32)
+    return [state * is_later for state in states]
+
+
+def _read(ids: np.ndarray, places: np.ndarray) -> tf.Tensor:
+    return tf.constant(ids[places].astype(np.int32))
+
+
+def summarize(sums: Sums, stream: TokenStream) -> dict[str, float | int]:
+    """The figures of `evaluate`, from the sums and the size of the text.
+
+        perplexity_per_word = exp(nats / words), bits_per_character = nats / ln 2 / characters
+    """
+    bits = sums.loss_nats / math.log(2)
+    return {
+        "loss_nats_per_token": sums.loss_nats_per_token,
+        "perplexity": sums.perplexity,
+        "perplexity_per_word": compute_perplexity(sums.loss_nats / max(stream.words, 1)),
+        "bits_per_character": bits / max(stream.characters, 1),
+        "bits_per_byte": bits / max(stream.bytes, 1),
+        "accuracy": sums.accuracy,
+        "tokens": stream.tokens,
+        "words": stream.words,
+        "characters": stream.characters,
+        "bytes": stream.bytes,
+    }
+
+
+def score_run(
+    path: Path, *, data: str | None, split: str, cache: Path, show_progress: bool
+) -> dict[str, str | float | int]:
+    """The figures of `evaluate`: see `evaluation.summarize`, and `split` and `unknown_tokens`.
+
+    Args:
+        data: a text to score; None scores the run's own `split`, "valid" or "test".
+
+    Raises DataError where the text is missing, is shorter than two tokens, or is no longer the one
+    that was held out when the run was trained.
+    """
+    run = open_run(path)
+    weights = run.load_weights()
+    tokenizer = Tokenizer.load(run.tokenizer_path, run.settings.tokenizer)
+    if data is not None:
+        corpus = open_corpus(data, Path.cwd(), cache)
+        stream = encode_corpus(tokenizer, corpus, cache, show_progress)
+        split = data
+    else:
+        stream = _open_split(run, tokenizer, split, cache, show_progress)
+    if stream.tokens < 2:
+        raise DataError(f"{split} holds {stream.tokens} tokens; scoring needs at least 2")
+    if stream.unknown:
+        share = stream.unknown / stream.tokens
+        log.info("%s tokens (%.2f %%) are unknown to the model", f"{stream.unknown:,}", 100 * share)
+    network = build_trained_network(run.settings.model, run.vocab_size, weights)
+    sums = score_stream(
+        make_scorer(network), run.settings.model, stream.ids, show_progress=show_progress
+    )
+    return {"split": split, **summarize(sums, stream), "unknown_tokens": stream.unknown}
+
+
+def _open_split(
+    run: Run, tokenizer: Tokenizer, split: str, cache: Path, show_progress: bool
+) -> TokenStream:
+    """The run's held-out text, which must be the one that it was trained beside."""
+    held_out = run.read_manifest()["corpora"]
+    if split not in held_out:
+        raise DataError(
+            f"{run.path} has no {split} text: data.{split} was not given and "
+            f"data.{split}_fraction is 0. Score another text with --data FILE"
+        )
+    text = prepare_text(run.settings, Path.cwd(), cache, show_progress, tokenizer=tokenizer)
+    stream = text.valid if split == "valid" else text.test
+    if stream is None or stream.corpus_sha256 != held_out[split]["sha256"]:
+        raise DataError(
+            f"the {split} text of {run.path} has changed since the run was trained, so what was "
+            f"held out may have been learned from. Put it back, or score a text with --data FILE"
+        )
+    return stream

@@ -1,0 +1,152 @@
+"""The network: Embedding -> num_layers x LSTM -> TimeDistributed(Dense), as a plain `keras.Model`.
+
+The LSTM state goes in and comes out, so that training and evaluation can carry it from one window
+to the next. Parameters have the names of `config.parameters`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from llm_timecycle.config.parameters import compute_parameter_shapes
+from llm_timecycle.config.tree import ModelSettings
+from llm_timecycle.model.lstm import LSTM
+from llm_timecycle.model.output import TiedOutput, TimeDistributedDense
+
+
+def build_network(
+    settings: ModelSettings, vocab_size: int, *, seed: int, precision: str = "float32"
+) -> keras.Model:
+    """The network of `settings` over `vocab_size` (V) kinds of tokens, with fresh weights.
+
+    Args:
+        seed: the start of every draw: first weights, dropout, weight drop.
+        precision: the Keras dtype policy, `float32` or `mixed_bfloat16`.
+
+    Call shapes: [tokens (B, T), h_1, c_1, ..., h_L, c_L (B, H)]
+        -> [logits (B, T, V), h_1, c_1, ..., h_L, c_L]; the states float32.
+    """
+    seeds = (int(word) for word in np.random.SeedSequence(seed).generate_state(64 * 4))
+    policy = keras.DTypePolicy(precision)
+    H = settings.hidden_units
+    tokens = keras.Input((None,), dtype="int32", name="tokens")
+    states = [
+        keras.Input((H,), dtype="float32", name=f"{kind}_{layer}")
+        for layer in range(1, settings.num_layers + 1)
+        for kind in ("h", "c")
+    ]
+    embedding = keras.layers.Embedding(
+        vocab_size,
+        settings.embedding_dim,
+        embeddings_initializer=keras.initializers.RandomUniform(seed=next(seeds)),
+        dtype=policy,
+        name="embedding",
+    )
+    x = _drop(embedding(tokens), settings, settings.input_dropout, seeds, "input_dropout")
+    new_states = []
+    for layer in range(1, settings.num_layers + 1):
+        if layer > 1:
+            x = _drop(x, settings, settings.layer_dropout, seeds, f"layer_dropout_{layer - 1}")
+        lstm = LSTM(
+            H,
+            weight_drop=settings.weight_drop,
+            kernel_initializer=keras.initializers.GlorotUniform(seed=next(seeds)),
+            recurrent_initializer=keras.initializers.Orthogonal(seed=next(seeds)),
+            return_sequences=True,
+            return_state=True,
+            seed=next(seeds),
+            dtype=policy,
+            name=f"lstm_{layer}",
+        )
+        x, *state = lstm(x, initial_state=states[2 * layer - 2 : 2 * layer])
+        new_states += state
+    x = _drop(x, settings, settings.output_dropout, seeds, "output_dropout")
+    logits = _connect_output(x, settings, embedding, next(seeds), policy)
+    return keras.Model([tokens, *states], [logits, *new_states], name="language_model")
+
+
+def _drop(
+    x: tf.Tensor, settings: ModelSettings, own_rate: float | None, seeds: Iterator[int], name: str
+) -> tf.Tensor:
+    """Dropout on x (B, T, D); variational dropout draws one mask (B, 1, D) for all steps."""
+    rate = settings.dropout if own_rate is None else own_rate
+    seed = next(seeds)
+    if rate == 0.0:
+        return x
+    noise_shape = (None, 1, None) if settings.variational_dropout else None
+    return keras.layers.Dropout(rate, noise_shape=noise_shape, seed=seed, name=name)(x)
+
+
+def _connect_output(
+    x: tf.Tensor,
+    settings: ModelSettings,
+    embedding: keras.layers.Embedding,
+    seed: int,
+    policy: keras.DTypePolicy,
+) -> tf.Tensor:
+    """Logits of the hidden units x (B, T, H), from weights of their own or the embedding's."""
+
+    def make_dense(units: int, name: str, use_bias: bool) -> keras.layers.Layer:
+        initializer = keras.initializers.GlorotUniform(seed=seed)
+        dense = keras.layers.Dense(
+            units, use_bias=use_bias, kernel_initializer=initializer, dtype=policy
+        )
+        return TimeDistributedDense(dense, dtype=policy, name=name)
+
+    if not settings.tie_embeddings:
+        return make_dense(embedding.input_dim, "output", use_bias=True)(x)
+    if settings.hidden_units != settings.embedding_dim:
+        x = make_dense(settings.embedding_dim, "projection", use_bias=False)(x)
+    return TiedOutput(embedding, dtype=policy, name="output")(x)
+
+
+def list_parameters(network: keras.Model) -> dict[str, keras.Variable]:
+    """Every trainable variable of a network by its name, `layer.weight`, in the network's order."""
+    return {
+        f"{layer.name}.{variable.name}": variable
+        for layer in network.layers
+        for variable in layer.trainable_variables
+    }
+
+
+def read_parameters(network: keras.Model) -> dict[str, np.ndarray]:
+    """A copy of every trainable weight by name, float32."""
+    return {name: variable.numpy() for name, variable in list_parameters(network).items()}
+
+
+def assign_parameters(network: keras.Model, weights: Mapping[str, np.ndarray]) -> None:
+    """Fill a network with weights by name; names and shapes must be the network's own."""
+    variables = list_parameters(network)
+    assert variables.keys() == weights.keys(), "weights of another network"
+    for name, variable in variables.items():
+        variable.assign(weights[name])
+
+
+def list_random_states(network: keras.Model) -> dict[str, keras.Variable]:
+    """The state of every random draw that a training step makes (dropout, weight drop), by name."""
+    return {
+        f"{layer.name}.{number}": variable
+        for layer in network.layers
+        for number, variable in enumerate(layer.non_trainable_variables)
+    }
+
+
+def build_trained_network(
+    settings: ModelSettings, vocab_size: int, weights: Mapping[str, np.ndarray]
+) -> keras.Model:
+    """The float32 network of `settings`, filled with `weights`."""
+    assert {n: w.shape for n, w in weights.items()} == compute_parameter_shapes(
+        settings, vocab_size
+    )
+    network = build_network(settings, vocab_size, seed=0)
+    assign_parameters(network, weights)
+    return network
+
+
+def make_zero_states(settings: ModelSettings, lanes: int) -> list[tf.Tensor]:
+    """The state before the first token: h and c of every layer, each (B, H) zeros."""
+    return [tf.zeros((lanes, settings.hidden_units)) for _ in range(2 * settings.num_layers)]

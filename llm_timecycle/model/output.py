@@ -1,0 +1,46 @@
+"""The output layer: from hidden units to a logit for every token of the vocabulary."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+class TimeDistributedDense(keras.layers.TimeDistributed):  # type: ignore[misc]
+    """`TimeDistributed(Dense(V))` as one product over all steps.
+
+    The same weights and the same numbers; Keras' wrapper would map over the steps. The softmax is
+    left to the loss and to the sampler, which need the logits.
+
+    Call shapes: (B, T, H) -> logits (B, T, V).
+    """
+
+    def call(self, inputs: tf.Tensor, training: bool | None = None, mask: Any = None) -> tf.Tensor:
+        """Logits (B, T, V) of the hidden units (B, T, H)."""
+        return self.layer(inputs)
+
+
+class TiedOutput(keras.layers.Layer):  # type: ignore[misc]
+    """Logits from the embedding's own weights: Emb h + b (Press and Wolf 2017).
+
+    Emb (V, E) is the embedding, b (V,) the layer's only weight of its own.
+
+    Call shapes: (B, T, E) -> logits (B, T, V).
+    """
+
+    def __init__(self, embedding: keras.layers.Embedding, **options: Any) -> None:
+        super().__init__(**options)
+        # Set past Keras' tracking: the embedding's weights stay the embedding's own.
+        object.__setattr__(self, "_embedding", embedding)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the bias (V,)."""
+        V = self._embedding.input_dim
+        self.bias = self.add_weight(shape=(V,), initializer="zeros", name="bias")
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Logits (B, T, V) of the projected hidden units (B, T, E)."""
+        embeddings = tf.cast(tf.convert_to_tensor(self._embedding.embeddings), inputs.dtype)
+        return tf.tensordot(inputs, embeddings, [[2], [1]]) + tf.convert_to_tensor(self.bias)

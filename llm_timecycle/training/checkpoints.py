@@ -1,0 +1,138 @@
+"""Checkpoints: `checkpoints/step-N/`, each holding everything that is needed to go on.
+
+    tensors.safetensors   weights, optimizer, LSTM state, random state
+    state.json            progress; the size and SHA-256 of the tensors
+
+A checkpoint is written under a temporary name, flushed to the disk, and renamed; a process killed
+at any moment leaves the checkpoint whole or absent. Plain NumPy in and out; no TensorFlow here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from llm_timecycle.errors import RunError
+from llm_timecycle.files import (
+    FULL_DISK,
+    compute_sha256,
+    explain_os_error,
+    flush_directory,
+    write_durably,
+)
+from llm_timecycle.training.progress import Progress
+
+FORMAT_VERSION = 1
+STATE_BYTES_AT_MOST = 1 << 20
+_NAME = re.compile(r"step-(\d+)")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint holds: progress, and arrays by name."""
+
+    progress: Progress
+    tensors: dict[str, np.ndarray]
+
+
+def write_checkpoint(directory: Path, checkpoint: Checkpoint, keep: int) -> Path:
+    """Write a checkpoint into `directory`, then delete all but the newest `keep`.
+
+    Raises RunError where the disk is full or cannot be written to; older checkpoints stay.
+    """
+    final = directory / f"step-{checkpoint.progress.step}"
+    temporary = directory / f".{final.name}.tmp"
+    _remove_unfinished(directory)
+    try:
+        temporary.mkdir()
+        tensors = {name: np.asarray(a, order="C") for name, a in checkpoint.tensors.items()}
+        write_durably(temporary / "tensors.safetensors", save(tensors))
+        state = {
+            "format_version": FORMAT_VERSION,
+            "progress": checkpoint.progress.to_dict(),
+            "bytes": (temporary / "tensors.safetensors").stat().st_size,
+            "sha256": compute_sha256(temporary / "tensors.safetensors"),
+        }
+        write_durably(temporary / "state.json", json.dumps(state, indent=2).encode())
+        if final.exists():  # the same step, written before a kill: the same content
+            shutil.rmtree(final)
+        temporary.rename(final)
+        flush_directory(directory)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        kept = list_checkpoints(directory)
+        where = f"the last good checkpoint is {kept[-1]}" if kept else "there is no checkpoint yet"
+        then = "Then go on with --resume" if error.errno in FULL_DISK or kept else ""
+        raise RunError(
+            f"cannot write the checkpoint {final}: {explain_os_error(error)}; {where}. {then}".rstrip()
+        ) from error
+    for old in list_checkpoints(directory)[:-keep]:
+        _remove(old)
+    return final
+
+
+def list_checkpoints(directory: Path) -> list[Path]:
+    """The checkpoints of a run, oldest first."""
+    found = [
+        (int(match[1]), path)
+        for path in directory.iterdir()
+        if (match := _NAME.fullmatch(path.name)) and path.is_dir()
+    ]
+    return [path for _, path in sorted(found)]
+
+
+def read_newest_checkpoint(
+    directory: Path, shapes: Mapping[str, tuple[int, ...]]
+) -> Checkpoint | None:
+    """The newest checkpoint, or None where there is none.
+
+    Args:
+        shapes: the tensors that it must hold, no more and no less, each with its shape.
+
+    Raises RunError where it is damaged or of another model; nothing is read before shapes agree.
+    """
+    found = list_checkpoints(directory)
+    return read_checkpoint(found[-1], shapes) if found else None
+
+
+def read_checkpoint(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Checkpoint:
+    """The checkpoint at `path`; see `read_newest_checkpoint`."""
+    advice = f"Delete {path} to go on from the one before it"
+    try:
+        if (path / "state.json").stat().st_size > STATE_BYTES_AT_MOST:
+            raise RunError(f"{path / 'state.json'} is too large. {advice}")
+        state = json.loads((path / "state.json").read_bytes())
+        if not isinstance(state, dict) or state.get("format_version") != FORMAT_VERSION:
+            raise RunError(f"{path} is no checkpoint of this version. {advice}")
+        progress = Progress.from_dict(state.get("progress"))
+        file = path / "tensors.safetensors"
+        if file.stat().st_size != state.get("bytes") or compute_sha256(file) != state.get("sha256"):
+            raise RunError(f"the checkpoint {path} is damaged. {advice}")
+        with safe_open(file, framework="numpy") as tensors:
+            found = {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
+            if found != dict(shapes):
+                differing = sorted(set(found.items()) ^ set(shapes.items()))
+                raise RunError(f"the checkpoint {path} is of another model: {differing[0]}. {advice}")
+            return Checkpoint(progress, {name: tensors.get_tensor(name) for name in found})
+    except (OSError, ValueError, RecursionError, SafetensorError) as error:
+        raise RunError(f"the checkpoint {path} cannot be read: {error}. {advice}") from error
+
+
+def _remove(path: Path) -> None:
+    """Delete a checkpoint so that it is never seen half deleted under its name."""
+    doomed = path.with_name(f".{path.name}.tmp")
+    path.rename(doomed)
+    shutil.rmtree(doomed)
+
+
+def _remove_unfinished(directory: Path) -> None:
+    for leftover in directory.glob(".step-*.tmp"):
+        shutil.rmtree(leftover)

@@ -1,0 +1,355 @@
+"""The training loop: step, validate, log, keep the best weights, write checkpoints.
+
+What decides the course of training (rate, patience, best so far) is in `Progress`, and with the
+weights, the optimizer, the LSTM state and the random state it is all in a checkpoint: a loop that
+goes on from one does exactly what the uninterrupted loop would have done.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from llm_timecycle.clock import StageClock
+from llm_timecycle.config.tree import Settings
+from llm_timecycle.errors import DivergenceError, Interrupted
+from llm_timecycle.evaluation import Sums, compute_perplexity, make_scorer, score_stream
+from llm_timecycle.model.network import (
+    list_parameters,
+    list_random_states,
+    make_zero_states,
+    read_parameters,
+)
+from llm_timecycle.run import Run
+from llm_timecycle.text.lanes import Lanes
+from llm_timecycle.training.checkpoints import (
+    Checkpoint,
+    read_newest_checkpoint,
+    write_checkpoint,
+)
+from llm_timecycle.training.metrics import STAGES, MetricsLog
+from llm_timecycle.training.progress import Progress
+from llm_timecycle.training.replicas import gather, read_first, share_out
+from llm_timecycle.training.schedules import compute_rate
+from llm_timecycle.training.signals import StopRequest
+from llm_timecycle.training.step import make_train_step
+
+log = logging.getLogger("llm_timecycle")
+
+SECONDS_BETWEEN_CHECKPOINTS = 600.0
+
+
+@dataclass(frozen=True)
+class Machinery:
+    """What the loop drives: built once, under the strategy's scope."""
+
+    network: keras.Model
+    optimizer: keras.optimizers.Optimizer
+    strategy: tf.distribute.Strategy
+
+
+class _Stopped(Exception):  # noqa: N818 - not an error: the way out of a validation
+    """A signal arrived while validating."""
+
+
+class TrainingLoop:
+    """One run's training, from its newest checkpoint (or its beginning) to its end.
+
+    Args:
+        run: the run directory, locked by the caller.
+        lanes: the training text. valid_ids: the validation stream (N,), or None.
+        callbacks: Keras callbacks; they see the loop's steps and epochs, and may set
+            `model.stop_training`.
+        stop_request: filled by a signal handler.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        machinery: Machinery,
+        lanes: Lanes,
+        valid_ids: np.ndarray | None,
+        *,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+        stop_request: StopRequest,
+        show_progress: bool,
+    ) -> None:
+        self._run, self._settings = run, run.settings
+        self._network, self._optimizer = machinery.network, machinery.optimizer
+        self._strategy = machinery.strategy
+        self._lanes, self._valid_ids = lanes, valid_ids
+        self._stop_request, self._show_progress = stop_request, show_progress
+        self._steps = count_steps(run.settings, lanes)
+        self._train_step = make_train_step(
+            self._network,
+            self._optimizer,
+            self._strategy,
+            run.settings.training.gradient_clip_norm,
+        )
+        self._scorer = make_scorer(self._network)
+        self._callbacks = keras.callbacks.CallbackList(list(callbacks), model=self._network)
+        self._clock = StageClock()
+        self._progress = Progress()
+        self._states = [
+            share_out(self._strategy, state)
+            for state in make_zero_states(run.settings.model, lanes.lanes)
+        ]
+        self._rate, self._norm = 0.0, 0.0
+        self._restore()
+        self._metrics = MetricsLog(run.metrics_path, self._progress.metrics_bytes)
+        self._saved_step, self._saved_at_s = self._progress.step, time.perf_counter()
+
+    @property
+    def progress(self) -> Progress:
+        """Where the run stands."""
+        return self._progress
+
+    def train(self) -> None:
+        """Train to the end; Interrupted, with a checkpoint written, where a signal arrives."""
+        session_start, before_s = time.perf_counter(), self._progress.wall_s
+        self._callbacks.on_train_begin()
+        with tqdm(
+            total=self._count_tokens(self._steps),
+            initial=self._progress.tokens,
+            unit="tok",
+            unit_scale=True,
+            disable=not self._show_progress,
+            dynamic_ncols=True,
+        ) as bar:
+            while True:
+                self._progress.wall_s = before_s + time.perf_counter() - session_start
+                if self._stop_request.signal_number is not None:
+                    self._stop()
+                if not self._close_step():
+                    break
+                loss_nats = self._do_step()
+                epoch = (self._progress.step - 1) // self._lanes.steps_per_epoch + 1
+                bar.set_description(f"epoch {epoch}", refresh=False)
+                perplexity = compute_perplexity(loss_nats)
+                bar.set_postfix_str(f"loss {loss_nats:.3f}, ppl {perplexity:.1f}", refresh=False)
+                bar.update(self._progress.tokens - bar.n)
+        self._finish()
+
+    def _close_step(self) -> bool:
+        """What is due after a step; whether another step follows."""
+        progress, training = self._progress, self._settings.training
+        step = progress.step
+        is_epoch_end = step > 0 and step % self._lanes.steps_per_epoch == 0
+        is_last = step >= self._steps
+        eval_every, save_every = training.eval_every, training.checkpoint_every
+        is_eval_due = is_epoch_end or is_last or bool(eval_every and step % eval_every == 0)
+        if 0 < step != progress.validated_step and is_eval_due:
+            try:
+                self._validate()
+            except _Stopped:
+                self._stop()
+        elif step > progress.logged_step and step % training.log_every == 0:
+            self._log_row(None)
+        is_over = is_last or progress.is_out_of_patience(training) or self._is_stopped_by_callback()
+        is_save_due = is_epoch_end or is_over or bool(save_every and step % save_every == 0)
+        is_late = time.perf_counter() - self._saved_at_s > SECONDS_BETWEEN_CHECKPOINTS
+        if step > self._saved_step and (is_save_due or is_late):
+            self._save()
+        if is_over and not is_last:
+            log.info("stopped early after step %d", step)
+        return not is_over
+
+    def _do_step(self) -> float:
+        """One step: read, compute, take in the numbers; returns its loss in nats a token."""
+        progress, training = self._progress, self._settings.training
+        epoch, position = divmod(progress.step, self._lanes.steps_per_epoch)
+        if position == 0:
+            self._callbacks.on_epoch_begin(epoch)
+            zeros = make_zero_states(self._settings.model, self._lanes.lanes)
+            self._states = [share_out(self._strategy, state) for state in zeros]
+        self._callbacks.on_train_batch_begin(position)
+        with self._clock.measure("input"):
+            tokens, targets = self._lanes.read_window(position)
+            shared = share_out(self._strategy, tokens), share_out(self._strategy, targets)
+        with self._clock.measure("compute"):
+            rate = compute_rate(training, progress.step, self._steps, progress.plateau_scale)
+            if rate != self._rate:
+                self._optimizer.learning_rate = self._rate = rate
+            loss, norm, self._states = self._train_step(*shared, self._states)
+            loss_nats = read_first(self._strategy, loss)
+            self._norm = read_first(self._strategy, norm)
+        if not (math.isfinite(loss_nats) and math.isfinite(self._norm)):
+            self._report_divergence(loss_nats)
+        progress.step += 1
+        progress.tokens = self._count_tokens(progress.step)
+        progress.loss_sum += loss_nats * tokens.size
+        progress.loss_tokens += tokens.size
+        self._callbacks.on_train_batch_end(position, {"loss": loss_nats})
+        return loss_nats
+
+    def _validate(self) -> None:
+        """Score the validation text; keep the weights where they are the best so far."""
+        progress, training = self._progress, self._settings.training
+        sums = None
+        is_best = True  # without a validation text, the newest weights are the best
+        if self._valid_ids is not None:
+            with self._clock.measure("validation"):
+                sums = score_stream(
+                    self._scorer,
+                    self._settings.model,
+                    self._valid_ids,
+                    lanes=training.batch_size,
+                    window=max(training.sequence_length, 16),
+                    after_window=self._raise_if_asked_to_stop,
+                )
+            is_best = progress.note_validation(sums.loss_nats_per_token, training)
+        progress.validated_step = progress.step
+        if is_best:
+            with self._clock.measure("checkpoint"):
+                self._save_best(None if sums is None else sums.loss_nats_per_token)
+        train_loss = progress.loss_sum / max(progress.loss_tokens, 1)
+        self._log_row(sums)
+        epoch = progress.step / self._lanes.steps_per_epoch
+        logs = {"loss": train_loss}
+        if sums is not None:
+            logs["val_loss"] = sums.loss_nats_per_token
+            log.info(
+                "epoch %.3g, step %d: valid loss %.4f, perplexity %.2f%s",
+                epoch,
+                progress.step,
+                sums.loss_nats_per_token,
+                sums.perplexity,
+                " (best so far)" if is_best else "",
+            )
+        if progress.step % self._lanes.steps_per_epoch == 0:
+            self._callbacks.on_epoch_end(int(epoch) - 1, logs)
+
+    def _save_best(self, valid_loss: float | None) -> None:
+        facts = {"step": self._progress.step, "valid_loss_nats": valid_loss}
+        self._run.save_weights(read_parameters(self._network), facts)
+
+    def _log_row(self, sums: Sums | None) -> None:
+        """Write a row of metrics.csv for the steps since the last one."""
+        progress = self._progress
+        seconds = self._clock.take()
+        wall_s = progress.wall_s - progress.logged_wall_s
+        other_s = max(wall_s - sum(seconds.values()), 0.0)
+        loss = progress.loss_sum / progress.loss_tokens if progress.loss_tokens else None
+        row: dict[str, float | int | None] = {
+            "step": progress.step,
+            "epoch": progress.step / self._lanes.steps_per_epoch,
+            "tokens": progress.tokens,
+            "wall_s": progress.wall_s,
+            "train_loss_nats": loss,
+            "train_perplexity": None if loss is None else compute_perplexity(loss),
+            "learning_rate": self._rate,
+            "gradient_norm": self._norm,
+            "tokens_per_s": progress.loss_tokens / wall_s if wall_s > 0 else None,
+        }
+        if sums is not None:
+            row["valid_loss_nats"] = sums.loss_nats_per_token
+            row["valid_perplexity"] = sums.perplexity
+            row["valid_accuracy"] = sums.accuracy
+        row |= {f"{stage}_s": {"other": other_s, **seconds}.get(stage, 0.0) for stage in STAGES}
+        self._metrics.append(row)
+        progress.logged_step, progress.logged_wall_s = progress.step, progress.wall_s
+        progress.loss_sum, progress.loss_tokens = 0.0, 0
+
+    def _report_divergence(self, loss: float) -> None:
+        progress = self._progress
+        self._metrics.close()
+        raise DivergenceError(
+            f"the loss became {loss:g} at step {progress.step + 1} (learning rate {self._rate:g}, "
+            f"gradient norm {self._norm:g}). Checkpoints and weights from before are kept in "
+            f"{self._run.path}. Lower training.learning_rate, or set training.gradient_clip_norm, "
+            f"and train into another directory"
+        )
+
+    def _count_tokens(self, steps: int) -> int:
+        """Tokens that the first `steps` steps train on."""
+        epochs, position = divmod(steps, self._lanes.steps_per_epoch)
+        length = self._lanes.lane_length
+        return self._lanes.lanes * (epochs * length + min(position * self._lanes.window, length))
+
+    def _is_stopped_by_callback(self) -> bool:
+        return bool(getattr(self._network, "stop_training", False))
+
+    def _raise_if_asked_to_stop(self) -> None:
+        if self._stop_request.signal_number is not None:
+            raise _Stopped
+
+    def _stop(self) -> None:
+        """Save everything, then leave."""
+        number = self._stop_request.signal_number
+        assert number is not None
+        if self._progress.step > self._saved_step:
+            self._save()
+        if self._progress.step > 0 and not self._run.weights_path.exists():
+            self._save_best(None)  # so that an early look can be had; validation will replace it
+        self._metrics.close()
+        raise Interrupted(
+            f"stopped after step {self._progress.step}, everything is saved. "
+            f"Go on with: llm-timecycle train {self._run.path} --resume",
+            number,
+        )
+
+    def _finish(self) -> None:
+        self._metrics.flush()
+        self._metrics.close()
+        self._run.record_metrics()
+        self._callbacks.on_train_end()
+
+    def _save(self) -> None:
+        """Write a checkpoint of this moment."""
+        with self._clock.measure("checkpoint"):
+            self._progress.metrics_bytes = self._metrics.flush()
+            self._run.record_metrics()
+            write_checkpoint(
+                self._run.checkpoints_path,
+                Checkpoint(self._progress, self._collect_tensors()),
+                self._settings.training.keep_checkpoints,
+            )
+        self._saved_step, self._saved_at_s = self._progress.step, time.perf_counter()
+
+    def _list_variables(self) -> dict[str, keras.Variable]:
+        """Every variable that a step changes, by its name in a checkpoint."""
+        weights = {f"weights.{n}": v for n, v in list_parameters(self._network).items()}
+        random = {f"random.{n}": v for n, v in list_random_states(self._network).items()}
+        moments = {
+            f"optimizer.{number}.{v.name}": v for number, v in enumerate(self._optimizer.variables)
+        }
+        return weights | random | moments
+
+    def _collect_tensors(self) -> dict[str, np.ndarray]:
+        tensors = {name: np.asarray(v) for name, v in self._list_variables().items()}
+        for number, state in enumerate(self._states):
+            tensors[f"state.{number}"] = gather(self._strategy, state)
+        return tensors
+
+    def _restore(self) -> None:
+        """Go back to the newest checkpoint, if there is one."""
+        variables = self._list_variables()
+        shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
+        B, H = self._lanes.lanes, self._settings.model.hidden_units
+        shapes |= {f"state.{number}": (B, H) for number in range(len(self._states))}
+        checkpoint = read_newest_checkpoint(self._run.checkpoints_path, shapes)
+        if checkpoint is None:
+            return
+        self._progress = checkpoint.progress
+        for name, variable in variables.items():
+            variable.assign(checkpoint.tensors[name])
+        self._states = [
+            share_out(self._strategy, checkpoint.tensors[f"state.{number}"])
+            for number in range(len(self._states))
+        ]
+        self._rate = float(self._optimizer.learning_rate)
+        log.info("going on after step %d of %d", self._progress.step, self._steps)
+
+
+def count_steps(settings: Settings, lanes: Lanes) -> int:
+    """Steps that a whole run takes."""
+    steps = settings.training.epochs * lanes.steps_per_epoch
+    return min(steps, settings.training.max_steps or steps)

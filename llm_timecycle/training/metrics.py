@@ -1,0 +1,75 @@
+"""The run log, `metrics.csv`: a row a logging step, and one for every validation."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from pathlib import Path
+
+from llm_timecycle.errors import RunError
+from llm_timecycle.files import explain_os_error
+
+STAGES = ("input", "compute", "validation", "checkpoint", "other")
+COLUMNS = (
+    "step",
+    "epoch",
+    "tokens",
+    "wall_s",
+    "train_loss_nats",
+    "train_perplexity",
+    "valid_loss_nats",
+    "valid_perplexity",
+    "valid_accuracy",
+    "learning_rate",
+    "gradient_norm",
+    "tokens_per_s",
+    *(f"{stage}_s" for stage in STAGES),
+)
+
+
+class MetricsLog:
+    """Appends rows to `metrics.csv`, each flushed as it is written.
+
+    Args:
+        path: the file; made, with its header, where it is missing.
+        length_bytes: how much of an existing file to keep: rows behind it are of steps that a
+            resumed run is about to do again.
+    """
+
+    def __init__(self, path: Path, length_bytes: int) -> None:
+        self._path = path
+        try:
+            self._file = path.open("a+b", buffering=0)
+            self._file.truncate(length_bytes)
+        except OSError as error:
+            raise RunError(f"cannot write {path}: {explain_os_error(error)}") from error
+        if length_bytes == 0:
+            self._write(COLUMNS)
+
+    def append(self, row: dict[str, float | int | None]) -> None:
+        """Write one row; a column that the row lacks stays empty."""
+        self._write([_format(row.get(column)) for column in COLUMNS])
+
+    def flush(self) -> int:
+        """Put everything written on the disk; returns the file's length in bytes."""
+        os.fsync(self._file.fileno())
+        return self._path.stat().st_size
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _write(self, cells: tuple[str, ...] | list[str]) -> None:
+        line = io.StringIO()
+        csv.writer(line, lineterminator="\n").writerow(cells)
+        try:
+            self._file.write(line.getvalue().encode())
+        except OSError as error:
+            raise RunError(f"cannot write {self._path}: {explain_os_error(error)}") from error
+
+
+def _format(value: float | int | None) -> str:
+    if value is None:
+        return ""
+    return str(value) if isinstance(value, int) else f"{value:.9g}"

@@ -1,0 +1,31 @@
+"""How the learning rate changes over a run: pure functions of the step."""
+
+from __future__ import annotations
+
+import math
+
+from llm_timecycle.config.tree import TrainingSettings
+
+
+def compute_rate(settings: TrainingSettings, step: int, steps: int, plateau_scale: float) -> float:
+    """The rate of step number `step` (from 0) in a run of `steps`.
+
+        warm-up:   rate (step + 1) / warmup_steps              while step < warmup_steps
+        constant:  rate
+        cosine:    rate (1 + cos(pi x)) / 2,  x = (step - warmup_steps) / (steps - warmup_steps)
+        plateau:   rate plateau_scale
+
+    Source of the cosine: Loshchilov and Hutter 2017, "SGDR", equation 5 with one period.
+
+    >>> compute_rate(TrainingSettings(learning_rate=0.1, warmup_steps=4), 1, 100, 1.0)
+    0.05
+    """
+    rate = settings.learning_rate
+    if step < settings.warmup_steps:
+        return rate * (step + 1) / settings.warmup_steps
+    if settings.schedule == "cosine":
+        share_done = (step - settings.warmup_steps) / max(steps - settings.warmup_steps, 1)
+        return rate * (1.0 + math.cos(math.pi * min(share_done, 1.0))) / 2.0
+    if settings.schedule == "plateau":
+        return rate * plateau_scale
+    return rate

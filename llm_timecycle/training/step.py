@@ -1,0 +1,79 @@
+"""One training step, compiled: forward pass, loss, backward pass, clipping, update.
+
+It runs under any `tf.distribute` strategy that keeps a copy of the weights on each device: every
+replica takes its share of the lanes, and the gradients are added before they are clipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from llm_timecycle.config.tree import TrainingSettings
+
+TrainStep = Callable[[Any, Any, Any], tuple[Any, Any, Any]]
+
+
+def make_optimizer(settings: TrainingSettings) -> keras.optimizers.Optimizer:
+    """The optimizer that the settings name; its rate is set by the loop before every step."""
+    rate = settings.learning_rate
+    if settings.optimizer == "sgd":
+        return keras.optimizers.SGD(rate)
+    if settings.optimizer == "adam":
+        return keras.optimizers.Adam(rate)
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    return optimizer
+
+
+def compute_loss(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Categorical cross-entropy from logits (B, T, V) and integer targets (B, T), in nats: (B, T).
+
+    -log softmax(logits)[target], which equals the one-hot form without its B x T x V targets.
+    """
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(targets, tf.cast(logits, tf.float32))
+
+
+def make_train_step(
+    network: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    strategy: tf.distribute.Strategy,
+    clip_norm: float | None,
+) -> TrainStep:
+    """A compiled (tokens (B, T), targets (B, T), states) -> (mean loss, gradient norm, new states).
+
+    Arguments and results are the strategy's: one value for each replica.
+
+    Args:
+        clip_norm: the largest global norm of the gradients; None leaves them alone. The norm that
+            is returned is the one before clipping.
+    """
+    replicas = strategy.num_replicas_in_sync
+    variables = network.trainable_variables
+
+    def run_replica(tokens: tf.Tensor, targets: tf.Tensor, states: list[tf.Tensor]) -> Any:
+        with tf.GradientTape() as tape:
+            logits, *new_states = network([tokens, *states], training=True)
+            loss = tf.reduce_mean(compute_loss(targets, logits)) / replicas
+        gradients = [tf.convert_to_tensor(g) for g in tape.gradient(loss, variables)]
+        if replicas > 1:
+            context = tf.distribute.get_replica_context()
+            gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+            loss = context.all_reduce(tf.distribute.ReduceOp.SUM, loss)
+        norm = tf.linalg.global_norm(gradients)
+        # Keras' optimizer adds the replicas' gradients once more; they are equal by now.
+        scale = 1.0 / replicas
+        if clip_norm is not None:
+            scale *= tf.minimum(1.0, clip_norm / tf.maximum(norm, 1e-30))
+        optimizer.apply([g * scale for g in gradients], variables)
+        return loss, norm, new_states
+
+    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+    def train_step(tokens: Any, targets: Any, states: Any) -> Any:
+        return strategy.run(run_replica, (tokens, targets, states))
+
+    step: TrainStep = train_step
+    return step

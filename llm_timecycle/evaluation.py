@@ -163,7 +163,7 @@ def _read(ids: np.ndarray, places: np.ndarray) -> tf.Tensor:
 def summarize(sums: Sums, stream: TokenStream) -> dict[str, float | int]:
     """The figures of `evaluate`, from the sums and the size of the text.
 
-        perplexity_per_word = exp(nats / words), bits_per_character = nats / ln 2 / characters
+    perplexity_per_word = exp(nats / words), bits_per_character = nats / ln 2 / characters
     """
     bits = sums.loss_nats / math.log(2)
     return {

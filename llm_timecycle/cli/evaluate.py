@@ -32,7 +32,7 @@ def command(run: Path, data: str | None, split: str | None, as_json: bool) -> No
     if data is not None and split is not None:
         raise click.UsageError("give --data or --split, not both")
     set_up_logging()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from llm_timecycle.evaluation import score_run
     from llm_timecycle.text.cache import find_cache_directory
 

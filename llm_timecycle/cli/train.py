@@ -40,7 +40,7 @@ def command(config: str, overrides: tuple[str, ...], run_path: Path | None, resu
         config = str(Path(config) / "config.yaml")
     loaded = read_settings(config, overrides)
     run_path = run_path or Path("runs") / loaded.name
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from llm_timecycle.text.cache import find_cache_directory
     from llm_timecycle.training.session import train
 

@@ -100,8 +100,8 @@ def explain_syntax_error(error: Any, lines: Sequence[str]) -> Misspelling:
     """
     problem = str(error.problem or error.context)
     mark = error.problem_mark or error.context_mark
-    is_unclosed = "quoted scalar" in str(error.context) or "flow" in str(error.context)
-    if is_unclosed and error.context_mark is not None:
+    begins_earlier = any(kind in str(error.context) for kind in ("quoted", "flow", "alias"))
+    if begins_earlier and error.context_mark is not None:
         mark = error.context_mark
     line, column = mark.line + 1, mark.column + 1
 

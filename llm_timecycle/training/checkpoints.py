@@ -120,7 +120,9 @@ def read_checkpoint(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Checkp
             found = {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
             if found != dict(shapes):
                 differing = sorted(set(found.items()) ^ set(shapes.items()))
-                raise RunError(f"the checkpoint {path} is of another model: {differing[0]}. {advice}")
+                raise RunError(
+                    f"the checkpoint {path} is of another model: {differing[0]}. {advice}"
+                )
             return Checkpoint(progress, {name: tensors.get_tensor(name) for name in found})
     except (OSError, ValueError, RecursionError, SafetensorError) as error:
         raise RunError(f"the checkpoint {path} cannot be read: {error}. {advice}") from error

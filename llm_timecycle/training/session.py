@@ -108,7 +108,9 @@ def _reopen(
     if loaded.settings.training.precision == "auto":
         changed.pop("training.precision", None)
     if fixed := sorted(changed.keys() - FREE_WHEN_RESUMING):
-        lines = [f"  {key}: {changed[key][0]!r} in the run, {changed[key][1]!r} now" for key in fixed]
+        lines = [
+            f"  {key}: {changed[key][0]!r} in the run, {changed[key][1]!r} now" for key in fixed
+        ]
         raise ConfigError(
             "a resumed run is the same run, but these settings differ:\n"
             + "\n".join(lines)

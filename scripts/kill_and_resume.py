@@ -1,0 +1,121 @@
+"""Kill a training run at random moments, resume it each time, and compare it with one left alone.
+
+    .venv/bin/python scripts/kill_and_resume.py --kills 20
+
+A short run is trained without interruption. Then the same run is trained again while `kill -9`
+strikes at random moments; every other strike waits for a checkpoint to be half written. After each
+kill the run is resumed. In the end weights, checkpoint and losses must be equal to the bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+OPTIONS = {
+    "data.train": "sample-english",
+    "tokenizer.level": "char",
+    "model.embedding_dim": "64",
+    "model.hidden_units": "256",
+    "model.dropout": "0.2",
+    "model.weight_drop": "0.2",
+    "training.batch_size": "8",
+    "training.sequence_length": "16",
+    "training.epochs": "3",
+    "training.eval_every": "40",
+    "training.checkpoint_every": "5",
+    "training.log_every": "10",
+    "training.precision": "float32",
+}
+
+
+def make_command(run: Path, resume: bool, options: dict[str, str]) -> list[str]:
+    """The command line of one training session."""
+    settings = [word for pair in options.items() for word in ("--set", "=".join(pair))]
+    command = [sys.executable, "-m", "llm_timecycle", "train", "char", "--run", str(run)]
+    return [*command, *settings, *(["--resume"] if resume else [])]
+
+
+def strike(process: subprocess.Popen[bytes], run: Path, draw: random.Random, mid_write: bool) -> str:
+    """Kill the process at a random moment; returns what it was doing, or "done" if it had ended."""
+    checkpoints = run / "checkpoints"
+    newest_before = max((p.name for p in checkpoints.glob("step-*")), default="")
+    while process.poll() is None and not run.exists():
+        time.sleep(0.01)
+    # Let it get past the start of the program: at least one new checkpoint, then a random while.
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        if {p.name for p in checkpoints.glob("step-*")} - {newest_before}:
+            break
+        time.sleep(0.005)
+    time.sleep(draw.uniform(0.0, 1.0))
+    while mid_write and process.poll() is None:
+        if any(checkpoints.glob(".step-*.tmp/*")):
+            break
+    if process.poll() is not None:
+        return "done"
+    doing = "writing a checkpoint" if any(checkpoints.glob(".step-*.tmp")) else "training"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    return doing
+
+
+def read_losses(run: Path) -> list[tuple[str, ...]]:
+    """The columns of metrics.csv that do not depend on the clock."""
+    columns = ("step", "epoch", "tokens", "train_loss_nats", "valid_loss_nats", "learning_rate")
+    with (run / "metrics.csv").open(newline="") as file:
+        return [tuple(row[c] for c in columns) for row in csv.DictReader(file)]
+
+
+def list_differences(a: Path, b: Path) -> list[str]:
+    """What differs between two finished runs, to the bit."""
+    names = ["model.safetensors"]
+    names += [str(p.relative_to(a)) for p in a.glob("checkpoints/step-*/tensors.safetensors")]
+    different = [
+        n for n in names if not (b / n).exists() or (a / n).read_bytes() != (b / n).read_bytes()
+    ]
+    return different + (["metrics.csv"] if read_losses(a) != read_losses(b) else [])
+
+
+def main() -> int:
+    """Run the comparison; 0 where the runs are equal."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    draw = random.Random(arguments.seed)
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    with tempfile.TemporaryDirectory() as place:
+        alone, killed = Path(place) / "alone", Path(place) / "killed"
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment}
+        subprocess.run(make_command(alone, False, OPTIONS), check=True, **quiet)
+        kills = {"training": 0, "writing a checkpoint": 0}
+        while sum(kills.values()) < arguments.kills:
+            command = make_command(killed, killed.exists(), OPTIONS)
+            process = subprocess.Popen(command, **quiet)
+            doing = strike(process, killed, draw, mid_write=sum(kills.values()) % 2 == 1)
+            if doing == "done":
+                if process.returncode:
+                    print(f"a resumed run failed with exit code {process.returncode}")
+                    return 1
+                print("the run ended before all kills were done; raise its epochs")
+                return 1
+            kills[doing] += 1
+            steps = sorted(p.name for p in (killed / "checkpoints").glob("step-*"))
+            print(f"kill {sum(kills.values())}: while {doing}; checkpoints {steps}", flush=True)
+        subprocess.run(make_command(killed, True, OPTIONS), check=True, **quiet)
+        different = list_differences(alone, killed)
+        print(f"{arguments.kills} kills: {kills}; different files: {different or 'none'}")
+        return 1 if different else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""What importing costs: nothing heavy is loaded before it is needed."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("tensorflow", "keras")
+
+
+def list_modules_after(code: str) -> set[str]:
+    """The modules that a fresh interpreter has loaded after `code`."""
+    report = "import json, sys; print(json.dumps(sorted(sys.modules)), file=sys.stderr)"
+    finished = subprocess.run(
+        [sys.executable, "-c", f"try:\n {code}\nfinally:\n {report}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(json.loads(finished.stderr.splitlines()[-1]))
+
+
+def call(*arguments: str) -> str:
+    """Code that runs the command line with `arguments`."""
+    start = "from llm_timecycle.__main__ import main; main()"
+    return f"import sys; sys.argv[1:] = {list(arguments)!r}; {start}"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import llm_timecycle",
+        call("--help"),
+        call("--version"),
+        call("config", "--help"),
+        call("config", "show", "small"),
+    ],
+)
+def test_nothing_heavy_is_loaded(code):
+    loaded = list_modules_after(code)
+    assert "llm_timecycle" in loaded
+    assert loaded.isdisjoint(HEAVY)
+
+
+def test_reading_settings_needs_no_arrays():
+    loaded = list_modules_after("import llm_timecycle.config.reading")
+    assert "llm_timecycle.config.tree" in loaded
+    assert loaded.isdisjoint({*HEAVY, "numpy", "tokenizers", "ruamel.yaml"})
+
+
+def test_reading_settings_is_quick_to_import():
+    code = (
+        "import time; start_s = time.perf_counter(); import llm_timecycle.config.reading; "
+        "print(time.perf_counter() - start_s)"
+    )
+    times_s = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
+        for _ in range(5)
+    ]
+    assert min(times_s) < 0.3

@@ -1,0 +1,45 @@
+"""metrics.csv: columns, rows, and what a resumed run cuts off."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from llm_timecycle.errors import RunError
+from llm_timecycle.training.metrics import COLUMNS, MetricsLog
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_rows_have_every_column_and_gaps_stay_empty(tmp_path: Path) -> None:
+    log = MetricsLog(tmp_path / "metrics.csv", 0)
+    log.append({"step": 3, "train_loss_nats": 1.5, "valid_loss_nats": None})
+    log.close()
+    (row,) = read(tmp_path / "metrics.csv")
+    assert list(row) == list(COLUMNS)
+    assert (row["step"], row["train_loss_nats"], row["valid_loss_nats"]) == ("3", "1.5", "")
+
+
+def test_going_on_keeps_what_was_there_and_cuts_off_what_came_after(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    log = MetricsLog(path, 0)
+    log.append({"step": 1})
+    length = log.flush()
+    log.append({"step": 2})
+    log.close()
+    with path.open("ab") as file:
+        file.write(b"3,torn")
+    log = MetricsLog(path, length)
+    log.append({"step": 20})
+    log.close()
+    assert [row["step"] for row in read(path)] == ["1", "20"]
+
+
+def test_a_directory_that_is_gone_is_an_error_of_the_run(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"cannot write .*metrics\.csv"):
+        MetricsLog(tmp_path / "gone" / "metrics.csv", 0)

@@ -16,6 +16,7 @@ from llm_timecycle.config.spelling import Misspelling, explain_syntax_error, fin
 from llm_timecycle.errors import ConfigError
 
 DEEPEST_NESTING = 10
+MOST_VALUES = 10_000  # a long list of files is fine; a file made to keep the reader busy is not
 LONGEST_NUMBER = 100  # characters; Python refuses to read integers of many thousand digits
 
 # The tag resolution of YAML 1.2.2, section 10.3.2.
@@ -156,11 +157,13 @@ def _build_tree(
     open_groups: list[tuple[Place, list[Node]]] = []
     document_count = 0
 
-    for event in events:
+    for count, event in enumerate(events):
         start, end = event.start_mark, event.end_mark
         last = max(start.line, end.line - (end.column == 0)) + 1
         place = Place(origin, lines, start.line + 1, start.column + 1, last, is_override)
         _refuse(event, place)
+        if count > MOST_VALUES:
+            raise _refusal(place, f"more than {MOST_VALUES} values; settings are about 50")
         node: Node
         if isinstance(event, kinds.DocumentStartEvent):
             document_count += 1

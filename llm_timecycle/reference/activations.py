@@ -29,7 +29,7 @@ def sigmoid(x: ArrayLike) -> Array:
     """
     x = np.asarray(x)
     e = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1 / (1 + e), e / (1 + e))
+    return np.asarray(np.where(x >= 0, 1 / (1 + e), e / (1 + e)))
 
 
 def differentiate_sigmoid(x: ArrayLike) -> Array:
@@ -45,7 +45,7 @@ def differentiate_sigmoid(x: ArrayLike) -> Array:
 
     Source: Goodfellow et al. 2016, equations 3.34 and 3.35.
     """
-    return sigmoid(x) * sigmoid(np.negative(x))
+    return np.asarray(sigmoid(x) * sigmoid(np.negative(x)))
 
 
 def relu(x: ArrayLike) -> Array:
@@ -61,7 +61,7 @@ def relu(x: ArrayLike) -> Array:
 
     Source: Goodfellow et al. 2016, section 6.3.1.
     """
-    return np.maximum(np.asarray(x), 0)
+    return np.asarray(np.maximum(x, 0))
 
 
 def differentiate_relu(x: ArrayLike) -> Array:
@@ -78,7 +78,7 @@ def differentiate_relu(x: ArrayLike) -> Array:
     Source: Goodfellow et al. 2016, section 6.3, which also says why the corner does no harm.
     """
     x = np.asarray(x)
-    return np.heaviside(x, x.dtype.type(0))
+    return np.asarray(np.heaviside(x, x.dtype.type(0)))
 
 
 def tanh(x: ArrayLike) -> Array:
@@ -112,4 +112,4 @@ def differentiate_tanh(x: ArrayLike) -> Array:
 
     Source: differentiate the quotient above.
     """
-    return 1 - tanh(x) ** 2
+    return np.asarray(1 - tanh(x) ** 2)

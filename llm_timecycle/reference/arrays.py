@@ -29,7 +29,8 @@ def check_shape(name: str, array: NDArray[Any], expected: tuple[int, ...]) -> No
     """
     if array.shape != expected:
         raise UsageError(
-            f"{name}: expected shape {expected}, received {array.shape}. Give an array of that shape."
+            f"{name}: expected shape {expected}, received {array.shape}. "
+            "Give an array of that shape."
         )
 
 

@@ -17,16 +17,16 @@ Parameters are arrays by name, the names of `model.safetensors`:
 States are [h_1, c_1, ..., h_L, c_L], each (B, H), as the Keras network takes and gives them.
 
 Masks are what dropout multiplies by, so that a test can hold them fixed; a kept value's mask is
-1 / (1 - rate), a dropped one's is 0. They go by the name of what drops: input_dropout,
-layer_dropout_1 (between layers 1 and 2), output_dropout, each shaped like what it multiplies or with
-1 for an axis that shares a draw ((B, 1, D) is variational dropout), and lstm_1.recurrent_kernel
-(H, 4H) for weight drop. A name left out drops nothing.
+1 / (1 - rate), a dropped one's is 0, in the parameters' number type. They go by the name of what
+drops: input_dropout, layer_dropout_1 (between layers 1 and 2), output_dropout, each shaped like
+what it multiplies or with 1 for an axis that shares a draw ((B, 1, H) is variational dropout), and
+lstm_1.recurrent_kernel (H, 4H) for weight drop. A name left out drops nothing.
 
 Sources: Goodfellow, Bengio and Courville 2016, "Deep Learning", sections 6.5 (backpropagation) and
-12.4.2 (neural language models); Press and Wolf 2017, "Using the Output Embedding to Improve Language
-Models", for tying; Gal and Ghahramani 2016, "A Theoretically Grounded Application of Dropout in
-Recurrent Neural Networks"; Merity, Keskar and Socher 2018, "Regularizing and Optimizing LSTM
-Language Models", for weight drop.
+12.4.2 (neural language models); Press and Wolf 2017, "Using the Output Embedding to Improve
+Language Models", for tying; Gal and Ghahramani 2016, "A Theoretically Grounded Application of
+Dropout in Recurrent Neural Networks"; Merity, Keskar and Socher 2018, "Regularizing and Optimizing
+LSTM Language Models", for weight drop.
 """
 
 from __future__ import annotations
@@ -93,12 +93,13 @@ def forward(
     ((1, 4, 5), [0.0, 0.1, 0.2, 0.3, 0.4])
     """
     L = _check_parameters(params)
-    _check_inputs(params, tokens, states, masks)
+    _check_inputs(params, L, tokens, states, masks)
     x = _drop(params["embedding.embeddings"][tokens], masks, "input_dropout")
     new_states, steps = [], []
     for layer in range(1, L + 1):
         weights = _get_lstm_weights(params, layer, masks)
-        x, h, c, layer_steps = run_forward(x, *states[2 * layer - 2 : 2 * layer], weights)
+        h0, c0 = states[2 * layer - 2 : 2 * layer]
+        x, h, c, layer_steps = run_forward(x, h0, c0, weights)
         new_states += [h, c]
         steps.append(layer_steps)
         x = _drop(x, masks, f"layer_dropout_{layer}" if layer < L else "output_dropout")
@@ -218,21 +219,28 @@ def _check_parameters(params: Arrays) -> int:
     return L
 
 
-def _check_inputs(params: Arrays, tokens: Integers, states: Sequence[Array], masks: Arrays) -> None:
-    """Refuse tokens, states and masks that do not fit; `run_forward` checks the states' shapes."""
+def _check_inputs(
+    params: Arrays, L: int, tokens: Integers, states: Sequence[Array], masks: Arrays
+) -> None:
+    """Refuse tokens, states and masks that do not fit a network of L layers."""
+    if tokens.ndim != 2:
+        raise UsageError(f"tokens: expected shape (B, T), received {tokens.shape}. Add an axis.")
     check_tokens("tokens", tokens, len(params["embedding.embeddings"]))
-    check_shape("tokens", tokens, tokens.shape[:1] + tokens.shape[1:2])
-    L = sum(name.endswith(".recurrent_kernel") for name in params)
     if len(states) != 2 * L:
         raise UsageError(
             f"states: expected h and c of {L} layers, {2 * L} arrays, received {len(states)}. "
             "Start from make_zero_states."
         )
+    H = len(params["lstm_1.recurrent_kernel"])
+    for number, state in enumerate(states):
+        check_shape(f"states[{number}]", state, (len(tokens), H))
     known = {"input_dropout", "output_dropout"}
     known |= {f"layer_dropout_{layer}" for layer in range(1, L)}
     known |= {f"lstm_{layer}.recurrent_kernel" for layer in range(1, L + 1)}
     if unknown := sorted(masks.keys() - known):
-        raise UsageError(f"masks: expected names among {sorted(known)}, received {unknown}.")
+        raise UsageError(
+            f"masks: expected names among {sorted(known)}, received {unknown}. Take those out."
+        )
 
 
 def _drop(x: Array, masks: Arrays, name: str) -> Array:
@@ -260,4 +268,4 @@ def _get_output_kernel(params: Arrays) -> Array:
     """W (H, V), or with tied embeddings Emb^T (E, V)."""
     if "output.kernel" in params:
         return params["output.kernel"]
-    return params["embedding.embeddings"].T
+    return np.transpose(params["embedding.embeddings"])

@@ -101,7 +101,9 @@ def step_adam(
     _check_like_parameters("state m", state.m, parameters)
     _check_like_parameters("state v", state.v, parameters)
     t = state.t + 1
-    after, m, v = {}, {}, {}
+    after: dict[str, Array] = {}
+    m: dict[str, Array] = {}
+    v: dict[str, Array] = {}
     for name, theta in parameters.items():
         g = gradients[name]
         m[name] = beta_1 * state.m[name] + (1 - beta_1) * g

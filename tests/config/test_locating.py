@@ -1,5 +1,9 @@
 """A settings file is found by path or name, and read with suspicion."""
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -58,6 +62,21 @@ def test_what_cannot_be_found(source, message):
     with pytest.raises(ConfigError) as caught:
         find_settings_file(source)
     assert str(caught.value).startswith(message)
+
+
+def test_shipped_files_inside_an_installed_package(tmp_path):
+    repository = Path(__file__).parents[2]
+    shutil.copytree(repository / "llm_timecycle", tmp_path / "llm_timecycle")
+    shutil.copytree(repository / "configs", tmp_path / "llm_timecycle" / "configs")
+    finished = subprocess.run(
+        [sys.executable, "-m", "llm_timecycle", "config", "check", "small"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert finished.stdout.startswith(f"OK: {tmp_path}/llm_timecycle/configs/small.yaml\n")
 
 
 def test_not_utf_8(refuse):

@@ -66,6 +66,7 @@ def test_places_count_from_one():
         ("%TAG ! tag:x,2000:\n---\na: 1\n", "a directive"),
         ("[" * 100_000, "x.yaml:1, column 11: nested too deeply"),
         ("- " * 100_000, "nested too deeply"),
+        ("a: 1\n" * 100_000, "x.yaml:5000, column .: more than 10000 values"),
         ("a: 1\nb: x\0y\n", r"x.yaml:2, column 5: the character U\+0000 cannot stand in YAML"),
         ('a: "\\ud800"', r"x.yaml:1, column 4: half a character"),
     ],

@@ -236,7 +236,9 @@ def read_tensors(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str,
             if missing := sorted(shapes.keys() - names):
                 raise RunError(f"{path} lacks the weights {', '.join(missing)}")
             if unknown := sorted(names - shapes.keys()):
-                raise RunError(f"{path} holds weights unknown to its settings: {', '.join(unknown)}")
+                raise RunError(
+                    f"{path} holds weights unknown to its settings: {', '.join(unknown)}"
+                )
             for name, shape in shapes.items():
                 view = file.get_slice(name)
                 found = tuple(view.get_shape())

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 from pathlib import Path
 
 import click
 
-from llm_timecycle.cli.terminal import set_up_logging
+from llm_timecycle.cli.terminal import import_tensorflow, set_up_logging
 
 
 @click.command("evaluate")
@@ -32,7 +31,7 @@ def command(run: Path, data: str | None, split: str | None, as_json: bool) -> No
     if data is not None and split is not None:
         raise click.UsageError("give --data or --split, not both")
     set_up_logging()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import_tensorflow()
     from llm_timecycle.evaluation import score_run
     from llm_timecycle.text.cache import find_cache_directory
 

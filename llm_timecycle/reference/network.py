@@ -123,19 +123,31 @@ def backward(
 
     Raises:
         UsageError: `dlogits` has another shape than the logits.
+
+    >>> params = {
+    ...     "embedding.embeddings": np.ones((4, 2)),
+    ...     "lstm_1.kernel": np.zeros((2, 8)),
+    ...     "lstm_1.recurrent_kernel": np.zeros((2, 8)),
+    ...     "lstm_1.bias": np.zeros(8),
+    ...     "output.bias": np.zeros(4),
+    ... }
+    >>> _, _, cache = forward(params, np.array([[0, 3]]), make_zero_states(params, batch_size=1))
+    >>> gradients = backward(params, cache, np.ones((1, 2, 4)))
+    >>> gradients["output.bias"].tolist()  # each logit has the bias in it once a step
+    [2.0, 2.0, 2.0, 2.0]
     """
     check_shape("dlogits", dlogits, (*cache.tokens.shape, len(params["output.bias"])))
     gradients: dict[str, Array] = {"output.bias": dlogits.sum(axis=(0, 1))}
     d_embeddings = np.zeros_like(params["embedding.embeddings"])
     y = _project(params, cache.y)
-    d_kernel = np.einsum("bth,btv->hv", y, dlogits)
+    d_kernel = np.tensordot(y, dlogits, axes=([0, 1], [0, 1]))
     dy = dlogits @ _get_output_kernel(params).T
     if "output.kernel" in params:
         gradients["output.kernel"] = d_kernel
     else:
         d_embeddings += d_kernel.T
     if "projection.kernel" in params:
-        gradients["projection.kernel"] = np.einsum("bth,bte->he", cache.y, dy)
+        gradients["projection.kernel"] = np.tensordot(cache.y, dy, axes=([0, 1], [0, 1]))
         dy = dy @ params["projection.kernel"].T
     L = len(cache.steps)
     for layer in range(L, 0, -1):
@@ -192,7 +204,18 @@ def loss_and_gradients(
 
 
 def make_zero_states(params: Arrays, batch_size: int) -> list[Array]:
-    """The states before the first token: h and c of every layer, each (B, H) zeros."""
+    """The states before the first token: h and c of every layer, each (B, H) zeros.
+
+    >>> params = {
+    ...     "embedding.embeddings": np.ones((4, 2)),
+    ...     "lstm_1.kernel": np.zeros((2, 8)),
+    ...     "lstm_1.recurrent_kernel": np.zeros((2, 8)),
+    ...     "lstm_1.bias": np.zeros(8),
+    ...     "output.bias": np.zeros(4),
+    ... }
+    >>> [state.shape for state in make_zero_states(params, batch_size=3)]
+    [(3, 2), (3, 2)]
+    """
     L = _check_parameters(params)
     recurrent_kernels = [params[f"lstm_{layer}.recurrent_kernel"] for layer in range(1, L + 1)]
     return [np.zeros((batch_size, len(U)), U.dtype) for U in recurrent_kernels for _ in ("h", "c")]

@@ -78,7 +78,8 @@ def step_adam(
 
     Keras and TensorFlow add their epsilon (1e-7) to sqrt(v') instead, before the correction, which
     the paper calls epsilon hat (end of its section 2). To get their numbers from this function give
-    it, at every step, epsilon = 1e-7 / sqrt(1 - beta_2^t').
+    it, at every step, epsilon = 1e-7 / sqrt(1 - beta_2^t'). (Keras on TensorFlow also rounds the
+    rate and the betas of its correction to float32, so in float64 the two agree to about 1e-5.)
 
     Args:
         parameters: theta, by name. gradients: g, the same names and shapes.

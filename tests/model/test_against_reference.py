@@ -1,0 +1,167 @@
+"""The Keras network and the training step against their NumPy twins, over random shapes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from llm_timecycle.config.tree import ModelSettings, TrainingSettings
+from llm_timecycle.model.network import (
+    assign_parameters,
+    build_network,
+    list_parameters,
+    make_zero_states,
+    read_parameters,
+)
+from llm_timecycle.reference import losses, network as twin, optimizers
+from llm_timecycle.training.step import compute_loss, make_optimizer, make_train_step
+
+
+def draw_case(seed: int) -> tuple[ModelSettings, int, np.ndarray, np.ndarray, list[np.ndarray]]:
+    """Random settings, vocabulary size, tokens, targets (B, T) and states."""
+    rng = np.random.default_rng(seed)
+    B, T, E, H, L, V = (int(n) for n in rng.integers((1, 1, 1, 1, 1, 3), (6, 9, 8, 8, 4, 20)))
+    settings = ModelSettings(
+        embedding_dim=E, hidden_units=H, num_layers=L, tie_embeddings=bool(seed % 2)
+    )
+    tokens, targets = (rng.integers(0, V, (B, T)).astype(np.int32) for _ in range(2))
+    states = [rng.normal(size=(B, H)) for _ in range(2 * L)]
+    return settings, V, tokens, targets, states
+
+
+def widen(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: weight.astype(np.float64) for name, weight in weights.items()}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_logits_loss_and_every_gradient_are_those_of_the_twin(seed: int) -> None:
+    settings, V, tokens, targets, states = draw_case(seed)
+    network = build_network(settings, V, seed=seed)
+    rng = np.random.default_rng(seed)
+    drawn = {n: rng.normal(size=w.shape) * 0.3 for n, w in read_parameters(network).items()}
+    assign_parameters(network, drawn)
+    states_32 = [tf.constant(state, tf.float32) for state in states]
+    with tf.GradientTape() as tape:
+        logits, *new_states = network([tokens, *states_32])
+        loss = tf.reduce_mean(compute_loss(targets, logits))
+    variables = list_parameters(network)
+    gradients = tape.gradient(loss, [v.value for v in variables.values()])
+
+    params = widen(read_parameters(network))
+    expected_logits, expected_states, _ = twin.forward(params, tokens, states)
+    expected_loss, expected, _ = twin.loss_and_gradients(params, tokens, targets, states)
+    np.testing.assert_allclose(logits, expected_logits, rtol=1e-4, atol=1e-5)
+    assert float(loss) == pytest.approx(expected_loss, rel=1e-5)
+    for got, wanted in zip(new_states, expected_states, strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
+    for name, gradient in zip(variables, gradients, strict=True):
+        dense = tf.convert_to_tensor(gradient)
+        np.testing.assert_allclose(dense, expected[name], rtol=1e-3, atol=2e-6, err_msg=name)
+
+
+def test_dropout_on_the_recurrent_weights_is_the_twins_with_the_same_mask() -> None:
+    """The draw of a weight drop is read back from the kernel that the layer would use."""
+    import keras
+
+    settings = ModelSettings(embedding_dim=3, hidden_units=4, num_layers=1, weight_drop=0.5)
+    network = build_network(settings, 7, seed=2)
+    layer = network.get_layer("lstm_1")
+    seed_before = layer.weight_drop_seed.state.numpy()
+    tokens = np.array([[1, 2, 3, 4, 5]], np.int32)
+    logits, *_ = network([tokens, *make_zero_states(settings, 1)], training=True)
+    layer.weight_drop_seed.state.assign(seed_before)
+    ones = tf.ones_like(layer.cell.recurrent_kernel)
+    mask = keras.random.dropout(ones, 0.5, seed=layer.weight_drop_seed).numpy()
+    assert 0 < (mask == 0).sum() < mask.size
+    params = widen(read_parameters(network))
+    expected, *_ = twin.forward(
+        params,
+        tokens,
+        twin.make_zero_states(params, 1),
+        {"lstm_1.recurrent_kernel": mask.astype(np.float64)},
+    )
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_loss_is_the_one_hot_form() -> None:
+    import keras
+
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(3, 5, 11)).astype(np.float32) * 4
+    targets = rng.integers(0, 11, (3, 5)).astype(np.int32)
+    from_integers = compute_loss(targets, logits).numpy()
+    one_hot = tf.one_hot(targets, 11)
+    from_one_hot = keras.losses.categorical_crossentropy(one_hot, logits, from_logits=True)
+    np.testing.assert_allclose(from_integers, from_one_hot, rtol=1e-5)
+    softmax = tf.nn.softmax(logits)
+    textbook = keras.losses.categorical_crossentropy(one_hot, softmax)
+    np.testing.assert_allclose(from_integers, textbook, rtol=1e-4)
+    expected = losses.compute_token_losses(logits.astype(np.float64), targets)
+    np.testing.assert_allclose(from_integers, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("clip_norm", [None, 0.05])
+def test_training_steps_are_the_twins_with_clipping_and_adam(clip_norm: float | None) -> None:
+    settings, V, tokens, targets, _ = draw_case(2)
+    network = build_network(settings, V, seed=1)
+    training = TrainingSettings(learning_rate=0.01, gradient_clip_norm=clip_norm)
+    optimizer = make_optimizer(training)
+    step = make_train_step(network, optimizer, tf.distribute.get_strategy(), clip_norm)
+    states = make_zero_states(settings, len(tokens))
+    params = widen(read_parameters(network))
+    expected_states = twin.make_zero_states(params, len(tokens))
+    moments = optimizers.start_adam(params)
+    for t in range(1, 4):
+        loss, norm, states = step(tokens, targets, states)
+        expected_loss, gradients, expected_states = twin.loss_and_gradients(
+            params, tokens, targets, expected_states
+        )
+        expected_norm = optimizers.compute_global_norm(gradients)
+        if clip_norm is not None:
+            assert expected_norm > clip_norm
+            gradients, _ = optimizers.clip_by_global_norm(gradients, clip_norm)
+        # Keras adds its epsilon before the bias correction of v, the paper after it.
+        epsilon = 1e-7 / np.sqrt(1 - 0.999**t)
+        params, moments = optimizers.step_adam(
+            params, gradients, moments, learning_rate=0.01, epsilon=epsilon
+        )
+        assert float(loss) == pytest.approx(expected_loss, rel=1e-5)
+        assert float(norm) == pytest.approx(expected_norm, rel=1e-4)
+    for name, weight in read_parameters(network).items():
+        np.testing.assert_allclose(weight, params[name], rtol=1e-3, atol=2e-5, err_msg=name)
+
+
+def test_plain_sgd_is_gradient_descent() -> None:
+    settings, V, tokens, targets, _ = draw_case(0)
+    network = build_network(settings, V, seed=1)
+    params = widen(read_parameters(network))
+    training = TrainingSettings(optimizer="sgd", learning_rate=0.5)
+    step = make_train_step(
+        network, make_optimizer(training), tf.distribute.get_strategy(), clip_norm=None
+    )
+    step(tokens, targets, make_zero_states(settings, len(tokens)))
+    states = twin.make_zero_states(params, len(tokens))
+    _, gradients, _ = twin.loss_and_gradients(params, tokens, targets, states)
+    for name, weight in read_parameters(network).items():
+        expected = optimizers.descend(params, gradients, 0.5)[name]
+        np.testing.assert_allclose(weight, expected, rtol=1e-4, atol=1e-6, err_msg=name)
+
+
+def test_adamw_pulls_matrices_to_zero_and_leaves_biases_alone() -> None:
+    settings, V, tokens, targets, _ = draw_case(0)
+    decayed, plain = (build_network(settings, V, seed=1) for _ in range(2))
+    before = read_parameters(plain)
+    for network, options in (
+        (decayed, {"optimizer": "adamw", "weight_decay": 0.1}),
+        (plain, {"optimizer": "adam"}),
+    ):
+        training = TrainingSettings(learning_rate=0.01, **options)
+        step = make_train_step(
+            network, make_optimizer(training), tf.distribute.get_strategy(), None
+        )
+        step(tokens, targets, make_zero_states(settings, len(tokens)))
+    with_decay, without = read_parameters(decayed), read_parameters(plain)
+    for name in before:
+        pulled = 0.0 if name.endswith("bias") else 0.01 * 0.1 * before[name]
+        np.testing.assert_allclose(with_decay[name], without[name] - pulled, atol=1e-6)

@@ -43,7 +43,7 @@ def test_logits_loss_and_every_gradient_are_those_of_the_twin(seed: int) -> None
     assign_parameters(network, drawn)
     states_32 = [tf.constant(state, tf.float32) for state in states]
     with tf.GradientTape() as tape:
-        logits, *new_states = network([tokens, *states_32])
+        logits, *new_states = network([tf.constant(tokens), *states_32])
         loss = tf.reduce_mean(compute_loss(targets, logits))
     variables = list_parameters(network)
     gradients = tape.gradient(loss, [v.value for v in variables.values()])
@@ -69,7 +69,7 @@ def test_dropout_on_the_recurrent_weights_is_the_twins_with_the_same_mask() -> N
     layer = network.get_layer("lstm_1")
     seed_before = layer.weight_drop_seed.state.numpy()
     tokens = np.array([[1, 2, 3, 4, 5]], np.int32)
-    logits, *_ = network([tokens, *make_zero_states(settings, 1)], training=True)
+    logits, *_ = network([tf.constant(tokens), *make_zero_states(settings, 1)], training=True)
     layer.weight_drop_seed.state.assign(seed_before)
     ones = tf.ones_like(layer.cell.recurrent_kernel)
     mask = keras.random.dropout(ones, 0.5, seed=layer.weight_drop_seed).numpy()

@@ -50,7 +50,7 @@ class RunError(TimecycleError):
     exit_code = 5
 
 
-class Interrupted(TimecycleError):
+class Interrupted(TimecycleError):  # noqa: N818 - not an error: the work was saved
     """The user or the system asked the work to stop, and it stopped with everything saved."""
 
     def __init__(self, message: str, signal_number: int = signal.SIGINT) -> None:

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: durable writes, digests, and words for what the system refuses.
+"""Files that are whole or not there: durable writes, digests, and words for what failed.
 
 A reader never meets a half-written file: new content goes to a temporary name in the same
 directory, is flushed to the disk, and is renamed over the old one; then the directory is flushed.

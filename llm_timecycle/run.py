@@ -101,7 +101,7 @@ class Run:
         return Run(self.path, settings, self.vocab_size)
 
     def _replace(self, name: str, content: bytes, facts: Mapping[str, Any]) -> None:
-        """Put new content in a file's place; whenever this is cut short, manifest and file agree."""
+        """Put new content in a file's place; wherever this is cut short, the manifest is true."""
         staged = self.path / f".{name}.new"
         try:
             write_durably(staged, content)

@@ -32,7 +32,7 @@ def command(run: Path, data: str | None, split: str | None, as_json: bool) -> No
         raise click.UsageError("give --data or --split, not both")
     set_up_logging()
     import_tensorflow()
-    from llm_timecycle.evaluation import score_run
+    from llm_timecycle.evaluation.report import score_run
     from llm_timecycle.text.cache import find_cache_directory
 
     figures = score_run(

@@ -1,4 +1,4 @@
-"""The group of all commands, and the one place where an error becomes a message and an exit code."""
+"""The group of all commands, and the one place where an error becomes a message."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="llm-timecycle")
 def group() -> None:
-    """Train a small LSTM language model on your own text, generate from it, see where its time goes."""
+    """Train a small LSTM language model on your own text and generate from it."""
 
 
 def main() -> None:

@@ -91,21 +91,23 @@ def penalize_repetition(logits: np.ndarray, seen: np.ndarray, penalty: float) ->
     array([[ 1.5, -6. ,  3. ]])
     """
     penalized = np.where(logits > 0, logits / penalty, logits * penalty)
-    return np.where(seen, penalized, logits)
+    result: np.ndarray = np.where(seen, penalized, logits)
+    return result
 
 
 def ban_tokens(logits: np.ndarray, banned: Sequence[int]) -> np.ndarray:
     """The logits with those of `banned` ids at -inf; UsageError where no token would be left."""
     if len(set(banned)) >= logits.shape[-1]:
         raise UsageError(f"all {logits.shape[-1]} tokens are banned; leave at least one")
-    allowed = logits.copy()
+    allowed: np.ndarray = logits.copy()
     allowed[:, list(banned)] = -np.inf
     return allowed
 
 
 def choose_greedily(logits: np.ndarray) -> np.ndarray:
     """The likeliest token of each row (B,); of equally likely ones the lowest id."""
-    return np.argmax(logits, axis=-1)
+    ids: np.ndarray = np.argmax(logits, axis=-1)
+    return ids
 
 
 def apply_temperature(logits: np.ndarray, temperature: float) -> np.ndarray:

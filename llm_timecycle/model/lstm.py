@@ -17,9 +17,10 @@ import tensorflow as tf
 class LSTM(keras.layers.LSTM):  # type: ignore[misc]
     """`keras.layers.LSTM`, faster on a CPU, with weight drop.
 
-    A call that the fast loop does not cover (a mask, other activations, `go_backwards`, `stateful`,
-    dropout inside the layer) takes Keras' path, and so does a machine with a GPU, where Keras uses
-    cuDNN. Under `mixed_bfloat16` the fast loop multiplies in bfloat16 and keeps the cell in float32.
+    A call that the fast loop does not cover (a mask, other activations, `go_backwards`,
+    `stateful`, dropout inside the layer) takes Keras' path, and so does a machine with a GPU, where
+    Keras uses cuDNN. Under `mixed_bfloat16` the fast loop multiplies in bfloat16 and keeps the cell
+    in float32.
 
     Args:
         units: hidden units (H).
@@ -125,7 +126,7 @@ def run_lstm(
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]
 def _run_recurrence(z_x: tf.Tensor, U: tf.Tensor, h0: tf.Tensor, c0: tf.Tensor) -> Any:
-    """The part that must go step by step: z_x (T, B, 4H), U (H, 4H) -> h (T, B, H), last c (B, H)."""
+    """What must go step by step: z_x (T, B, 4H), U (H, 4H) -> h (T, B, H), last c (B, H)."""
     T = tf.shape(z_x)[0]
     H = U.shape[0]
 

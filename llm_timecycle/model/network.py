@@ -93,7 +93,7 @@ def _connect_output(
     def make_dense(units: int, name: str, use_bias: bool) -> keras.layers.Layer:
         initializer = keras.initializers.GlorotUniform(seed=seed)
         dense = keras.layers.Dense(
-            units, use_bias=use_bias, kernel_initializer=initializer, dtype=policy
+            units, use_bias=use_bias, kernel_initializer=initializer, dtype=policy, name="dense"
         )
         return TimeDistributedDense(dense, dtype=policy, name=name)
 

@@ -79,10 +79,10 @@ class Corpus:
         Raises DataError if a file is not UTF-8 or is damaged.
         """
         files = {document.file.path: document.file for document in self.texts}
-        size_bytes = sum(file.size_bytes for file in files.values())
+        is_known = not any(file.is_compressed for file in files.values())
         with tqdm(
             desc=f"reading {self.name}",
-            total=size_bytes,
+            total=sum(file.size_bytes for file in files.values()) if is_known else None,
             unit="B",
             unit_scale=True,
             leave=False,

@@ -28,42 +28,34 @@ def find_text_files(
         return [TextFile(extract_python_docs(cache, show_progress))]
     if spec in SAMPLES:
         return [TextFile(_find_sample_directory() / SAMPLES[spec])]
-    path = base / (Path(spec).expanduser() if spec.startswith("~/") else spec)
-    if _exists(path):
-        if not path.is_dir():
-            return [_open_named_file(path)]
-        found = [TextFile(file) for file in _list_directory(path)]
-        if not found:
-            raise DataError(
-                f"the directory {path} holds no text; expected files ending in .txt or .gz"
-            )
+    place = Path(spec).expanduser() if spec.startswith("~/") else Path(spec)
+    try:
+        return _find_on_disk(spec, place, base)
+    except OSError as error:
+        raise DataError(f"{spec[:200]} cannot be read: {error.strerror or error}") from error
+
+
+def _find_on_disk(spec: str, place: Path, base: Path) -> list[TextFile]:
+    path = base / place
+    if path.exists() and not path.is_dir():
+        file = TextFile(path)
+        if file.is_empty:
+            raise DataError(f"{path} is empty; expected text")
+        return [file]
+    if path.is_dir():
+        paths = _list_directory(path)
+        expected = "holds no text; expected files whose names end in .txt or .gz"
     elif glob.has_magic(spec):
-        found = [TextFile(file) for file in _match_glob(path)]
-        if not found:
-            raise DataError(
-                f"{path} matches no file; expected a pattern such as texts/*.txt "
-                f"(or texts/**/*.txt, at any depth)"
-            )
+        paths = _match_glob(str(place), base)
+        expected = "matches no file; expected a pattern such as texts/*.txt, or texts/**/*.txt"
     else:
         raise DataError(_explain_missing(spec, path))
-    texts = [file for file in found if not file.is_empty]
+    if not paths:
+        raise DataError(f"{path} {expected}")
+    texts = [file for file in map(TextFile, paths) if not file.is_empty]
     if not texts:
         raise DataError(f"{path} has only empty files; expected text in at least one of them")
     return texts
-
-
-def _open_named_file(path: Path) -> TextFile:
-    file = TextFile(path)
-    if file.is_empty:
-        raise DataError(f"{path} is empty; expected text")
-    return file
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError as error:
-        raise DataError(f"{str(path)[:200]} cannot be read: {error.strerror}") from error
 
 
 def _list_directory(directory: Path) -> list[Path]:
@@ -79,16 +71,17 @@ def _walk(directory: Path) -> Iterator[Path]:
     """The files below a directory that are not hidden."""
 
     def refuse(error: OSError) -> None:
-        raise DataError(f"{error.filename} cannot be read: {error.strerror}") from error
+        raise error
 
     for parent, directories, names in os.walk(directory, onerror=refuse):
         directories[:] = [name for name in directories if not name.startswith(".")]
         yield from (Path(parent, name) for name in names if not name.startswith("."))
 
 
-def _match_glob(pattern: Path) -> list[Path]:
-    paths = map(Path, glob.iglob(str(pattern), recursive=True))
-    return sorted(path for path in paths if path.is_file())
+def _match_glob(pattern: str, base: Path) -> list[Path]:
+    # Not Path.glob: it refuses absolute patterns and takes hidden files.
+    names = glob.iglob(pattern, root_dir=base, recursive=True)  # noqa: PTH207
+    return sorted(path for path in (base / name for name in names) if path.is_file())
 
 
 def _find_sample_directory() -> Path:

@@ -16,6 +16,7 @@ import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from operator import attrgetter
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -51,6 +52,7 @@ class TextFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.is_compressed = path.name.lower().endswith(".gz")
         self._measure: Measure | None = None
         with self._explain_errors():
             status = path.stat()
@@ -74,7 +76,8 @@ class TextFile:
         landmark = Landmark(0, 0)
         if start > 0:
             landmarks = self.measure().landmarks
-            landmark = landmarks[bisect_right(landmarks, (start, self.size_bytes << 32)) - 1]
+            after = bisect_right(landmarks, start, key=attrgetter("characters"))
+            landmark = landmarks[after - 1]
         position = landmark.characters
         with self._open() as stream:
             stream.seek(landmark.offset)
@@ -86,7 +89,7 @@ class TextFile:
                 if stop is not None and position >= stop:
                     return
 
-    def measure(self, report: Callable[[int], object] = bool) -> Measure:
+    def measure(self, report: Callable[[int], object] | None = None) -> Measure:
         """Read the file once from end to end; later calls answer at once.
 
         Args:
@@ -100,7 +103,8 @@ class TextFile:
             with self._open() as stream:
                 for text, offset in self._decode(stream, 0):
                     digest.update(text.encode())
-                    report(offset - landmarks[-1].offset)
+                    if report is not None:
+                        report(offset - landmarks[-1].offset)
                     landmarks.append(Landmark(landmarks[-1].characters + len(text), offset))
             self._measure = Measure(landmarks[-1].characters, digest.hexdigest(), landmarks)
         return self._measure
@@ -132,7 +136,7 @@ class TextFile:
     def _open(self) -> Iterator[BinaryIO]:
         with self._explain_errors(), self.path.open("rb") as file:
             self._check_identity(file)
-            if self.path.name.lower().endswith(".gz"):
+            if self.is_compressed:
                 with gzip.GzipFile(fileobj=file) as stream:
                     yield stream  # type: ignore[misc]  # a GzipFile reads and seeks as files do
             else:

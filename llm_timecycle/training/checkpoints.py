@@ -22,7 +22,6 @@ from safetensors.numpy import save
 
 from llm_timecycle.errors import RunError
 from llm_timecycle.files import (
-    FULL_DISK,
     compute_sha256,
     explain_os_error,
     flush_directory,
@@ -69,10 +68,10 @@ def write_checkpoint(directory: Path, checkpoint: Checkpoint, keep: int) -> Path
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         kept = list_checkpoints(directory)
-        where = f"the last good checkpoint is {kept[-1]}" if kept else "there is no checkpoint yet"
-        then = "Then go on with --resume" if error.errno in FULL_DISK or kept else ""
+        where = f"the last good checkpoint is {kept[-1]}" if kept else "there is none from before"
         raise RunError(
-            f"cannot write the checkpoint {final}: {explain_os_error(error)}; {where}. {then}".rstrip()
+            f"cannot write the checkpoint {final}: {explain_os_error(error)}; {where}. "
+            f"Then go on with --resume"
         ) from error
     for old in list_checkpoints(directory)[:-keep]:
         _remove(old)

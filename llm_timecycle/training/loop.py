@@ -21,7 +21,7 @@ from tqdm import tqdm
 from llm_timecycle.clock import StageClock
 from llm_timecycle.config.tree import Settings
 from llm_timecycle.errors import DivergenceError, Interrupted
-from llm_timecycle.evaluation import Sums, compute_perplexity, make_scorer, score_stream
+from llm_timecycle.evaluation.stream import Sums, compute_perplexity, make_scorer, score_stream
 from llm_timecycle.model.network import (
     list_parameters,
     list_random_states,
@@ -102,7 +102,6 @@ class TrainingLoop:
             share_out(self._strategy, state)
             for state in make_zero_states(run.settings.model, lanes.lanes)
         ]
-        self._rate, self._norm = 0.0, 0.0
         self._restore()
         self._metrics = MetricsLog(run.metrics_path, self._progress.metrics_bytes)
         self._saved_step, self._saved_at_s = self._progress.step, time.perf_counter()
@@ -176,12 +175,12 @@ class TrainingLoop:
             shared = share_out(self._strategy, tokens), share_out(self._strategy, targets)
         with self._clock.measure("compute"):
             rate = compute_rate(training, progress.step, self._steps, progress.plateau_scale)
-            if rate != self._rate:
-                self._optimizer.learning_rate = self._rate = rate
+            if rate != progress.learning_rate:
+                self._optimizer.learning_rate = progress.learning_rate = rate
             loss, norm, self._states = self._train_step(*shared, self._states)
             loss_nats = read_first(self._strategy, loss)
-            self._norm = read_first(self._strategy, norm)
-        if not (math.isfinite(loss_nats) and math.isfinite(self._norm)):
+            progress.gradient_norm = read_first(self._strategy, norm)
+        if not (math.isfinite(loss_nats) and math.isfinite(progress.gradient_norm)):
             self._report_divergence(loss_nats)
         progress.step += 1
         progress.tokens = self._count_tokens(progress.step)
@@ -245,8 +244,8 @@ class TrainingLoop:
             "wall_s": progress.wall_s,
             "train_loss_nats": loss,
             "train_perplexity": None if loss is None else compute_perplexity(loss),
-            "learning_rate": self._rate,
-            "gradient_norm": self._norm,
+            "learning_rate": progress.learning_rate,
+            "gradient_norm": progress.gradient_norm,
             "tokens_per_s": progress.loss_tokens / wall_s if wall_s > 0 else None,
         }
         if sums is not None:
@@ -262,10 +261,10 @@ class TrainingLoop:
         progress = self._progress
         self._metrics.close()
         raise DivergenceError(
-            f"the loss became {loss:g} at step {progress.step + 1} (learning rate {self._rate:g}, "
-            f"gradient norm {self._norm:g}). Checkpoints and weights from before are kept in "
-            f"{self._run.path}. Lower training.learning_rate, or set training.gradient_clip_norm, "
-            f"and train into another directory"
+            f"training broke down at step {progress.step + 1}: the loss is {loss:g}, the gradient "
+            f"norm {progress.gradient_norm:g}, the learning rate {progress.learning_rate:g}. "
+            f"What was saved before is kept in {self._run.path}. Lower training.learning_rate or "
+            f"set training.gradient_clip_norm, and train into another directory"
         )
 
     def _count_tokens(self, steps: int) -> int:
@@ -318,9 +317,7 @@ class TrainingLoop:
         """Every variable that a step changes, by its name in a checkpoint."""
         weights = {f"weights.{n}": v for n, v in list_parameters(self._network).items()}
         random = {f"random.{n}": v for n, v in list_random_states(self._network).items()}
-        moments = {
-            f"optimizer.{number}.{v.name}": v for number, v in enumerate(self._optimizer.variables)
-        }
+        moments = {f"optimizer.{n}": v for n, v in enumerate(self._optimizer.variables)}
         return weights | random | moments
 
     def _collect_tensors(self) -> dict[str, np.ndarray]:
@@ -345,7 +342,6 @@ class TrainingLoop:
             share_out(self._strategy, checkpoint.tensors[f"state.{number}"])
             for number in range(len(self._states))
         ]
-        self._rate = float(self._optimizer.learning_rate)
         log.info("going on after step %d of %d", self._progress.step, self._steps)
 
 

@@ -32,6 +32,10 @@ class Progress:
     """What `schedule: plateau` has multiplied the rate by."""
     plateau_wait: int = 0
     """Validations without a new best since the rate was last changed."""
+    learning_rate: float = 0.0
+    """The rate of the last step."""
+    gradient_norm: float = 0.0
+    """Its gradient norm before clipping."""
     logged_step: int = 0
     """The step of the last row of metrics.csv."""
     logged_wall_s: float = 0.0
@@ -80,8 +84,7 @@ class Progress:
                 value = math.inf
             kinds = (int, float) if isinstance(field.default, float) else (int,)
             if not isinstance(value, kinds) or isinstance(value, bool) or value < 0:
-                raise RunError(
-                    f"a checkpoint's {field.name} should be a number, found {values.get(field.name)!r}"
-                )
+                found = values.get(field.name)
+                raise RunError(f"a checkpoint's {field.name} should be a number, found {found!r}")
             read[field.name] = value
         return cls(**read)

@@ -71,9 +71,13 @@ def make_train_step(
         optimizer.apply([g * scale for g in gradients], variables)
         return loss, norm, new_states
 
-    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
-    def train_step(tokens: Any, targets: Any, states: Any) -> Any:
+    def run_all(tokens: Any, targets: Any, states: Any) -> Any:
         return strategy.run(run_replica, (tokens, targets, states))
 
-    step: TrainStep = train_step
+    if replicas > 1:
+        step: TrainStep = tf.function(run_all, reduce_retracing=True)
+    else:  # one graph for windows of every length
+        window = tf.TensorSpec((None, None), tf.int32)
+        states = [tf.TensorSpec(state.shape, tf.float32) for state in network.inputs[1:]]
+        step = tf.function(run_all, input_signature=(window, window, states))
     return step

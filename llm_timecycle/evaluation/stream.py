@@ -1,4 +1,4 @@
-"""Scoring a stream of tokens: loss, perplexity, bits a character and a byte, accuracy.
+"""Scoring a stream of tokens: loss, perplexity, accuracy.
 
 Every token after the first is predicted exactly once, the LSTM state carried. Sums and counts are
 added over the windows and divided once at the end, so a short last window weighs what it should.
@@ -6,11 +6,9 @@ added over the windows and divided once at the end, so a short last window weigh
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -18,15 +16,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from llm_timecycle.config.tree import ModelSettings
-from llm_timecycle.errors import DataError
-from llm_timecycle.model.network import build_trained_network, make_zero_states
-from llm_timecycle.run import Run, open_run
-from llm_timecycle.text.corpus import open_corpus
-from llm_timecycle.text.prepare import encode_corpus, prepare_text
-from llm_timecycle.text.store import TokenStream
-from llm_timecycle.text.tokenizer import Tokenizer
-
-log = logging.getLogger("llm_timecycle")
+from llm_timecycle.model.network import make_zero_states
 
 WARM_UP_TOKENS = 64
 SCORING_WINDOW = 256
@@ -74,12 +64,16 @@ def compute_perplexity(loss_nats: float) -> float:
 
 
 def make_scorer(network: keras.Model) -> Scorer:
-    """A compiled function (tokens, targets, weights (B, T), states) -> (loss sum, correct, *states).
+    """A compiled (tokens, targets, weights (B, T), states) -> (loss sum, correct, *states).
 
     `weights` is 1 where a prediction counts and 0 where it does not.
     """
 
-    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
+    places = tf.TensorSpec((None, None), tf.int32)
+    weights = tf.TensorSpec((None, None), tf.float32)
+    states = [tf.TensorSpec(state.shape, tf.float32) for state in network.inputs[1:]]
+
+    @tf.function(input_signature=(places, places, weights, states))  # type: ignore[untyped-decorator]
     def score_window(
         tokens: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor, states: list[tf.Tensor]
     ) -> tuple[tf.Tensor, ...]:
@@ -158,75 +152,3 @@ def _warm_up(
 
 def _read(ids: np.ndarray, places: np.ndarray) -> tf.Tensor:
     return tf.constant(ids[places].astype(np.int32))
-
-
-def summarize(sums: Sums, stream: TokenStream) -> dict[str, float | int]:
-    """The figures of `evaluate`, from the sums and the size of the text.
-
-    perplexity_per_word = exp(nats / words), bits_per_character = nats / ln 2 / characters
-    """
-    bits = sums.loss_nats / math.log(2)
-    return {
-        "loss_nats_per_token": sums.loss_nats_per_token,
-        "perplexity": sums.perplexity,
-        "perplexity_per_word": compute_perplexity(sums.loss_nats / max(stream.words, 1)),
-        "bits_per_character": bits / max(stream.characters, 1),
-        "bits_per_byte": bits / max(stream.bytes, 1),
-        "accuracy": sums.accuracy,
-        "tokens": stream.tokens,
-        "words": stream.words,
-        "characters": stream.characters,
-        "bytes": stream.bytes,
-    }
-
-
-def score_run(
-    path: Path, *, data: str | None, split: str, cache: Path, show_progress: bool
-) -> dict[str, str | float | int]:
-    """The figures of `evaluate`: see `evaluation.summarize`, and `split` and `unknown_tokens`.
-
-    Args:
-        data: a text to score; None scores the run's own `split`, "valid" or "test".
-
-    Raises DataError where the text is missing, is shorter than two tokens, or is no longer the one
-    that was held out when the run was trained.
-    """
-    run = open_run(path)
-    weights = run.load_weights()
-    tokenizer = Tokenizer.load(run.tokenizer_path, run.settings.tokenizer)
-    if data is not None:
-        corpus = open_corpus(data, Path.cwd(), cache)
-        stream = encode_corpus(tokenizer, corpus, cache, show_progress)
-        split = data
-    else:
-        stream = _open_split(run, tokenizer, split, cache, show_progress)
-    if stream.tokens < 2:
-        raise DataError(f"{split} holds {stream.tokens} tokens; scoring needs at least 2")
-    if stream.unknown:
-        share = stream.unknown / stream.tokens
-        log.info("%s tokens (%.2f %%) are unknown to the model", f"{stream.unknown:,}", 100 * share)
-    network = build_trained_network(run.settings.model, run.vocab_size, weights)
-    sums = score_stream(
-        make_scorer(network), run.settings.model, stream.ids, show_progress=show_progress
-    )
-    return {"split": split, **summarize(sums, stream), "unknown_tokens": stream.unknown}
-
-
-def _open_split(
-    run: Run, tokenizer: Tokenizer, split: str, cache: Path, show_progress: bool
-) -> TokenStream:
-    """The run's held-out text, which must be the one that it was trained beside."""
-    held_out = run.read_manifest()["corpora"]
-    if split not in held_out:
-        raise DataError(
-            f"{run.path} has no {split} text: data.{split} was not given and "
-            f"data.{split}_fraction is 0. Score another text with --data FILE"
-        )
-    text = prepare_text(run.settings, Path.cwd(), cache, show_progress, tokenizer=tokenizer)
-    stream = text.valid if split == "valid" else text.test
-    if stream is None or stream.corpus_sha256 != held_out[split]["sha256"]:
-        raise DataError(
-            f"the {split} text of {run.path} has changed since the run was trained, so what was "
-            f"held out may have been learned from. Put it back, or score a text with --data FILE"
-        )
-    return stream

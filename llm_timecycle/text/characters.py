@@ -1,0 +1,43 @@
+"""Kinds of characters that decide where a text may be divided.
+
+Each constant is the inside of a character class `[...]`, written with the characters themselves,
+so that Python's `re` and the `tokenizers` library read it alike.
+"""
+
+from __future__ import annotations
+
+from llm_timecycle.errors import DataError
+
+BLANK = "\t\x0b\x0c\r\x1c-\x1f \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+"""White space but for the line feed."""
+
+WHITE_SPACE = f"\n{BLANK}"
+"""What `str.split` splits on."""
+
+HAN = (
+    "\u2e80-\u2fd5\u3005\u3007\u3021-\u3029\u3038-\u303b\u3400-\u4dbf\u4e00-\u9fff"
+    "\uf900-\ufaff\U00020000-\U0003fffd"
+)
+KANA = "\u3041-\u3096\u3099-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9f"
+
+FULL_WIDTH_MARKS = "\u3000-\u3004\u3006\u3008-\u3020\u3030\u303d\u30fb\uff01-\uff65\uffe0-\uffe6"
+"""Punctuation and signs as wide as a Han character."""
+
+
+def lower_text(text: str) -> str:
+    """The text in lower case, each character for itself (a capital sigma is always σ).
+
+    `str.lower` looks at a sigma's neighbours, so that a text and its pieces would differ.
+    """
+    return text.replace("Σ", "σ").lower()
+
+
+def check_characters(text: str) -> None:
+    """Raise DataError where `text` holds half of a surrogate pair, which is no character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"the text is not valid Unicode: U+{ord(text[error.start]):04X} at character "
+            f"{error.start} is half of a character. Was it read as UTF-8?"
+        ) from None

@@ -1,0 +1,147 @@
+"""Encoding by look-up: the ids that the library's pipeline gives, many times faster.
+
+char, byte          one NumPy table from code point or byte to id
+word, whitespace    a table from word to id
+word, unicode;      the text is divided where tokens always end, into pieces such as a word
+subword             with its punctuation, and each distinct piece goes through the library once
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from typing import Any, Protocol
+
+import numpy as np
+
+from llm_timecycle.config.tree import TokenizerSettings
+from llm_timecycle.text.characters import BLANK, HAN, WHITE_SPACE
+from llm_timecycle.text.learning import CODE_POINTS, UNICODE_PIECE
+from llm_timecycle.text.levels import (
+    END,
+    END_ID,
+    SPECIAL_TOKENS,
+    UNKNOWN_ID,
+    Vocabulary,
+    build_pipeline,
+)
+
+PIECES_KEPT = 400_000
+PIECE_CHARACTERS_KEPT = 64
+
+# Between these pieces, the tokens of the subword level always end.
+SUBWORD_PIECE = re.compile(
+    f" ?[^{WHITE_SPACE}{HAN}]+|[{HAN}]|\n|[{BLANK}]+(?![^{WHITE_SPACE}])|[{BLANK}]"
+)
+
+
+class Lookup(Protocol):
+    """Encodes text that is already in lower case where the settings ask for it."""
+
+    def encode(self, text: str) -> np.ndarray:
+        """The ids (N,) of `text`, in the narrowest unsigned type that holds the vocabulary."""
+
+    def list_unknown(self, text: str) -> list[str]:
+        """Every piece of `text` that is encoded as `<unk>`, in order."""
+
+
+def make_lookup(settings: TokenizerSettings, vocabulary: Vocabulary) -> Lookup:
+    """The encoder of a level."""
+    if settings.level == "char":
+        return CharacterTable(vocabulary)
+    if settings.level == "byte":
+        return ByteTable(vocabulary)
+    if settings.level == "word" and settings.word_split == "whitespace":
+        return WordTable(vocabulary)
+    return PieceTable(settings, vocabulary)
+
+
+def choose_dtype(vocab_size: int) -> np.dtype[Any]:
+    """The narrowest unsigned type for ids below `vocab_size`: uint8, uint16 or uint32."""
+    return np.dtype(np.min_scalar_type(vocab_size - 1))
+
+
+class CharacterTable:
+    """Code point to id."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._ids = np.zeros(CODE_POINTS, choose_dtype(len(vocabulary.tokens)))
+        first = len(SPECIAL_TOKENS)
+        code_points = [ord(token) for token in vocabulary.tokens[first:]]
+        self._ids[code_points] = np.arange(first, len(vocabulary.tokens))
+
+    def encode(self, text: str) -> np.ndarray:
+        """The ids (N,) of the N characters."""
+        return self._ids.take(np.frombuffer(text.encode("utf-32-le"), np.uint32))
+
+    def list_unknown(self, text: str) -> list[str]:
+        """The characters that are not in the vocabulary."""
+        return [text[place] for place in np.flatnonzero(self.encode(text) == UNKNOWN_ID)]
+
+
+class ByteTable:
+    """Byte to id: the byte's value and 2, for the special tokens."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._dtype = choose_dtype(len(vocabulary.tokens))
+
+    def encode(self, text: str) -> np.ndarray:
+        """The ids (N,) of the N bytes of the UTF-8 form."""
+        ids = np.frombuffer(text.encode(), np.uint8).astype(self._dtype)
+        ids += len(SPECIAL_TOKENS)
+        return ids
+
+    def list_unknown(self, text: str) -> list[str]:
+        """Nothing: every byte is in the vocabulary."""
+        return []
+
+
+class _IdBytes(dict[str, bytes]):
+    """Pieces of text to the bytes of their ids."""
+
+    def __init__(self, ids: dict[str, int], dtype: np.dtype[Any]) -> None:
+        super().__init__((piece, np.array(id, dtype).tobytes()) for piece, id in ids.items())
+        self._unknown = np.array(UNKNOWN_ID, dtype).tobytes()
+
+    def __missing__(self, piece: str) -> bytes:
+        return self._unknown
+
+
+class WordTable:
+    """Word to id."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._dtype = choose_dtype(len(vocabulary.tokens))
+        self._ids = _IdBytes(vocabulary.number_tokens(), self._dtype)
+
+    def encode(self, text: str) -> np.ndarray:
+        """The ids (N,) of the words and line breaks."""
+        words = text.replace("\n", f" {END} ").split()
+        return np.frombuffer(b"".join(map(self._ids.__getitem__, words)), self._dtype)
+
+    def list_unknown(self, text: str) -> list[str]:
+        """The words that are not in the vocabulary, and `<unk>` itself."""
+        unknown = self._ids[SPECIAL_TOKENS[UNKNOWN_ID]]
+        return [word for word in text.split() if self._ids[word] == unknown]
+
+
+class PieceTable:
+    """Piece to ids, filled from the library as pieces are met.
+
+    Two threads may use one table: each of its steps is whole by itself, and a piece that is
+    missing at any moment is encoded anew.
+    """
+
+    def __init__(self, settings: TokenizerSettings, vocabulary: Vocabulary) -> None:
+        self._pipeline = build_pipeline(settings, vocabulary)
+        self._dtype = choose_dtype(len(vocabulary.tokens))
+        self._divide = (SUBWORD_PIECE if settings.level == "subword" else UNICODE_PIECE).findall
+        self._ids: dict[str, bytes] = {}
+
+    def encode(self, text: str) -> np.ndarray:
+        """The ids (N,) of the tokens."""
+        pieces = self._divide(text)
+        new = list(set(pieces).difference(self._ids))
+        encoded = dict(zip(new, self._encode_new(new), strict=True))
+
+        raise NotImplementedError

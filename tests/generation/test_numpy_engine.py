@@ -1,0 +1,114 @@
+"""The NumPy engine against its twin in `reference`, and the laws of a state that is carried."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from llm_timecycle.config.parameters import compute_parameter_shapes
+from llm_timecycle.config.tree import ModelSettings
+from llm_timecycle.errors import UsageError
+from llm_timecycle.generation import numpy_engine
+from llm_timecycle.generation.numpy_engine import NumpyEngine
+from llm_timecycle.reference.network import forward, make_zero_states
+
+
+def draw_weights(
+    settings: ModelSettings, V: int, seed: int, dtype: type = np.float64
+) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    shapes = compute_parameter_shapes(settings, V)
+    return {name: rng.normal(size=shape).astype(dtype) for name, shape in shapes.items()}
+
+
+def draw_network(seed: int, is_tied: bool) -> tuple[ModelSettings, int]:
+    """A small network of random shape, and its V."""
+    V, E, H, L = np.random.default_rng(seed).integers([2, 1, 1, 1], [30, 9, 9, 4]).tolist()
+    settings = ModelSettings(embedding_dim=E, hidden_units=H, num_layers=L, tie_embeddings=is_tied)
+    return settings, V
+
+
+@pytest.mark.parametrize("is_tied", [False, True])
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 2e-4)])
+def test_logits_are_those_of_the_reference(
+    seed: int, is_tied: bool, dtype: type, tolerance: float
+) -> None:
+    settings, V = draw_network(seed, is_tied)
+    weights = draw_weights(settings, V, seed, dtype)
+    rng = np.random.default_rng(seed)
+    B, T = rng.integers(1, 7, 2)
+    ids = rng.integers(0, V, (B, T + 3))
+    exact = {name: weight.astype(np.float64) for name, weight in weights.items()}
+    expected, _, _ = forward(exact, ids, make_zero_states(exact, B))
+    engine = NumpyEngine(weights, settings)
+    logits = [engine.prefill(ids[:, :T]), *(engine.step(ids[:, T + n]) for n in range(3))]
+    assert all(found.dtype == dtype for found in logits)
+    np.testing.assert_allclose(np.stack(logits, axis=1), expected[:, T - 1 :], tolerance, tolerance)
+
+
+def test_tied_with_e_equal_to_h_needs_no_projection() -> None:
+    settings = ModelSettings(embedding_dim=3, hidden_units=3, num_layers=1, tie_embeddings=True)
+    weights = draw_weights(settings, 7, seed=1)
+    assert "projection.kernel" not in weights
+    expected, _, _ = forward(weights, np.array([[6, 2]]), make_zero_states(weights, 1))
+    logits = NumpyEngine(weights, settings).prefill(np.array([[6, 2]]))
+    np.testing.assert_allclose(logits, expected[:, -1], 1e-12)
+
+
+@pytest.fixture
+def engine() -> NumpyEngine:
+    settings = ModelSettings(embedding_dim=4, hidden_units=5, num_layers=2)
+    return NumpyEngine(draw_weights(settings, 9, seed=2), settings)
+
+
+def test_a_prompt_longer_than_a_window_is_the_same_as_token_by_token(
+    engine: NumpyEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numpy_engine, "PREFILL_WINDOW", 3)
+    ids = np.array([[1, 8, 0, 3, 3, 7, 2]])
+    in_windows = engine.prefill(ids)
+    engine.reset()
+    for token in ids[0]:
+        one_by_one = engine.step(np.array([token]))
+    np.testing.assert_allclose(in_windows, one_by_one, 1e-12)
+
+
+def test_reset_forgets(engine: NumpyEngine) -> None:
+    first = engine.prefill(np.array([[4, 5]]))
+    assert not np.array_equal(engine.prefill(np.array([[4, 5]])), first)
+    engine.reset()
+    assert np.array_equal(engine.prefill(np.array([[4, 5]])), first)
+
+
+def test_rows_are_selected_and_repeated(engine: NumpyEngine) -> None:
+    engine.prefill(np.array([[1, 2], [3, 4], [5, 6]]))
+    engine.select_rows([2, 0, 2])
+    logits = engine.step(np.array([7, 7, 7]))
+    engine.reset()
+    engine.prefill(np.array([[1, 2], [5, 6]]))
+    alone = engine.step(np.array([7, 7]))
+    assert np.array_equal(logits, alone[[1, 0, 1]])
+
+
+def test_a_row_is_the_same_to_the_last_bit_alone_and_with_others() -> None:
+    # Large enough that the library for products takes its fast ways.
+    settings = ModelSettings(embedding_dim=64, hidden_units=128, num_layers=2)
+    engine = NumpyEngine(draw_weights(settings, 3000, seed=3, dtype=np.float32), settings)
+    ids = np.random.default_rng(3).integers(0, 3000, (5, 4))
+    together = [engine.step(column) for column in ids.T]
+    for row in range(5):
+        engine.reset()
+        alone = [engine.step(column[[row]]) for column in ids.T]
+        assert np.array_equal(np.concatenate(alone), np.stack(together)[:, row])
+
+
+def test_the_number_of_rows_cannot_change_on_the_way(engine: NumpyEngine) -> None:
+    engine.step(np.array([1, 2]))
+    with pytest.raises(UsageError, match=r"expected ids for 2 rows, received 3; call reset\(\)"):
+        engine.step(np.array([1, 2, 3]))
+
+
+def test_a_prompt_holds_a_token(engine: NumpyEngine) -> None:
+    with pytest.raises(UsageError, match="a prompt must hold at least one token, received none"):
+        engine.prefill(np.zeros((1, 0), np.int64))

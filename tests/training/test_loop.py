@@ -1,0 +1,244 @@
+"""The loop on a tiny stream: it learns, keeps the best, stops when asked, and resumes to the bit."""
+
+from __future__ import annotations
+
+import csv
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from llm_timecycle.config.tree import ModelSettings, Settings, TrainingSettings
+from llm_timecycle.errors import DivergenceError, Interrupted
+from llm_timecycle.model.network import build_network
+from llm_timecycle.run import Run, create_run
+from llm_timecycle.text.lanes import Lanes
+from llm_timecycle.training.checkpoints import list_checkpoints
+from llm_timecycle.training.loop import Machinery, TrainingLoop
+from llm_timecycle.training.signals import StopRequest
+from llm_timecycle.training.step import make_optimizer
+
+V = 11
+# A stream with a rule to learn (each token is the one before plus 3, modulo 11) and some noise.
+NOISE = np.random.default_rng(0).random(400) < 0.1
+IDS = np.where(NOISE, 0, np.arange(400) * 3 % V).astype(np.uint8)
+# 300 tokens in 4 lanes of 74 predictions, windows of 10: 8 steps an epoch.
+TRAINING: dict[str, Any] = {
+    "batch_size": 4,
+    "sequence_length": 10,
+    "epochs": 3,
+    "learning_rate": 0.02,
+    "eval_every": 5,
+    "checkpoint_every": 3,
+    "log_every": 2,
+    "precision": "float32",
+}
+MODEL = ModelSettings(
+    embedding_dim=4, hidden_units=6, dropout=0.2, variational_dropout=True, weight_drop=0.2
+)
+
+
+class StopAfter(keras.callbacks.Callback):
+    """Ask for a stop, as a signal would, after so many steps of this session."""
+
+    def __init__(self, request: StopRequest, steps: int, number: int) -> None:
+        super().__init__()
+        self._request, self._left, self._number = request, steps, number
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self._request.signal_number = self._number
+
+
+def make_run(path: Path, **training: Any) -> Run:
+    settings = Settings(model=MODEL, training=TrainingSettings(**{**TRAINING, **training}))
+    return create_run(path, settings, b"{}", V, {})
+
+
+def make_loop(
+    run: Run,
+    valid: np.ndarray | None = IDS[300:],
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    request: StopRequest | None = None,
+) -> TrainingLoop:
+    training = run.settings.training
+    network = build_network(run.settings.model, V, seed=training.seed)
+    optimizer = make_optimizer(training)
+    optimizer.build(network.trainable_variables)
+    return TrainingLoop(
+        run,
+        Machinery(network, optimizer, tf.distribute.get_strategy()),
+        Lanes(IDS[:300], training.batch_size, training.sequence_length),
+        valid,
+        callbacks=callbacks,
+        stop_request=request or StopRequest(),
+        show_progress=False,
+    )
+
+
+def read_rows(run: Run) -> list[dict[str, str]]:
+    with run.metrics_path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def read_losses(run: Run) -> list[tuple[str, ...]]:
+    columns = ("step", "tokens", "train_loss_nats", "valid_loss_nats", "learning_rate")
+    return [tuple(row[column] for column in columns) for row in read_rows(run)]
+
+
+def read_final_tensors(run: Run) -> bytes:
+    return (list_checkpoints(run.checkpoints_path)[-1] / "tensors.safetensors").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    run = make_run(tmp_path_factory.mktemp("whole") / "run")
+    make_loop(run).train()
+    return run
+
+
+def test_it_learns_and_logs_every_row_that_is_due(whole: Run) -> None:
+    rows = read_rows(whole)
+    # Every 2 steps, after every 5th step a validation, and one at each epoch's end (8, 16, 24).
+    assert [int(row["step"]) for row in rows] == [
+        *(2, 4, 5, 6, 8, 10, 12, 14, 15, 16, 18, 20, 22, 24)
+    ]
+    validated = [int(row["step"]) for row in rows if row["valid_loss_nats"]]
+    assert validated == [5, 8, 10, 15, 16, 20, 24]
+    assert float(rows[-1]["train_loss_nats"]) < float(rows[0]["train_loss_nats"])
+    assert rows[-1]["tokens"] == str(3 * 4 * 74)
+    assert rows[4]["tokens"] == str(4 * 74)  # the last window of an epoch is a short one
+    assert float(rows[-1]["compute_s"]) > 0
+
+
+def test_the_best_weights_are_those_of_the_lowest_validation_loss(whole: Run) -> None:
+    best = whole.read_manifest()["best"]
+    losses = {
+        int(row["step"]): float(row["valid_loss_nats"])
+        for row in read_rows(whole)
+        if row["valid_loss_nats"]
+    }
+    assert best["step"] == min(losses, key=losses.__getitem__)
+    assert best["valid_loss_nats"] == pytest.approx(min(losses.values()), rel=1e-6)
+    assert whole.load_weights().keys() >= {"embedding.embeddings", "output.bias"}
+
+
+@pytest.mark.parametrize("steps", [1, 4, 5, 8, 11, 16])
+def test_a_run_stopped_anywhere_and_gone_on_with_is_the_same_run(
+    whole: Run, tmp_path: Path, steps: int
+) -> None:
+    run = make_run(tmp_path / "run")
+    request = StopRequest()
+    loop = make_loop(run, callbacks=[StopAfter(request, steps, signal.SIGINT)], request=request)
+    with pytest.raises(Interrupted, match=rf"after step {steps}, everything is saved.*--resume"):
+        loop.train()
+    assert run.weights_path.exists()
+    make_loop(run).train()
+    assert read_final_tensors(run) == read_final_tensors(whole)
+    assert run.weights_path.read_bytes() == whole.weights_path.read_bytes()
+    assert read_losses(run) == read_losses(whole)
+
+
+def test_a_checkpoint_that_was_lost_changes_nothing(whole: Run, tmp_path: Path) -> None:
+    """As after `kill -9`: rows and best weights are newer than the checkpoint gone on from."""
+    run = make_run(tmp_path / "run")
+    request = StopRequest()
+    loop = make_loop(run, callbacks=[StopAfter(request, 17, signal.SIGINT)], request=request)
+    with pytest.raises(Interrupted):
+        loop.train()
+    newest = list_checkpoints(run.checkpoints_path)[-1]
+    for file in newest.iterdir():
+        file.unlink()
+    newest.rmdir()
+    make_loop(run).train()
+    assert read_final_tensors(run) == read_final_tensors(whole)
+    assert run.weights_path.read_bytes() == whole.weights_path.read_bytes()
+    assert read_losses(run) == read_losses(whole)
+
+
+def test_sigterm_has_an_exit_code_of_its_own(tmp_path: Path) -> None:
+    run, request = make_run(tmp_path / "run"), StopRequest()
+    loop = make_loop(run, callbacks=[StopAfter(request, 1, signal.SIGTERM)], request=request)
+    with pytest.raises(Interrupted) as caught:
+        loop.train()
+    assert caught.value.exit_code == 143
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run_and_says_where(tmp_path: Path) -> None:
+    run = make_run(
+        tmp_path / "run", optimizer="sgd", learning_rate=1e3, gradient_clip_norm=None, epochs=40
+    )
+    loop = make_loop(run)
+    loop._network.get_layer("output").layer.bias.assign(np.full(V, 3e38, np.float32))
+    loop._network.get_layer("output").layer.kernel.assign(np.full((6, V), 3e38, np.float32))
+    with pytest.raises(
+        DivergenceError,
+        match=r"broke down at step 1: the loss is .*, the gradient norm inf, .* rate 1000\.",
+    ):
+        loop.train()
+    assert list_checkpoints(run.checkpoints_path) == []
+
+
+def test_patience_ends_a_run_early(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", patience=1, optimizer="sgd", learning_rate=100.0)
+    loop = make_loop(run)
+    loop.train()
+    assert loop.progress.step < 24
+    assert loop.progress.validations_since_best == 1
+
+
+def test_max_steps_ends_a_run_with_a_validation_and_a_checkpoint(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", max_steps=7)
+    make_loop(run).train()
+    assert [path.name for path in list_checkpoints(run.checkpoints_path)] == ["step-6", "step-7"]
+    assert read_rows(run)[-1]["valid_loss_nats"]
+
+
+def test_without_a_validation_text_the_last_weights_are_kept(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", eval_every=None)
+    loop = make_loop(run, valid=None)
+    loop.train()
+    weights = run.load_weights()
+    np.testing.assert_array_equal(
+        weights["output.bias"], loop._network.get_layer("output").layer.bias.numpy()
+    )
+    assert run.read_manifest()["best"] == {"step": 24, "valid_loss_nats": None}
+
+
+def test_keras_callbacks_see_steps_and_epochs_and_can_stop_the_run(tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    class Watcher(keras.callbacks.Callback):
+        def on_train_begin(self, logs: Any = None) -> None:
+            seen.append("train")
+
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            seen.append(f"epoch {epoch}")
+
+        def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+            assert logs["loss"] > 0
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            seen.append(f"end {epoch} {sorted(logs)}")
+            self.model.stop_training = epoch == 1
+
+        def on_train_end(self, logs: Any = None) -> None:
+            seen.append("over")
+
+    run = make_run(tmp_path / "run")
+    make_loop(run, callbacks=[Watcher()]).train()
+    assert seen == [
+        "train",
+        "epoch 0",
+        "end 0 ['loss', 'val_loss']",
+        "epoch 1",
+        "end 1 ['loss', 'val_loss']",
+        "over",
+    ]
+    assert [path.name for path in list_checkpoints(run.checkpoints_path)][-1] == "step-16"

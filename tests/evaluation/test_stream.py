@@ -1,0 +1,95 @@
+"""Scoring a stream: every token once, the same sums however it is cut, against the NumPy twin."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from llm_timecycle.config.tree import ModelSettings
+from llm_timecycle.evaluation.stream import (
+    Scorer,
+    Sums,
+    compute_perplexity,
+    make_scorer,
+    score_stream,
+)
+from llm_timecycle.model.network import build_network, read_parameters
+from llm_timecycle.reference import losses, network as twin
+
+SETTINGS = ModelSettings(embedding_dim=4, hidden_units=8)
+V = 13
+IDS = np.random.default_rng(1).integers(0, V, 500).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def network() -> object:
+    network = build_network(SETTINGS, V, seed=1)
+    for variable in network.trainable_variables:
+        variable.assign(variable * 3.0)
+    return network
+
+
+@pytest.fixture(scope="module")
+def scorer(network: object) -> Scorer:
+    return make_scorer(network)
+
+
+@pytest.mark.parametrize("length", [2, 3, 100, 500])
+def test_one_lane_scores_every_token_after_the_first_as_the_twin_does(
+    network: object, scorer: Scorer, length: int
+) -> None:
+    ids = IDS[:length]
+    params = {name: w.astype(np.float64) for name, w in read_parameters(network).items()}
+    logits, *_ = twin.forward(params, ids[None, :-1], twin.make_zero_states(params, 1))
+    expected = losses.compute_token_losses(logits, ids[None, 1:].astype(np.int64)).sum()
+    right = int((logits.argmax(-1) == ids[None, 1:]).sum())
+    sums = score_stream(scorer, SETTINGS, ids)
+    assert sums.loss_nats == pytest.approx(expected, rel=1e-5)
+    assert (sums.correct, sums.predicted) == (right, length - 1)
+
+
+@pytest.mark.parametrize("window", [1, 7, 499, 1000])
+def test_the_same_stream_in_many_pieces_gives_the_same_sums(scorer: Scorer, window: int) -> None:
+    whole = score_stream(scorer, SETTINGS, IDS, window=256)
+    pieces = score_stream(scorer, SETTINGS, IDS, window=window)
+    assert pieces.loss_nats == pytest.approx(whole.loss_nats, rel=1e-6)
+    assert (pieces.correct, pieces.predicted) == (whole.correct, whole.predicted)
+
+
+@pytest.mark.parametrize("lanes", [2, 3, 7, 64, 499, 5000])
+def test_lanes_score_every_token_once(lanes: int) -> None:
+    """A fake model without memory: the loss of a prediction is its target, so sums are exact."""
+
+    def score(tokens, targets, weights, states):  # type: ignore[no-untyped-def]
+        tokens, targets, weights = (np.asarray(x, np.float64) for x in (tokens, targets, weights))
+        return (targets * weights).sum(), ((targets == tokens) * weights).sum(), *states
+
+    sums = score_stream(score, SETTINGS, IDS, lanes=lanes, window=5)
+    assert sums.loss_nats == IDS[1:].sum()
+    assert sums.correct == (IDS[1:] == IDS[:-1]).sum()
+    assert sums.predicted == len(IDS) - 1
+
+
+def test_lanes_that_warm_up_over_all_before_them_give_the_exact_figure(scorer: Scorer) -> None:
+    """Two lanes of 65 predictions: the second warms up on the 64 or 65 tokens before it."""
+    exact = score_stream(scorer, SETTINGS, IDS[:130])
+    lanes = score_stream(scorer, SETTINGS, IDS[:130], lanes=2)
+    assert lanes.loss_nats == pytest.approx(exact.loss_nats, rel=1e-6)
+
+
+def test_many_lanes_come_close_to_the_exact_figure(scorer: Scorer) -> None:
+    exact = score_stream(scorer, SETTINGS, IDS)
+    lanes = score_stream(scorer, SETTINGS, IDS, lanes=4)
+    assert lanes.loss_nats == pytest.approx(exact.loss_nats, rel=5e-3)
+
+
+def test_means_divide_once() -> None:
+    sums = Sums(loss_nats=6.0, correct=1, predicted=4)
+    assert (sums.loss_nats_per_token, sums.accuracy) == (1.5, 0.25)
+    assert sums.perplexity == pytest.approx(4.481689)
+
+
+def test_a_perplexity_beyond_a_float_is_infinite() -> None:
+    assert compute_perplexity(1000.0) == math.inf

@@ -1,0 +1,271 @@
+"""Generation with a made-up next-token function in place of a model: what is chosen and shown."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+
+from llm_timecycle.config.tree import GenerationSettings, TokenizerSettings
+from llm_timecycle.errors import RunError
+from llm_timecycle.generation.generator import (
+    GeneratedText,
+    TextGenerator,
+    describe_unknown_tokens,
+)
+from llm_timecycle.text.tokenizer import Tokenizer
+
+UNK, EOS = 0, 1
+
+
+class FakeEngine:
+    """An engine whose logits are a function of all the ids that a row has read."""
+
+    def __init__(self, find_logits: Callable[[list[int]], np.ndarray]) -> None:
+        self.find_logits = find_logits
+        self.rows: list[list[int]] = []
+        self.calls: list[tuple[str, list[object]]] = []
+
+    def reset(self) -> None:
+        self.rows = []
+
+    def prefill(self, ids: np.ndarray) -> np.ndarray:
+        self.calls.append(("prefill", ids.tolist()))
+        self.rows = ids.tolist()
+        return np.array([self.find_logits(row) for row in self.rows])
+
+    def step(self, ids: np.ndarray) -> np.ndarray:
+        self.calls.append(("step", ids.tolist()))
+        self.rows = [[*row, token] for row, token in zip(self.rows, ids.tolist(), strict=True)]
+        return np.array([self.find_logits(row) for row in self.rows])
+
+    def select_rows(self, rows: Sequence[int]) -> None:
+        self.rows = [list(self.rows[row]) for row in rows]
+
+
+def make_tokenizer(text: str, level: str = "char", **options: object) -> Tokenizer:
+    settings = TokenizerSettings(level=level, vocab_size=300, **options)
+    return Tokenizer.train(settings, [text])
+
+
+def recite(ids: Sequence[int], vocab_size: int) -> FakeEngine:
+    """An engine that is sure of the next of `ids`, whatever was chosen, and of the last for ever.
+
+    It counts what was read after the prompt, so it is one text's, from its first token.
+    """
+    engine = FakeEngine(lambda _: np.zeros(vocab_size))
+
+    def find_logits(_: list[int]) -> np.ndarray:
+        steps = sum(call == "step" for call, _ in engine.calls)
+        logits = np.zeros(vocab_size)
+        logits[ids[min(steps, len(ids) - 1)]] = 1000.0
+        return logits
+
+    engine.find_logits = find_logits
+    return engine
+
+
+def make_reciter(
+    tokenizer: Tokenizer, ids: Sequence[int], **settings: object
+) -> tuple[TextGenerator, FakeEngine]:
+    engine = recite(ids, tokenizer.vocab_size)
+    return TextGenerator(engine, tokenizer, GenerationSettings(**settings)), engine
+
+
+def generate_one(generator: TextGenerator, prompt: str = "") -> GeneratedText:
+    (generated,) = generator.generate(prompt)
+    return generated
+
+
+CHARACTERS = make_tokenizer("abc\n中文")
+WORDS = make_tokenizer("the cat sat on the mat\n", "word")
+BYTES = make_tokenizer("any", "byte")
+
+
+def encode(tokenizer: Tokenizer, text: str) -> list[int]:
+    return tokenizer.encode(text).tolist()
+
+
+def test_every_token_is_read_once_and_the_state_is_carried() -> None:
+    prompt, following = encode(CHARACTERS, "ab"), encode(CHARACTERS, "cab")
+    generator, engine = make_reciter(CHARACTERS, following, length=3)
+    assert generate_one(generator, "ab") == GeneratedText("cab", tuple(following), "length")
+    assert engine.calls == [
+        ("prefill", [prompt]),
+        ("step", [following[0]]),
+        ("step", [following[1]]),
+    ]
+
+
+def test_length_is_counted_in_tokens() -> None:
+    generator, _ = make_reciter(WORDS, encode(WORDS, "cat sat"), length=2)
+    assert generate_one(generator, "the").text == " cat sat"
+
+
+@pytest.mark.parametrize("prompt", ["", "  "])
+def test_a_prompt_without_tokens_starts_at_a_text_boundary(prompt: str) -> None:
+    generator, engine = make_reciter(WORDS, encode(WORDS, "the"), length=1)
+    assert generate_one(generator, prompt).text == "the"
+    assert engine.calls == [("prefill", [[EOS]])]
+
+
+def test_a_word_after_a_line_break_brings_no_space() -> None:
+    generator, _ = make_reciter(WORDS, encode(WORDS, "mat"), length=1)
+    assert generate_one(generator, "the cat\n").text == "mat"
+
+
+@pytest.mark.parametrize("tokenizer", [CHARACTERS, BYTES, make_tokenizer("any", "subword")])
+def test_eos_ends_a_text(tokenizer: Tokenizer) -> None:
+    ids = [*encode(tokenizer, "ab"), EOS, *encode(tokenizer, "c")]
+    generator, engine = make_reciter(tokenizer, ids, length=10)
+    shown = tokenizer.decode(np.array(ids[:-2]))
+    assert generate_one(generator, "a") == GeneratedText(shown, tuple(ids[:-1]), "end_of_text")
+    assert ("step", [EOS]) not in engine.calls
+
+
+@pytest.mark.parametrize("word_split", ["whitespace", "unicode"])
+def test_at_word_level_eos_is_a_line_break_and_the_text_goes_on(word_split: str) -> None:
+    tokenizer = make_tokenizer("the cat sat\n", "word", word_split=word_split)
+    generator, _ = make_reciter(tokenizer, encode(tokenizer, "cat\nsat"), length=3)
+    generated = generate_one(generator, "the")
+    assert (generated.text, generated.finish_reason) == (" cat\nsat", "length")
+
+
+def test_an_eos_as_the_last_token_ends_the_text() -> None:
+    generator, _ = make_reciter(CHARACTERS, [*encode(CHARACTERS, "a"), EOS], length=2)
+    assert generate_one(generator).finish_reason == "end_of_text"
+
+
+def test_a_stop_text_across_tokens_is_never_shown() -> None:
+    ids = encode(CHARACTERS, "ab\nca\n\nb")
+    generator, _ = make_reciter(CHARACTERS, ids, length=20, stop=["\n\n", "zz"])
+    assert list(generator.stream("a")) == ["a", "b", "\nc", "a"]
+    generator, _ = make_reciter(CHARACTERS, ids, length=20, stop=["\n\n", "zz"])
+    assert generate_one(generator, "a") == GeneratedText("ab\nca", tuple(ids[:7]), "stop")
+
+
+def test_what_only_began_like_a_stop_text_is_shown_in_the_end() -> None:
+    generator, _ = make_reciter(CHARACTERS, encode(CHARACTERS, "ab"), length=2, stop=["bc"])
+    assert generate_one(generator) == GeneratedText("ab", tuple(encode(CHARACTERS, "ab")), "length")
+
+
+def test_no_stop_text_is_looked_for_in_the_prompt() -> None:
+    generator, _ = make_reciter(CHARACTERS, encode(CHARACTERS, "ca"), length=2, stop=["bc", "b"])
+    assert generate_one(generator, "ab").text == "ca"
+
+
+def test_half_a_character_is_never_shown() -> None:
+    generator, _ = make_reciter(BYTES, encode(BYTES, "中a🙂"), length=8)
+    assert list(generator.stream("x")) == ["中", "a", "🙂"]
+
+
+def test_a_character_that_length_cuts_off_is_shown_as_decode_shows_it() -> None:
+    ids = encode(BYTES, "a中")[:3]
+    generator, _ = make_reciter(BYTES, ids, length=3)
+    assert generate_one(generator, "x").text == BYTES.decode(np.array(ids)) == "a\ufffd"
+
+
+def test_a_stop_text_that_the_cut_off_character_completes() -> None:
+    generator, _ = make_reciter(BYTES, encode(BYTES, "a中"), length=2, stop=["\ufffd"])
+    generated = generate_one(generator, "x")
+    assert (generated.text, generated.finish_reason) == ("a", "stop")
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_unk_is_never_chosen(temperature: float) -> None:
+    def prefer_unk(_: list[int]) -> np.ndarray:
+        return np.array([100.0] + [0.0] * (CHARACTERS.vocab_size - 1))
+
+    settings = GenerationSettings(temperature=temperature, length=40, seed=1)
+    generator = TextGenerator(FakeEngine(prefer_unk), CHARACTERS, settings)
+    for generated in generator.generate("a", samples=5):
+        assert UNK not in generated.ids
+
+
+def test_the_penalty_counts_the_prompt_and_what_was_generated() -> None:
+    a, b, c = encode(CHARACTERS, "abc")
+
+    def find_logits(_: list[int]) -> np.ndarray:
+        logits = np.full(CHARACTERS.vocab_size, -10.0)
+        logits[[a, b, c]] = 3.0, 2.9, 2.8
+        return logits
+
+    settings = GenerationSettings(temperature=0.0, length=3, repetition_penalty=1.5)
+    generator = TextGenerator(FakeEngine(find_logits), CHARACTERS, settings)
+    # a was in the prompt: b is first, then c; then all have appeared and a leads again.
+    assert generate_one(generator, "a").text == "bca"
+
+
+def find_soft_logits(ids: list[int]) -> np.ndarray:
+    """Logits that depend on the whole row, nothing likely enough to be sure."""
+    return np.sin(np.arange(CHARACTERS.vocab_size) * (1 + sum(ids)) + len(ids))
+
+
+def draw(samples: int, seed: int | None, **settings: object) -> list[GeneratedText]:
+    options = GenerationSettings(**{"temperature": 1.0, "length": 30} | settings, seed=seed)
+    return TextGenerator(FakeEngine(find_soft_logits), CHARACTERS, options).generate("a", samples)
+
+
+def test_the_same_seed_gives_the_same_text() -> None:
+    assert draw(3, seed=5) == draw(3, seed=5)
+    assert draw(3, seed=5) != draw(3, seed=6)
+    assert draw(3, seed=None) != draw(3, seed=None)
+
+
+@pytest.mark.parametrize("settings", [{}, {"repetition_penalty": 1.7}, {"stop": ["b"]}])
+def test_a_sample_is_the_same_alone_and_with_others(settings: dict[str, object]) -> None:
+    several = draw(6, seed=2, **settings)
+    assert len({generated.ids for generated in several}) > 3
+    # Samples end at different times, by <eos> if nothing else, and the others go on.
+    assert len({len(generated.ids) for generated in several}) > 1
+    for count in (1, 2, 5):
+        assert draw(count, seed=2, **settings) == several[:count]
+
+
+def test_pieces_join_to_the_text() -> None:
+    settings = GenerationSettings(temperature=1.0, length=30, seed=2, stop=["ab", "文c"])
+    generator = TextGenerator(FakeEngine(find_soft_logits), CHARACTERS, settings)
+    assert "".join(generator.stream("a")) == generate_one(generator, "a").text
+
+
+def test_the_first_piece_comes_before_the_second_token_is_computed() -> None:
+    generator, engine = make_reciter(CHARACTERS, encode(CHARACTERS, "bc"), length=1000)
+    assert list(itertools.islice(generator.stream("a"), 1)) == ["b"]
+    assert [call for call, _ in engine.calls] == ["prefill"]
+
+
+def test_every_token_is_reported() -> None:
+    reports = []
+    generator, _ = make_reciter(CHARACTERS, encode(CHARACTERS, "a"), length=4)
+    generator.generate("a", 2, after_token=lambda: reports.append(1))
+    assert len(reports) == 4
+
+
+def test_logits_that_are_not_finite_end_generation() -> None:
+    broken = FakeEngine(lambda _: np.full(CHARACTERS.vocab_size, math.nan))
+    generator = TextGenerator(broken, CHARACTERS, GenerationSettings())
+    with pytest.raises(RunError, match="the model's logits are not finite: 8 of 8"):
+        generator.generate("a")
+
+
+def test_unknown_tokens_are_named_and_counted() -> None:
+    assert describe_unknown_tokens(WORDS, "the dog sat on the dog and log") == (
+        "the prompt holds 4 tokens that the model does not know and reads as <unk>: "
+        "'dog', 'and', 'log'"
+    )
+    assert describe_unknown_tokens(WORDS, "the dog") == (
+        "the prompt holds 1 token that the model does not know and reads as <unk>: 'dog'"
+    )
+
+
+def test_at_most_ten_unknown_tokens_are_named() -> None:
+    warning = describe_unknown_tokens(CHARACTERS, "0123456789xyz")
+    assert warning is not None
+    assert warning.endswith("'0', '1', '2', '3', '4', '5', '6', '7', '8', '9' and 3 others")
+
+
+def test_a_known_prompt_is_no_reason_to_warn() -> None:
+    assert describe_unknown_tokens(WORDS, "the cat\n") is None

@@ -114,7 +114,7 @@ def command(
     engine = NumpyEngine(opened.load_weights(), opened.settings.model)
     generator = TextGenerator(engine, tokenizer, settings)
     if tokenizer.settings.level == "word":
-        text = re.sub(r"[^\S\n]+\Z", "", text)  # the next word brings its own space
+        text = re.sub(f"[{BLANK}]+\\Z", "", text)  # the next word brings its own space
     try:
         if samples == 1 and stream is not False:
             _print_stream(generator, text)

@@ -9,7 +9,6 @@ subword             with its punctuation, and each distinct piece goes through t
 from __future__ import annotations
 
 import re
-from array import array
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,7 +18,6 @@ from llm_timecycle.text.characters import BLANK, HAN, WHITE_SPACE
 from llm_timecycle.text.learning import CODE_POINTS, UNICODE_PIECE
 from llm_timecycle.text.levels import (
     END,
-    END_ID,
     SPECIAL_TOKENS,
     UNKNOWN_ID,
     Vocabulary,
@@ -125,23 +123,36 @@ class WordTable:
         return [word for word in text.split() if self._ids[word] == unknown]
 
 
-class PieceTable:
-    """Piece to ids, filled from the library as pieces are met.
+class PieceTable(dict[str, bytes]):
+    """Piece to the bytes of its ids, filled from the library as pieces are met.
 
-    Two threads may use one table: each of its steps is whole by itself, and a piece that is
-    missing at any moment is encoded anew.
+    Threads may share a table: a piece that is missing at any moment is just encoded anew.
     """
 
     def __init__(self, settings: TokenizerSettings, vocabulary: Vocabulary) -> None:
+        super().__init__()
         self._pipeline = build_pipeline(settings, vocabulary)
         self._dtype = choose_dtype(len(vocabulary.tokens))
         self._divide = (SUBWORD_PIECE if settings.level == "subword" else UNICODE_PIECE).findall
-        self._ids: dict[str, bytes] = {}
 
     def encode(self, text: str) -> np.ndarray:
         """The ids (N,) of the tokens."""
         pieces = self._divide(text)
-        new = list(set(pieces).difference(self._ids))
-        encoded = dict(zip(new, self._encode_new(new), strict=True))
+        new = [p for p in set(pieces).difference(self) if len(p) <= PIECE_CHARACTERS_KEPT]
+        if len(self) + len(new) > PIECES_KEPT:
+            self.clear()
+        encoded = self._pipeline.encode_batch_fast(new, add_special_tokens=False)
+        self.update(zip(new, (self._pack(encoding.ids) for encoding in encoded), strict=True))
+        return np.frombuffer(b"".join(map(self.__getitem__, pieces)), self._dtype)
 
-        raise NotImplementedError
+    def list_unknown(self, text: str) -> list[str]:
+        """The words and marks that are not in the vocabulary."""
+        encoding = self._pipeline.encode(text, add_special_tokens=False)
+        pairs = zip(encoding.ids, encoding.offsets, strict=True)
+        return [text[start:stop] for id, (start, stop) in pairs if id == UNKNOWN_ID]
+
+    def __missing__(self, piece: str) -> bytes:
+        return self._pack(self._pipeline.encode(piece, add_special_tokens=False).ids)
+
+    def _pack(self, ids: list[int]) -> bytes:
+        return np.array(ids, self._dtype).tobytes()

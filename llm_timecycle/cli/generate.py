@@ -19,6 +19,7 @@ from llm_timecycle.files import explain_os_error
 from llm_timecycle.generation.generator import TextGenerator, describe_unknown_tokens
 from llm_timecycle.generation.numpy_engine import NumpyEngine
 from llm_timecycle.run import open_run
+from llm_timecycle.text.characters import BLANK
 from llm_timecycle.text.reading import TextFile
 from llm_timecycle.text.tokenizer import Tokenizer
 
@@ -102,12 +103,10 @@ def command(
         raise UsageError("give --prompt or --prompt-file, not both")
     if stream and samples > 1:
         raise UsageError("--stream prints one text as it comes: leave out --stream or --samples")
-    text = _check_text("--prompt", prompt or "")
     opened = open_run(run)
     given = {name: value for name, value in options.items() if value not in (None, ())}
     settings = override_settings(opened.settings.generation, given)
-    if prompt_file is not None:
-        text = read_prompt(prompt_file)
+    text = (prompt or "") if prompt_file is None else read_prompt(prompt_file)
     tokenizer = Tokenizer.load(opened.tokenizer_path, opened.settings.tokenizer)
     if warning := describe_unknown_tokens(tokenizer, text):
         click.echo(f"Warning: {warning}", err=True)
@@ -165,15 +164,6 @@ def read_prompt(source: str) -> str:
     else:
         text = "".join(TextFile(Path(source)).read())
     return text.replace("\r\n", "\n").removesuffix("\n")
-
-
-def _check_text(option: str, text: str) -> str:
-    """The text of an option; UsageError where the terminal did not send UTF-8."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise UsageError(f"{option} is not UTF-8 text: set the terminal to UTF-8") from error
-    return text
 
 
 def _print_stream(generator: TextGenerator, prompt: str) -> None:

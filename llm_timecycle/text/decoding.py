@@ -16,6 +16,7 @@ from llm_timecycle.text.levels import BYTE_CHARACTERS, SPECIAL_TOKENS, Vocabular
 from llm_timecycle.text.word_join import MarkJoiner, WordJoiner
 
 REPLACEMENT = "\ufffd"
+ESCAPE = "backslashreplace"
 
 
 class TextStream(Protocol):
@@ -105,10 +106,5 @@ class Decoder:
         """A token on its own, for people: its text, controls and loose bytes as escapes."""
         if id < len(SPECIAL_TOKENS):
             return SPECIAL_TOKENS[id]
-        if self._bytes:
-            text = self._bytes[id].decode(errors="backslashreplace")
-        else:
-            text = self._texts[id]
-        return "".join(
-            c if c.isprintable() else c.encode("unicode_escape").decode() for c in text
-        )
+        text = self._texts[id] if self._texts else self._bytes[id].decode("utf-8", ESCAPE)
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -44,14 +44,16 @@ def _find_on_disk(spec: str, place: Path, base: Path) -> list[TextFile]:
         return [file]
     if path.is_dir():
         paths = _list_directory(path)
-        expected = "holds no text; expected files whose names end in .txt or .gz"
+        nothing = f"the directory {path} holds no text; expected names that end in .txt or .gz"
     elif glob.has_magic(spec):
         paths = _match_glob(str(place), base)
-        expected = "matches no file; expected a pattern such as texts/*.txt, or texts/**/*.txt"
+        nothing = (
+            f"{path} matches no file; expected a pattern such as texts/*.txt or texts/**/*.txt"
+        )
     else:
         raise DataError(_explain_missing(spec, path))
     if not paths:
-        raise DataError(f"{path} {expected}")
+        raise DataError(nothing)
     texts = [file for file in map(TextFile, paths) if not file.is_empty]
     if not texts:
         raise DataError(f"{path} has only empty files; expected text in at least one of them")

@@ -1,7 +1,7 @@
 """Learning a vocabulary from training text, read once as a stream.
 
-Memory is bounded: characters are counted in an array of all code points, words in a table that
-forgets the rarest when it is full, and BPE learns from at most `BPE_CHARACTERS` of text.
+Characters are counted in an array of all code points, and words in a table that forgets the rarest
+when it is full, so their memory is bounded. That of BPE grows with the different words it is given.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ from llm_timecycle.text.levels import (
     build_pipeline,
 )
 
+LEARNING_VERSION = 1
+"""To be raised whenever the same text gives another vocabulary than before."""
+
 CODE_POINTS = 0x110000
 COUNTED_AT_MOST = 1_500_000
-BPE_CHARACTERS = 100_000_000
 LINES_FED_AT_ONCE = 64
 
 BYTE_VOCABULARY_SIZE = len(SPECIAL_TOKENS) + len(BYTE_CHARACTERS)

@@ -25,7 +25,6 @@ character becomes one token and a rare one up to three bytes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,12 +75,12 @@ class Vocabulary:
 def build_pipeline(settings: TokenizerSettings, vocabulary: Vocabulary) -> Tokenizer:
     """The tokenizer of the library that encodes as the settings and the vocabulary say."""
     if settings.level == "subword" or settings.level == "byte":
-        model = models.BPE(vocabulary.number_tokens(), list(vocabulary.merges))
+        model: Any = models.BPE(vocabulary.number_tokens(), list(vocabulary.merges))
     else:
         model = models.WordLevel(vocabulary.number_tokens(), unk_token=UNKNOWN)
     pipeline = Tokenizer(model)
-    if steps := list(_list_normalizers(settings)):
-        pipeline.normalizer = steps[0] if len(steps) == 1 else normalizers.Sequence(steps)
+    if steps := _list_normalizers(settings):
+        pipeline.normalizer = normalizers.Sequence(steps)
     pipeline.pre_tokenizer = _build_pre_tokenizer(settings)
     if settings.level == "char":
         pipeline.decoder = decoders.Fuse()
@@ -90,8 +89,8 @@ def build_pipeline(settings: TokenizerSettings, vocabulary: Vocabulary) -> Token
     return pipeline
 
 
-def _list_normalizers(settings: TokenizerSettings) -> Sequence[Any]:
-    steps = [normalizers.Lowercase()] if settings.lowercase else []
+def _list_normalizers(settings: TokenizerSettings) -> list[Any]:
+    steps: list[Any] = [normalizers.Lowercase()] if settings.lowercase else []
     if settings.level == "word" and settings.word_split == "whitespace":
         steps.append(normalizers.Replace("\n", f" {END} "))
     elif settings.level == "word":

@@ -31,14 +31,7 @@ from llm_timecycle.files import explain_os_error, write_durably
 FORMAT = 1  # raised whenever the same sources give another text
 PARAGRAPHS_PER_SECTION = 25
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-SKIPPED_DIRECTORIES = {
-    "site-packages",
-    "dist-packages",
-    "__pycache__",
-    "test",
-    "tests",
-    "idle_test",
-}
+SKIPPED_DIRECTORIES = {"site-packages", "dist-packages", "test", "tests", "idle_test"}
 
 WORD = re.compile(r"[\"'(\[]*[A-Za-z]+(?:['/-][A-Za-z]+)*[\"')\]]*[.,;:!?]?[\"')\]]*")
 ITEM = re.compile(r"\s*(?:[-*+•o]|\(?\d{1,2}[.)]|\(?[a-z]\)|\[\d+\])\s+")
@@ -49,41 +42,10 @@ ROLE = re.compile(r":[a-z]+(?::[a-z]+)?:`")
 EMPHASIS = re.compile(r"(?<![\w*])\*{1,2}(\w(?:[^*\s]|\s(?=\w))*)\*{1,2}(?![\w*])")
 SENTENCE = re.compile(r"[\"'(]?[A-Za-z].*[\w.!?:][\"')]?")
 PLAIN_QUOTES = str.maketrans("‘’“”", "''\"\"")
-COMMON_WORDS = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "are",
-        "as",
-        "at",
-        "be",
-        "by",
-        "can",
-        "for",
-        "from",
-        "has",
-        "if",
-        "in",
-        "is",
-        "it",
-        "its",
-        "not",
-        "of",
-        "on",
-        "or",
-        "that",
-        "the",
-        "this",
-        "to",
-        "used",
-        "was",
-        "when",
-        "which",
-        "will",
-        "with",
-        "you",
-    ]
+COMMON_WORD = re.compile(
+    r"an?|and|are|as|at|be|by|can|for|from|has|if|in|is|its?|not|of|on|or|that|the|this|to|used|"
+    r"was|when|which|will|with|you",
+    re.IGNORECASE,
 )
 WORDS_AT_LEAST = 6
 WORD_SHARE = 0.75
@@ -97,7 +59,8 @@ def extract_python_docs(cache: Path, show_progress: bool = False) -> Path:
         cache: a directory; it is made if need be.
         show_progress: whether the extraction shows a bar on stderr.
 
-    Raises DataError if this Python came without its sources, or if `cache` cannot be written.
+    The name of the file tells the version of Python and where its library lies, so that another
+    Python makes another file. Raises DataError if this Python came without its sources, or if `cache` cannot be written.
     """
     library = Path(sysconfig.get_path("stdlib"))
     origin = hashlib.sha256(f"{FORMAT} {library}".encode()).hexdigest()[:8]
@@ -155,7 +118,7 @@ def is_prose(paragraph: str) -> bool:
     if SIGNATURE.match(words[0]):
         return False
     plain = sum(WORD.fullmatch(word) is not None for word in words)
-    common = sum(word.lower() in COMMON_WORDS for word in words)
+    common = sum(COMMON_WORD.fullmatch(word) is not None for word in words)
     return plain >= WORD_SHARE * len(words) and common >= COMMON_WORD_SHARE * len(words)
 
 

@@ -17,7 +17,7 @@ from llm_timecycle.text.characters import check_characters, lower_text
 from llm_timecycle.text.decoding import Decoder, TextStream
 from llm_timecycle.text.learning import learn_vocabulary
 from llm_timecycle.text.levels import END_ID, UNKNOWN_ID, Vocabulary, build_pipeline
-from llm_timecycle.text.lookup import Lookup, make_lookup
+from llm_timecycle.text.lookup import Lookup, choose_dtype, make_lookup
 from llm_timecycle.text.tokenizer_file import read_vocabulary
 
 
@@ -31,6 +31,7 @@ class Tokenizer:
         vocab_size: kinds of tokens (V), special tokens included; at most `settings.vocab_size`.
         unk_id: the id of `<unk>`, what is not in the vocabulary: 0.
         eos_id: the id of `<eos>`, the end of a line (word level) or of a document: 1.
+        dtype: the type of ids, the narrowest unsigned one that holds V - 1.
     """
 
     unk_id = UNKNOWN_ID
@@ -39,6 +40,7 @@ class Tokenizer:
     def __init__(self, settings: TokenizerSettings, vocabulary: Vocabulary) -> None:
         self.settings = settings
         self.vocab_size = len(vocabulary.tokens)
+        self.dtype = choose_dtype(self.vocab_size)
         self._vocabulary = vocabulary
 
     @classmethod

@@ -32,7 +32,7 @@ def read_vocabulary(path: Path, settings: TokenizerSettings) -> Vocabulary:
         content = _parse(_read(path))
         vocabulary = _extract_vocabulary(content, settings)
         _check_pipeline(content, settings)
-    except _Unfit as error:
+    except _UnfitError as error:
         raise RunError(
             f"{path} cannot be used: {error}. It was damaged, or made by another program or for "
             f"other settings; expected the tokenizer.json that `llm-timecycle train` writes for "
@@ -41,7 +41,7 @@ def read_vocabulary(path: Path, settings: TokenizerSettings) -> Vocabulary:
     return vocabulary
 
 
-class _Unfit(Exception):
+class _UnfitError(Exception):
     """Why a file is not a tokenizer of ours."""
 
 
@@ -49,7 +49,7 @@ def _read(path: Path) -> bytes:
     try:
         size_bytes = path.stat().st_size
         if size_bytes > FILE_BYTES_AT_MOST:
-            raise _Unfit(
+            raise _UnfitError(
                 f"it has {size_bytes:,} bytes, and at most {FILE_BYTES_AT_MOST:,} are read"
             )
         return path.read_bytes()
@@ -63,28 +63,28 @@ def _parse(data: bytes) -> dict[str, Any]:
     try:
         content = json.loads(data)
     except (ValueError, RecursionError):
-        raise _Unfit("it is not valid JSON") from None
+        raise _UnfitError("it is not valid JSON") from None
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
-        raise _Unfit("it holds no tokenizer")
+        raise _UnfitError("it holds no tokenizer")
     return content
 
 
 def _extract_vocabulary(content: dict[str, Any], settings: TokenizerSettings) -> Vocabulary:
     model = content["model"]
     if model.get("type") != MODEL_TYPES[settings.level]:
-        raise _Unfit(
+        raise _UnfitError(
             f"expected a model of type {MODEL_TYPES[settings.level]}, found {model.get('type')!r}"
         )
     ids = model.get("vocab")
     if not isinstance(ids, dict) or not all(type(id) is int for id in ids.values()):
-        raise _Unfit("its vocabulary is not a table from token to id")
+        raise _UnfitError("its vocabulary is not a table from token to id")
     if sorted(ids.values()) != list(range(len(ids))):
-        raise _Unfit(f"the ids of its {len(ids):,} tokens are not 0 to {len(ids) - 1:,}")
+        raise _UnfitError(f"the ids of its {len(ids):,} tokens are not 0 to {len(ids) - 1:,}")
     if len(ids) > settings.vocab_size:
-        raise _Unfit(f"it has {len(ids):,} tokens, and vocab_size is {settings.vocab_size:,}")
+        raise _UnfitError(f"it has {len(ids):,} tokens, and vocab_size is {settings.vocab_size:,}")
     tokens = tuple(sorted(ids, key=ids.__getitem__))
     if tokens[: len(SPECIAL_TOKENS)] != SPECIAL_TOKENS:
-        raise _Unfit("its first tokens are not <unk> and <eos>")
+        raise _UnfitError("its first tokens are not <unk> and <eos>")
     _check_tokens(tokens[len(SPECIAL_TOKENS) :], settings)
     merges = _extract_merges(model.get("merges"), ids) if settings.level == "subword" else ()
     return Vocabulary(tokens, merges)
@@ -92,17 +92,17 @@ def _extract_vocabulary(content: dict[str, Any], settings: TokenizerSettings) ->
 
 def _check_tokens(ordinary: tuple[str, ...], settings: TokenizerSettings) -> None:
     if settings.level == "char" and any(len(token) != 1 for token in ordinary):
-        raise _Unfit("a token of it is not one character")
+        raise _UnfitError("a token of it is not one character")
     if settings.level == "word" and any(len(token.split()) != 1 for token in ordinary):
-        raise _Unfit("a token of it is not one word")
+        raise _UnfitError("a token of it is not one word")
     if settings.level == "byte" and ordinary != tuple(BYTE_CHARACTERS):
-        raise _Unfit("its tokens are not the 256 bytes")
+        raise _UnfitError("its tokens are not the 256 bytes")
     if settings.level == "subword" and (
         not set(BYTE_CHARACTERS).issubset(ordinary)
         or not all(set(BYTE_CHARACTERS).issuperset(token) for token in ordinary)
         or "" in ordinary
     ):
-        raise _Unfit("its tokens are not made of the 256 bytes")
+        raise _UnfitError("its tokens are not made of the 256 bytes")
 
 
 def _extract_merges(merges: Any, ids: dict[str, int]) -> tuple[tuple[str, str], ...]:
@@ -115,7 +115,7 @@ def _extract_merges(merges: Any, ids: dict[str, int]) -> tuple[tuple[str, str], 
         )
 
     if not isinstance(merges, list) or not all(is_merge(item) for item in merges):
-        raise _Unfit("its merges do not fit its vocabulary")
+        raise _UnfitError("its merges do not fit its vocabulary")
     return tuple((left, right) for left, right in merges)
 
 
@@ -126,7 +126,7 @@ def _check_pipeline(content: dict[str, Any], settings: TokenizerSettings) -> Non
     try:
         found = Pipeline.from_str(json.dumps({**content, "model": model}))
     except Exception as error:  # noqa: BLE001  # the library raises nothing more precise
-        raise _Unfit(f"the tokenizers library refuses it ({error})") from None
+        raise _UnfitError(f"the tokenizers library refuses it ({error})") from None
     # Both as this version of the library writes them, whichever version wrote the file.
     if json.loads(found.to_str()) != json.loads(expected.to_str()):
-        raise _Unfit("it divides text in another way than its settings say")
+        raise _UnfitError("it divides text in another way than its settings say")

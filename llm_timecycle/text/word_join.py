@@ -51,12 +51,13 @@ class MarkJoiner:
     """Joins the words and marks of the unicode split, one at a time."""
 
     def __init__(self) -> None:
-        self._start_line()
+        self._is_glued = True  # nothing comes between the last token and the next
+        self._open_quotes: frozenset[str] = frozenset()
 
     def add(self, word: str) -> str:
         """What the next word or mark adds to the text."""
         if word == END:
-            self._start_line()
+            self._is_glued, self._open_quotes = True, frozenset()
             return "\n"
         is_wide = _WIDE.match(word) is not None
         closes = word in CLOSING or unicodedata.category(word[0]).startswith("M")
@@ -68,7 +69,3 @@ class MarkJoiner:
         space = "" if self._is_glued or joins or closes else " "
         self._is_glued = joins or opens
         return space + word
-
-    def _start_line(self) -> None:
-        self._is_glued = True  # nothing comes between the last token and the next
-        self._open_quotes: set[str] = set()

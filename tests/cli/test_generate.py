@@ -1,0 +1,309 @@
+"""The `generate` command on tiny runs with random weights: what it prints where, how it ends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from llm_timecycle.cli.generate import command, override_settings
+from llm_timecycle.config.parameters import compute_parameter_shapes
+from llm_timecycle.config.tree import (
+    GenerationSettings,
+    ModelSettings,
+    Settings,
+    TokenizerSettings,
+)
+from llm_timecycle.errors import DataError, RunError, UsageError
+from llm_timecycle.generation.generator import TextGenerator
+from llm_timecycle.generation.numpy_engine import NumpyEngine
+from llm_timecycle.run import Run, create_run
+from llm_timecycle.text.tokenizer import Tokenizer
+
+TEXTS = {"char": "abc defg.\n中文", "word": "once upon a time there was a cat\n"}
+
+
+def make_run(path: Path, level: str) -> Run:
+    """A run whose weights are drawn, not trained, and which never ends a text by <eos>."""
+    settings = Settings(
+        tokenizer=TokenizerSettings(level=level, vocab_size=50),
+        model=ModelSettings(embedding_dim=4, num_layers=2, hidden_units=6),
+        generation=GenerationSettings(length=12, seed=3, temperature=1.0),
+    )
+    tokenizer = Tokenizer.train(settings.tokenizer, [TEXTS[level]])
+    run = create_run(path, settings, tokenizer.to_json().encode(), tokenizer.vocab_size, {})
+    rng = np.random.default_rng(5)
+    shapes = compute_parameter_shapes(settings.model, tokenizer.vocab_size)
+    weights = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    weights["output.bias"][tokenizer.eos_id] = -1000.0
+    run.save_weights(weights, {"step": 0})
+    return run
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    root = tmp_path_factory.mktemp("runs")
+    return {level: make_run(root / level, level) for level in TEXTS}
+
+
+@pytest.fixture
+def run(runs: dict[str, Run]) -> Path:
+    return runs["char"].path
+
+
+def call(run: Path, *arguments: str, stdin: bytes | None = None) -> Result:
+    return CliRunner().invoke(command, [str(run), *arguments], input=stdin)
+
+
+def generate_directly(run: Run, prompt: str, samples: int = 1, **settings: object) -> list[str]:
+    """What the parts say, put together without the command."""
+    tokenizer = Tokenizer.load(run.tokenizer_path, run.settings.tokenizer)
+    merged = GenerationSettings(**run.settings.generation.model_dump() | settings)
+    engine = NumpyEngine(run.load_weights(), run.settings.model)
+    texts = TextGenerator(engine, tokenizer, merged).generate(prompt, samples)
+    return [text.text for text in texts]
+
+
+def test_prints_the_prompt_and_what_follows(runs: dict[str, Run]) -> None:
+    result = call(runs["char"].path, "--prompt", "abc")
+    (text,) = generate_directly(runs["char"], "abc")
+    assert (result.stdout, result.stderr, result.exit_code) == (f"abc{text}\n", "", 0)
+    assert len(text) == 12
+
+
+@pytest.mark.parametrize("way", [[], ["--stream"], ["--no-stream"]])
+def test_streaming_changes_nothing_but_when(run: Path, way: list[str]) -> None:
+    assert call(run, *way).stdout == call(run, "--no-stream").stdout != "\n"
+
+
+def test_options_take_the_place_of_settings(runs: dict[str, Run]) -> None:
+    options = [
+        *("--length", "30", "--temperature", "1.5", "--top-k", "7", "--top-p", "0.9"),
+        *("--min-p", "0.01", "--repetition-penalty", "1.1", "--seed", "9"),
+        *("--stop", "ab", "--stop", "中"),
+    ]
+    settings = {
+        **{"length": 30, "temperature": 1.5, "top_k": 7, "top_p": 0.9, "min_p": 0.01},
+        **{"repetition_penalty": 1.1, "seed": 9, "stop": ["ab", "中"]},
+    }
+    (text,) = generate_directly(runs["char"], "abc", **settings)
+    assert call(runs["char"].path, "--prompt", "abc", *options).stdout == f"abc{text}\n"
+
+
+def test_several_samples_are_numbered(runs: dict[str, Run]) -> None:
+    first, second = generate_directly(runs["char"], "ab", 2)
+    assert first != second
+    assert call(runs["char"].path, "--prompt", "ab", "--samples", "2").stdout == (
+        f"=== sample 1 of 2 ===\nab{first}\n=== sample 2 of 2 ===\nab{second}\n"
+    )
+
+
+def test_the_first_sample_is_the_one_that_is_drawn_alone(run: Path) -> None:
+    alone = call(run, "--prompt", "ab").stdout
+    assert call(run, "--prompt", "ab", "--samples", "3").stdout.startswith(
+        f"=== sample 1 of 3 ===\n{alone}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("prompt", "shown"), [("once upon \t", "once upon "), ("a cat\n", "a cat\n"), (" ", "")]
+)
+def test_at_word_level_one_space_joins_prompt_and_text(
+    runs: dict[str, Run], prompt: str, shown: str
+) -> None:
+    (text,) = generate_directly(runs["word"], prompt, length=3, seed=4)
+    result = call(runs["word"].path, "--prompt", prompt, "--length", "3", "--seed", "4")
+    assert result.stdout == f"{shown}{text.lstrip(' ')}\n"
+
+
+@pytest.mark.parametrize("content", [b"abc", b"abc\n", b"abc\r\n", b"\xef\xbb\xbfabc\n"])
+def test_a_prompt_from_a_file_or_standard_input(run: Path, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "prompt.txt").write_bytes(content)
+    expected = call(run, "--prompt", "abc").stdout
+    assert call(run, "--prompt-file", str(tmp_path / "prompt.txt")).stdout == expected
+    assert call(run, "--prompt-file", "-", stdin=content).stdout == expected
+
+
+def test_only_one_line_break_is_taken_off_a_file(run: Path) -> None:
+    result = call(run, "--prompt-file", "-", stdin=b"abc\r\n\n")
+    assert result.stdout == call(run, "--prompt", "abc\n").stdout
+
+
+def test_unknown_tokens_are_a_warning(runs: dict[str, Run]) -> None:
+    result = call(runs["word"].path, "--prompt", "once upon a throne")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("once upon a throne ")
+    assert result.stderr == (
+        "Warning: the prompt holds 1 token that the model does not know and reads as <unk>: "
+        "'throne'\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--temperature", "-1"], "--temperature: received -1.0; expected a number from 0 to 100"),
+        (["--temperature", "nan"], "--temperature: received nan; expected a number from 0 to 100"),
+        (["--top-p", "0"], "--top-p: received 0.0; expected a number above 0 and at most 1"),
+        (["--top-p", "1.1"], "--top-p: received 1.1; expected a number above 0 and at most 1"),
+        (["--min-p", "2"], "--min-p: received 2.0; expected a number from 0 to 1"),
+        (["--top-k", "0"], "--top-k: received 0; expected a whole number, 1 or more"),
+        (["--length", "0"], "--length: received 0; expected a whole number, 1 or more"),
+        (
+            ["--repetition-penalty", "0"],
+            "--repetition-penalty: received 0.0; expected a number above 0 and at most 100",
+        ),
+        (
+            ["--seed", "-5"],
+            "--seed: received -5; expected a whole number from 0 to 9223372036854775807",
+        ),
+        (["--stop", ""], "--stop: received an empty text; expected at least one character"),
+        (
+            ["--length", "-1", "--top-k", "0"],
+            "--length: received -1; expected a whole number, 1 or more\n"
+            "--top-k: received 0; expected a whole number, 1 or more",
+        ),
+        (["--prompt", "a", "--prompt-file", "-"], "give --prompt or --prompt-file, not both"),
+        (
+            ["--stream", "--samples", "2"],
+            "--stream prints one text as it comes: leave out --stream or --samples",
+        ),
+    ],
+)
+def test_options_that_cannot_work(run: Path, options: list[str], message: str) -> None:
+    result = call(run, *options)
+    assert isinstance(result.exception, UsageError)
+    assert str(result.exception) == message
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--seed", "1.5"], "Invalid value for '--seed': '1.5' is not a valid integer"),
+        (["--samples", "0"], "Invalid value for '--samples': 0 is not in the range 1<=x<=1000"),
+        (["--temperature", "hot"], "Invalid value for '--temperature': 'hot' is not a valid"),
+    ],
+)
+def test_options_that_are_not_numbers(run: Path, options: list[str], message: str) -> None:
+    result = call(run, *options)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_overriding_settings_leaves_those_of_the_run_alone() -> None:
+    settings = GenerationSettings(top_k=5, stop=["x"])
+    changed = override_settings(settings, {"stop": ("y", "z"), "length": 7})
+    assert changed == GenerationSettings(top_k=5, stop=["y", "z"], length=7)
+    assert settings == GenerationSettings(top_k=5, stop=["x"])
+
+
+def test_a_prompt_file_that_is_not_there(run: Path, tmp_path: Path) -> None:
+    result = call(run, "--prompt-file", str(tmp_path / "gone.txt"))
+    assert isinstance(result.exception, DataError)
+    assert str(result.exception) == f"there is no file {tmp_path}/gone.txt"
+
+
+def test_a_prompt_that_is_not_utf_8(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9 au lait")
+    result = call(run, "--prompt-file", str(tmp_path / "latin.txt"))
+    assert isinstance(result.exception, DataError)
+    assert "latin.txt is not UTF-8 text: the byte at offset 3" in str(result.exception)
+    result = call(run, "--prompt-file", "-", stdin=b"caf\xe9 au lait")
+    assert isinstance(result.exception, DataError)
+    assert str(result.exception).startswith(
+        "the prompt on standard input is not UTF-8 text: the byte at offset 3 fits no character"
+    )
+
+
+def test_a_prompt_argument_that_is_not_utf_8(run: Path) -> None:
+    result = call(run, "--prompt", "caf\udce9")
+    assert isinstance(result.exception, DataError)
+    assert "U+DCE9 at character 3 is half of a character" in str(result.exception)
+
+
+def test_a_run_that_is_not_there(tmp_path: Path) -> None:
+    result = call(tmp_path / "gone")
+    assert isinstance(result.exception, RunError)
+    assert "there is no run at" in str(result.exception)
+
+
+def test_a_model_whose_logits_are_not_finite(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "broken", "char")
+    weights = run.load_weights()
+    weights["output.bias"][3] = np.nan
+    run.save_weights(weights, {"step": 1})
+    result = call(run.path)
+    assert isinstance(result.exception, RunError)
+    assert "the model's logits are not finite: 1 of 14" in str(result.exception)
+
+
+def test_ctrl_c_ends_the_line_and_the_program(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TextGenerator, "stream", interrupt)
+    result = call(run, "--prompt", "abc")
+    assert (result.stdout, result.stderr, result.exit_code) == ("abc\n", "", 130)
+
+
+PROGRAM = [sys.executable, "-c", "from llm_timecycle.cli.main import main; main()", "generate"]
+
+
+def test_a_closed_pipe_ends_the_program_quietly(run: Path) -> None:
+    process = subprocess.Popen(
+        [*PROGRAM, str(run), "--prompt", "abc", "--length", "1000000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stdout.read(3) == b"abc"
+    process.stdout.close()
+    process.stdout = None
+    _, errors = process.communicate(timeout=60)
+    assert (errors, process.returncode) == (b"", 0)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_one_message(run: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        finished = subprocess.run(
+            [*PROGRAM, str(run)], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert finished.returncode == 2
+    assert finished.stderr.startswith("Error: cannot write the text: the disk is full")
+    assert len(finished.stderr.splitlines()) == 1
+
+
+def test_tensorflow_is_never_imported(run: Path) -> None:
+    code = (
+        "import sys\n"
+        "from llm_timecycle.cli.main import main\n"
+        "try:\n    main()\n"
+        "finally:\n    print(sorted({'tensorflow', 'keras'} & set(sys.modules)), file=sys.stderr)"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", code, "generate", str(run), "--prompt", "abc"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert finished.stdout.startswith("abc")
+    assert finished.stderr == "[]\n"
+
+
+def test_text_reaches_a_pipe_as_it_comes(run: Path) -> None:
+    process = subprocess.Popen(
+        [*PROGRAM, str(run), "--length", "1000000000", "--prompt", "ab"], stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    try:
+        assert process.stdout.read(200)[:2] == b"ab"
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.communicate()

@@ -60,7 +60,8 @@ def extract_python_docs(cache: Path, show_progress: bool = False) -> Path:
         show_progress: whether the extraction shows a bar on stderr.
 
     The name of the file tells the version of Python and where its library lies, so that another
-    Python makes another file. Raises DataError if this Python came without its sources, or if `cache` cannot be written.
+    Python makes another file. Raises DataError if this Python came without its sources, or if
+    `cache` cannot be written.
     """
     library = Path(sysconfig.get_path("stdlib"))
     origin = hashlib.sha256(f"{FORMAT} {library}".encode()).hexdigest()[:8]
@@ -124,10 +125,11 @@ def is_prose(paragraph: str) -> bool:
 
 def _join_lines(lines: list[str]) -> str:
     """One line without the marks of reStructuredText, white space made single."""
-    text = " ".join(" ".join(lines).split())
-    text = ITEM.sub("", text, count=1) if ITEM.match(text) else text
+    text = " ".join(lines)
+    if bullet := ITEM.match(text):
+        text = text[bullet.end() :]
     text = ROLE.sub("`", text).replace("`", "")
-    text = EMPHASIS.sub(r"\1", text).translate(PLAIN_QUOTES)
+    text = " ".join(EMPHASIS.sub(r"\1", text).translate(PLAIN_QUOTES).split())
     return re.sub(r"::$", ":", text)
 
 

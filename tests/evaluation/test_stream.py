@@ -16,7 +16,8 @@ from llm_timecycle.evaluation.stream import (
     score_stream,
 )
 from llm_timecycle.model.network import build_network, read_parameters
-from llm_timecycle.reference import losses, network as twin
+from llm_timecycle.reference import losses
+from llm_timecycle.reference import network as twin
 
 SETTINGS = ModelSettings(embedding_dim=4, hidden_units=8)
 V = 13

@@ -14,7 +14,8 @@ from llm_timecycle.model.network import (
     make_zero_states,
     read_parameters,
 )
-from llm_timecycle.reference import losses, network as twin, optimizers
+from llm_timecycle.reference import losses, optimizers
+from llm_timecycle.reference import network as twin
 from llm_timecycle.training.step import compute_loss, make_optimizer, make_train_step
 
 

@@ -1,4 +1,4 @@
-"""The reference model is pinned: layers, shapes, parameter count; and the options do what they say."""
+"""The reference model is pinned (layers, shapes, parameters), and each option does its work."""
 
 from __future__ import annotations
 

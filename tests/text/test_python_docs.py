@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -36,8 +34,9 @@ class Clock:
 def repeat():
     """A clock that is wound in the morning by the guard."""
 '''
-TOPICS = """# a comment
-topics = {'rivers': '\\n  Rivers\\n  ******\\n\\n  A river is a kind of clock that does not repeat.\\n'}
+TOPICS = r"""# a comment
+topics = {'rivers': '\n  Rivers\n  ******\n\n'
+                    '  A river is a kind of clock that does not repeat.\n'}
 """
 
 
@@ -51,7 +50,7 @@ def library(tmp_path: Path) -> Path:
         "broken.py": hidden + "def (:\n",
         "null.py": hidden + "\0",
         "latin.py": '# coding: latin-1\n"""The caf\xe9 is open to all who are in need of it."""\n',
-        "escape.py": 'x = "\\d"\n"""Not the first statement, and so it is not a docstring."""\n',
+        "escape.py": '"""An escape such as \\d is old, and it is read all the same."""\n',
         "test/test_first.py": hidden,
         "lib/tests/a.py": hidden,
         "idlelib/idle_test/a.py": hidden,
@@ -69,6 +68,7 @@ def test_prose_is_found_once_by_parsing_alone(library):
     assert sorted(list_prose(library)) == [
         "A clock that is wound in the morning by the guard.",
         "A river is a kind of clock that does not repeat.",
+        "An escape such as \\d is old, and it is read all the same.",
         "Move the hand by one step and then wait for the next second.",
         "The caf\xe9 is open to all who are in need of it.",
         "The first module tells the time to all who ask.",
@@ -157,17 +157,17 @@ def test_prose_is_told_from_what_is_not(paragraph, is_text):
 
 def test_every_part_of_the_corpus_samples_many_modules(tmp_path):
     for module in range(40):
-        sentences = (f"Part {n} of the module {module} is here." for n in "abcdefghij" * 5)
-        lines = [f'def f{i}():\n    "{s} {"very " * i}old."' for i, s in enumerate(sentences)]
+        lines = [f'def f{i}():\n    "It is part {i} of the module {module}."' for i in range(50)]
         (tmp_path / f"m{module:02}.py").write_text("\n".join(lines))
     prose = list_prose(tmp_path)
-    modules = [line.split("module ")[1].split()[0] for line in prose]
+    modules = [line.split()[-1] for line in prose]
     assert len(prose) == len(set(prose)) == 2_000
     # A tenth is 200 paragraphs, eight sections of 25 at the least.
     for start in range(0, 2_000, 200):
         assert len(set(modules[start : start + 200])) >= 5
     # Within a section the order of the module stays.
-    assert [len(line) for line in prose[:25]] == sorted(len(line) for line in prose[:25])
+    first = int(prose[0].split()[3])
+    assert [int(line.split()[3]) for line in prose[:25]] == list(range(first, first + 25))
 
 
 @pytest.fixture
@@ -229,21 +229,3 @@ def test_the_real_library_gives_a_corpus_of_the_promised_size():
     assert 150_000 < len(text.split()) < 350_000
     assert len(lines) == len(set(lines))
     assert not [line for line in lines if ">>>" in line[:3] or "  " in line]
-
-
-def test_extraction_imports_nothing_of_what_it_reads(tmp_path):
-    code = (
-        "import sys, pathlib\n"
-        "from llm_timecycle.text.python_docs import extract_python_docs as extract\n"
-        "before = set(sys.modules)\n"
-        "extract(pathlib.Path(sys.argv[1]))\n"
-        "print(*{name.split('.')[0] for name in set(sys.modules) - before})\n"
-    )
-    finished = subprocess.run(
-        [sys.executable, "-W", "error", "-c", code, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert set(finished.stdout.split()).isdisjoint({"antigravity", "this", "turtle", "pydoc_data"})
-    assert finished.stderr == ""

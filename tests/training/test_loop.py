@@ -1,4 +1,4 @@
-"""The loop on a tiny stream: it learns, keeps the best, stops when asked, and resumes to the bit."""
+"""The loop on a tiny stream: it learns, keeps the best, stops when asked, goes on to the bit."""
 
 from __future__ import annotations
 

@@ -1,0 +1,197 @@
+"""`train` and `evaluate` from end to end on a tiny model, resumed and refused."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import TINY, Outcome
+
+Call = Callable[..., Outcome]
+
+
+def copy_run(trained: Path, place: Path) -> Path:
+    shutil.copytree(trained / "runs" / "tiny", place / "run")
+    return place / "run"
+
+
+def test_a_run_has_all_its_files_and_its_manifest_tells_the_truth(trained: Path) -> None:
+    run = trained / "runs" / "tiny"
+    names = {"config.yaml", "tokenizer.json", "model.safetensors", "metrics.csv", "manifest.json"}
+    assert {path.name for path in run.iterdir()} == {*names, "checkpoints", ".lock"}
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest["files"].keys() == names - {"manifest.json"}
+    assert manifest["corpora"]["train"]["tokens"] > 5_000
+    assert [path.name for path in sorted((run / "checkpoints").iterdir())] == ["step-4", "step-6"]
+    with (run / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["2", "4", "6"]
+    assert float(rows[-1]["train_loss_nats"]) < float(rows[0]["train_loss_nats"])
+
+
+def test_train_says_what_it_did_and_what_to_do_next_on_stderr_only(call: Call) -> None:
+    outcome = call("train", "tiny.yaml")
+    assert (outcome.exit_code, outcome.stdout) == (0, "")
+    assert "Next: llm-timecycle evaluate runs/tiny" in outcome.stderr
+    assert "perplexity" in outcome.stderr
+
+
+def test_a_resumed_run_may_be_made_longer(call: Call, trained: Path, tmp_path: Path) -> None:
+    run = copy_run(trained, tmp_path)
+    outcome = call("train", run, "--resume", "--set", "training.max_steps=8")
+    assert outcome.exit_code == 0, outcome.stderr
+    assert "going on after step 6 of 8" in outcome.stderr
+    assert (run / "checkpoints" / "step-8").is_dir()
+    assert "max_steps: 8" in (run / "config.yaml").read_text()
+
+
+def test_a_longer_run_in_two_sessions_equals_one_in_one(
+    call: Call, trained: Path, tmp_path: Path
+) -> None:
+    resumed = copy_run(trained, tmp_path)
+    for arguments in (
+        ("train", resumed, "--resume", "--set", "training.max_steps=8"),
+        ("train", "tiny.yaml", "--run", "whole", "--set", "training.max_steps=8"),
+    ):
+        assert call(*arguments).exit_code == 0
+    tensors = Path("checkpoints/step-8/tensors.safetensors")
+    assert (resumed / tensors).read_bytes() == (tmp_path / "whole" / tensors).read_bytes()
+
+
+def test_resuming_a_finished_run_changes_nothing(call: Call, trained: Path, tmp_path: Path) -> None:
+    run = copy_run(trained, tmp_path)
+    before = (run / "model.safetensors").read_bytes(), (run / "metrics.csv").read_bytes()
+    assert call("train", run, "--resume").exit_code == 0
+    assert ((run / "model.safetensors").read_bytes(), (run / "metrics.csv").read_bytes()) == before
+
+
+def test_resuming_with_other_settings_names_them(call: Call, trained: Path, tmp_path: Path) -> None:
+    run = copy_run(trained, tmp_path)
+    outcome = call(
+        *("train", "tiny.yaml", "--run", run, "--resume"),
+        *("--set", "model.hidden_units=9", "--set", "training.seed=2"),
+    )
+    assert outcome.exit_code == 3
+    assert "model.hidden_units: 8 in the run, 9 now" in outcome.stderr
+    assert "training.seed: 1 in the run, 2 now" in outcome.stderr
+
+
+def test_a_run_that_exists_is_not_touched(call: Call, trained: Path, tmp_path: Path) -> None:
+    run = copy_run(trained, tmp_path)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    outcome = call("train", "tiny.yaml", "--run", run)
+    assert outcome.exit_code == 5
+    assert "add --resume; to start afresh, choose another place with --run DIR" in outcome.stderr
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_a_corpus_that_changed_is_noticed_when_resuming_and_when_scoring(
+    call: Call, tmp_path: Path
+) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("the quick brown fox jumps over the lazy dog\n" * 60)
+    (tmp_path / "own.yaml").write_text(TINY.replace("sample-english", "text.txt"))
+    assert call("train", "own.yaml").exit_code == 0
+    text.write_text("the quick brown fox jumps over the lazy cat\n" * 60)
+    outcome = call("train", "own.yaml", "--resume")
+    assert outcome.exit_code == 4
+    assert "text is not the one that runs/own was begun with" in outcome.stderr
+    outcome = call("evaluate", "runs/own")
+    assert outcome.exit_code == 4
+    assert "has changed since the run was trained" in outcome.stderr
+
+
+def test_evaluate_gives_figures_that_belong_together(call: Call, trained: Path) -> None:
+    outcome = call("evaluate", trained / "runs" / "tiny", "--split", "test", "--json")
+    figures = json.loads(outcome.stdout)
+    assert list(figures)[:11] == [
+        *("split", "loss_nats_per_token", "perplexity", "perplexity_per_word"),
+        *("bits_per_character", "bits_per_byte", "accuracy"),
+        *("tokens", "words", "characters", "bytes"),
+    ]
+    assert figures["split"] == "test"
+    assert figures["perplexity"] == pytest.approx(math.exp(figures["loss_nats_per_token"]))
+    nats = figures["loss_nats_per_token"] * (figures["tokens"] - 1)
+    assert figures["bits_per_character"] == pytest.approx(
+        nats / math.log(2) / figures["characters"]
+    )
+    assert figures["perplexity_per_word"] == pytest.approx(math.exp(nats / figures["words"]))
+    # An untrained model over some 60 characters gives each about 1/60.
+    assert 20 < figures["perplexity"] < 80
+
+
+def test_evaluate_agrees_with_the_validation_of_training(call: Call, trained: Path) -> None:
+    run = trained / "runs" / "tiny"
+    figures = json.loads(call("evaluate", run, "--json").stdout)
+    best = json.loads((run / "manifest.json").read_text())["best"]
+    assert figures["loss_nats_per_token"] == pytest.approx(best["valid_loss_nats"], rel=1e-3)
+
+
+def test_evaluate_scores_a_text_never_seen_and_counts_what_it_does_not_know(
+    call: Call, trained: Path, tmp_path: Path
+) -> None:
+    text = "plain words, and 龙 and 龙\n"
+    (tmp_path / "other.txt").write_text(text, encoding="utf-8")
+    outcome = call("evaluate", trained / "runs" / "tiny", "--data", "other.txt", "--json")
+    figures = json.loads(outcome.stdout)
+    assert figures["unknown_tokens"] == 2
+    assert figures["characters"] == len(text)
+    assert figures["bytes"] == len(text.encode())
+    assert figures["tokens"] == len(text) + 1  # <eos> ends a document
+    assert "2 tokens" in outcome.stderr
+    assert "unknown to the model" in outcome.stderr
+
+
+def test_evaluate_prints_a_table_for_people(call: Call, trained: Path) -> None:
+    outcome = call("evaluate", trained / "runs" / "tiny")
+    assert outcome.stdout.startswith("split ")
+    assert "\nperplexity  " in outcome.stdout
+
+
+def test_evaluate_with_data_and_split_is_a_mistake(call: Call, trained: Path) -> None:
+    outcome = call("evaluate", trained / "runs" / "tiny", "--data", "x", "--split", "test")
+    assert outcome.exit_code == 2
+    assert "not both" in outcome.stderr
+
+
+@pytest.mark.parametrize(
+    ("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
+)
+def test_a_real_process_that_is_stopped_goes_on_to_the_same_weights(
+    tmp_path: Path, trained: Path, number: int, exit_code: int
+) -> None:
+    """SIGKILL has no handler: it strikes with whatever is on the disk at that moment."""
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    program = [sys.executable, "-m", "llm_timecycle", "train", "tiny.yaml"]
+    longer = ["--set", "training.max_steps=4000", "--set", "training.epochs=1000"]
+    process = subprocess.Popen(
+        [*program, *longer], cwd=tmp_path, stderr=subprocess.PIPE, env=dict(os.environ)
+    )
+    checkpoints = tmp_path / "runs" / "tiny" / "checkpoints"
+    deadline = time.monotonic() + 60
+    while not list(checkpoints.glob("step-*")) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == exit_code, stderr.decode()
+    if number != signal.SIGKILL:
+        assert "everything is saved. Go on with: llm-timecycle train" in stderr.decode()
+    steps = max(int(path.name[5:]) for path in checkpoints.glob("step-*")) + 3
+    for place, arguments in ((tmp_path, ["--resume"]), (tmp_path / "alone", [])):
+        place.mkdir(exist_ok=True)
+        (place / "tiny.yaml").write_text(TINY)
+        stop = ["--set", f"training.max_steps={steps}", "--set", "training.epochs=1000"]
+        subprocess.run([*program, *stop, *arguments], cwd=place, check=True, capture_output=True)
+    tensors = f"runs/tiny/checkpoints/step-{steps}/tensors.safetensors"
+    assert (tmp_path / tensors).read_bytes() == (tmp_path / "alone" / tensors).read_bytes()

@@ -256,7 +256,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         if file.stat().st_size > MANIFEST_BYTES_AT_MOST:
             raise RunError(f"{file} is too large to be a manifest")
-        manifest = json.loads(file.read_bytes())
+        manifest: dict[str, Any] = json.loads(file.read_bytes())
     except FileNotFoundError as error:
         raise RunError(
             f"{path} is not a complete run: it has no manifest.json. "

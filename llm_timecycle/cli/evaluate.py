@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from llm_timecycle.cli.terminal import import_tensorflow, set_up_logging
+from llm_timecycle.cli.terminal import set_up_logging
 
 
 @click.command("evaluate")
@@ -31,6 +31,8 @@ def command(run: Path, data: str | None, split: str | None, as_json: bool) -> No
     if data is not None and split is not None:
         raise click.UsageError("give --data or --split, not both")
     set_up_logging()
+    from llm_timecycle.model.quiet import import_tensorflow
+
     import_tensorflow()
     from llm_timecycle.evaluation.report import score_run
     from llm_timecycle.text.cache import find_cache_directory

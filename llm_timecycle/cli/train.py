@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from llm_timecycle.cli.options import config_overrides
-from llm_timecycle.cli.terminal import import_tensorflow, set_up_logging
+from llm_timecycle.cli.terminal import set_up_logging
 from llm_timecycle.config.reading import read_settings
 
 
@@ -39,6 +39,8 @@ def command(config: str, overrides: tuple[str, ...], run_path: Path | None, resu
         config = str(Path(config) / "config.yaml")
     loaded = read_settings(config, overrides)
     run_path = run_path or Path("runs") / loaded.name
+    from llm_timecycle.model.quiet import import_tensorflow
+
     import_tensorflow()
     from llm_timecycle.text.cache import find_cache_directory
     from llm_timecycle.training.session import train

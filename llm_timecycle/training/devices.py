@@ -66,7 +66,7 @@ def _measure_product_s(rows: int, H: int, dtype: tf.DType) -> float:
     """Seconds of the fastest of several products (rows, H) x (H, 4H)."""
     rows = max(min(rows, 4096), 64)
     x, w = tf.ones((rows, H), dtype), tf.ones((H, 4 * H), dtype)
-    times = []
+    times: list[float] = []
     end = time.perf_counter() + 0.2
     while len(times) < 3 or (time.perf_counter() < end and len(times) < 50):
         start = time.perf_counter()

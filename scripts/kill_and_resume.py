@@ -29,7 +29,7 @@ OPTIONS = {
     "model.weight_drop": "0.2",
     "training.batch_size": "8",
     "training.sequence_length": "16",
-    "training.epochs": "3",
+    "training.epochs": "6",
     "training.eval_every": "40",
     "training.checkpoint_every": "5",
     "training.log_every": "10",
@@ -44,28 +44,34 @@ def make_command(run: Path, resume: bool, options: dict[str, str]) -> list[str]:
     return [*command, *settings, *(["--resume"] if resume else [])]
 
 
-def strike(process: subprocess.Popen[bytes], run: Path, draw: random.Random, mid_write: bool) -> str:
-    """Kill the process at a random moment; returns what it was doing, or "done" if it had ended."""
-    checkpoints = run / "checkpoints"
-    newest_before = max((p.name for p in checkpoints.glob("step-*")), default="")
-    while process.poll() is None and not run.exists():
-        time.sleep(0.01)
-    # Let it get past the start of the program: at least one new checkpoint, then a random while.
-    deadline = time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < deadline:
-        if {p.name for p in checkpoints.glob("step-*")} - {newest_before}:
-            break
+def list_steps(run: Path, pattern: str) -> list[int]:
+    """The steps whose checkpoints (`step-*`) or unfinished ones (`.step-*.tmp`) are there."""
+    found = (run / "checkpoints").glob(pattern)
+    return sorted(int(path.name.split("-")[1].removesuffix(".tmp")) for path in found)
+
+
+def strike(
+    process: subprocess.Popen[bytes], run: Path, draw: random.Random, mid_write: bool
+) -> str:
+    """Kill the process at a random moment; returns what it was doing, or "done" if it had ended.
+
+    It first gets past its start: it writes at least one checkpoint that was not there before.
+    """
+    newest_before = max(list_steps(run, "step-*"), default=0)
+    while process.poll() is None and max(list_steps(run, "step-*"), default=0) <= newest_before:
         time.sleep(0.005)
-    time.sleep(draw.uniform(0.0, 1.0))
-    while mid_write and process.poll() is None:
-        if any(checkpoints.glob(".step-*.tmp/*")):
-            break
-    if process.poll() is not None:
-        return "done"
-    doing = "writing a checkpoint" if any(checkpoints.glob(".step-*.tmp")) else "training"
+    time.sleep(draw.uniform(0.0, 0.5))
+
+    def is_writing() -> bool:
+        newest = max(list_steps(run, "step-*"), default=0)
+        return any(step > newest for step in list_steps(run, ".step-*.tmp"))
+
+    while mid_write and process.poll() is None and not is_writing():
+        pass
     process.send_signal(signal.SIGKILL)
-    process.wait()
-    return doing
+    if process.wait() != -signal.SIGKILL:
+        return "done"
+    return "writing a checkpoint" if is_writing() else "training"
 
 
 def read_losses(run: Path) -> list[tuple[str, ...]]:
@@ -103,14 +109,12 @@ def main() -> int:
             process = subprocess.Popen(command, **quiet)
             doing = strike(process, killed, draw, mid_write=sum(kills.values()) % 2 == 1)
             if doing == "done":
-                if process.returncode:
-                    print(f"a resumed run failed with exit code {process.returncode}")
-                    return 1
-                print("the run ended before all kills were done; raise its epochs")
+                why = "raise its epochs" if process.returncode == 0 else "it failed"
+                print(f"the run ended before all kills were done: {why}")
                 return 1
             kills[doing] += 1
-            steps = sorted(p.name for p in (killed / "checkpoints").glob("step-*"))
-            print(f"kill {sum(kills.values())}: while {doing}; checkpoints {steps}", flush=True)
+            newest = max(list_steps(killed, "step-*"))
+            print(f"kill {sum(kills.values())}: while {doing}, after step {newest}", flush=True)
         subprocess.run(make_command(killed, True, OPTIONS), check=True, **quiet)
         different = list_differences(alone, killed)
         print(f"{arguments.kills} kills: {kills}; different files: {different or 'none'}")

@@ -180,7 +180,7 @@ class GenerationSettings(_Section):
     min_p: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     """Leave out tokens less likely than this share of the likeliest one's probability."""
 
-    repetition_penalty: Annotated[float, Field(gt=0.0, le=100.0)] = 1.0
+    repetition_penalty: Annotated[float, Field(ge=0.01, le=100.0)] = 1.0
     """Above 1 makes tokens that have already appeared less likely."""
 
     stop: list[Annotated[str, Field(min_length=1)]] = []

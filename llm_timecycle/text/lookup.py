@@ -9,6 +9,7 @@ subword             with its punctuation, and each distinct piece goes through t
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,6 +27,7 @@ from llm_timecycle.text.levels import (
 
 PIECES_KEPT = 400_000
 PIECE_CHARACTERS_KEPT = 64
+PIECES_AT_ONCE = 250
 
 # Between these pieces, the tokens of the subword level always end.
 SUBWORD_PIECE = re.compile(
@@ -134,25 +136,46 @@ class PieceTable(dict[str, bytes]):
         self._pipeline = build_pipeline(settings, vocabulary)
         self._dtype = choose_dtype(len(vocabulary.tokens))
         self._divide = (SUBWORD_PIECE if settings.level == "subword" else UNICODE_PIECE).findall
+        (self._line_break,) = self._pipeline.encode("\n").ids
 
     def encode(self, text: str) -> np.ndarray:
         """The ids (N,) of the tokens."""
         pieces = self._divide(text)
-        new = [p for p in set(pieces).difference(self) if len(p) <= PIECE_CHARACTERS_KEPT]
+        kinds = set(pieces)
+        new = self._list_new(kinds)
         if len(self) + len(new) > PIECES_KEPT:
             self.clear()
-        encoded = self._pipeline.encode_batch_fast(new, add_special_tokens=False)
-        self.update(zip(new, (self._pack(encoding.ids) for encoding in encoded), strict=True))
+            new = self._list_new(kinds)
+        self.update(zip(new, self._encode_new(new), strict=True))
         return np.frombuffer(b"".join(map(self.__getitem__, pieces)), self._dtype)
 
     def list_unknown(self, text: str) -> list[str]:
         """The words and marks that are not in the vocabulary."""
-        encoding = self._pipeline.encode(text, add_special_tokens=False)
+        encoding = self._pipeline.encode(text)
         pairs = zip(encoding.ids, encoding.offsets, strict=True)
         return [text[start:stop] for id, (start, stop) in pairs if id == UNKNOWN_ID]
 
     def __missing__(self, piece: str) -> bytes:
-        return self._pack(self._pipeline.encode(piece, add_special_tokens=False).ids)
+        return np.array(self._pipeline.encode(piece).ids, self._dtype).tobytes()
 
-    def _pack(self, ids: list[int]) -> bytes:
-        return np.array(ids, self._dtype).tobytes()
+    def _list_new(self, kinds: set[str]) -> list[str]:
+        """The pieces to be kept that are not in the table yet."""
+        self.setdefault("\n", np.array(self._line_break, self._dtype).tobytes())
+        return [p for p in kinds if p not in self and len(p) <= PIECE_CHARACTERS_KEPT]
+
+    def _encode_new(self, pieces: list[str]) -> Iterator[bytes]:
+        """The ids of each of the pieces, none of which is a line break.
+
+        Many go through the library at once, one on each line of a text, and texts in threads.
+        """
+        starts = range(0, len(pieces), PIECES_AT_ONCE)
+        texts = ["\n".join(pieces[start : start + PIECES_AT_ONCE]) for start in starts]
+        for encoding in self._pipeline.encode_batch_fast(texts):
+            ids = np.array(encoding.ids, self._dtype)
+            (breaks,) = np.nonzero(ids == self._line_break)
+            packed, width = ids.tobytes(), ids.itemsize
+            ends = [*(breaks * width).tolist(), len(packed)]
+            start = 0
+            for end in ends:
+                yield packed[start:end]
+                start = end + width

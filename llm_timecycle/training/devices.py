@@ -45,31 +45,34 @@ def choose_strategy(batch_size: int) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy([device.name for device in devices])
 
 
-def choose_precision(settings: TrainingSettings, model: ModelSettings) -> str:
+def choose_precision(settings: TrainingSettings, model: ModelSettings, vocab_size: int) -> str:
     """The precision to train in; `auto` measures which one this machine multiplies faster in.
 
-    The product is that of one recurrent step and of the output layer's size, half a second at most.
+    It takes in turn the two products that a step spends most of its time on, the inputs of an LSTM
+    layer and the output layer, about a second in all. The casts around bfloat16 products cost time
+    too, so these must be clearly faster.
     """
     if settings.precision != "auto":
         return settings.precision
-    rows, H = settings.batch_size * settings.sequence_length, model.hidden_units
-    rates = {
-        "float32": _measure_product_s(rows, H, tf.float32),
-        "mixed_bfloat16": _measure_product_s(rows, H, tf.bfloat16),
+    rows = min(settings.batch_size * settings.sequence_length, 2048)
+    widths = (4 * model.hidden_units, min(vocab_size, 8192))
+    races = [_race_products(rows, model.hidden_units, width) for width in widths]
+    seconds = {dtype: sum(race[dtype] for race in races) for dtype in (tf.float32, tf.bfloat16)}
+    is_clear = seconds[tf.bfloat16] < 0.7 * seconds[tf.float32]
+    return "mixed_bfloat16" if is_clear else "float32"
+
+
+def _race_products(rows: int, inner: int, width: int) -> dict[tf.DType, float]:
+    """Seconds of the fastest of several products (rows, inner) x (inner, width), by type."""
+    factors = {
+        dtype: (tf.ones((rows, inner), dtype), tf.ones((inner, width), dtype))
+        for dtype in (tf.float32, tf.bfloat16)
     }
-    # Half the time of a product is what makes up for the casts around it.
-    faster = rates["mixed_bfloat16"] < 0.6 * rates["float32"]
-    return "mixed_bfloat16" if faster else "float32"
-
-
-def _measure_product_s(rows: int, H: int, dtype: tf.DType) -> float:
-    """Seconds of the fastest of several products (rows, H) x (H, 4H)."""
-    rows = max(min(rows, 4096), 64)
-    x, w = tf.ones((rows, H), dtype), tf.ones((H, 4 * H), dtype)
-    times: list[float] = []
-    end = time.perf_counter() + 0.2
-    while len(times) < 3 or (time.perf_counter() < end and len(times) < 50):
-        start = time.perf_counter()
-        tf.matmul(x, w).numpy()
-        times.append(time.perf_counter() - start)
-    return min(times)
+    times: dict[tf.DType, list[float]] = {dtype: [] for dtype in factors}
+    end = time.perf_counter() + 0.5
+    while min(len(taken) for taken in times.values()) < 3 or time.perf_counter() < end:
+        for dtype, (x, w) in factors.items():
+            start = time.perf_counter()
+            tf.matmul(x, w).numpy()
+            times[dtype].append(time.perf_counter() - start)
+    return {dtype: min(taken) for dtype, taken in times.items()}

@@ -85,7 +85,7 @@ def _begin(
     cut_lanes(text.train.ids, training.batch_size, training.sequence_length)
     configure_tensorflow()
     if training.precision == "auto":
-        precision = choose_precision(training, settings.model)
+        precision = choose_precision(training, settings.model, text.tokenizer.vocab_size)
         log.info("precision: %s, measured to be the faster one here", precision)
         resolved = training.model_copy(update={"precision": precision})
         settings = settings.model_copy(update={"training": resolved})

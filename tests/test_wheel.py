@@ -1,0 +1,54 @@
+"""The wheel stands alone: built, unpacked away from the checkout, it trains a shipped file."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("wheel")
+    pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet"]
+    subprocess.run([*pip, "--wheel-dir", str(place), str(ROOT)], check=True, capture_output=True)
+    (wheel,) = place.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(place / "site")
+    return place / "site"
+
+
+def test_it_holds_what_the_program_needs_and_nothing_of_the_tests(unpacked: Path) -> None:
+    names = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if path.is_file()}
+    shipped = {f"llm_timecycle/configs/{path.name}" for path in (ROOT / "configs").iterdir()}
+    texts = {"llm_timecycle/data/english.txt", "llm_timecycle/data/chinese.txt"}
+    assert names >= {*shipped, *texts, "llm_timecycle/py.typed"}
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"llm_timecycle"}
+
+
+def test_it_trains_the_reference_model_away_from_the_checkout(
+    unpacked: Path, tmp_path: Path
+) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(unpacked)}
+    where = "import llm_timecycle; print(llm_timecycle.__file__)"
+    found = subprocess.run(
+        [sys.executable, "-c", where], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert found.stdout.startswith(str(unpacked))
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "llm_timecycle", "train", "section5"),
+            *("--set", "training.max_steps=5", "--set", "data.valid_fraction=0.002"),
+        ],
+        cwd=tmp_path,
+        env=environment,
+        check=True,
+        capture_output=True,
+    )
+    assert (tmp_path / "runs/section5/model.safetensors").stat().st_size > 4 * 11_364_112

@@ -137,16 +137,19 @@ class PieceTable(dict[str, bytes]):
         self._dtype = choose_dtype(len(vocabulary.tokens))
         self._divide = (SUBWORD_PIECE if settings.level == "subword" else UNICODE_PIECE).findall
         (self._line_break,) = self._pipeline.encode("\n").ids
+        self._packed_line_break = np.array(self._line_break, self._dtype).tobytes()
 
     def encode(self, text: str) -> np.ndarray:
         """The ids (N,) of the tokens."""
         pieces = self._divide(text)
         kinds = set(pieces)
+        kinds.discard("\n")
         new = self._list_new(kinds)
         if len(self) + len(new) > PIECES_KEPT:
             self.clear()
             new = self._list_new(kinds)
         self.update(zip(new, self._encode_new(new), strict=True))
+        self["\n"] = self._packed_line_break
         return np.frombuffer(b"".join(map(self.__getitem__, pieces)), self._dtype)
 
     def list_unknown(self, text: str) -> list[str]:
@@ -159,8 +162,7 @@ class PieceTable(dict[str, bytes]):
         return np.array(self._pipeline.encode(piece).ids, self._dtype).tobytes()
 
     def _list_new(self, kinds: set[str]) -> list[str]:
-        """The pieces to be kept that are not in the table yet."""
-        self.setdefault("\n", np.array(self._line_break, self._dtype).tobytes())
+        """The pieces that are not in the table yet and are to be kept there."""
         return [p for p in kinds if p not in self and len(p) <= PIECE_CHARACTERS_KEPT]
 
     def _encode_new(self, pieces: list[str]) -> Iterator[bytes]:

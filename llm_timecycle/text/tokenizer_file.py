@@ -99,24 +99,20 @@ def _check_tokens(ordinary: tuple[str, ...], settings: TokenizerSettings) -> Non
         raise _UnfitError("its tokens are not the 256 bytes")
     if settings.level == "subword" and (
         not set(BYTE_CHARACTERS).issubset(ordinary)
-        or not all(set(BYTE_CHARACTERS).issuperset(token) for token in ordinary)
+        or not set(BYTE_CHARACTERS).issuperset("".join(ordinary))
         or "" in ordinary
     ):
         raise _UnfitError("its tokens are not made of the 256 bytes")
 
 
 def _extract_merges(merges: Any, ids: dict[str, int]) -> tuple[tuple[str, str], ...]:
-    def is_merge(item: Any) -> bool:
-        return (
-            isinstance(item, list)
-            and len(item) == 2
-            and all(isinstance(half, str) and half in ids for half in item)
-            and "".join(item) in ids
-        )
-
-    if not isinstance(merges, list) or not all(is_merge(item) for item in merges):
-        raise _UnfitError("its merges do not fit its vocabulary")
-    return tuple((left, right) for left, right in merges)
+    try:
+        pairs = tuple((left, right) for left, right in merges)
+        if all(left in ids and right in ids and left + right in ids for left, right in pairs):
+            return pairs
+    except (TypeError, ValueError):
+        pass
+    raise _UnfitError("its merges do not fit its vocabulary")
 
 
 def _check_pipeline(content: dict[str, Any], settings: TokenizerSettings) -> None:

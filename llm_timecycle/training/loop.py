@@ -11,23 +11,16 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import keras
 import numpy as np
-import tensorflow as tf
 from tqdm import tqdm
 
 from llm_timecycle.clock import StageClock
 from llm_timecycle.config.tree import Settings
 from llm_timecycle.errors import DivergenceError, Interrupted
 from llm_timecycle.evaluation.stream import Sums, compute_perplexity, make_scorer, score_stream
-from llm_timecycle.model.network import (
-    list_parameters,
-    list_random_states,
-    make_zero_states,
-    read_parameters,
-)
+from llm_timecycle.model.network import make_zero_states, read_parameters
 from llm_timecycle.run import Run
 from llm_timecycle.text.lanes import Lanes
 from llm_timecycle.training.checkpoints import (
@@ -35,25 +28,17 @@ from llm_timecycle.training.checkpoints import (
     read_newest_checkpoint,
     write_checkpoint,
 )
-from llm_timecycle.training.metrics import STAGES, MetricsLog
+from llm_timecycle.training.metrics import MetricsLog, list_stage_seconds
 from llm_timecycle.training.progress import Progress
-from llm_timecycle.training.replicas import gather, read_first, share_out
+from llm_timecycle.training.replicas import read_first, share_out
 from llm_timecycle.training.schedules import compute_rate
 from llm_timecycle.training.signals import StopRequest
+from llm_timecycle.training.snapshot import Machinery
 from llm_timecycle.training.step import make_train_step
 
 log = logging.getLogger("llm_timecycle")
 
 SECONDS_BETWEEN_CHECKPOINTS = 600.0
-
-
-@dataclass(frozen=True)
-class Machinery:
-    """What the loop drives: built once, under the strategy's scope."""
-
-    network: keras.Model
-    optimizer: keras.optimizers.Optimizer
-    strategy: tf.distribute.Strategy
 
 
 class _Stopped(Exception):  # noqa: N818 - not an error: the way out of a validation
@@ -83,15 +68,15 @@ class TrainingLoop:
         show_progress: bool,
     ) -> None:
         self._run, self._settings = run, run.settings
-        self._network, self._optimizer = machinery.network, machinery.optimizer
-        self._strategy = machinery.strategy
+        self._machinery = machinery
+        self._network, self._strategy = machinery.network, machinery.strategy
         self._lanes, self._valid_ids = lanes, valid_ids
         self._stop_request, self._show_progress = stop_request, show_progress
         self._steps = count_steps(run.settings, lanes)
         self._train_step = make_train_step(
-            self._network,
-            self._optimizer,
-            self._strategy,
+            machinery.network,
+            machinery.optimizer,
+            machinery.strategy,
             run.settings.training.gradient_clip_norm,
         )
         self._scorer = make_scorer(self._network)
@@ -105,6 +90,7 @@ class TrainingLoop:
         self._restore()
         self._metrics = MetricsLog(run.metrics_path, self._progress.metrics_bytes)
         self._saved_step, self._saved_at_s = self._progress.step, time.perf_counter()
+        self._began_at_s = time.perf_counter() - self._progress.wall_s
 
     @property
     def progress(self) -> Progress:
@@ -113,7 +99,6 @@ class TrainingLoop:
 
     def train(self) -> None:
         """Train to the end; Interrupted, with a checkpoint written, where a signal arrives."""
-        session_start, before_s = time.perf_counter(), self._progress.wall_s
         self._callbacks.on_train_begin()
         with tqdm(
             total=self._count_tokens(self._steps),
@@ -124,7 +109,6 @@ class TrainingLoop:
             dynamic_ncols=True,
         ) as bar:
             while True:
-                self._progress.wall_s = before_s + time.perf_counter() - session_start
                 if self._stop_request.signal_number is not None:
                     self._stop()
                 if not self._close_step():
@@ -176,7 +160,7 @@ class TrainingLoop:
         with self._clock.measure("compute"):
             rate = compute_rate(training, progress.step, self._steps, progress.plateau_scale)
             if rate != progress.learning_rate:
-                self._optimizer.learning_rate = progress.learning_rate = rate
+                self._machinery.optimizer.learning_rate = progress.learning_rate = rate
             loss, norm, self._states = self._train_step(*shared, self._states)
             loss_nats = read_first(self._strategy, loss)
             progress.gradient_norm = read_first(self._strategy, norm)
@@ -233,10 +217,11 @@ class TrainingLoop:
     def _log_row(self, sums: Sums | None) -> None:
         """Write a row of metrics.csv for the steps since the last one."""
         progress = self._progress
-        seconds = self._clock.take()
-        wall_s = progress.wall_s - progress.logged_wall_s
-        other_s = max(wall_s - sum(seconds.values()), 0.0)
+        progress.wall_s = time.perf_counter() - self._began_at_s
+        seconds = list_stage_seconds(self._clock.take(), progress.wall_s - progress.logged_wall_s)
+        training_s = seconds["input"] + seconds["compute"] + seconds["other"]
         loss = progress.loss_sum / progress.loss_tokens if progress.loss_tokens else None
+        rate_tokens_per_s = progress.loss_tokens / training_s if training_s > 0 else None
         row: dict[str, float | int | None] = {
             "step": progress.step,
             "epoch": progress.step / self._lanes.steps_per_epoch,
@@ -246,14 +231,16 @@ class TrainingLoop:
             "train_perplexity": None if loss is None else compute_perplexity(loss),
             "learning_rate": progress.learning_rate,
             "gradient_norm": progress.gradient_norm,
-            "tokens_per_s": progress.loss_tokens / wall_s if wall_s > 0 else None,
+            "tokens_per_s": rate_tokens_per_s,
         }
         if sums is not None:
             row["valid_loss_nats"] = sums.loss_nats_per_token
             row["valid_perplexity"] = sums.perplexity
             row["valid_accuracy"] = sums.accuracy
-        row |= {f"{stage}_s": {"other": other_s, **seconds}.get(stage, 0.0) for stage in STAGES}
-        self._metrics.append(row)
+        self._metrics.append(row | {f"{stage}_s": spent for stage, spent in seconds.items()})
+        if not self._show_progress and loss is not None and rate_tokens_per_s is not None:
+            counts = progress.step, self._steps, loss, rate_tokens_per_s
+            log.info("step %d of %d: train loss %.4f, %.0f tokens/s", *counts)
         progress.logged_step, progress.logged_wall_s = progress.step, progress.wall_s
         progress.loss_sum, progress.loss_tokens = 0.0, 0
 
@@ -299,49 +286,30 @@ class TrainingLoop:
         self._metrics.flush()
         self._metrics.close()
         self._run.record_metrics()
+        self._progress.wall_s = time.perf_counter() - self._began_at_s
         self._callbacks.on_train_end()
 
     def _save(self) -> None:
         """Write a checkpoint of this moment."""
         with self._clock.measure("checkpoint"):
+            self._progress.wall_s = time.perf_counter() - self._began_at_s
             self._progress.metrics_bytes = self._metrics.flush()
             self._run.record_metrics()
             write_checkpoint(
                 self._run.checkpoints_path,
-                Checkpoint(self._progress, self._collect_tensors()),
+                Checkpoint(self._progress, self._machinery.collect(self._states)),
                 self._settings.training.keep_checkpoints,
             )
         self._saved_step, self._saved_at_s = self._progress.step, time.perf_counter()
 
-    def _list_variables(self) -> dict[str, keras.Variable]:
-        """Every variable that a step changes, by its name in a checkpoint."""
-        weights = {f"weights.{n}": v for n, v in list_parameters(self._network).items()}
-        random = {f"random.{n}": v for n, v in list_random_states(self._network).items()}
-        moments = {f"optimizer.{n}": v for n, v in enumerate(self._optimizer.variables)}
-        return weights | random | moments
-
-    def _collect_tensors(self) -> dict[str, np.ndarray]:
-        tensors = {name: np.asarray(v) for name, v in self._list_variables().items()}
-        for number, state in enumerate(self._states):
-            tensors[f"state.{number}"] = gather(self._strategy, state)
-        return tensors
-
     def _restore(self) -> None:
         """Go back to the newest checkpoint, if there is one."""
-        variables = self._list_variables()
-        shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
-        B, H = self._lanes.lanes, self._settings.model.hidden_units
-        shapes |= {f"state.{number}": (B, H) for number in range(len(self._states))}
+        shapes = self._machinery.compute_shapes(self._states, self._lanes.lanes)
         checkpoint = read_newest_checkpoint(self._run.checkpoints_path, shapes)
         if checkpoint is None:
             return
         self._progress = checkpoint.progress
-        for name, variable in variables.items():
-            variable.assign(checkpoint.tensors[name])
-        self._states = [
-            share_out(self._strategy, checkpoint.tensors[f"state.{number}"])
-            for number in range(len(self._states))
-        ]
+        self._states = self._machinery.restore(checkpoint.tensors, len(self._states))
         log.info("going on after step %d of %d", self._progress.step, self._steps)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from llm_timecycle.errors import RunError
@@ -67,6 +68,16 @@ class MetricsLog:
             self._file.write(line.getvalue().encode())
         except OSError as error:
             raise RunError(f"cannot write {self._path}: {explain_os_error(error)}") from error
+
+
+def list_stage_seconds(measured: Mapping[str, float], wall_s: float) -> dict[str, float]:
+    """Seconds of each of `STAGES`; what was not measured is "other", and all add up to the wall.
+
+    >>> list_stage_seconds({"compute": 2.0, "input": 0.5}, wall_s=3.0)
+    {'input': 0.5, 'compute': 2.0, 'validation': 0.0, 'checkpoint': 0.0, 'other': 0.5}
+    """
+    other = {"other": max(wall_s - sum(measured.values()), 0.0)}
+    return {stage: {**measured, **other}.get(stage, 0.0) for stage in STAGES}
 
 
 def _format(value: float | int | None) -> str:

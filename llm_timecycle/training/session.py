@@ -19,9 +19,10 @@ from llm_timecycle.text.lanes import cut_lanes
 from llm_timecycle.text.prepare import PreparedText, prepare_text
 from llm_timecycle.text.tokenizer import Tokenizer
 from llm_timecycle.training.devices import choose_precision, choose_strategy, configure_tensorflow
-from llm_timecycle.training.loop import Machinery, TrainingLoop
+from llm_timecycle.training.loop import TrainingLoop
 from llm_timecycle.training.progress import Progress
 from llm_timecycle.training.signals import StopRequest, catch_stop_signals
+from llm_timecycle.training.snapshot import Machinery
 from llm_timecycle.training.step import make_optimizer
 
 log = logging.getLogger("llm_timecycle")
@@ -65,14 +66,13 @@ def train(
     Raises ConfigError, DataError, RunError; DivergenceError where the loss stops being a number;
     Interrupted where SIGINT or SIGTERM ended the training, after everything was saved.
     """
-    with catch_stop_signals() as stop_request:
-        if not resume:
-            check_run_is_new(run_path)
-            run, text = _begin(loaded, run_path, cache, show_progress)
-        else:
-            run, text = _reopen(loaded, run_path, cache, show_progress)
-        with run.lock():
-            return _run_loop(run, text, callbacks, stop_request, show_progress)
+    if resume:
+        run, text = _reopen(loaded, run_path, cache, show_progress)
+    else:
+        check_run_is_new(run_path)
+        run, text = _begin(loaded, run_path, cache, show_progress)
+    with run.lock(), catch_stop_signals() as stop_request:
+        return _run_loop(run, text, callbacks, stop_request, show_progress)
 
 
 def _begin(

@@ -19,8 +19,9 @@ from llm_timecycle.model.network import build_network
 from llm_timecycle.run import Run, create_run
 from llm_timecycle.text.lanes import Lanes
 from llm_timecycle.training.checkpoints import list_checkpoints
-from llm_timecycle.training.loop import Machinery, TrainingLoop
+from llm_timecycle.training.loop import TrainingLoop
 from llm_timecycle.training.signals import StopRequest
+from llm_timecycle.training.snapshot import Machinery
 from llm_timecycle.training.step import make_optimizer
 
 V = 11
@@ -114,7 +115,9 @@ def test_it_learns_and_logs_every_row_that_is_due(whole: Run) -> None:
     assert float(rows[-1]["train_loss_nats"]) < float(rows[0]["train_loss_nats"])
     assert rows[-1]["tokens"] == str(3 * 4 * 74)
     assert rows[4]["tokens"] == str(4 * 74)  # the last window of an epoch is a short one
-    assert float(rows[-1]["compute_s"]) > 0
+    stages = ("input_s", "compute_s", "validation_s", "checkpoint_s", "other_s")
+    spent = [sum(float(row[stage]) for stage in stages) for row in rows]
+    assert sum(spent) == pytest.approx(float(rows[-1]["wall_s"]), rel=0.02)
 
 
 def test_the_best_weights_are_those_of_the_lowest_validation_loss(whole: Run) -> None:

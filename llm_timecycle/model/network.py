@@ -104,6 +104,23 @@ def _connect_output(
     return TiedOutput(embedding, dtype=policy, name="output")(x)
 
 
+def start_from_frequencies(network: keras.Model, counts: np.ndarray) -> None:
+    """Let a fresh network begin as the unigram model of its training text.
+
+        output bias of token v = log((counts[v] + 1) / sum(counts + 1))
+
+    Learning the frequencies is what the first hundreds of steps otherwise go to, and until that is
+    done the rest of the network learns next to nothing. (Karpathy 2019, "A Recipe for Training
+    Neural Networks": initialize the final layer's biases right.)
+
+    Args:
+        counts: how often each token is in the training text, (V,).
+    """
+    smoothed = counts.astype(np.float64) + 1.0
+    log_frequencies = np.log(smoothed / smoothed.sum())
+    list_parameters(network)["output.bias"].assign(log_frequencies.astype(np.float32))
+
+
 def list_parameters(network: keras.Model) -> dict[str, keras.Variable]:
     """Every trainable variable of a network by its name, `layer.weight`, in the network's order."""
     return {

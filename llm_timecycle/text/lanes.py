@@ -63,3 +63,12 @@ def cut_lanes(ids: np.ndarray, lanes: int, window: int) -> Lanes:
             f"too few. Give a longer text{advice}"
         )
     return Lanes(ids, lanes, window)
+
+
+def count_tokens(ids: np.ndarray, vocab_size: int) -> np.ndarray:
+    """How often each id is in a stream (N,), read a piece at a time: counts (V,), int64."""
+    counts = np.zeros(vocab_size, np.int64)
+    piece = 1 << 22
+    for start in range(0, len(ids), piece):
+        counts += np.bincount(ids[start : start + piece], minlength=vocab_size)
+    return counts

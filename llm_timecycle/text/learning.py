@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 from tokenizers import trainers
@@ -28,7 +28,11 @@ LEARNING_VERSION = 1
 """To be raised whenever the same text gives another vocabulary than before."""
 
 CODE_POINTS = 0x110000
-COUNTED_AT_MOST = 1_500_000
+KINDS_COUNTED = 1_000_000
+PIECES_COUNTED = 500_000
+PIECE_CHARACTERS_COUNTED = 64
+WORD_CHARACTERS_AT_MOST = 100
+"""A longer word is never part of a vocabulary."""
 LINES_FED_AT_ONCE = 64
 
 BYTE_VOCABULARY_SIZE = len(SPECIAL_TOKENS) + len(BYTE_CHARACTERS)
@@ -44,12 +48,12 @@ class BoundedCounter:
     by as often as it was seen before it was last forgotten: rare pieces only.
     """
 
-    def __init__(self, kinds_at_most: int = COUNTED_AT_MOST) -> None:
+    def __init__(self, kinds_at_most: int) -> None:
         self.kinds_at_most = kinds_at_most
         self.counts: Counter[str] = Counter()
 
-    def add(self, pieces: Iterable[str]) -> None:
-        """Count each of the pieces."""
+    def add(self, pieces: Iterable[str] | Mapping[str, int]) -> None:
+        """Count each of the pieces; a mapping says how often to."""
         self.counts.update(pieces)
         if len(self.counts) > self.kinds_at_most:
             values = np.fromiter(self.counts.values(), np.int64, len(self.counts))
@@ -95,20 +99,51 @@ def _rank_characters(chunks: Iterable[str]) -> list[str]:
 
 
 def _count_words(settings: TokenizerSettings, chunks: Iterable[str]) -> Counter[str]:
-    counter = BoundedCounter(max(COUNTED_AT_MOST, 2 * settings.vocab_size))
+    counter = BoundedCounter(max(KINDS_COUNTED, 2 * settings.vocab_size))
+    for words in _read_words(settings, chunks):
+        counter.add(words)
+    return counter.counts
+
+
+def _read_words(
+    settings: TokenizerSettings, chunks: Iterable[str]
+) -> Iterator[list[str] | Counter[str]]:
+    """The words of a text, some at a time, or how often each of them stands there."""
     if settings.word_split == "whitespace":
         for chunk in chunks:
-            counter.add(chunk.split())
-        return counter.counts
+            yield [word for word in chunk.split() if len(word) <= WORD_CHARACTERS_AT_MOST]
+        return
+    # The library takes a word at a time, so each kind of piece is given to it once for many.
+    counts: Counter[str] = Counter()
+    split = _make_splitter(settings)
     for chunk in chunks:
-        counter.add(UNICODE_PIECE.findall(chunk))
-    splitter = build_pipeline(settings, Vocabulary(SPECIAL_TOKENS))
-    words: Counter[str] = Counter()
-    for piece, count in counter.counts.items():
-        normal = splitter.normalizer.normalize_str(piece)
-        for word, _ in splitter.pre_tokenizer.pre_tokenize_str(normal):
-            words[word] += count
-    return words
+        pieces = UNICODE_PIECE.findall(chunk)
+        short = [piece for piece in pieces if len(piece) <= PIECE_CHARACTERS_COUNTED]
+        counts.update(short)
+        if len(short) < len(pieces):
+            yield split(Counter(p for p in pieces if len(p) > PIECE_CHARACTERS_COUNTED))
+        if len(counts) > PIECES_COUNTED:
+            yield split(counts)
+            counts.clear()
+    yield split(counts)
+
+
+def _make_splitter(
+    settings: TokenizerSettings,
+) -> Callable[[Counter[str]], Counter[str]]:
+    """What makes counts of words from counts of pieces, at word level with the unicode split."""
+    pipeline = build_pipeline(settings, Vocabulary(SPECIAL_TOKENS))
+    normalize, divide = pipeline.normalizer.normalize_str, pipeline.pre_tokenizer.pre_tokenize_str
+
+    def split(pieces: Counter[str]) -> Counter[str]:
+        words: Counter[str] = Counter()
+        for piece, count in pieces.items():
+            for word, _ in divide(normalize(piece)):
+                if len(word) <= WORD_CHARACTERS_AT_MOST:
+                    words[word] += count
+        return words
+
+    return split
 
 
 def _learn_merges(settings: TokenizerSettings, chunks: Iterable[str]) -> Vocabulary:

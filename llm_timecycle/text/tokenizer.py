@@ -68,8 +68,7 @@ class Tokenizer:
 
     def to_json(self) -> str:
         """The content of `tokenizer.json`."""
-        pipeline = build_pipeline(self.settings, self._vocabulary)
-        return str(pipeline.to_str(pretty=True))
+        return self._json
 
     def encode(self, text: str) -> np.ndarray:
         """The ids (N,) of a text, in the narrowest unsigned type; no `<eos>` is added at its end.
@@ -97,6 +96,11 @@ class Tokenizer:
         check_characters(text)
         normal = lower_text(text) if self.settings.lowercase else text
         return list(dict.fromkeys(self._lookup.list_unknown(normal)))
+
+    @cached_property
+    def _json(self) -> str:
+        pipeline = build_pipeline(self.settings, self._vocabulary)
+        return str(pipeline.to_str(pretty=True))
 
     @cached_property
     def _lookup(self) -> Lookup:

@@ -13,9 +13,9 @@ import keras
 from llm_timecycle.config.reading import LoadedSettings
 from llm_timecycle.config.tree import Settings
 from llm_timecycle.errors import ConfigError, DataError
-from llm_timecycle.model.network import build_network
+from llm_timecycle.model.network import build_network, start_from_frequencies
 from llm_timecycle.run import Run, check_run_is_new, create_run, open_run
-from llm_timecycle.text.lanes import cut_lanes
+from llm_timecycle.text.lanes import count_tokens, cut_lanes
 from llm_timecycle.text.prepare import PreparedText, prepare_text
 from llm_timecycle.text.tokenizer import Tokenizer
 from llm_timecycle.training.devices import choose_precision, choose_strategy, configure_tensorflow
@@ -152,6 +152,7 @@ def _run_loop(
         network = build_network(
             run.settings.model, run.vocab_size, seed=training.seed, precision=training.precision
         )
+        start_from_frequencies(network, count_tokens(text.train.ids, run.vocab_size))
         optimizer = make_optimizer(training)
         optimizer.build(network.trainable_variables)
     log.info(

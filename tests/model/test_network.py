@@ -17,6 +17,7 @@ from llm_timecycle.model.network import (
     list_random_states,
     make_zero_states,
     read_parameters,
+    start_from_frequencies,
 )
 
 SMALL = {"embedding_dim": 3, "hidden_units": 4}
@@ -84,6 +85,17 @@ def test_the_same_seed_gives_the_same_weights_and_another_one_others() -> None:
 def test_the_forget_gate_begins_open() -> None:
     bias = read_parameters(build_network(ModelSettings(**SMALL), 7, seed=1))["lstm_1.bias"]
     assert bias.tolist() == [0.0] * 4 + [1.0] * 4 + [0.0] * 8
+
+
+def test_a_network_that_starts_from_frequencies_predicts_nearly_those() -> None:
+    settings = ModelSettings(**SMALL)
+    network = build_network(settings, 7, seed=1)
+    start_from_frequencies(network, np.array([0, 1, 3, 7, 0, 0, 14]))
+    # Counts plus one: 1, 2, 4, 8, 1, 1, 15 of 32.
+    expected = np.array([1, 2, 4, 8, 1, 1, 15]) / 32
+    np.testing.assert_allclose(tf.nn.softmax(run(network, settings))[0, 0], expected, rtol=0.03)
+    bias = read_parameters(network)["output.bias"]
+    np.testing.assert_allclose(np.exp(bias), expected, rtol=1e-6)
 
 
 def test_weights_read_from_one_network_and_assigned_to_another_give_the_same_logits() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from llm_timecycle.errors import DataError
-from llm_timecycle.text.lanes import Lanes, cut_lanes
+from llm_timecycle.text.lanes import Lanes, count_tokens, cut_lanes
 
 
 def test_two_lanes_of_eleven_tokens_worked_by_hand() -> None:
@@ -58,3 +58,7 @@ def test_what_is_said_to_fit_does_fit(key: str, value: int) -> None:
 def test_a_text_of_one_token_has_no_setting_that_fits() -> None:
     with pytest.raises(DataError, match=r"Give a longer text$"):
         cut_lanes(np.zeros(1, np.uint8), 2, 2)
+
+
+def test_counts_are_of_every_id_also_of_those_that_are_not_there() -> None:
+    assert count_tokens(np.array([3, 1, 3, 3, 0], np.uint16), 5).tolist() == [1, 1, 0, 3, 0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from llm_timecycle.config.tree import TokenizerSettings
 from llm_timecycle.text import learning
 from llm_timecycle.text.learning import BoundedCounter, learn_vocabulary
@@ -23,7 +25,7 @@ def test_a_full_counter_forgets_the_rarest_half():
 
 
 def test_frequent_words_survive_a_stream_of_rare_ones(monkeypatch):
-    monkeypatch.setattr(learning, "COUNTED_AT_MOST", 50)
+    monkeypatch.setattr(learning, "KINDS_COUNTED", 50)
     chunks = [f"the {number} cat {number + 0.5} the\n" for number in range(500)]
     settings = TokenizerSettings(level="word", vocab_size=4)
     assert learn_vocabulary(settings, chunks).tokens == ("<unk>", "<eos>", "the", "cat")
@@ -35,3 +37,20 @@ def test_merges_are_the_same_each_time():
     first, second = (learn_vocabulary(settings, [text]) for _ in range(2))
     assert first == second
     assert len(first.merges) == len(first.tokens) - 258
+
+
+def test_words_are_counted_where_each_piece_stands_once(monkeypatch):
+    monkeypatch.setattr(learning, "KINDS_COUNTED", 50)
+    monkeypatch.setattr(learning, "PIECES_COUNTED", 10)
+    monkeypatch.setattr(learning, "PIECE_CHARACTERS_COUNTED", 12)
+    chunks = [f"the,{number},cat the,{number},cat,of,the,house\n" for number in range(300)]
+    settings = TokenizerSettings(level="word", word_split="unicode", vocab_size=5)
+    # Each chunk has 7 commas, 3 times "the" and twice "cat".
+    assert learn_vocabulary(settings, chunks).tokens[2:] == (",", "the", "cat")
+
+
+@pytest.mark.parametrize("word_split", ["whitespace", "unicode"])
+def test_a_word_beyond_reason_is_left_out(word_split):
+    settings = TokenizerSettings(level="word", word_split=word_split)
+    chunks = ["x" * 101 + " " + "y" * 100]
+    assert learn_vocabulary(settings, chunks).tokens[2:] == ("y" * 100,)

@@ -92,6 +92,18 @@ def test_what_is_unchanged_is_reused(directory, work):
     assert second.tokenizer.to_json() == first.tokenizer.to_json()
 
 
+def test_a_tokenizer_that_was_saved_finds_what_it_encoded(directory, work):
+    settings = make_settings("subword")
+    run(directory, settings).tokenizer.save(directory / "tokenizer.json")
+    work.clear()
+    run(
+        directory,
+        settings,
+        tokenizer=Tokenizer.load(directory / "tokenizer.json", settings.tokenizer),
+    )
+    assert work == []
+
+
 def test_what_is_changed_is_done_again(directory, work):
     run(directory, make_settings())
     work.clear()

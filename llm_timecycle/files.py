@@ -55,4 +55,6 @@ def explain_os_error(error: OSError) -> str:
         return "the disk is full (or a size limit was reached): free some space"
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return "it cannot be written to: check its permissions, or choose another place"
+    if error.errno in {errno.ENOTDIR, errno.EEXIST}:
+        return "a file stands where a directory is needed: choose another place"
     return error.strerror or str(error)

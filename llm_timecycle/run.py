@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,7 @@ class Run:
         if not self.weights_path.exists():
             raise RunError(
                 f"{self.path} has no trained weights yet: its training ended before the first "
-                f"validation. Go on with: llm-timecycle train {self.path} --resume"
+                f"validation. Go on with: llm-timecycle train {quote(str(self.path))} --resume"
             )
         shapes = compute_parameter_shapes(self.settings.model, self.vocab_size)
         weights = read_tensors(self.weights_path, shapes)
@@ -150,10 +151,11 @@ class Run:
 def check_run_is_new(path: Path) -> None:
     """Raise RunError where a new run cannot be written to `path`, before any work is done."""
     if path.exists() or path.is_symlink():
-        raise RunError(
-            f"{path} exists already. To go on with it, add --resume; "
-            f"to start afresh, choose another place with --run DIR"
-        )
+        if (path / "manifest.json").exists():
+            advice = "To go on with it, add --resume; to start afresh, choose another place with"
+        else:
+            advice = "It is no run of llm-timecycle: choose another place with"
+        raise RunError(f"{path} exists already. {advice} --run DIR")
     parent = path.parent
     try:
         parent.mkdir(parents=True, exist_ok=True)
@@ -272,10 +274,10 @@ def _read_manifest(path: Path) -> dict[str, Any]:
             f"{path} was made by a newer llm-timecycle (format {version}, this one reads up to "
             f"{FORMAT_VERSION}): upgrade with pip install --upgrade llm-timecycle"
         )
-    if not isinstance(manifest.get("files"), dict) or not isinstance(
-        manifest.get("vocab_size"), int
-    ):
-        raise RunError(f"{file} is damaged: it lists no files or no vocabulary size")
+    kinds = {"files": dict, "corpora": dict, "replacing": dict, "vocab_size": int}
+    for key, kind in kinds.items():
+        if not isinstance(manifest.get(key), kind):
+            raise RunError(f"{file} is damaged: its entry {key} is missing or of another kind")
     return manifest
 
 

@@ -116,6 +116,14 @@ def test_a_manifest_that_makes_no_sense_is_refused(run: Run, content: str) -> No
         open_run(run.path)
 
 
+@pytest.mark.parametrize("key", ["files", "corpora", "replacing", "vocab_size"])
+def test_a_manifest_with_a_part_of_another_kind_is_damaged(run: Run, key: str) -> None:
+    manifest = run.read_manifest()
+    (run.path / "manifest.json").write_text(json.dumps({**manifest, key: None}))
+    with pytest.raises(RunError, match=f"damaged: its entry {key} is missing or of another kind"):
+        open_run(run.path)
+
+
 @pytest.mark.parametrize("name", ["config.yaml", "tokenizer.json"])
 def test_a_changed_file_is_found(run: Run, name: str) -> None:
     (run.path / name).write_text((run.path / name).read_text() + " ")

@@ -28,6 +28,8 @@ def command(run: Path, data: str | None, split: str | None, as_json: bool) -> No
     exactly once. To compare models whose tokens differ, compare bits a character or perplexity a
     word.
     """
+    if data == "":
+        raise click.UsageError("--data is empty; expected a file, a directory, or a glob")
     if data is not None and split is not None:
         raise click.UsageError("give --data or --split, not both")
     set_up_logging()
@@ -52,6 +54,12 @@ def command(run: Path, data: str | None, split: str | None, as_json: bool) -> No
         click.echo(json.dumps(finite, ensure_ascii=False, indent=2))
     else:
         for key, value in figures.items():
-            shown = f"{value:,.4f}" if isinstance(value, float) else value
-            shown = f"{shown:,}" if isinstance(shown, int) else shown
-            click.echo(f"{key.replace('_', ' '):24}{shown:>16}")
+            click.echo(f"{key.replace('_', ' '):24}{_format(value):>16}")
+
+
+def _format(value: str | float) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.4f}" if value < 1e6 else f"{value:.4g}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Mapping
@@ -15,7 +14,6 @@ from pydantic import ValidationError
 from llm_timecycle.config.schema import describe_allowed, list_key_schemas
 from llm_timecycle.config.tree import GenerationSettings
 from llm_timecycle.errors import DataError, UsageError
-from llm_timecycle.files import explain_os_error
 from llm_timecycle.generation.generator import TextGenerator, describe_unknown_tokens
 from llm_timecycle.generation.numpy_engine import NumpyEngine
 from llm_timecycle.run import open_run
@@ -120,12 +118,9 @@ def command(
         else:
             _print_whole(generator, text, samples, settings.length)
     except KeyboardInterrupt:
-        click.echo()
+        if samples == 1 and stream is not False:
+            click.echo()
         context.exit(130)
-    except OSError as error:
-        _abandon_stdout()
-        if not isinstance(error, BrokenPipeError):  # whoever closed the pipe has read enough
-            raise UsageError(f"cannot write the text: {explain_os_error(error)}") from error
 
 
 def override_settings(settings: GenerationSettings, given: Mapping[str, Any]) -> GenerationSettings:
@@ -182,8 +177,3 @@ def _print_whole(generator: TextGenerator, prompt: str, samples: int, length: in
         if samples > 1:
             click.echo(f"=== sample {number} of {samples} ===")
         click.echo(f"{prompt}{generated.text}")
-
-
-def _abandon_stdout() -> None:
-    """Let what is still to be written go nowhere, so that ending does not fail once more."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

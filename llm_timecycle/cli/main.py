@@ -9,7 +9,8 @@ import sys
 import click
 
 from llm_timecycle import __version__
-from llm_timecycle.errors import TimecycleError
+from llm_timecycle.errors import Interrupted, TimecycleError
+from llm_timecycle.files import FULL_DISK, explain_os_error
 
 COMMANDS = {
     "train": "Train a model as a YAML file says.",
@@ -34,6 +35,16 @@ class LazyGroup(click.Group):
         command: click.Command = module.command
         return command
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; a reader that closed our pipe has read enough, and all is well."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except BrokenPipeError:
+            _abandon_stdout()
+            return None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
         with formatter.section("Commands"):
@@ -51,6 +62,8 @@ def main() -> None:
     wants_traceback = os.environ.get("LLM_TIMECYCLE_DEBUG") == "1"
     try:
         sys.exit(group.main(prog_name="llm-timecycle", standalone_mode=False))
+    except Interrupted as stop:
+        _end(f"{stop}", stop.exit_code)
     except TimecycleError as error:
         if wants_traceback:
             raise
@@ -63,6 +76,9 @@ def main() -> None:
     except KeyboardInterrupt:
         _end("Stopped.", 130)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in FULL_DISK:
+            _abandon_stdout()
+            _end(f"Error: cannot write: {explain_os_error(error)}", 1)
         if wants_traceback:
             raise
         _end(
@@ -70,6 +86,11 @@ def main() -> None:
             f"Run it again with LLM_TIMECYCLE_DEBUG=1 to see where, and please report it.",
             1,
         )
+
+
+def _abandon_stdout() -> None:
+    """Let what is still to be written go nowhere, so that ending does not fail once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _end(message: str, exit_code: int) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from shlex import quote
 
 import click
 
 from llm_timecycle.cli.options import config_overrides
 from llm_timecycle.cli.terminal import set_up_logging
 from llm_timecycle.config.reading import read_settings
+from llm_timecycle.run import open_run
 
 
 @click.command("train")
@@ -34,9 +36,11 @@ def command(config: str, overrides: tuple[str, ...], run_path: Path | None, resu
     llm-timecycle train runs/short --resume
     """
     set_up_logging()
-    if resume and (Path(config) / "config.yaml").is_file():
-        run_path = run_path or Path(config)
-        config = str(Path(config) / "config.yaml")
+    if run_path == Path():
+        raise click.UsageError("--run is empty; expected a directory")
+    if resume and (found := find_run(Path(config))) is not None:
+        run_path = run_path or found
+        config = str(open_run(found).path / "config.yaml")
     loaded = read_settings(config, overrides)
     run_path = run_path or Path("runs") / loaded.name
     from llm_timecycle.model.quiet import import_tensorflow
@@ -52,11 +56,25 @@ def command(config: str, overrides: tuple[str, ...], run_path: Path | None, resu
         resume=resume,
         show_progress=sys.stderr.isatty(),
     )
-    progress = summary.progress
+    progress, place = summary.progress, quote(str(run_path))
+    is_scored = summary.has_validation
+    kept = f"the best weights are those of step {progress.best_step:,}"
     click.echo(
         f"Trained {progress.step:,} steps in {progress.wall_s:.0f} s; "
-        f"the best weights are those of step {progress.best_step:,}.\n"
-        f"Next: llm-timecycle evaluate {run_path}\n"
-        f'      llm-timecycle generate {run_path} --prompt "Once upon"',
+        f"{kept if is_scored else 'the last weights are kept: there is no validation text'}.\n"
+        f"Next: llm-timecycle evaluate {place}{'' if is_scored else ' --data FILE'}\n"
+        f'      llm-timecycle generate {place} --prompt "Once upon"',
         err=True,
     )
+
+
+def find_run(config: Path) -> Path | None:
+    """The run that CONFIG of `train --resume` means; None where it is a settings file.
+
+    A directory is a run, and so is what is neither a file nor the bare name of one; a run's own
+    config.yaml stands for it.
+    """
+    if config.name == "config.yaml" and (config.parent / "manifest.json").exists():
+        return config.parent
+    is_name = config.name == str(config)
+    return config if config.is_dir() or not (config.is_file() or is_name) else None

@@ -20,15 +20,14 @@ def import_tensorflow() -> None:
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)
-        is_loaded = False
         try:
             import tensorflow as tf
 
             tf.config.list_physical_devices()
-            is_loaded = True
+        except Exception:
+            held.seek(0)
+            os.write(stderr, held.read())
+            raise
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
-            if not is_loaded:
-                held.seek(0)
-                os.write(2, held.read())

@@ -79,7 +79,9 @@ def write_checkpoint(directory: Path, checkpoint: Checkpoint, keep: int) -> Path
 
 
 def list_checkpoints(directory: Path) -> list[Path]:
-    """The checkpoints of a run, oldest first."""
+    """The checkpoints of a run, oldest first; RunError where their directory is missing."""
+    if not directory.is_dir():
+        raise RunError(f"{directory.parent} is incomplete: its directory checkpoints is missing")
     found = [
         (int(match[1]), path)
         for path in directory.iterdir()

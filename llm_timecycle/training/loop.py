@@ -11,6 +11,7 @@ import logging
 import math
 import time
 from collections.abc import Sequence
+from shlex import quote
 
 import keras
 import numpy as np
@@ -39,6 +40,7 @@ from llm_timecycle.training.step import make_train_step
 log = logging.getLogger("llm_timecycle")
 
 SECONDS_BETWEEN_CHECKPOINTS = 600.0
+SECONDS_BETWEEN_REPORTS = 10.0
 
 
 class _Stopped(Exception):  # noqa: N818 - not an error: the way out of a validation
@@ -91,6 +93,7 @@ class TrainingLoop:
         self._metrics = MetricsLog(run.metrics_path, self._progress.metrics_bytes)
         self._saved_step, self._saved_at_s = self._progress.step, time.perf_counter()
         self._began_at_s = time.perf_counter() - self._progress.wall_s
+        self._reported_at_s = -math.inf
 
     @property
     def progress(self) -> Progress:
@@ -117,7 +120,7 @@ class TrainingLoop:
                 epoch = (self._progress.step - 1) // self._lanes.steps_per_epoch + 1
                 bar.set_description(f"epoch {epoch}", refresh=False)
                 perplexity = compute_perplexity(loss_nats)
-                bar.set_postfix_str(f"loss {loss_nats:.3f}, ppl {perplexity:.1f}", refresh=False)
+                bar.set_postfix_str(f"loss {loss_nats:.3f}, ppl {perplexity:.4g}", refresh=False)
                 bar.update(self._progress.tokens - bar.n)
         self._finish()
 
@@ -186,6 +189,7 @@ class TrainingLoop:
                     self._valid_ids,
                     lanes=training.batch_size,
                     window=max(training.sequence_length, 16),
+                    show_progress=self._show_progress,
                     after_window=self._raise_if_asked_to_stop,
                 )
             is_best = progress.note_validation(sums.loss_nats_per_token, training)
@@ -200,9 +204,9 @@ class TrainingLoop:
         if sums is not None:
             logs["val_loss"] = sums.loss_nats_per_token
             log.info(
-                "epoch %.3g, step %d: valid loss %.4f, perplexity %.2f%s",
+                "epoch %.3g, step %s: valid loss %.4f, perplexity %.6g%s",
                 epoch,
-                progress.step,
+                f"{progress.step:,}",
                 sums.loss_nats_per_token,
                 sums.perplexity,
                 " (best so far)" if is_best else "",
@@ -238,9 +242,11 @@ class TrainingLoop:
             row["valid_perplexity"] = sums.perplexity
             row["valid_accuracy"] = sums.accuracy
         self._metrics.append(row | {f"{stage}_s": spent for stage, spent in seconds.items()})
-        if not self._show_progress and loss is not None and rate_tokens_per_s is not None:
-            counts = progress.step, self._steps, loss, rate_tokens_per_s
-            log.info("step %d of %d: train loss %.4f, %.0f tokens/s", *counts)
+        is_due = time.perf_counter() - self._reported_at_s > SECONDS_BETWEEN_REPORTS
+        if is_due and not self._show_progress and loss is not None and rate_tokens_per_s:
+            self._reported_at_s = time.perf_counter()
+            steps = f"{progress.step:,} of {self._steps:,}"
+            log.info("step %s: train loss %.4f, %.0f tokens/s", steps, loss, rate_tokens_per_s)
         progress.logged_step, progress.logged_wall_s = progress.step, progress.wall_s
         progress.loss_sum, progress.loss_tokens = 0.0, 0
 
@@ -277,8 +283,8 @@ class TrainingLoop:
             self._save_best(None)  # so that an early look can be had; validation will replace it
         self._metrics.close()
         raise Interrupted(
-            f"stopped after step {self._progress.step}, everything is saved. "
-            f"Go on with: llm-timecycle train {self._run.path} --resume",
+            f"Stopped after step {self._progress.step}, everything is saved. "
+            f"Go on with: llm-timecycle train {quote(str(self._run.path))} --resume",
             number,
         )
 
@@ -310,7 +316,15 @@ class TrainingLoop:
             return
         self._progress = checkpoint.progress
         self._states = self._machinery.restore(checkpoint.tensors, len(self._states))
-        log.info("going on after step %d of %d", self._progress.step, self._steps)
+        step = self._progress.step
+        if step < self._steps:
+            log.info("going on after step %s of %s", f"{step:,}", f"{self._steps:,}")
+        else:
+            log.info(
+                "this run is trained to its end (%s steps); to go on, raise training.epochs or "
+                "training.max_steps: --set training.epochs=N",
+                f"{step:,}",
+            )
 
 
 def count_steps(settings: Settings, lanes: Lanes) -> int:

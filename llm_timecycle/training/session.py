@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import keras
+import tensorflow as tf
 
+from llm_timecycle.config.parameters import compute_parameter_shapes
 from llm_timecycle.config.reading import LoadedSettings
 from llm_timecycle.config.tree import Settings
 from llm_timecycle.errors import ConfigError, DataError
 from llm_timecycle.model.network import build_network, start_from_frequencies
 from llm_timecycle.run import Run, check_run_is_new, create_run, open_run
-from llm_timecycle.text.lanes import count_tokens, cut_lanes
+from llm_timecycle.text.lanes import Lanes, count_tokens, cut_lanes
 from llm_timecycle.text.prepare import PreparedText, prepare_text
 from llm_timecycle.text.tokenizer import Tokenizer
 from llm_timecycle.training.devices import choose_precision, choose_strategy, configure_tensorflow
 from llm_timecycle.training.loop import TrainingLoop
 from llm_timecycle.training.progress import Progress
-from llm_timecycle.training.signals import StopRequest, catch_stop_signals
+from llm_timecycle.training.signals import catch_stop_signals
 from llm_timecycle.training.snapshot import Machinery
 from llm_timecycle.training.step import make_optimizer
 
@@ -44,6 +48,7 @@ class TrainingSummary:
 
     run: Run
     progress: Progress
+    has_validation: bool
 
 
 def train(
@@ -67,46 +72,52 @@ def train(
     Interrupted where SIGINT or SIGTERM ended the training, after everything was saved.
     """
     if resume:
-        run, text = _reopen(loaded, run_path, cache, show_progress)
-    else:
-        check_run_is_new(run_path)
-        run, text = _begin(loaded, run_path, cache, show_progress)
-    with run.lock(), catch_stop_signals() as stop_request:
-        return _run_loop(run, text, callbacks, stop_request, show_progress)
-
-
-def _begin(
-    loaded: LoadedSettings, run_path: Path, cache: Path, show_progress: bool
-) -> tuple[Run, PreparedText]:
-    """Prepare the text and make the run directory of a new run."""
-    settings = loaded.settings
-    text = prepare_text(settings, loaded.base, cache, show_progress)
-    training = settings.training
-    cut_lanes(text.train.ids, training.batch_size, training.sequence_length)
-    configure_tensorflow()
-    if training.precision == "auto":
-        precision = choose_precision(training, settings.model, text.tokenizer.vocab_size)
-        log.info("precision: %s, measured to be the faster one here", precision)
-        resolved = training.model_copy(update={"precision": precision})
-        settings = settings.model_copy(update={"training": resolved})
+        run = open_run(run_path)
+        with run.lock():
+            run = open_run(run_path)  # once more: nobody else can change it now
+            settings = _settle_settings(run, loaded)
+            text = _prepare_same_text(run, settings, loaded.base, cache, show_progress)
+            if settings != run.settings:
+                run = run.replace_settings(settings)
+            machinery = _build_machinery(settings, text)
+            return _run_loop(run, text, machinery, callbacks, show_progress)
+    check_run_is_new(run_path)
+    text = prepare_text(loaded.settings, loaded.base, cache, show_progress)
+    cut_training_lanes(loaded.settings, text)
+    settings = _resolve_precision(loaded.settings, text.tokenizer.vocab_size)
+    machinery = _build_machinery(settings, text)
+    tokenizer = text.tokenizer
     run = create_run(
         run_path,
         settings,
-        text.tokenizer.to_json().encode(),
-        text.tokenizer.vocab_size,
+        tokenizer.to_json().encode(),
+        tokenizer.vocab_size,
         _describe_text(text),
     )
-    return run, text
+    with run.lock():
+        return _run_loop(run, text, machinery, callbacks, show_progress)
 
 
-def _reopen(
-    loaded: LoadedSettings, run_path: Path, cache: Path, show_progress: bool
-) -> tuple[Run, PreparedText]:
-    """Open a run to go on with, and make sure that its settings and its text are the same."""
-    run = open_run(run_path)
-    changed = list_differences(run.settings, loaded.settings)
-    if loaded.settings.training.precision == "auto":
-        changed.pop("training.precision", None)
+def _resolve_precision(settings: Settings, vocab_size: int) -> Settings:
+    """The settings with `precision: auto` replaced by what this machine is faster in."""
+    if settings.training.precision != "auto":
+        return settings
+    configure_tensorflow()
+    precision = choose_precision(settings.training, settings.model, vocab_size)
+    log.info("precision: %s, measured to be the faster one here", precision)
+    training = settings.training.model_copy(update={"precision": precision})
+    return settings.model_copy(update={"training": training})
+
+
+def _settle_settings(run: Run, loaded: LoadedSettings) -> Settings:
+    """The settings to go on with; ConfigError where they would make it another run."""
+    settings = loaded.settings
+    if settings.training.precision == "auto":
+        training = settings.training.model_copy(
+            update={"precision": run.settings.training.precision}
+        )
+        settings = settings.model_copy(update={"training": training})
+    changed = list_differences(run.settings, settings)
     if fixed := sorted(changed.keys() - FREE_WHEN_RESUMING):
         lines = [
             f"  {key}: {changed[key][0]!r} in the run, {changed[key][1]!r} now" for key in fixed
@@ -115,70 +126,113 @@ def _reopen(
             "a resumed run is the same run, but these settings differ:\n"
             + "\n".join(lines)
             + f"\nPut them back, or train a new run with --run DIR. "
-            f"To resume as it was: llm-timecycle train {run_path} --resume"
+            f"To resume as it was: llm-timecycle train {quote(str(run.path))} --resume"
         )
-    if changed:
-        training = loaded.settings.training.model_copy(
-            update={"precision": run.settings.training.precision}
-        )
-        run = run.replace_settings(run.settings.model_copy(update={"training": training}))
-    if run.metrics_path.exists() and "metrics.csv" in run.read_manifest()["files"]:
+    return settings
+
+
+def _prepare_same_text(
+    run: Run, settings: Settings, base: Path, cache: Path, show_progress: bool
+) -> PreparedText:
+    """The run's text, which must be what it was when the run began."""
+    manifest = run.read_manifest()
+    if "metrics.csv" in manifest["files"]:
         run.check_metrics()
     tokenizer = Tokenizer.load(run.tokenizer_path, run.settings.tokenizer)
-    text = prepare_text(run.settings, loaded.base, cache, show_progress, tokenizer=tokenizer)
-    before, now = run.read_manifest()["corpora"], _describe_text(text)
-    for part in before.keys() | now.keys():
+    text = prepare_text(settings, base, cache, show_progress, tokenizer=tokenizer)
+    before, now = manifest["corpora"], _describe_text(text)
+    for part in ("train", "valid", "test"):
         if before.get(part, {}).get("sha256") != now.get(part, {}).get("sha256"):
             raise DataError(
-                f"the {part} text is not the one that {run_path} was begun with. "
+                f"the {part} text is not the one that {run.path} was begun with. "
                 f"Put it back, or train a new run with --run DIR"
             )
+    return text
+
+
+def cut_training_lanes(settings: Settings, text: PreparedText) -> Lanes:
+    """The lanes that training reads; DataError where the text is too short for them."""
+    training = settings.training
+    return cut_lanes(text.train.ids, training.batch_size, training.sequence_length)
+
+
+def _build_machinery(settings: Settings, text: PreparedText) -> Machinery:
+    """The network and the optimizer, with fresh weights, on all devices that train."""
     configure_tensorflow()
-    return run, text
+    training = settings.training
+    strategy = choose_strategy(training.batch_size)
+    vocab_size = text.tokenizer.vocab_size
+    try:
+        with strategy.scope():
+            network = build_network(
+                settings.model, vocab_size, seed=training.seed, precision=training.precision
+            )
+            start_from_frequencies(network, count_tokens(text.train.ids, vocab_size))
+            optimizer = make_optimizer(training)
+            optimizer.build(network.trainable_variables)
+    except tf.errors.ResourceExhaustedError as error:
+        raise ConfigError(_explain_memory(settings, vocab_size)) from error
+    _log_facts(settings, text, network.count_params())
+    return Machinery(network, optimizer, strategy)
+
+
+def _log_facts(settings: Settings, text: PreparedText, parameters: int) -> None:
+    """What is about to be trained, and on what."""
+    log.info(
+        "model: %s parameters, %s; text: %s training tokens of %s kinds (%s allowed)",
+        f"{parameters:,}",
+        settings.training.precision,
+        f"{text.train.tokens:,}",
+        f"{text.tokenizer.vocab_size:,}",
+        f"{settings.tokenizer.vocab_size:,}",
+    )
+    for part, stream in (("training", text.train), ("validation", text.valid)):
+        if stream is not None and stream.unknown > 0.01 * stream.tokens:
+            share = 100 * stream.unknown / stream.tokens
+            log.info("%.1f %% of the %s tokens are unknown words (<unk>)", share, part)
 
 
 def _run_loop(
     run: Run,
     text: PreparedText,
+    machinery: Machinery,
     callbacks: Sequence[keras.callbacks.Callback],
-    stop_request: StopRequest,
     show_progress: bool,
 ) -> TrainingSummary:
-    """Build the network and train it."""
-    training = run.settings.training
-    lanes = cut_lanes(text.train.ids, training.batch_size, training.sequence_length)
-    strategy = choose_strategy(training.batch_size)
-    with strategy.scope():
-        network = build_network(
-            run.settings.model, run.vocab_size, seed=training.seed, precision=training.precision
-        )
-        start_from_frequencies(network, count_tokens(text.train.ids, run.vocab_size))
-        optimizer = make_optimizer(training)
-        optimizer.build(network.trainable_variables)
-    log.info(
-        "model: %s parameters; text: %s training tokens, %s kinds (%s allowed); %s",
-        f"{network.count_params():,}",
-        f"{len(text.train.ids):,}",
-        f"{run.vocab_size:,}",
-        f"{run.settings.tokenizer.vocab_size:,}",
-        training.precision,
+    """Train to the end, or until a signal asks to stop."""
+    try:
+        with catch_stop_signals() as stop_request:
+            loop = TrainingLoop(
+                run,
+                machinery,
+                cut_training_lanes(run.settings, text),
+                None if text.valid is None else text.valid.ids,
+                callbacks=callbacks,
+                stop_request=stop_request,
+                show_progress=show_progress,
+            )
+            loop.train()
+    except tf.errors.ResourceExhaustedError as error:
+        raise ConfigError(_explain_memory(run.settings, run.vocab_size)) from error
+    return TrainingSummary(run, loop.progress, text.valid is not None)
+
+
+def _explain_memory(settings: Settings, vocab_size: int) -> str:
+    shapes = compute_parameter_shapes(settings.model, vocab_size)
+    parameters = sum(math.prod(shape) for shape in shapes.values())
+    return (
+        f"this machine has too little memory: the model's {parameters:,} parameters alone take "
+        f"{16 * parameters / 1e9:.1f} GB with gradients and optimizer. Lower model.hidden_units, "
+        f"model.num_layers, tokenizer.vocab_size or training.batch_size"
     )
-    loop = TrainingLoop(
-        run,
-        Machinery(network, optimizer, strategy),
-        lanes,
-        None if text.valid is None else text.valid.ids,
-        callbacks=callbacks,
-        stop_request=stop_request,
-        show_progress=show_progress,
-    )
-    loop.train()
-    return TrainingSummary(run, loop.progress)
 
 
 def list_differences(a: Settings, b: Settings) -> dict[str, tuple[Any, Any]]:
-    """The settings that differ, by dotted path; `generation` does not count."""
-    sections = ("data", "tokenizer", "model", "training")
+    """The settings that differ, by dotted path.
+
+    `generation` does not matter to training, and the texts are compared by their hashes.
+    """
+    sections = ("tokenizer", "model", "training")
     return {
         f"{section}.{key}": (value, getattr(getattr(b, section), key))
         for section in sections

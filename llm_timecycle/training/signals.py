@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from llm_timecycle.errors import Interrupted
+
 
 class StopRequest:
     """Whether the work was asked to stop, and by which signal."""
@@ -29,7 +31,9 @@ def catch_stop_signals() -> Iterator[StopRequest]:
 
     def note_signal(number: int, frame: FrameType | None) -> None:
         if request.signal_number is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
+            raise Interrupted(
+                "Stopped at once: what was done since the last checkpoint is not saved", number
+            )
         request.signal_number = number
 
     before = {

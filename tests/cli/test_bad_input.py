@@ -81,6 +81,7 @@ def test_a_missing_run(call: Call) -> None:
     for command in ("evaluate", "generate"):
         expect_refusal(call(command, "runs/none"), 5, "no run at runs/none", "llm-timecycle train")
     expect_refusal(call("train", "tiny.yaml", "--resume"), 5, "no run at runs/tiny")
+    expect_refusal(call("train", "runs/none", "--resume"), 5, "no run at runs/none")
 
 
 def test_a_directory_that_is_no_complete_run(call: Call, tmp_path: Path) -> None:
@@ -112,6 +113,52 @@ def test_a_run_without_weights(call: Call, trained: Path, tmp_path: Path) -> Non
     shutil.copytree(trained / "runs" / "tiny", tmp_path / "run")
     (tmp_path / "run" / "model.safetensors").unlink()
     expect_refusal(call("generate", "run"), 5, "no trained weights yet", "--resume")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("checkpoints", "incomplete: its directory checkpoints is missing"),
+        ("metrics.csv", "incomplete: metrics.csv cannot be read"),
+        ("config.yaml", "incomplete: config.yaml cannot be read"),
+    ],
+)
+def test_a_run_to_resume_that_lacks_a_part(
+    call: Call, trained: Path, tmp_path: Path, name: str, message: str
+) -> None:
+    shutil.copytree(trained / "runs" / "tiny", tmp_path / "run")
+    part = tmp_path / "run" / name
+    if part.is_dir():
+        shutil.rmtree(part)
+    else:
+        part.unlink()
+    expect_refusal(call("train", "run", "--resume"), 5, message)
+
+
+def test_a_directory_that_is_no_run_is_not_offered_to_be_resumed(
+    call: Call, tmp_path: Path
+) -> None:
+    (tmp_path / "photos").mkdir()
+    outcome = call("train", "tiny.yaml", "--run", "photos")
+    expect_refusal(outcome, 5, "photos exists already. It is no run of llm-timecycle")
+    assert "--resume" not in outcome.stderr
+
+
+def test_empty_names_are_mistakes(call: Call, trained: Path) -> None:
+    for arguments in (
+        ("evaluate", trained / "runs" / "tiny", "--data", ""),
+        ("train", "tiny.yaml", "--run", ""),
+    ):
+        outcome = call(*arguments)
+        assert outcome.exit_code == 2
+        assert "is empty; expected" in outcome.stderr
+
+
+def test_a_model_beyond_all_memory_says_what_it_takes(call: Call, tmp_path: Path) -> None:
+    huge = ["--set", "model.hidden_units=65536", "--set", "model.num_layers=64"]
+    outcome = call("train", "tiny.yaml", *huge)
+    expect_refusal(outcome, 3, "too little memory", "parameters alone take", "model.hidden_units")
+    assert not (tmp_path / "runs" / "tiny").exists()
 
 
 def test_a_place_that_cannot_be_written(call: Call, tmp_path: Path) -> None:

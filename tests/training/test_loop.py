@@ -139,7 +139,9 @@ def test_a_run_stopped_anywhere_and_gone_on_with_is_the_same_run(
     run = make_run(tmp_path / "run")
     request = StopRequest()
     loop = make_loop(run, callbacks=[StopAfter(request, steps, signal.SIGINT)], request=request)
-    with pytest.raises(Interrupted, match=rf"after step {steps}, everything is saved.*--resume"):
+    with pytest.raises(
+        Interrupted, match=rf"Stopped after step {steps}, everything is saved.*--resume"
+    ):
         loop.train()
     assert run.weights_path.exists()
     make_loop(run).train()

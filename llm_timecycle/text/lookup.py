@@ -25,7 +25,7 @@ from llm_timecycle.text.levels import (
     build_pipeline,
 )
 
-PIECES_KEPT = 300_000
+PIECES_KEPT = 250_000
 PIECE_CHARACTERS_KEPT = 64
 PIECES_AT_ONCE = 250
 

@@ -4,9 +4,10 @@
 
 A corpus of N megabytes (1,000 unless told) is generated: made-up words, distributed as those of a
 natural language are (Zipf's law, steeper beyond the core of the vocabulary; new words keep
-coming), in sentences and paragraphs, and one part in ten Chinese. For each level a fresh process reads it, splits it, trains the tokenizer and
-encodes the three parts into an empty cache; then another one does it again, with all in the cache.
-Peak memory is that of the process as the system saw it (`ru_maxrss`), Python and NumPy included.
+coming), in sentences and paragraphs, and one part in ten Chinese. For each level a fresh process
+reads it, splits it, trains the tokenizer and encodes the three parts into an empty cache; then
+another one does it again, with all in the cache. Peak memory is that of the process as the system
+saw it (`ru_maxrss`), Python and NumPy included.
 """
 
 from __future__ import annotations

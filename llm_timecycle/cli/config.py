@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from llm_timecycle.cli.options import config_overrides
+from llm_timecycle.cli.options import HELP, config_overrides
 from llm_timecycle.config.locating import find_shipped_directory
 from llm_timecycle.config.parameters import compute_parameter_shapes
 from llm_timecycle.config.reading import LoadedSettings, read_settings
@@ -18,7 +18,7 @@ from llm_timecycle.errors import ConfigError, UsageError
 from llm_timecycle.files import explain_os_error, write_durably
 
 
-@click.group("config")
+@click.group("config", context_settings=HELP)
 def command() -> None:
     """Make, check and show settings."""
 

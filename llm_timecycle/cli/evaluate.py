@@ -9,10 +9,11 @@ from pathlib import Path
 
 import click
 
+from llm_timecycle.cli.options import HELP
 from llm_timecycle.cli.terminal import set_up_logging
 
 
-@click.command("evaluate")
+@click.command("evaluate", context_settings=HELP)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--data", help="Score this text: a file, a directory, or a glob.")
 @click.option(

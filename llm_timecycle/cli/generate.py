@@ -11,6 +11,7 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
+from llm_timecycle.cli.options import HELP
 from llm_timecycle.config.schema import describe_allowed, list_key_schemas
 from llm_timecycle.config.tree import GenerationSettings
 from llm_timecycle.errors import DataError, UsageError
@@ -22,7 +23,7 @@ from llm_timecycle.text.reading import TextFile
 from llm_timecycle.text.tokenizer import Tokenizer
 
 
-@click.command("generate")
+@click.command("generate", context_settings=HELP)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--prompt", metavar="TEXT", help="The text to continue.")
 @click.option(

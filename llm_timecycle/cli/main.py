@@ -9,6 +9,7 @@ import sys
 import click
 
 from llm_timecycle import __version__
+from llm_timecycle.cli.options import HELP
 from llm_timecycle.errors import Interrupted, TimecycleError
 from llm_timecycle.files import FULL_DISK, explain_os_error
 
@@ -51,7 +52,7 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=LazyGroup, context_settings=HELP)
 @click.version_option(__version__, prog_name="llm-timecycle")
 def group() -> None:
     """Train a small LSTM language model on your own text and generate from it."""

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""What several commands share: how help is asked for, and options."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import click
+
+HELP = {"help_option_names": ["-h", "--help"]}
+"""The context settings of every command, so that its help page is the same however it is called."""
 
 Function = TypeVar("Function", bound=Callable[..., object])
 

@@ -8,13 +8,13 @@ from shlex import quote
 
 import click
 
-from llm_timecycle.cli.options import config_overrides
+from llm_timecycle.cli.options import HELP, config_overrides
 from llm_timecycle.cli.terminal import set_up_logging
 from llm_timecycle.config.reading import read_settings
 from llm_timecycle.run import open_run
 
 
-@click.command("train")
+@click.command("train", context_settings=HELP)
 @click.argument("config")
 @config_overrides
 @click.option(

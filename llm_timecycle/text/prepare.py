@@ -26,7 +26,7 @@ from llm_timecycle.text.tokenizer import Tokenizer
 STORES_KEPT = 20
 TOKENIZERS_KEPT = 20
 TOKENS_AT_LEAST = 2
-BPE_CHARACTERS = 25_000_000
+BPE_CHARACTERS = 20_000_000
 
 
 @dataclass(frozen=True)

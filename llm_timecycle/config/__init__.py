@@ -1,0 +1,1 @@
+"""The settings: a typed tree, and YAML read into it with every mistake named."""

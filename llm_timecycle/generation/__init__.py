@@ -1,0 +1,1 @@
+"""Stage 4, generated output: sampling, the engines, the generator."""

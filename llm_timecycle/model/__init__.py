@@ -1,0 +1,1 @@
+"""Stage 2, the forward pass: the LSTM layer and the network."""

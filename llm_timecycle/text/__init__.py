@@ -1,0 +1,1 @@
+"""Stage 1, input processing: corpora, tokenizers, the token store, lanes."""

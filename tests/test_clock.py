@@ -31,9 +31,14 @@ def test_spans_of_a_stage_add_up_and_taking_begins_anew() -> None:
 def test_a_span_that_ends_in_an_error_counts() -> None:
     time = FakeTime()
     clock = StageClock(time)
-    with pytest.raises(ValueError, match="broken"), clock.measure("input"):
-        time.now_s += 4.0
-        raise ValueError("broken")
+
+    def fail_after_four_seconds() -> None:
+        with clock.measure("input"):
+            time.now_s += 4.0
+            raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        fail_after_four_seconds()
     assert clock.take() == {"input": 4.0}
 
 

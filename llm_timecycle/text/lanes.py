@@ -7,11 +7,14 @@ may be fewer than T. Fewer than B tokens at the end of the stream belong to no l
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass
 
 import numpy as np
 
 from llm_timecycle.errors import DataError
+
+WINDOWS_BETWEEN_RELEASES = 512
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,8 @@ class Lanes:
         width = min(self.window, self.lane_length - start) + 1
         first = np.arange(self.lanes)[:, None] * self.lane_length + start
         window = self.ids[first + np.arange(width)].astype(np.int32)
+        if position % WINDOWS_BETWEEN_RELEASES == 0:
+            release_pages(self.ids)
         return window[:, :-1], window[:, 1:]
 
 
@@ -71,4 +76,15 @@ def count_tokens(ids: np.ndarray, vocab_size: int) -> np.ndarray:
     piece = 1 << 22
     for start in range(0, len(ids), piece):
         counts += np.bincount(ids[start : start + piece], minlength=vocab_size)
+        release_pages(ids)
     return counts
+
+
+def release_pages(ids: np.ndarray) -> None:
+    """Let go of the memory that holds what was read of a memory-mapped stream.
+
+    The system would keep it, and count it as this process's, until it runs short; a stream of a
+    gigabyte is to cost no gigabyte. What is read again comes from the system's own cache.
+    """
+    if isinstance(ids.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        ids.base.madvise(mmap.MADV_DONTNEED)

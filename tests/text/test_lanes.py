@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -62,3 +65,24 @@ def test_a_text_of_one_token_has_no_setting_that_fits() -> None:
 
 def test_counts_are_of_every_id_also_of_those_that_are_not_there() -> None:
     assert count_tokens(np.array([3, 1, 3, 3, 0], np.uint16), 5).tolist() == [1, 1, 0, 3, 0]
+
+
+def read_mapped_megabytes() -> float:
+    """Memory of this process that holds mapped files."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssFile")) / 1024
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_reading_a_mapped_stream_keeps_no_memory(tmp_path: Path) -> None:
+    np.zeros(40_000_000, np.uint16).tofile(tmp_path / "ids.bin")
+    ids = np.memmap(tmp_path / "ids.bin", np.uint16, "r")
+    before = read_mapped_megabytes()
+    assert int(ids.sum()) == 0
+    assert read_mapped_megabytes() - before > 70  # so the figure does see it
+    assert count_tokens(ids, 3).tolist() == [40_000_000, 0, 0]
+    assert read_mapped_megabytes() - before < 10
+    lanes = cut_lanes(ids, 16, 1000)
+    for position in range(lanes.steps_per_epoch):
+        lanes.read_window(position)
+    assert read_mapped_megabytes() - before < 40

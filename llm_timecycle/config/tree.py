@@ -1,7 +1,8 @@
 """The tree of settings: five sections, every key with its default, its range and one line of help.
 
-The docstring under a field is its help text: it feeds the JSON Schema, `config show`, and the
-comments of `config new`. Settings are frozen; `config.reading` makes them from YAML.
+The docstring under a field is its help text: it feeds the JSON Schema, the options of `generate`,
+and the comments of `config new`. `config.descriptions` reads it when it is asked for: pydantic
+would read it at every import. Settings are frozen; `config.reading` makes them from YAML.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field
 Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]
 Path = Annotated[str, Field(min_length=1)]
 Paths = Path | Annotated[list[Path], Field(min_length=1)]
+TokenText = Annotated[str, Field(min_length=1)]
+AddedLogit = Annotated[float, Field(ge=-1_000.0, le=1_000.0)]
+Penalty = Annotated[float, Field(ge=-100.0, le=100.0)]
 
 BUILT_IN_CORPORA = ("python-docs", "sample-english", "sample-chinese")
 
@@ -23,7 +27,6 @@ class _Section(BaseModel):
         strict=True,
         extra="forbid",
         allow_inf_nan=False,
-        use_attribute_docstrings=True,
         validate_default=True,
     )
 
@@ -143,6 +146,9 @@ class TrainingSettings(_Section):
     precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"
     """The numbers of the matrix products; auto takes what this machine runs faster."""
 
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Processor threads to compute with; null takes one for each core."""
+
     patience: Annotated[int, Field(ge=1)] | None = None
     """Stop after this many validations without a new best; null never stops early."""
 
@@ -180,8 +186,35 @@ class GenerationSettings(_Section):
     min_p: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     """Leave out tokens less likely than this share of the likeliest one's probability."""
 
+    typical_p: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Draw from the tokens whose surprise is nearest to what is expected, the fewest that together
+    reach this probability."""
+
     repetition_penalty: Annotated[float, Field(ge=0.01, le=100.0)] = 1.0
-    """Above 1 makes tokens that have already appeared less likely."""
+    """Above 1 makes tokens that have already appeared less likely, those of the prompt too."""
+
+    presence_penalty: Penalty = 0.0
+    """Taken off the logit of every token that has already appeared, in the prompt too."""
+
+    frequency_penalty: Penalty = 0.0
+    """Taken off the logit of a token once for each time it has appeared, in the prompt too."""
+
+    bias: dict[TokenText, AddedLogit] = {}
+    """Added to the logits of these tokens: above 0 makes a token likelier, below 0 less likely."""
+
+    ban: list[TokenText] = []
+    """Tokens that are never produced."""
+
+    allow_unknown: bool = False
+    """Whether <unk>, the token for all that is not in the vocabulary, may be produced."""
+
+    beams: Annotated[int, Field(ge=1, le=1_000)] = 1
+    """Above 1, search for the likeliest text and keep so many at every step, in place of drawing;
+    temperature and seed are then not used."""
+
+    length_penalty: Annotated[float, Field(ge=0.0, le=10.0)] = 0.6
+    """With beams, how far a long text is forgiven that it is less likely than a short one; 0 not at
+    all."""
 
     stop: list[Annotated[str, Field(min_length=1)]] = []
     """Texts at which generation ends; they are not printed."""

@@ -16,7 +16,9 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from llm_timecycle.config.tree import ModelSettings
+from llm_timecycle.model.loss import LossNetwork
 from llm_timecycle.model.network import make_zero_states
+from llm_timecycle.model.parts import join_lanes, split_lanes
 
 WARM_UP_TOKENS = 64
 SCORING_WINDOW = 256
@@ -63,11 +65,15 @@ def compute_perplexity(loss_nats: float) -> float:
         return math.inf
 
 
-def make_scorer(network: keras.Model) -> Scorer:
+def make_scorer(network: keras.Model, parts: int = 1) -> Scorer:
     """A compiled (tokens, targets, weights (B, T), states) -> (loss sum, correct, *states).
 
     `weights` is 1 where a prediction counts and 0 where it does not.
+
+    Args:
+        parts: parts of the lanes that compute side by side, one on each core.
     """
+    loss_network = LossNetwork(network)
 
     places = tf.TensorSpec((None, None), tf.int32)
     weights = tf.TensorSpec((None, None), tf.float32)
@@ -77,10 +83,9 @@ def make_scorer(network: keras.Model) -> Scorer:
     def score_window(
         tokens: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor, states: list[tf.Tensor]
     ) -> tuple[tf.Tensor, ...]:
-        logits, *states = network([tokens, *states], training=False)
-        logits = tf.cast(logits, tf.float32)
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
-        is_right = tf.cast(tf.argmax(logits, axis=-1, output_type=tf.int32) == targets, tf.float32)
+        shares = split_lanes([tokens, targets, *states], parts)
+        scores = [loss_network.score(x, y, before) for x, y, *before in shares]
+        losses, is_right, *states = join_lanes([[*score[:2], *score[2]] for score in scores])
         return tf.reduce_sum(losses * weights), tf.reduce_sum(is_right * weights), *states
 
     scorer: Scorer = score_window

@@ -3,7 +3,9 @@
 Keras multiplies the inputs by the kernel inside the loop over time. Here all steps' inputs are
 multiplied at once before the loop, which keeps only what depends on the step before; and the
 gradient is written out, so that the gradients of both kernels are one product each after the
-backward loop instead of a sum of T small ones. `reference/lstm.py` is the same in NumPy.
+backward loop instead of a sum of T small ones. What surrounds the products of a step is compiled
+into one pass over memory each way, and the gates are computed again on the way back rather than
+kept. `reference/lstm.py` is the same in NumPy.
 """
 
 from __future__ import annotations
@@ -107,78 +109,117 @@ def run_lstm(
     Args:
         x: inputs (B, T, D). h, c: the state before the first step, (B, H).
         kernel: W (D, 4H). recurrent_kernel: U (H, 4H). bias: b (4H,).
-        compute_dtype: the type of the matrix products; everything else is float32.
+        compute_dtype: the type of the matrix products and their results; gates and cell are
+            float32.
 
     Returns:
-        h of every step (B, T, H), and h and c after the last one, (B, H); float32.
+        h of every step (B, T, H) in `compute_dtype`, and h and c after the last one, (B, H),
+        float32.
     """
     x = tf.transpose(tf.cast(x, compute_dtype), [1, 0, 2])  # time first: a step is one block
-    z_x = tf.tensordot(x, tf.cast(kernel, compute_dtype), 1)
-    z_x = tf.cast(z_x, tf.float32) + tf.cast(bias, tf.float32)
     outputs, c = _run_recurrence(
-        z_x,
+        tf.tensordot(x, tf.cast(kernel, compute_dtype), 1),
         tf.cast(recurrent_kernel, compute_dtype),
+        tf.cast(bias, tf.float32),
         tf.cast(h, tf.float32),
         tf.cast(c, tf.float32),
     )
-    return tf.transpose(outputs, [1, 0, 2]), outputs[-1], c
+    return tf.transpose(outputs, [1, 0, 2]), tf.cast(outputs[-1], tf.float32), c
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]
-def _run_recurrence(z_x: tf.Tensor, U: tf.Tensor, h0: tf.Tensor, c0: tf.Tensor) -> Any:
-    """What must go step by step: z_x (T, B, 4H), U (H, 4H) -> h (T, B, H), last c (B, H)."""
-    T = tf.shape(z_x)[0]
-    H = U.shape[0]
+def _run_recurrence(
+    z_x: tf.Tensor, U: tf.Tensor, b: tf.Tensor, h0: tf.Tensor, c0: tf.Tensor
+) -> Any:
+    """What must go step by step: z_x (T, B, 4H), U (H, 4H), b (4H,) -> h (T, B, H), last c (B, H).
 
-    def make_array(width: int) -> tf.TensorArray:
-        return tf.TensorArray(tf.float32, T, element_shape=(z_x.shape[1], width))
+    z_x, U and h are of the products' type; b, h0, c0 and c are float32.
+    """
+    T, B = tf.shape(z_x)[0], z_x.shape[1]
+    H, dtype = U.shape[0], U.dtype
+
+    def make_array(width: int, dtype: tf.DType) -> tf.TensorArray:
+        return tf.TensorArray(dtype, T, element_shape=(B, width))
 
     def step_forward(t: tf.Tensor, h: tf.Tensor, c: tf.Tensor, *arrays: tf.TensorArray) -> Any:
-        hs, cs, gates = arrays
-        z = z_x[t] + tf.cast(tf.matmul(tf.cast(h, U.dtype), U), tf.float32)
-        i, f, g, o = tf.split(z, 4, axis=1)
-        i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
-        c = f * c + i * g
-        h = o * tf.tanh(c)
-        activated = tf.concat([i, f, g, o], axis=1)
-        return t + 1, h, c, hs.write(t, h), cs.write(t, c), gates.write(t, activated)
+        z, c, h = _update_cell(z_x[t], tf.matmul(h, U), b, c)
+        values = zip(arrays, (z, c, h), strict=True)
+        return t + 1, h, c, *(array.write(t, value) for array, value in values)
 
-    start = (0, h0, c0, make_array(H), make_array(H), make_array(4 * H))
+    arrays = make_array(4 * H, dtype), make_array(H, tf.float32), make_array(H, dtype)
+    start = (0, tf.cast(h0, dtype), c0, *arrays)
     end = tf.while_loop(lambda t, *_: t < T, step_forward, start, parallel_iterations=1)
-    hs, cs, gates = (array.stack() for array in end[3:])
+    zs, cs, hs = (array.stack() for array in end[3:])
 
     def compute_gradients(dhs: tf.Tensor, dc_last: tf.Tensor) -> Any:
         cs_before = tf.concat([c0[None], cs[:-1]], axis=0)
-        hs_before = tf.concat([h0[None], hs[:-1]], axis=0)
+        hs_before = tf.concat([tf.cast(h0, dtype)[None], hs[:-1]], axis=0)
         U_transposed = tf.transpose(U)
 
         def step_backward(t: tf.Tensor, dh: tf.Tensor, dc: tf.Tensor, dzs: tf.TensorArray) -> Any:
-            i, f, g, o = tf.split(gates[t], 4, axis=1)
-            tanh_c = tf.tanh(cs[t])
-            dh = dh + dhs[t]
-            dc = dc + dh * o * (1.0 - tanh_c * tanh_c)
-            dz = tf.concat(
-                [
-                    dc * g * i * (1.0 - i),
-                    dc * cs_before[t] * f * (1.0 - f),
-                    dc * i * (1.0 - g * g),
-                    dh * tanh_c * o * (1.0 - o),
-                ],
-                axis=1,
-            )
-            dh = tf.cast(tf.matmul(tf.cast(dz, U.dtype), U_transposed), tf.float32)
-            return t - 1, dh, dc * f, dzs.write(t, dz)
+            dz, dc = _differentiate_cell(zs[t], cs_before[t], cs[t], dhs[t], dh, dc)
+            return t - 1, tf.matmul(dz, U_transposed), dc, dzs.write(t, dz)
 
-        start = (T - 1, tf.zeros_like(h0), dc_last, make_array(4 * H))
+        start = (T - 1, tf.zeros_like(hs[0]), dc_last, make_array(4 * H, dtype))
         _, dh0, dc0, dzs = tf.while_loop(
             lambda t, *_: t >= 0, step_backward, start, parallel_iterations=1
         )
         dz_x = dzs.stack()
-        dU = tf.matmul(
-            tf.reshape(tf.cast(hs_before, U.dtype), (-1, H)),
-            tf.reshape(tf.cast(dz_x, U.dtype), (-1, 4 * H)),
-            transpose_a=True,
-        )
-        return dz_x, dU, dh0, dc0
+        dz = tf.reshape(dz_x, (-1, 4 * H))
+        dU = tf.matmul(tf.reshape(hs_before, (-1, H)), dz, transpose_a=True)
+        return dz_x, dU, _add_rows(dz), tf.cast(dh0, tf.float32), dc0
 
     return (hs, end[2]), compute_gradients
+
+
+@tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
+def _update_cell(z_x: tf.Tensor, z_h: tf.Tensor, b: tf.Tensor, c: tf.Tensor) -> Any:
+    """One step from its products z_x, z_h (B, 4H) and the cell before, c (B, H): z, c, h."""
+    dtype = z_x.dtype
+    z = tf.cast(z_x, tf.float32) + tf.cast(z_h, tf.float32) + b
+    i, f, g, o = _compute_gates(z)
+    c = f * c + i * g
+    return tf.cast(z, dtype), c, tf.cast(o * tf.tanh(c), dtype)
+
+
+@tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
+def _differentiate_cell(
+    z: tf.Tensor,
+    c_before: tf.Tensor,
+    c: tf.Tensor,
+    dh_output: tf.Tensor,
+    dh_next: tf.Tensor,
+    dc: tf.Tensor,
+) -> Any:
+    """The gradients of one step: dz (B, 4H), and dc (B, H) of the cell before.
+
+    dh_output comes from the layer above, dh_next and dc from the step after.
+    """
+    i, f, g, o = _compute_gates(tf.cast(z, tf.float32))
+    tanh_c = tf.tanh(c)
+    dh = tf.cast(dh_output, tf.float32) + tf.cast(dh_next, tf.float32)
+    dc = dc + dh * o * (1.0 - tanh_c * tanh_c)
+    dz = [
+        dc * g * i * (1.0 - i),
+        dc * c_before * f * (1.0 - f),
+        dc * i * (1.0 - g * g),
+        dh * tanh_c * o * (1.0 - o),
+    ]
+    return tf.cast(tf.concat(dz, axis=1), z.dtype), dc * f
+
+
+def _compute_gates(z: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    """The gates i, f, g, o (B, H) of z (B, 4H)."""
+    i, f, g, o = tf.split(z, 4, axis=1)
+    return _sigmoid(i), _sigmoid(f), tf.tanh(g), _sigmoid(o)
+
+
+def _sigmoid(z: tf.Tensor) -> tf.Tensor:
+    """1 / (1 + exp(-z)) as (1 + tanh(z / 2)) / 2, which compiles to the faster code."""
+    return 0.5 * tf.tanh(0.5 * z) + 0.5
+
+
+@tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
+def _add_rows(matrix: tf.Tensor) -> tf.Tensor:
+    """The sum of all rows (N,) of a matrix (M, N), float32."""
+    return tf.reduce_sum(tf.cast(matrix, tf.float32), axis=0)

@@ -42,5 +42,18 @@ class TiedOutput(keras.layers.Layer):  # type: ignore[misc]
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Logits (B, T, V) of the projected hidden units (B, T, E)."""
-        embeddings = tf.cast(tf.convert_to_tensor(self._embedding.embeddings), inputs.dtype)
+        embeddings = tf.cast(self.kernel, inputs.dtype)
         return tf.tensordot(inputs, embeddings, [[2], [1]]) + tf.convert_to_tensor(self.bias)
+
+    @property
+    def kernel(self) -> tf.Tensor:
+        """The embedding (V, E), float32."""
+        return tf.convert_to_tensor(self._embedding.embeddings)
+
+
+def read_output(layer: TimeDistributedDense | TiedOutput) -> tuple[tf.Tensor, tf.Tensor, bool]:
+    """The kernel, the bias (V,), and whether the kernel is the embedding, (V, E), or (H, V)."""
+    if isinstance(layer, TiedOutput):
+        return layer.kernel, tf.convert_to_tensor(layer.bias), True
+    dense = layer.layer
+    return tf.convert_to_tensor(dense.kernel), tf.convert_to_tensor(dense.bias), False

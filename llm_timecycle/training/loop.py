@@ -80,8 +80,9 @@ class TrainingLoop:
             machinery.optimizer,
             machinery.strategy,
             run.settings.training.gradient_clip_norm,
+            machinery.parts,
         )
-        self._scorer = make_scorer(self._network)
+        self._scorer = make_scorer(self._network, machinery.parts)
         self._callbacks = keras.callbacks.CallbackList(list(callbacks), model=self._network)
         self._clock = StageClock()
         self._progress = Progress()

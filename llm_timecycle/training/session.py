@@ -22,16 +22,23 @@ from llm_timecycle.run import Run, check_run_is_new, create_run, open_run
 from llm_timecycle.text.lanes import Lanes, count_tokens, cut_lanes
 from llm_timecycle.text.prepare import PreparedText, prepare_text
 from llm_timecycle.text.tokenizer import Tokenizer
-from llm_timecycle.training.devices import choose_precision, choose_strategy, configure_tensorflow
+from llm_timecycle.training.devices import (
+    choose_precision,
+    choose_strategy,
+    choose_threads,
+    configure_tensorflow,
+    count_cores,
+)
 from llm_timecycle.training.loop import TrainingLoop
+from llm_timecycle.training.optimizers import make_optimizer
 from llm_timecycle.training.progress import Progress
 from llm_timecycle.training.signals import catch_stop_signals
 from llm_timecycle.training.snapshot import Machinery
-from llm_timecycle.training.step import make_optimizer
 
 log = logging.getLogger("llm_timecycle")
 
-# Settings that a resumed run may change: they say how long to go on and what to write down.
+# Settings that a resumed run may change: they say how long to go on, what to write down
+# and how the work is shared; other threads round otherwise.
 FREE_WHEN_RESUMING = {
     "training.epochs",
     "training.max_steps",
@@ -39,6 +46,7 @@ FREE_WHEN_RESUMING = {
     "training.log_every",
     "training.checkpoint_every",
     "training.keep_checkpoints",
+    "training.threads",
 }
 
 
@@ -84,7 +92,7 @@ def train(
     check_run_is_new(run_path)
     text = prepare_text(loaded.settings, loaded.base, cache, show_progress)
     cut_training_lanes(loaded.settings, text)
-    settings = _resolve_precision(loaded.settings, text.tokenizer.vocab_size)
+    settings = _resolve_machine(loaded.settings, text.tokenizer.vocab_size)
     machinery = _build_machinery(settings, text)
     tokenizer = text.tokenizer
     run = create_run(
@@ -98,25 +106,30 @@ def train(
         return _run_loop(run, text, machinery, callbacks, show_progress)
 
 
-def _resolve_precision(settings: Settings, vocab_size: int) -> Settings:
-    """The settings with `precision: auto` replaced by what this machine is faster in."""
-    if settings.training.precision != "auto":
-        return settings
-    configure_tensorflow()
-    precision = choose_precision(settings.training, settings.model, vocab_size)
-    log.info("precision: %s, measured to be the faster one here", precision)
-    training = settings.training.model_copy(update={"precision": precision})
+def _resolve_machine(settings: Settings, vocab_size: int) -> Settings:
+    """The settings with what depends on the machine filled in: the threads and the precision.
+
+    They are written into the run, so that it goes on with the same arithmetic wherever it is
+    resumed.
+    """
+    training = settings.training
+    threads = training.threads or count_cores()
+    configure_tensorflow(choose_threads(threads, training.batch_size))
+    precision = choose_precision(training, settings.model, vocab_size)
+    if training.precision == "auto":
+        log.info("precision: %s, measured to be the faster one here", precision)
+    training = training.model_copy(update={"threads": threads, "precision": precision})
     return settings.model_copy(update={"training": training})
 
 
 def _settle_settings(run: Run, loaded: LoadedSettings) -> Settings:
     """The settings to go on with; ConfigError where they would make it another run."""
-    settings = loaded.settings
-    if settings.training.precision == "auto":
-        training = settings.training.model_copy(
-            update={"precision": run.settings.training.precision}
-        )
-        settings = settings.model_copy(update={"training": training})
+    training, before = loaded.settings.training, run.settings.training
+    if training.precision == "auto":
+        training = training.model_copy(update={"precision": before.precision})
+    if training.threads is None:
+        training = training.model_copy(update={"threads": before.threads})
+    settings = loaded.settings.model_copy(update={"training": training})
     changed = list_differences(run.settings, settings)
     if fixed := sorted(changed.keys() - FREE_WHEN_RESUMING):
         lines = [
@@ -158,8 +171,10 @@ def cut_training_lanes(settings: Settings, text: PreparedText) -> Lanes:
 
 def _build_machinery(settings: Settings, text: PreparedText) -> Machinery:
     """The network and the optimizer, with fresh weights, on all devices that train."""
-    configure_tensorflow()
     training = settings.training
+    assert training.threads is not None, "settings that _resolve_machine has not seen"
+    threads = choose_threads(training.threads, training.batch_size)
+    configure_tensorflow(threads)
     strategy = choose_strategy(training.batch_size)
     vocab_size = text.tokenizer.vocab_size
     try:
@@ -173,7 +188,10 @@ def _build_machinery(settings: Settings, text: PreparedText) -> Machinery:
     except tf.errors.ResourceExhaustedError as error:
         raise ConfigError(_explain_memory(settings, vocab_size)) from error
     _log_facts(settings, text, network.count_params())
-    return Machinery(network, optimizer, strategy)
+    shared = f", {threads.per_part} share each operation" if threads.per_part > 1 else ""
+    log.info("threads: %s for %s parts of the lanes%s", training.threads, threads.parts, shared)
+    parts = threads.parts if strategy.num_replicas_in_sync == 1 else 1
+    return Machinery(network, optimizer, strategy, parts)
 
 
 def _log_facts(settings: Settings, text: PreparedText, parameters: int) -> None:

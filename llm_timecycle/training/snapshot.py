@@ -21,6 +21,8 @@ class Machinery:
     network: keras.Model
     optimizer: keras.optimizers.Optimizer
     strategy: tf.distribute.Strategy
+    parts: int = 1
+    """Parts of the lanes that compute side by side on a device."""
 
     def list_variables(self) -> dict[str, keras.Variable]:
         """Weights, random states and optimizer variables, by their names in a checkpoint."""

@@ -12,29 +12,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from llm_timecycle.config.tree import TrainingSettings
+from llm_timecycle.model.loss import LossNetwork
+from llm_timecycle.model.parts import join_lanes, split_lanes
+from llm_timecycle.training.optimizers import apply_scaled
 
 TrainStep = Callable[[Any, Any, Any], tuple[Any, Any, Any]]
-
-
-def make_optimizer(settings: TrainingSettings) -> keras.optimizers.Optimizer:
-    """The optimizer that the settings name; its rate is set by the loop before every step."""
-    rate = settings.learning_rate
-    if settings.optimizer == "sgd":
-        return keras.optimizers.SGD(rate)
-    if settings.optimizer == "adam":
-        return keras.optimizers.Adam(rate)
-    optimizer = keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay)
-    optimizer.exclude_from_weight_decay(var_names=["bias"])
-    return optimizer
-
-
-def compute_loss(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """Categorical cross-entropy from logits (B, T, V) and integer targets (B, T), in nats: (B, T).
-
-    -log softmax(logits)[target], which equals the one-hot form without its B x T x V targets.
-    """
-    return tf.nn.sparse_softmax_cross_entropy_with_logits(targets, tf.cast(logits, tf.float32))
 
 
 def make_train_step(
@@ -42,22 +24,29 @@ def make_train_step(
     optimizer: keras.optimizers.Optimizer,
     strategy: tf.distribute.Strategy,
     clip_norm: float | None,
+    parts: int = 1,
 ) -> TrainStep:
     """A compiled (tokens (B, T), targets (B, T), states) -> (mean loss, gradient norm, new states).
 
     Arguments and results are the strategy's: one value for each replica.
 
     Args:
+        parts: parts of the lanes that compute side by side on each device.
         clip_norm: the largest global norm of the gradients; None leaves them alone. The norm that
             is returned is the one before clipping.
     """
     replicas = strategy.num_replicas_in_sync
     variables = network.trainable_variables
+    loss_network = LossNetwork(network)
 
     def run_replica(tokens: tf.Tensor, targets: tf.Tensor, states: list[tf.Tensor]) -> Any:
         with tf.GradientTape() as tape:
-            logits, *new_states = network([tokens, *states], training=True)
-            loss = tf.reduce_mean(compute_loss(targets, logits)) / replicas
+            results = [
+                loss_network.compute_losses(x, y, before, training=True)
+                for x, y, *before in split_lanes([tokens, targets, *states], parts)
+            ]
+            losses, *new_states = join_lanes([[loss, *after] for loss, after in results])
+            loss = tf.reduce_mean(losses) / replicas
         gradients = [tf.convert_to_tensor(g) for g in tape.gradient(loss, variables)]
         if replicas > 1:
             context = tf.distribute.get_replica_context()
@@ -68,7 +57,7 @@ def make_train_step(
         scale = 1.0 / replicas
         if clip_norm is not None:
             scale *= tf.minimum(1.0, clip_norm / tf.maximum(norm, 1e-30))
-        optimizer.apply([g * scale for g in gradients], variables)
+        apply_scaled(optimizer, gradients, variables, tf.convert_to_tensor(scale))
         return loss, norm, new_states
 
     def run_all(tokens: Any, targets: Any, states: Any) -> Any:

@@ -20,9 +20,9 @@ from llm_timecycle.run import Run, create_run
 from llm_timecycle.text.lanes import Lanes
 from llm_timecycle.training.checkpoints import list_checkpoints
 from llm_timecycle.training.loop import TrainingLoop
+from llm_timecycle.training.optimizers import make_optimizer
 from llm_timecycle.training.signals import StopRequest
 from llm_timecycle.training.snapshot import Machinery
-from llm_timecycle.training.step import make_optimizer
 
 V = 11
 # A stream with a rule to learn (each token is the one before plus 3, modulo 11) and some noise.

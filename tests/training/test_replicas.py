@@ -20,7 +20,8 @@ from llm_timecycle.config.tree import ModelSettings, TrainingSettings
 from llm_timecycle.model.network import build_network, make_zero_states, read_parameters
 from llm_timecycle.training.devices import choose_strategy
 from llm_timecycle.training.replicas import gather, read_first, share_out
-from llm_timecycle.training.step import make_optimizer, make_train_step
+from llm_timecycle.training.optimizers import make_optimizer
+from llm_timecycle.training.step import make_train_step
 
 devices = [tf.config.LogicalDeviceConfiguration()] * int(sys.argv[1])
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], devices)

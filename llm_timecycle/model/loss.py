@@ -1,0 +1,137 @@
+"""The output layer and the loss in one, with a gradient of its own.
+
+    l = h K + b,    loss = -log softmax(l)[target],    dl = softmax(l) - onehot(target)
+
+The gradient of the logits is formed while the loss is, in the same passes over them, and kept in
+the type of the products: nothing of size B x T x V is kept in float32 under `mixed_bfloat16`. What
+a token counts for is multiplied into the rows of h, which are V / H times smaller than those of dl.
+`reference/losses.py` is the twin in NumPy.
+
+Shapes: N rows (tokens), H hidden units, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from llm_timecycle.model.output import read_output
+
+
+class LossNetwork:
+    """A network seen from its loss: the same layers and weights, the logits never handed out.
+
+    Shapes: tokens and targets (B, T), states as those of `model.network.build_network`.
+    """
+
+    def __init__(self, network: keras.Model) -> None:
+        self._output = network.get_layer("output")
+        self._body = keras.Model(network.inputs, [self._output.input, *network.outputs[1:]])
+
+    def compute_losses(
+        self, tokens: tf.Tensor, targets: tf.Tensor, states: Sequence[tf.Tensor], training: bool
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """The loss of every token in nats (B, T), and the states after the last."""
+        hidden, *states_after = self._body([tokens, *states], training=training)
+        flat = tf.reshape(hidden, (-1, hidden.shape[-1]))
+        losses = compute_losses(flat, tf.reshape(targets, [-1]), *read_output(self._output))
+        return tf.reshape(losses, tf.shape(targets)), states_after
+
+    def score(
+        self, tokens: tf.Tensor, targets: tf.Tensor, states: Sequence[tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+        """As `compute_losses`, and 1 where the target is the likeliest token, else 0 (B, T)."""
+        hidden, *states_after = self._body([tokens, *states], training=False)
+        flat = tf.reshape(hidden, (-1, hidden.shape[-1]))
+        scores = score_tokens(flat, tf.reshape(targets, [-1]), *read_output(self._output))
+        losses, is_right = (tf.reshape(score, tf.shape(targets)) for score in scores)
+        return losses, is_right, states_after
+
+
+def compute_losses(
+    hidden: tf.Tensor, targets: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, is_tied: bool
+) -> tf.Tensor:
+    """The cross-entropy of every token in nats (N,), float32.
+
+    The numbers of `keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="none")`
+    over the logits h K + b. A token that is masked is left out by multiplying its loss by 0, and
+    then counts for nothing in any gradient.
+
+    Args:
+        hidden: h (N, H), in the type to multiply in.
+        targets: (N,), int32, each in [0, V).
+        kernel: K (H, V); tied, the embedding (V, H).
+        bias: b (V,), float32.
+    """
+
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
+    def compute(h: tf.Tensor, K: tf.Tensor, b: tf.Tensor) -> Any:
+        logits = tf.matmul(h, K, transpose_b=is_tied)
+        losses, d_logits = _differentiate_logits(logits, b, targets)
+
+        def compute_gradients(d_losses: tf.Tensor) -> Any:
+            weights = d_losses[:, None]
+            dh = tf.matmul(d_logits, K, transpose_b=not is_tied)
+            dh = tf.cast(tf.cast(dh, tf.float32) * weights, h.dtype)
+            weighted = tf.cast(tf.cast(h, tf.float32) * weights, h.dtype)
+            if is_tied:
+                dK = tf.matmul(d_logits, weighted, transpose_a=True)
+            else:
+                dK = tf.matmul(weighted, d_logits, transpose_a=True)
+            db = tf.matmul(tf.cast(weights, h.dtype), d_logits, transpose_a=True)
+            return dh, dK, tf.cast(db[0], tf.float32)
+
+        return losses, compute_gradients
+
+    return compute(hidden, tf.cast(kernel, hidden.dtype), bias)
+
+
+def score_tokens(
+    hidden: tf.Tensor, targets: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, is_tied: bool
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The losses of `compute_losses`, and 1 where the target is the likeliest token, else 0 (N,).
+
+    Of tokens that are equally likely, the one with the lowest id counts as the likelier.
+    """
+    logits = tf.matmul(hidden, tf.cast(kernel, hidden.dtype), transpose_b=is_tied)
+    losses, is_right = _score_logits(logits, bias, targets)
+    return losses, is_right
+
+
+@tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
+def _differentiate_logits(products: tf.Tensor, b: tf.Tensor, targets: tf.Tensor) -> Any:
+    """From h K (N, V): the losses (N,), float32, and their gradient by the logits (N, V)."""
+    logits = tf.cast(products, tf.float32) + b
+    highest, exponentials, sums = _exponentiate(logits)
+    losses = highest[:, 0] + tf.math.log(sums[:, 0]) - _read_targets(products, b, targets)
+    is_target = tf.range(logits.shape[1])[None] == targets[:, None]
+    d_logits = exponentials * (1.0 / sums) - tf.cast(is_target, tf.float32)
+    return losses, tf.cast(d_logits, products.dtype)
+
+
+@tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
+def _score_logits(products: tf.Tensor, b: tf.Tensor, targets: tf.Tensor) -> Any:
+    """From h K (N, V): the losses (N,), and whether each target is the likeliest (N,), float32."""
+    logits = tf.cast(products, tf.float32) + b
+    target = _read_targets(products, b, targets)
+    highest, _, sums = _exponentiate(logits)
+    is_earlier = tf.range(logits.shape[1])[None] < targets[:, None]
+    is_likelier = (logits > target[:, None]) | ((logits == target[:, None]) & is_earlier)
+    likelier = tf.reduce_sum(tf.cast(is_likelier, tf.float32), axis=1)
+    losses = highest[:, 0] + tf.math.log(sums[:, 0]) - target
+    return losses, tf.cast(likelier == 0.0, tf.float32)
+
+
+def _exponentiate(logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """max l (N, 1), exp(l - max l) (N, V), which nothing overflows, and its sums (N, 1)."""
+    highest = tf.reduce_max(logits, axis=1, keepdims=True)
+    exponentials = tf.exp(logits - highest)
+    return highest, exponentials, tf.reduce_sum(exponentials, axis=1, keepdims=True)
+
+
+def _read_targets(products: tf.Tensor, b: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    """The logit of each row's target (N,)."""
+    return tf.cast(tf.gather(products, targets, batch_dims=1), tf.float32) + tf.gather(b, targets)

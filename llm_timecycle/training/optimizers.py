@@ -1,0 +1,66 @@
+"""The optimizers: Keras' own, with Adam's update in one pass over memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from llm_timecycle.config.tree import TrainingSettings
+
+
+def make_optimizer(settings: TrainingSettings) -> keras.optimizers.Optimizer:
+    """The optimizer that the settings name; its rate is set by the loop before every step."""
+    rate = settings.learning_rate
+    if settings.optimizer == "sgd":
+        return keras.optimizers.SGD(rate)
+    if settings.optimizer == "adam":
+        return Adam(rate)
+    optimizer = Adam(rate, weight_decay=settings.weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    return optimizer
+
+
+def apply_scaled(
+    optimizer: keras.optimizers.Optimizer,
+    gradients: Sequence[tf.Tensor],
+    variables: Sequence[keras.Variable],
+    scale: tf.Tensor,
+) -> None:
+    """Update the variables with the gradients times `scale`, a number."""
+    if isinstance(optimizer, Adam):
+        optimizer.gradient_scale = scale
+    else:
+        gradients = [gradient * scale for gradient in gradients]
+    optimizer.apply(gradients, variables)
+
+
+class Adam(keras.optimizers.Adam):  # type: ignore[misc]
+    """`keras.optimizers.Adam`, its update in place and in one pass over the four arrays it takes.
+
+    With `weight_decay` it is AdamW. `gradient_scale`, set before `apply`, multiplies the gradients.
+    `reference/optimizers.py` has the formulas.
+    """
+
+    gradient_scale: tf.Tensor | float = 1.0
+
+    def update_step(
+        self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor
+    ) -> None:
+        """Update a variable and its two means."""
+        index = self._get_variable_index(variable)
+        step = tf.cast(self.iterations + 1, tf.float32)
+        beta_1, beta_2 = tf.constant(self.beta_1), tf.constant(self.beta_2)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=beta_1**step,
+            beta2_power=beta_2**step,
+            lr=tf.cast(learning_rate, tf.float32),
+            beta1=beta_1,
+            beta2=beta_2,
+            epsilon=self.epsilon,
+            grad=gradient * self.gradient_scale,
+        )

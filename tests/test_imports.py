@@ -59,3 +59,23 @@ def test_reading_settings_is_quick_to_import():
         for _ in range(5)
     ]
     assert min(times_s) < 0.3
+
+
+def test_the_package_itself_loads_nothing():
+    loaded = list_modules_after("import llm_timecycle; dir(llm_timecycle)")
+    ours = {name for name in loaded if name.startswith("llm_timecycle")}
+    assert ours == {"llm_timecycle"}
+    assert loaded.isdisjoint({*HEAVY, "numpy", "pydantic", "click", "tokenizers", "safetensors"})
+
+
+def test_the_python_interface_needs_no_tensorflow():
+    loaded = list_modules_after("import llm_timecycle as lt; lt.load, lt.Model, lt.Score")
+    assert "llm_timecycle.generation.model" in loaded
+    assert loaded.isdisjoint({*HEAVY, "tqdm", "click", "ruamel.yaml"})
+
+
+def test_a_command_that_generates_loads_only_what_generates():
+    loaded = list_modules_after(call("generate", "--help"))
+    assert "llm_timecycle.generation.generator" in loaded
+    assert loaded.isdisjoint({*HEAVY, "tqdm", "ruamel.yaml", "readline", "platformdirs"})
+    assert "llm_timecycle.cli.interactive" not in loaded

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import re
+import json
 import sys
-from collections.abc import Mapping
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
-from pydantic import ValidationError
 
-from llm_timecycle.cli.options import HELP
-from llm_timecycle.config.schema import describe_allowed, list_key_schemas
+from llm_timecycle.cli.options import HELP, generation_settings
+from llm_timecycle.cli.prompts import read_prompt, show_prompt
 from llm_timecycle.config.tree import GenerationSettings
-from llm_timecycle.errors import DataError, UsageError
-from llm_timecycle.generation.generator import TextGenerator, describe_unknown_tokens
-from llm_timecycle.generation.numpy_engine import NumpyEngine
+from llm_timecycle.errors import UsageError
+from llm_timecycle.generation.choosing import make_engine
+from llm_timecycle.generation.engine import Engine
+from llm_timecycle.generation.generator import (
+    GeneratedText,
+    TextGenerator,
+    describe_unknown_tokens,
+)
+from llm_timecycle.generation.overriding import override_settings
+from llm_timecycle.generation.times import measure_process_age_s
 from llm_timecycle.run import open_run
-from llm_timecycle.text.characters import BLANK
-from llm_timecycle.text.reading import TextFile
 from llm_timecycle.text.tokenizer import Tokenizer
 
 
@@ -32,33 +37,7 @@ from llm_timecycle.text.tokenizer import Tokenizer
     help="Read the text to continue from a file, or from standard input for -. One line break at "
     "its end is left out.",
 )
-@click.option("--length", type=int, metavar="N", help="Tokens to generate at most.")
-@click.option(
-    "--temperature",
-    type=float,
-    metavar="F",
-    help="Below 1 plays safe, above 1 takes risks, 0 always takes the likeliest token.",
-)
-@click.option("--top-k", type=int, metavar="N", help="Draw from the N likeliest tokens only.")
-@click.option(
-    "--top-p",
-    type=float,
-    metavar="F",
-    help="Draw from the fewest tokens that together have this probability.",
-)
-@click.option(
-    "--min-p",
-    type=float,
-    metavar="F",
-    help="Leave out tokens less likely than this share of the likeliest one's probability.",
-)
-@click.option(
-    "--repetition-penalty",
-    type=float,
-    metavar="F",
-    help="Above 1 makes tokens that have already appeared less likely.",
-)
-@click.option("--seed", type=int, metavar="N", help="The same seed gives the same text.")
+@generation_settings
 @click.option(
     "--samples",
     type=click.IntRange(1, 1000),
@@ -67,15 +46,21 @@ from llm_timecycle.text.tokenizer import Tokenizer
     help="Texts to generate, each from a draw of its own.  [default: 1]",
 )
 @click.option(
-    "--stop",
-    multiple=True,
-    metavar="TEXT",
-    help="End where this text appears, and do not print it. Repeatable.",
-)
-@click.option(
     "--stream/--no-stream",
     default=None,
     help="Print text as it comes, or when it is complete.  [default: --stream for one sample]",
+)
+@click.option(
+    "--interactive", is_flag=True, help="Ask for one prompt after another; /help says more."
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["auto", "numpy", "tensorflow"]),
+    default="auto",
+    help="What computes; auto takes what is done first.  [default: auto]",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object: texts, tokens, times."
 )
 @click.pass_context
 def command(
@@ -86,6 +71,9 @@ def command(
     prompt_file: str | None,
     samples: int,
     stream: bool | None,
+    interactive: bool,
+    engine: str,
+    as_json: bool,
     **options: Any,
 ) -> None:
     """Generate text from a trained model.
@@ -97,84 +85,138 @@ def command(
     \b
     llm-timecycle generate runs/my --prompt "Once upon"
     llm-timecycle generate runs/my --prompt-file start.txt --length 500 --temperature 0.6
+    llm-timecycle generate runs/my --interactive
     """
+    start_s = time.perf_counter()
     if prompt is not None and prompt_file is not None:
         raise UsageError("give --prompt or --prompt-file, not both")
     if stream and samples > 1:
         raise UsageError("--stream prints one text as it comes: leave out --stream or --samples")
+    if stream and as_json:
+        raise UsageError("--json prints one object at the end: leave out --stream or --json")
+    if interactive:
+        _refuse_beside_interactive(prompt, prompt_file, samples, stream, as_json)
     opened = open_run(run)
-    given = {name: value for name, value in options.items() if value not in (None, ())}
-    settings = override_settings(opened.settings.generation, given)
+    settings = override_settings(
+        opened.settings.generation, _list_given(options), lambda name: f"--{name.replace('_', '-')}"
+    )
+    if stream and settings.beams > 1:
+        raise UsageError(
+            "--stream cannot go with --beams: no text is certain before the search ends"
+        )
+    if samples > settings.beams > 1:
+        raise UsageError(
+            f"--samples: received {samples}; a search with --beams {settings.beams} finds at most "
+            f"{settings.beams} texts"
+        )
     text = (prompt or "") if prompt_file is None else read_prompt(prompt_file)
     tokenizer = Tokenizer.load(opened.tokenizer_path, opened.settings.tokenizer)
+    loaded = make_engine(opened, engine, rows=max(samples, settings.beams), tokens=settings.length)
+    if interactive:
+        from llm_timecycle.cli.interactive import PromptLoop
+
+        PromptLoop(loaded, tokenizer, settings).run()
+        return
     if warning := describe_unknown_tokens(tokenizer, text):
         click.echo(f"Warning: {warning}", err=True)
-    engine = NumpyEngine(opened.load_weights(), opened.settings.model)
-    generator = TextGenerator(engine, tokenizer, settings)
-    if tokenizer.settings.level == "word":
-        text = re.sub(f"[{BLANK}]+\\Z", "", text)  # the next word brings its own space
+    generator = TextGenerator(loaded, tokenizer, settings, with_log_probabilities=as_json)
+    request = _Request(run, loaded, tokenizer, settings, generator, text, samples)
+    is_streamed = samples == settings.beams == 1 and stream is not False and not as_json
     try:
-        if samples == 1 and stream is not False:
-            _print_stream(generator, text)
+        if as_json:
+            _print_json(request, load_s=time.perf_counter() - start_s)
+        elif is_streamed:
+            _print_stream(request)
         else:
-            _print_whole(generator, text, samples, settings.length)
+            _print_whole(request)
     except KeyboardInterrupt:
-        if samples == 1 and stream is not False:
+        if is_streamed:
             click.echo()
         context.exit(130)
 
 
-def override_settings(settings: GenerationSettings, given: Mapping[str, Any]) -> GenerationSettings:
-    """The settings with those that options give; UsageError names each option that is wrong."""
-    values = {name: list(value) if name == "stop" else value for name, value in given.items()}
-    try:
-        return GenerationSettings.model_validate(settings.model_dump() | values)
-    except ValidationError as error:
-        wrong = dict.fromkeys(str(detail["loc"][0]) for detail in error.errors())
-        raise UsageError("\n".join(_explain_option(name, values[name]) for name in wrong)) from None
+@dataclass(frozen=True)
+class _Request:
+    """What is to be generated, and with what."""
+
+    run: Path
+    engine: Engine
+    tokenizer: Tokenizer
+    settings: GenerationSettings
+    generator: TextGenerator
+    prompt: str
+    samples: int
 
 
-def _explain_option(name: str, value: object) -> str:
-    option = f"--{name.replace('_', '-')}"
-    if name == "stop":
-        return f"{option}: received an empty text; expected at least one character"
-    schema = list_key_schemas("generation")[name]
-    choices = [choice for choice in schema.get("anyOf", [schema]) if choice["type"] != "null"]
-    return f"{option}: received {value}; expected {describe_allowed(choices[0])}"
+def _list_given(options: dict[str, Any]) -> dict[str, Any]:
+    """The settings that options give, by name."""
+    given = {name: value for name, value in options.items() if value not in (None, ())}
+    if "bias" in given:
+        given["bias"] = dict(given["bias"])
+    return given
 
 
-def read_prompt(source: str) -> str:
-    """The text of a file, or of standard input for `-`, without one line break at its end.
-
-    Raises DataError where it cannot be read or is not UTF-8.
-    """
-    if source == "-":
-        try:
-            text = sys.stdin.buffer.read().decode().removeprefix("\ufeff")
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"the prompt on standard input is not UTF-8 text: the byte at offset {error.start} "
-                f"fits no character. Convert it first: iconv -f GB18030 -t UTF-8 (with its own "
-                f"encoding in place of GB18030)"
-            ) from error
-    else:
-        text = "".join(TextFile(Path(source)).read())
-    return text.replace("\r\n", "\n").removesuffix("\n")
+def _refuse_beside_interactive(
+    prompt: str | None, prompt_file: str | None, samples: int, stream: bool | None, as_json: bool
+) -> None:
+    beside = {
+        "--prompt": prompt is not None,
+        "--prompt-file": prompt_file is not None,
+        "--samples": samples > 1,
+        "--no-stream": stream is False,
+        "--json": as_json,
+    }
+    if refused := [option for option, is_given in beside.items() if is_given]:
+        raise UsageError(
+            f"--interactive asks for prompts and prints each text as it comes: leave out "
+            f"{' and '.join(refused)}"
+        )
 
 
-def _print_stream(generator: TextGenerator, prompt: str) -> None:
-    click.echo(prompt, nl=False)
-    for piece in generator.stream(prompt):
+def _print_stream(request: _Request) -> None:
+    click.echo(show_prompt(request.prompt, request.tokenizer), nl=False)
+    for piece in request.generator.stream(request.prompt):
         click.echo(piece, nl=False)
     click.echo()
 
 
-def _print_whole(generator: TextGenerator, prompt: str, samples: int, length: int) -> None:
+def _print_whole(request: _Request) -> None:
+    texts = _generate(request)
+    shown = show_prompt(request.prompt, request.tokenizer)
+    for number, generated in enumerate(texts, 1):
+        if request.samples > 1:
+            click.echo(f"=== sample {number} of {len(texts)} ===")
+        click.echo(f"{shown}{generated.text}")
+
+
+def _print_json(request: _Request, load_s: float) -> None:
+    from llm_timecycle.generation.report import describe_generation
+
+    request_age_s = measure_process_age_s()
+    texts = _generate(request)
+    assert request.generator.times is not None
+    report = describe_generation(
+        run=str(request.run),
+        engine=request.engine,
+        tokenizer=request.tokenizer,
+        settings=request.settings,
+        seed=request.generator.seed,
+        prompt=request.prompt,
+        texts=texts,
+        times=request.generator.times,
+        load_s=load_s,
+        request_age_s=request_age_s,
+    )
+    click.echo(json.dumps(report, ensure_ascii=False, indent=2, allow_nan=False))
+
+
+def _generate(request: _Request) -> list[GeneratedText]:
+    """All samples, with a progress bar on a terminal."""
+    if not sys.stderr.isatty():
+        return request.generator.generate(request.prompt, request.samples)
     from tqdm import tqdm
 
-    with tqdm(total=length, unit="tok", leave=False, disable=not sys.stderr.isatty()) as bar:
-        texts = generator.generate(prompt, samples, after_token=lambda: bar.update())
-    for number, generated in enumerate(texts, 1):
-        if samples > 1:
-            click.echo(f"=== sample {number} of {samples} ===")
-        click.echo(f"{prompt}{generated.text}")
+    with tqdm(total=request.settings.length, unit="tok", leave=False) as bar:
+        return request.generator.generate(
+            request.prompt, request.samples, after_token=lambda: bar.update()
+        )

@@ -47,6 +47,8 @@ def collect_file(root: Node, base: Path, problems: list[Problem]) -> dict[str, W
             for key, key_place, value in _list_entries(node, f"{section}.", problems):
                 if key in sections[section]:
                     written[f"{section}.{key}"] = Written(value, key_place, base)
+                    if isinstance(value, Entries):  # a key that comes again in it is reported
+                        list(_list_entries(value, f"{section}.{key}.", problems))
                 else:
                     explanation = f"there is no such setting; {suggest_key(key, section)}"
                     problems.append(Problem(f"{section}.{key}", key_place, explanation))

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from llm_timecycle.config.tree import Settings
+from llm_timecycle.config.tree import GenerationSettings, Settings
 
 BYTE_VOCABULARY = 258  # 256 bytes, <unk> and <eos>
+DRAWING_KEYS = (
+    *("top_k", "top_p", "min_p", "typical_p"),
+    *("repetition_penalty", "presence_penalty", "frequency_penalty"),
+)
+"""Settings of `generation` that decide which token is drawn, and that beam search has no use for;
+so are temperature and seed, but a file that has values for both ways is fine."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +29,7 @@ def find_conflicts(settings: Settings) -> list[Conflict]:
         *_find_vocabulary_conflicts(settings),
         *_find_held_out_conflicts(settings),
         *_find_optimizer_conflicts(settings),
+        *_find_beam_conflicts(settings),
     ]
 
 
@@ -85,4 +92,24 @@ def _find_optimizer_conflicts(settings: Settings) -> list[Conflict]:
             f"{training.weight_decay:g} would do nothing with optimizer: {training.optimizer}; "
             f"set optimizer to adamw, or weight_decay to 0",
         )
+    ]
+
+
+def find_drawing_keys(generation: GenerationSettings) -> list[str]:
+    """Those settings, other than at their defaults, that do nothing where `beams` is above 1."""
+    defaults = GenerationSettings()
+    if generation.beams == 1:
+        return []
+    return [key for key in DRAWING_KEYS if getattr(generation, key) != getattr(defaults, key)]
+
+
+def _find_beam_conflicts(settings: Settings) -> list[Conflict]:
+    return [
+        Conflict(
+            (f"generation.{key}", "generation.beams"),
+            f"{getattr(settings.generation, key):g} would do nothing with beams: "
+            f"{settings.generation.beams}, which searches and does not draw; set beams to 1, or "
+            f"leave {key} out",
+        )
+        for key in find_drawing_keys(settings.generation)
     ]

@@ -133,7 +133,14 @@ def to_python(node: Node) -> Any:
         return node.value
     if isinstance(node, Items):
         return [to_python(item) for item in node.nodes]
-    return {str(to_python(key)): to_python(value) for key, value in node.pairs}
+    return {_to_key(key): to_python(value) for key, value in node.pairs}
+
+
+def _to_key(node: Node) -> str:
+    """A key is text, also where it would be a number as a value."""
+    if isinstance(node, Scalar):
+        return node.value if isinstance(node.value, str) else node.written
+    return str(to_python(node))
 
 
 def describe_node(node: Node) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from llm_timecycle.config.descriptions import read_descriptions
 from llm_timecycle.config.tree import Settings
 
 SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -17,6 +18,11 @@ def settings_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of a settings file, for completion and checks in editors."""
     schema = Settings.model_json_schema()
     _tidy(schema)
+    for name, definition in {"Settings": schema, **schema["$defs"]}.items():
+        descriptions = read_descriptions()[name]
+        for key, value in definition["properties"].items():
+            described = {**value, "description": descriptions[key]}
+            definition["properties"][key] = dict(sorted(described.items()))
     return {
         "$schema": SCHEMA_DIALECT,
         "$id": SCHEMA_ID,
@@ -65,6 +71,8 @@ def describe_allowed(schema: dict[str, Any]) -> str:
         return _describe_range(schema)
     if kind == "array":
         return f"a list of {describe_allowed(schema['items'])}s"
+    if kind == "object":
+        return f"for each text {describe_allowed(schema['additionalProperties'])}"
     words: dict[str, str] = {"boolean": "true or false", "null": "null", "string": "text"}
     return words[kind]
 

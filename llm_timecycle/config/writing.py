@@ -7,6 +7,7 @@ import re
 import textwrap
 from typing import Any
 
+from llm_timecycle.config.descriptions import read_descriptions
 from llm_timecycle.config.schema import describe_allowed, list_key_schemas
 from llm_timecycle.config.tree import Settings
 
@@ -44,7 +45,7 @@ def render_commented(settings: Settings, schema_location: str | None = None) -> 
         "# Relative paths start from the directory of this file.",
     ]
     for section, values in settings.model_dump().items():
-        purpose = str(Settings.model_fields[section].description)
+        purpose = read_descriptions()["Settings"][section]
         lines += ["", *_write_comment(purpose, ""), f"{section}:"]
         for number, (key, value) in enumerate(values.items()):
             schema = list_key_schemas(section)[key]
@@ -67,6 +68,9 @@ def _write_value(value: Any) -> str:
         return value if is_plain else _quote(value)
     if isinstance(value, list):
         return f"[{', '.join(_quote(item) for item in value)}]"
+    if isinstance(value, dict):
+        entries = (f"{_quote(key)}: {_write_value(item)}" for key, item in value.items())
+        return f"{{{', '.join(entries)}}}"
     return json.dumps(value)
 
 

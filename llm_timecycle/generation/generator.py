@@ -1,4 +1,4 @@
-"""From a prompt to text: tokens chosen one after another, shown as text, until it is time to stop.
+"""From a prompt to text, drawn token by token (`generation.draft`) or searched (`generation.beam`).
 
 The state of the network is carried from token to token, so each token costs the same however long
 the text has become.
@@ -6,26 +6,34 @@ the text has become.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from array import array
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from llm_timecycle.config.tree import GenerationSettings
+from llm_timecycle.errors import UsageError
+from llm_timecycle.generation.beam import Hypothesis, search_beams
+from llm_timecycle.generation.draft import (
+    Draft,
+    FinishReason,
+    Sample,
+    encode_prompt,
+    find_end_id,
+)
 from llm_timecycle.generation.engine import Engine
-from llm_timecycle.generation.sampling import choose_tokens, make_generators
-from llm_timecycle.generation.stopping import StopWatch
+from llm_timecycle.generation.times import GenerationTimes, summarize_times
+from llm_timecycle.generation.tokens import make_plan
 from llm_timecycle.text.tokenizer import Tokenizer
 
 MOST_UNKNOWN_TOKENS_NAMED = 10
 
-FinishReason = Literal["length", "stop", "end_of_text"]
-
 
 @dataclass(frozen=True)
 class GeneratedText:
-    """A continuation of a prompt."""
+    """A continuation of a prompt; `str` of it, and printing it, give its text."""
 
     text: str
     """What follows the prompt; it may begin with a space."""
@@ -33,20 +41,52 @@ class GeneratedText:
     """Every token that was chosen, also those of a stop text."""
     finish_reason: FinishReason
     """Why it ends: `length` tokens were chosen, a stop text appeared, or the model ended it."""
+    log_probabilities: tuple[float, ...] | None = None
+    """What the model itself said of each token, before any penalty, bias or temperature, in nats:
+    log softmax(logits)[id]; None where it was not asked for."""
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class TextGenerator:
     """Continues prompts with an engine, a tokenizer and the settings of `generation`.
 
-    <unk> is never chosen. <eos> ends a text, except at word level, where it is a line break and
-    the text goes on. The same seed gives the same text, and sample i is the same however many are
-    drawn; a seed of None gives a new text each time.
+    <unk> is never chosen unless `allow_unknown`. <eos> ends a text, except at word level, where it
+    is a line break and the text goes on. The same seed gives the same text, and sample i is the
+    same however many are drawn; a seed of None gives a new text each time.
+
+    Args:
+        engine, tokenizer: the model; the engine does one thing at a time.
+        settings: how to choose.
+        with_log_probabilities: whether `generate` gives the log-probability of each token.
+        now: seconds on a clock that never goes back.
+
+    Attributes:
+        times: those of the last text, once there is one.
+        seed: the one that its draws began from; None after a beam search, which draws nothing.
+
+    Raises:
+        UsageError: a token of `ban` or `bias` is not one of the model's.
     """
 
-    def __init__(self, engine: Engine, tokenizer: Tokenizer, settings: GenerationSettings) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        tokenizer: Tokenizer,
+        settings: GenerationSettings,
+        *,
+        with_log_probabilities: bool = False,
+        now: Callable[[], float] = time.perf_counter,
+    ) -> None:
         self._engine = engine
         self._tokenizer = tokenizer
         self._settings = settings
+        self._plan = make_plan(settings, tokenizer)
+        self._with_log_probabilities = with_log_probabilities
+        self._now = now
+        self.times: GenerationTimes | None = None
+        self.seed: int | None = None
 
     def stream(self, prompt: str = "") -> Iterator[str]:
         """The continuation of `prompt`, piece by piece as it comes; whole characters only.
@@ -56,120 +96,132 @@ class TextGenerator:
 
         Raises:
             RunError: the model's logits are not finite.
+            UsageError: `beams` is above 1; no text of a beam search is certain before its end.
         """
-        for samples in self._advance(prompt, 1):
-            if piece := samples[0].pieces[-1]:
-                yield piece
+        if self._settings.beams > 1:
+            raise UsageError(
+                f"a beam search (beams: {self._settings.beams}) knows no text before its end, so "
+                f"none can be shown as it comes: set beams to 1, or do not stream"
+            )
+        return self._stream(prompt)
+
+    def _stream(self, prompt: str) -> Iterator[str]:
+        draft = self.begin(prompt)
+        (sample,) = draft.samples
+        try:
+            for _ in draft.advance():
+                if piece := sample.pieces[-1]:
+                    yield piece
+        finally:
+            self.times = draft.measure()
 
     def generate(
         self, prompt: str = "", samples: int = 1, after_token: Callable[[], object] = lambda: None
     ) -> list[GeneratedText]:
-        """Several continuations of `prompt`, drawn side by side.
+        """Several continuations of `prompt`, drawn side by side, or the best ones of a beam search.
 
         Args:
             prompt: any text; an empty one starts at a text boundary, after an <eos>.
-            samples: how many continuations.
+            samples: how many continuations; at most `beams` where that is above 1.
             after_token: called each time every unfinished sample has one more token.
 
         Raises:
             RunError: the model's logits are not finite.
         """
-        drawn: list[_Sample] = []
-        for now in self._advance(prompt, samples):
-            drawn = now
+        if self._settings.beams > 1:
+            return self._search(prompt, samples, after_token)
+        draft = self.begin(prompt, samples)
+        for _ in draft.advance():
             after_token()
-        return [sample.conclude() for sample in drawn]
+        self.times = draft.measure()
+        return [self._conclude(sample) for sample in draft.samples]
 
-    def _advance(self, prompt: str, count: int) -> Iterator[list[_Sample]]:
-        """The samples, each time the unfinished ones have one more token."""
-        settings, tokenizer = self._settings, self._tokenizer
-        prompt_ids = self._encode_prompt(prompt)
-        samples = [
-            _Sample(generator, tokenizer, settings, prompt_ids)
-            for generator in make_generators(settings.seed, count)
-        ]
+    def begin(
+        self, prompt: str = "", samples: int = 1, *, first_sample: int = 0, is_final: bool = True
+    ) -> Draft:
+        """Read `prompt`; the continuations are made as the draft's `advance` is gone through."""
+        draft = Draft(
+            self._engine,
+            self._tokenizer,
+            self._plan,
+            prompt,
+            samples=samples,
+            first_sample=first_sample,
+            with_log_probabilities=self._with_log_probabilities,
+            is_final=is_final,
+            now=self._now,
+        )
+        self.seed = draft.seed
+        return draft
+
+    def _search(
+        self, prompt: str, samples: int, after_token: Callable[[], object]
+    ) -> list[GeneratedText]:
+        beams = self._settings.beams
+        if samples > beams:
+            raise UsageError(
+                f"samples: received {samples}; a search with {beams} beams finds {beams}"
+            )
+        request_s = self._now()
+        prompt_ids = encode_prompt(self._tokenizer, prompt)
+        end_id, has_stops = find_end_id(self._tokenizer), bool(self._settings.stop)
+        token_ends_s = array("d")
+
+        def is_complete(ids: Sequence[int]) -> bool:
+            if ids[-1] == end_id:
+                return True
+            return has_stops and self._write(prompt_ids, ids).finish_reason == "stop"
+
+        def note_token() -> None:
+            token_ends_s.append(self._now())
+            after_token()
+
         self._engine.reset()
         logits = self._engine.prefill(prompt_ids[np.newaxis])
-        self._engine.select_rows([0] * count)
-        logits = np.repeat(logits, count, axis=0)
-        seen = None
-        if settings.repetition_penalty != 1.0:
-            seen = np.zeros(logits.shape, np.bool_)
-            seen[:, prompt_ids] = True
+        prompt_end_s = self._now()
+        found = search_beams(self._engine, logits, self._plan, is_complete, note_token)[:samples]
+        self.seed = None
+        self.times = summarize_times(
+            request_s,
+            prompt_end_s,
+            token_ends_s,
+            prompt_tokens=len(prompt_ids),
+            tokens=sum(len(hypothesis.ids) for hypothesis in found),
+        )
+        return [self._conclude_search(prompt_ids, hypothesis) for hypothesis in found]
 
-        unfinished = samples
-        while True:
-            uniforms = np.array([sample.generator.random() for sample in unfinished])
-            ids = choose_tokens(logits, uniforms, settings, banned=[tokenizer.unk_id], seen=seen)
-            for sample, chosen in zip(unfinished, ids.tolist(), strict=True):
-                sample.push(chosen)
-            yield samples
-            rows = [n for n, sample in enumerate(unfinished) if sample.finish_reason is None]
-            if not rows:
-                return
-            if seen is not None:
-                seen[np.arange(len(ids)), ids] = True
-                seen = seen[rows]
-            if len(rows) < len(unfinished):
-                self._engine.select_rows(rows)
-                unfinished, ids = [unfinished[row] for row in rows], ids[rows]
-            logits = self._engine.step(ids)
+    def _write(self, prompt_ids: np.ndarray, ids: Sequence[int]) -> Sample:
+        """The text that these tokens make, up to where it ends."""
+        sample = Sample(self._tokenizer, self._settings, prompt_ids)
+        for token in ids:
+            sample.push(token)
+        return sample
 
-    def _encode_prompt(self, prompt: str) -> np.ndarray:
-        """The ids of a prompt (T,), T >= 1; one <eos> where it holds no token."""
-        ids = self._tokenizer.encode(prompt)
-        return ids if len(ids) else np.array([self._tokenizer.eos_id])
+    def _conclude_search(self, prompt_ids: np.ndarray, hypothesis: Hypothesis) -> GeneratedText:
+        sample = self._write(prompt_ids, hypothesis.ids)
+        sample.log_probabilities += hypothesis.token_log_probabilities
+        sample.flush()
+        return self._conclude(sample)
+
+    def _conclude(self, sample: Sample) -> GeneratedText:
+        assert sample.finish_reason is not None, "the text is still being made"
+        said = tuple(sample.log_probabilities) if self._with_log_probabilities else None
+        return GeneratedText(sample.text, tuple(sample.ids), sample.finish_reason, said)
+
+
+def find_unknown_tokens(tokenizer: Tokenizer, prompt: str) -> tuple[int, list[str]]:
+    """How many tokens of a prompt the model does not know, and the distinct ones, in order."""
+    count = int(np.count_nonzero(tokenizer.encode(prompt) == tokenizer.unk_id))
+    return count, tokenizer.unknown_tokens(prompt) if count else []
 
 
 def describe_unknown_tokens(tokenizer: Tokenizer, prompt: str) -> str | None:
     """A warning that names the tokens of a prompt that the model does not know, or None."""
-    count = int(np.count_nonzero(tokenizer.encode(prompt) == tokenizer.unk_id))
+    count, unknown = find_unknown_tokens(tokenizer, prompt)
     if count == 0:
         return None
-    unknown = tokenizer.unknown_tokens(prompt)
     named = ", ".join(repr(token) for token in unknown[:MOST_UNKNOWN_TOKENS_NAMED])
     if len(unknown) > MOST_UNKNOWN_TOKENS_NAMED:
         named += f" and {len(unknown) - MOST_UNKNOWN_TOKENS_NAMED:,} others"
     tokens = "1 token" if count == 1 else f"{count:,} tokens"
     return f"the prompt holds {tokens} that the model does not know and reads as <unk>: {named}"
-
-
-class _Sample:
-    """One continuation in the making."""
-
-    def __init__(
-        self,
-        generator: np.random.Generator,
-        tokenizer: Tokenizer,
-        settings: GenerationSettings,
-        prompt_ids: np.ndarray,
-    ) -> None:
-        self.generator = generator
-        self.pieces: list[str] = []  # one a token, many of them empty
-        self.ids: list[int] = []
-        self.finish_reason: FinishReason | None = None
-        self._length = settings.length
-        self._end_id = None if tokenizer.settings.level == "word" else tokenizer.eos_id
-        self._watch = StopWatch(settings.stop)
-        self._decoder = tokenizer.stream()
-        for token in prompt_ids.tolist():  # what a word joins to is part of how it is written
-            self._decoder.push(token)
-
-    def push(self, token: int) -> None:
-        """Add the token that was chosen, and the text that it lets be shown."""
-        self.ids.append(token)
-        is_end = token == self._end_id
-        is_last = is_end or len(self.ids) == self._length
-        text = "" if is_end else self._decoder.push(token)
-        piece = self._watch.push(text + self._decoder.finish() if is_last else text)
-        if self._watch.has_stopped:
-            self.finish_reason = "stop"
-        elif is_last:
-            piece += self._watch.finish()
-            self.finish_reason = "end_of_text" if is_end else "length"
-        self.pieces.append(piece)
-
-    def conclude(self) -> GeneratedText:
-        """The finished text."""
-        assert self.finish_reason is not None, "the text is still being made"
-        return GeneratedText("".join(self.pieces), tuple(self.ids), self.finish_reason)

@@ -13,11 +13,15 @@ class StopWatch:
     ('The ', '', 'ENCORE: ', '')
     >>> watch.has_stopped
     True
+
+    Args:
+        stop_texts: texts of one character or more.
+        held: what another watch over the same text still holds back.
     """
 
-    def __init__(self, stop_texts: Sequence[str]) -> None:
+    def __init__(self, stop_texts: Sequence[str], held: str = "") -> None:
         self._stop_texts = tuple(stop_texts)
-        self._held = ""
+        self._held = held
         self.has_stopped = False
 
     def push(self, piece: str) -> str:

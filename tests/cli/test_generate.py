@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from llm_timecycle.cli.generate import command, override_settings
+from llm_timecycle import __version__
+from llm_timecycle.cli.generate import command
 from llm_timecycle.config.parameters import compute_parameter_shapes
 from llm_timecycle.config.tree import (
     GenerationSettings,
@@ -27,14 +30,14 @@ from llm_timecycle.text.tokenizer import Tokenizer
 TEXTS = {"char": "abc defg.\n中文", "word": "once upon a time there was a cat\n"}
 
 
-def make_run(path: Path, level: str) -> Run:
+def make_run(path: Path, level: str, text: str | None = None, **generation: object) -> Run:
     """A run whose weights are drawn, not trained, and which never ends a text by <eos>."""
     settings = Settings(
         tokenizer=TokenizerSettings(level=level, vocab_size=50),
         model=ModelSettings(embedding_dim=4, num_layers=2, hidden_units=6),
-        generation=GenerationSettings(length=12, seed=3, temperature=1.0),
+        generation=GenerationSettings(**{"length": 12, "seed": 3, "temperature": 1.0} | generation),
     )
-    tokenizer = Tokenizer.train(settings.tokenizer, [TEXTS[level]])
+    tokenizer = Tokenizer.train(settings.tokenizer, [text or TEXTS[level]])
     run = create_run(path, settings, tokenizer.to_json().encode(), tokenizer.vocab_size, {})
     rng = np.random.default_rng(5)
     shapes = compute_parameter_shapes(settings.model, tokenizer.vocab_size)
@@ -84,14 +87,44 @@ def test_options_take_the_place_of_settings(runs: dict[str, Run]) -> None:
     options = [
         *("--length", "30", "--temperature", "1.5", "--top-k", "7", "--top-p", "0.9"),
         *("--min-p", "0.01", "--repetition-penalty", "1.1", "--seed", "9"),
+        *("--typical-p", "0.8", "--presence-penalty", "0.3", "--frequency-penalty", "-0.1"),
+        *("--bias", "a=1.5", "--bias", "文=-2", "--ban", "f", "--ban", "\\n", "--allow-unknown"),
         *("--stop", "ab", "--stop", "中"),
     ]
     settings = {
         **{"length": 30, "temperature": 1.5, "top_k": 7, "top_p": 0.9, "min_p": 0.01},
+        **{"typical_p": 0.8, "presence_penalty": 0.3, "frequency_penalty": -0.1},
+        **{"bias": {"a": 1.5, "文": -2.0}, "ban": ["f", "\n"], "allow_unknown": True},
         **{"repetition_penalty": 1.1, "seed": 9, "stop": ["ab", "中"]},
     }
     (text,) = generate_directly(runs["char"], "abc", **settings)
     assert call(runs["char"].path, "--prompt", "abc", *options).stdout == f"abc{text}\n"
+
+
+def test_a_beam_search_prints_its_best_texts(runs: dict[str, Run]) -> None:
+    settings = {"beams": 3, "length_penalty": 1.5}
+    first, second = generate_directly(runs["char"], "ab", 2, **settings)
+    options = ["--prompt", "ab", "--beams", "3", "--length-penalty", "1.5"]
+    assert call(runs["char"].path, *options).stdout == f"ab{first}\n"
+    assert call(runs["char"].path, *options, "--samples", "2").stdout == (
+        f"=== sample 1 of 2 ===\nab{first}\n=== sample 2 of 2 ===\nab{second}\n"
+    )
+
+
+def test_a_token_that_holds_an_equals_sign_can_be_biased(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "equals", "char", text="a=b")
+    assert set(call(run.path, "--bias", "==100").stdout) == {"=", "\n"}
+
+
+@pytest.mark.parametrize("allow_unknown", [False, True])
+def test_a_flag_that_is_not_given_leaves_the_setting_of_the_run(
+    tmp_path: Path, allow_unknown: bool
+) -> None:
+    run = make_run(tmp_path / "run", "char", allow_unknown=allow_unknown)
+    report = json.loads(call(run.path, "--json").stdout)
+    assert report["settings"]["allow_unknown"] is allow_unknown
+    report = json.loads(call(run.path, "--allow-unknown", "--json").stdout)
+    assert report["settings"]["allow_unknown"] is True
 
 
 def test_several_samples_are_numbered(runs: dict[str, Run]) -> None:
@@ -167,6 +200,59 @@ def test_unknown_tokens_are_a_warning(runs: dict[str, Run]) -> None:
             "--length: received -1; expected a whole number, 1 or more\n"
             "--top-k: received 0; expected a whole number, 1 or more",
         ),
+        (
+            ["--typical-p", "0"],
+            "--typical-p: received 0.0; expected a number above 0 and at most 1",
+        ),
+        (
+            ["--presence-penalty", "101"],
+            "--presence-penalty: received 101.0; expected a number from -100 to 100",
+        ),
+        (
+            ["--frequency-penalty", "nan"],
+            "--frequency-penalty: received nan; expected a number from -100 to 100",
+        ),
+        (["--beams", "0"], "--beams: received 0; expected a whole number from 1 to 1000"),
+        (
+            ["--beams", "2", "--length-penalty", "-1"],
+            "--length-penalty: received -1.0; expected a number from 0 to 10",
+        ),
+        (
+            ["--bias", "a=inf"],
+            "--bias: received a=inf; expected for each text a number from -1000 to 1000",
+        ),
+        (["--ban", ""], "--ban: received an empty text; expected at least one character"),
+        (["--ban", "q"], "ban: received 'q', which the model does not know; expected one token"),
+        (
+            ["--bias", "ab=1"],
+            "bias: received 'ab', which is 2 tokens of this model ('a', 'b'); expected one token",
+        ),
+        (
+            ["--beams", "2", "--top-k", "3"],
+            "--top-k would do nothing with --beams 2, which searches and does not draw: leave it "
+            "out, or set --beams to 1",
+        ),
+        (
+            ["--length-penalty", "1"],
+            "--length-penalty would do nothing without a beam search: leave it out, or set --beams",
+        ),
+        (
+            ["--beams", "2", "--stream"],
+            "--stream cannot go with --beams: no text is certain before the search ends",
+        ),
+        (
+            ["--beams", "2", "--samples", "3"],
+            "--samples: received 3; a search with --beams 2 finds at most 2 texts",
+        ),
+        (
+            ["--json", "--stream"],
+            "--json prints one object at the end: leave out --stream or --json",
+        ),
+        (
+            ["--interactive", "--prompt", "a", "--json"],
+            "--interactive asks for prompts and prints each text as it comes: leave out --prompt "
+            "and --json",
+        ),
         (["--prompt", "a", "--prompt-file", "-"], "give --prompt or --prompt-file, not both"),
         (
             ["--stream", "--samples", "2"],
@@ -187,19 +273,15 @@ def test_options_that_cannot_work(run: Path, options: list[str], message: str) -
         (["--seed", "1.5"], "Invalid value for '--seed': '1.5' is not a valid integer"),
         (["--samples", "0"], "Invalid value for '--samples': 0 is not in the range 1<=x<=1000"),
         (["--temperature", "hot"], "Invalid value for '--temperature': 'hot' is not a valid"),
+        (["--bias", "a"], "'--bias': received 'a'; expected TOKEN=VALUE, such as the=2.5"),
+        (["--bias", "a=b"], "'--bias': received 'a=b'; expected TOKEN=VALUE, such as the=2.5"),
+        (["--bias", "=1"], "'--bias': received '=1'; expected TOKEN=VALUE, such as the=2.5"),
     ],
 )
 def test_options_that_are_not_numbers(run: Path, options: list[str], message: str) -> None:
     result = call(run, *options)
     assert result.exit_code == 2
     assert message in result.stderr
-
-
-def test_overriding_settings_leaves_those_of_the_run_alone() -> None:
-    settings = GenerationSettings(top_k=5, stop=["x"])
-    changed = override_settings(settings, {"stop": ("y", "z"), "length": 7})
-    assert changed == GenerationSettings(top_k=5, stop=["y", "z"], length=7)
-    assert settings == GenerationSettings(top_k=5, stop=["x"])
 
 
 def test_a_prompt_file_that_is_not_there(run: Path, tmp_path: Path) -> None:
@@ -242,6 +324,87 @@ def test_a_model_whose_logits_are_not_finite(tmp_path: Path) -> None:
     assert "the model's logits are not finite: 1 of 14" in str(result.exception)
 
 
+def test_json_is_one_object_with_everything(runs: dict[str, Run]) -> None:
+    run = runs["char"]
+    options = ["--prompt", "abz", "--samples", "2", "--length", "5", "--bias", "a=1", "--json"]
+    result = call(run.path, *options)
+    assert result.exit_code == 0
+    assert result.stderr.startswith("Warning: the prompt holds 1 token that the model does not")
+    report = json.loads(result.stdout)
+    assert list(report) == [
+        *("format_version", "program_version", "run", "engine"),
+        *("settings", "prompt", "samples", "times"),
+    ]
+    assert (report["format_version"], report["program_version"]) == (1, __version__)
+    assert (report["run"], report["engine"]) == (str(run.path), "numpy")
+    assert report["settings"] == {
+        **run.settings.generation.model_dump(),
+        **{"length": 5, "bias": {"a": 1.0}, "seed": 3},
+    }
+    assert report["prompt"] == {"text": "abz", "tokens": 3, "unknown": 1, "unknown_tokens": ["z"]}
+    texts = generate_directly(run, "abz", 2, length=5, bias={"a": 1.0})
+    assert [sample["text"] for sample in report["samples"]] == texts
+    for sample in report["samples"]:
+        assert list(sample) == ["text", "ids", "log_probabilities", "finish_reason"]
+        assert len(sample["ids"]) == len(sample["log_probabilities"]) == 5
+        assert all(said < 0 for said in sample["log_probabilities"])
+        assert sample["finish_reason"] == "length"
+
+
+def test_json_has_times_that_fit_together(run: Path) -> None:
+    finished = subprocess.run(
+        [*PROGRAM, str(run), "--prompt", "abc", "--length", "20", "--json"],
+        capture_output=True,
+        check=True,
+    )
+    times = json.loads(finished.stdout)["times"]
+    assert list(times) == [
+        *("load_s", "prompt_s", "prompt_tokens_per_s", "first_token_s", "first_token_from_start_s"),
+        *("token_median_s", "token_p95_s", "token_p99_s", "tokens_per_s"),
+    ]
+    assert 0 < times["prompt_s"] <= times["first_token_s"]
+    assert times["prompt_tokens_per_s"] == 3 / times["prompt_s"]
+    assert 0 < times["token_median_s"] <= times["token_p95_s"] <= times["token_p99_s"]
+    if times["first_token_from_start_s"] is not None:  # a system without /proc does not know
+        assert times["first_token_from_start_s"] > times["load_s"] + times["first_token_s"] - 0.02
+
+
+def test_json_names_a_seed_that_gives_the_same_again(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "unseeded", "char", seed=None).path
+    report = json.loads(call(run, "--json").stdout)
+    again = call(run, "--seed", str(report["settings"]["seed"]))
+    assert again.stdout == report["samples"][0]["text"] + "\n"
+    assert json.loads(call(run, "--json").stdout)["settings"]["seed"] != report["settings"]["seed"]
+
+
+def test_json_of_one_token_has_no_time_between_tokens(run: Path) -> None:
+    report = json.loads(call(run, "--json", "--length", "1").stdout)
+    assert report["times"]["token_median_s"] is None
+    assert report["prompt"] == {"text": "", "tokens": 1, "unknown": 0, "unknown_tokens": []}
+
+
+def test_json_of_a_beam_search(run: Path) -> None:
+    report = json.loads(call(run, "--json", "--beams", "3", "--samples", "2").stdout)
+    totals = [math.fsum(sample["log_probabilities"]) for sample in report["samples"]]
+    assert report["settings"]["seed"] is None
+    assert totals == sorted(totals, reverse=True)
+
+
+def test_json_says_how_fast_a_long_prompt_was_read(run: Path) -> None:
+    report = json.loads(call(run, "--prompt-file", "-", "--json", stdin=b"abc " * 5_000).stdout)
+    assert report["prompt"]["tokens"] == 20_000
+    assert report["times"]["prompt_tokens_per_s"] == 20_000 / report["times"]["prompt_s"]
+
+
+def test_json_tells_what_ended_a_text(runs: dict[str, Run]) -> None:
+    (text,) = generate_directly(runs["char"], "abc")
+    stop = text[4:6]
+    report = json.loads(call(runs["char"].path, "--prompt", "abc", "--stop", stop, "--json").stdout)
+    (sample,) = report["samples"]
+    assert sample["finish_reason"] == "stop"
+    assert sample["text"] == text[: text.index(stop)]
+
+
 def test_ctrl_c_ends_the_line_and_the_program(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -262,6 +425,18 @@ def test_a_closed_pipe_ends_the_program_quietly(run: Path) -> None:
     )
     assert process.stdout is not None
     assert process.stdout.read(3) == b"abc"
+    process.stdout.close()
+    process.stdout = None
+    _, errors = process.communicate(timeout=60)
+    assert (errors, process.returncode) == (b"", 0)
+
+
+@pytest.mark.parametrize("options", [["--json"], ["--samples", "3"]])
+def test_a_pipe_that_was_closed_before_is_no_fault(run: Path, options: list[str]) -> None:
+    process = subprocess.Popen(
+        [*PROGRAM, str(run), *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
     process.stdout.close()
     process.stdout = None
     _, errors = process.communicate(timeout=60)

@@ -34,6 +34,17 @@ import pytest
             "data: {valid_fraction: 0}\ntraining: {eval_every: 5}",
             "training.eval_every: 5 goes by validation",
         ),
+        (
+            "generation: {beams: 4, top_k: 5}",
+            "my.yaml:1: generation.top_k: 5 would do nothing with beams: 4, which searches and "
+            "does not draw; set beams to 1, or leave top_k out",
+        ),
+        ("generation: {beams: 2, top_p: 0.9}", "generation.top_p: 0.9 would do nothing with beams"),
+        ("generation: {beams: 2, min_p: 0.9}", "generation.min_p: 0.9 would do nothing with beams"),
+        ("generation: {beams: 2, typical_p: 0.9}", "generation.typical_p: 0.9 would do nothing"),
+        ("generation: {beams: 2, repetition_penalty: 2}", "repetition_penalty: 2 would do nothing"),
+        ("generation: {beams: 2, presence_penalty: 2}", "presence_penalty: 2 would do nothing"),
+        ("generation: {beams: 2, frequency_penalty: 2}", "frequency_penalty: 2 would do nothing"),
     ],
 )
 def test_conflict(refuse, text, message):
@@ -52,6 +63,8 @@ def test_conflict(refuse, text, message):
         "training: {schedule: plateau, warmup_steps: 10, patience: 3}",
         "data: {valid_fraction: 0, valid: v.txt}\ntraining: {patience: 3, eval_every: 5}",
         "data: {valid_fraction: 0}",
+        "generation: {beams: 4, temperature: 0.5, seed: 3, length_penalty: 1}",
+        "generation: {top_k: 5, top_p: 0.9}",
     ],
 )
 def test_no_conflict(read, text):

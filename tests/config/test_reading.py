@@ -231,3 +231,43 @@ def test_wrong_settings_are_a_configuration_error(read):
     with pytest.raises(ConfigError) as caught:
         read("training: {epochs: 0}")
     assert caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "generation:\n  bias: {the: 2, 5: -1.5, null: 0, 1e-3: 1}\n",
+        "generation:\n  bias:\n    the: 2\n    '5': -1.5\n    \"null\": 0\n    1e-3: 1\n",
+    ],
+)
+def test_a_key_of_bias_is_text_whatever_it_looks_like(read, text):
+    expected = {"the": 2.0, "5": -1.5, "null": 0.0, "1e-3": 1.0}
+    assert read(text).settings.generation.bias == expected
+
+
+def test_bias_from_an_override(read):
+    settings = read("{}", "generation.bias={the: 2}", "generation.ban=[a, b]").settings
+    assert (settings.generation.bias, settings.generation.ban) == ({"the": 2.0}, ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "generation:\n  bias: {a: 1, b: 2, a: 3}\n",
+            "my.yaml:2: generation.bias.a: written twice; the first is on line 2. Keep one",
+        ),
+        (
+            "generation:\n  bias: {a: x}\n",
+            "my.yaml:2: generation.bias: received a group of settings; expected for each text a "
+            "number from -1000 to 1000",
+        ),
+        (
+            "generation:\n  bias: 3\n",
+            "my.yaml:2: generation.bias: received 3; expected for each text a number",
+        ),
+        ("generation:\n  ban: the\n", "generation.ban: received the; expected a list of texts"),
+    ],
+)
+def test_wrong_bias_and_ban(refuse, text, message):
+    assert message in refuse(text)

@@ -4,7 +4,7 @@ import doctest
 
 import pytest
 
-from llm_timecycle.config import parsing, schema, spelling, writing
+from llm_timecycle.config import descriptions, parsing, schema, spelling, writing
 from llm_timecycle.config.schema import describe_allowed, list_section_keys, settings_schema
 from llm_timecycle.config.tree import BUILT_IN_CORPORA
 
@@ -52,6 +52,10 @@ def test_help_of_train_names_the_built_in_corpora():
         ),
         ({"type": "boolean"}, "true or false"),
         ({"type": "array", "items": {"type": "string"}}, "a list of texts"),
+        (
+            {"type": "object", "additionalProperties": {"type": "number", "minimum": 0}},
+            "for each text a number, 0 or more",
+        ),
         ({"anyOf": [{"type": "string"}, {"type": "null"}]}, "text, or null"),
     ],
 )
@@ -59,7 +63,7 @@ def test_what_is_allowed_in_words(key, words):
     assert describe_allowed(key) == words
 
 
-@pytest.mark.parametrize("module", [parsing, schema, spelling, writing])
+@pytest.mark.parametrize("module", [descriptions, parsing, schema, spelling, writing])
 def test_examples_in_docstrings(module):
     result = doctest.testmod(module)
     assert result.attempted > 0

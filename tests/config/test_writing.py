@@ -16,7 +16,11 @@ from llm_timecycle.config.writing import dump_settings, render_commented
 UNUSUAL = Settings(
     data=DataSettings(train=["/a b/*.txt", "/文本/#1.txt"], valid="/no", test=None),
     training=TrainingSettings(learning_rate=1e-7, gradient_clip_norm=None, max_steps=10**9),
-    generation=GenerationSettings(stop=["\n", '"', "a: b", "null", "\u2028\x85\x7f", "😀", "#"]),
+    generation=GenerationSettings(
+        stop=["\n", '"', "a: b", "null", "\u2028\x85\x7f", "😀", "#"],
+        bias={"😀": 1.5, "a: b": -2.0, "5": 0.25, "\n": 1e-7},
+        ban=["true", "{"],
+    ),
 )
 
 

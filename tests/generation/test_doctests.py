@@ -8,7 +8,10 @@ import importlib
 import pytest
 
 
-@pytest.mark.parametrize("name", ["numpy_engine", "sampling", "stopping"])
+@pytest.mark.parametrize(
+    "name",
+    ["beam", "keeping", "numpy_engine", "overriding", "sampling", "scoring", "stopping", "times"],
+)
 def test_every_example_runs(name: str) -> None:
     results = doctest.testmod(importlib.import_module(f"llm_timecycle.generation.{name}"))
     assert results.attempted > 0

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 
 from llm_timecycle.config.tree import GenerationSettings, TokenizerSettings
-from llm_timecycle.errors import RunError
+from llm_timecycle.errors import RunError, UsageError
+from llm_timecycle.generation.draft import Draft
 from llm_timecycle.generation.generator import (
     GeneratedText,
     TextGenerator,
     describe_unknown_tokens,
 )
+from llm_timecycle.generation.tokens import make_plan
 from llm_timecycle.text.tokenizer import Tokenizer
 
 UNK, EOS = 0, 1
@@ -117,6 +119,18 @@ def test_a_word_after_a_line_break_brings_no_space() -> None:
     assert generate_one(generator, "the cat\n").text == "mat"
 
 
+@pytest.mark.parametrize("word_split", ["whitespace", "unicode"])
+@pytest.mark.parametrize("prompt", ["the", 'on\nsaid "', 'a "cat" (', "one\ntwo\n", '"a\nb'])
+def test_the_text_joins_the_prompt_as_if_they_were_one(prompt: str, word_split: str) -> None:
+    tokenizer = make_tokenizer('a "cat" ( said ) the\none two on b', "word", word_split=word_split)
+    following = encode(tokenizer, 'the " cat')
+    options = {"length": len(following), "allow_unknown": True}
+    generator, _ = make_reciter(tokenizer, following, **options)
+    ids = [*encode(tokenizer, prompt), *following]
+    shown = tokenizer.decode(ids[: -len(following)])
+    assert shown + generate_one(generator, prompt).text == tokenizer.decode(ids)
+
+
 @pytest.mark.parametrize("tokenizer", [CHARACTERS, BYTES, make_tokenizer("any", "subword")])
 def test_eos_ends_a_text(tokenizer: Tokenizer) -> None:
     ids = [*encode(tokenizer, "ab"), EOS, *encode(tokenizer, "c")]
@@ -183,6 +197,55 @@ def test_unk_is_never_chosen(temperature: float) -> None:
     generator = TextGenerator(FakeEngine(prefer_unk), CHARACTERS, settings)
     for generated in generator.generate("a", samples=5):
         assert UNK not in generated.ids
+
+
+def test_unk_is_chosen_where_it_is_allowed() -> None:
+    engine = recite([UNK], WORDS.vocab_size)
+    settings = GenerationSettings(allow_unknown=True, length=2)
+    generated = generate_one(TextGenerator(engine, WORDS, settings), "the")
+    assert (generated.text, generated.ids) == (" <unk> <unk>", (UNK, UNK))
+
+
+def test_banned_and_biased_tokens_are_meant_by_their_text() -> None:
+    a, b, c = encode(CHARACTERS, "abc")
+
+    def find_logits(_: list[int]) -> np.ndarray:
+        logits = np.full(CHARACTERS.vocab_size, -10.0)
+        logits[[a, b, c]] = 3.0, 2.0, 1.0
+        return logits
+
+    def write(**options: object) -> str:
+        settings = GenerationSettings(temperature=0.0, length=1, **options)
+        return generate_one(TextGenerator(FakeEngine(find_logits), CHARACTERS, settings)).text
+
+    assert write() == "a"
+    assert write(ban=["a"]) == "b"
+    assert write(ban=["a"], bias={"c": 1.5}) == "c"
+
+
+@pytest.mark.parametrize(
+    ("penalties", "text"),
+    [
+        # Logits of a, b, c: 3, 2.5, 1. The prompt is aab.
+        ({"presence_penalty": 0.3}, "aaaa"),
+        ({"presence_penalty": 2.1}, "caaa"),
+        # With 0.6 a time: 1.8 1.9 1 -> b; 1.8 1.3 1 -> a; 1.2 1.3 1 -> b; 1.2 0.7 1 -> a
+        ({"frequency_penalty": 0.6}, "baba"),
+    ],
+)
+def test_presence_and_frequency_count_the_prompt_too(
+    penalties: dict[str, float], text: str
+) -> None:
+    a, b, c = encode(CHARACTERS, "abc")
+
+    def find_logits(_: list[int]) -> np.ndarray:
+        logits = np.full(CHARACTERS.vocab_size, -10.0)
+        logits[[a, b, c]] = 3.0, 2.5, 1.0
+        return logits
+
+    settings = GenerationSettings(temperature=0.0, length=4, **penalties)
+    generator = TextGenerator(FakeEngine(find_logits), CHARACTERS, settings)
+    assert generate_one(generator, "aab").text == text
 
 
 def test_the_penalty_counts_the_prompt_and_what_was_generated() -> None:
@@ -269,3 +332,171 @@ def test_at_most_ten_unknown_tokens_are_named() -> None:
 
 def test_a_known_prompt_is_no_reason_to_warn() -> None:
     assert describe_unknown_tokens(WORDS, "the cat\n") is None
+
+
+def test_log_probabilities_are_the_models_own_whatever_changes_the_choice() -> None:
+    settings = GenerationSettings(
+        **{"temperature": 0.3, "top_k": 3, "frequency_penalty": 0.5, "bias": {"a": 2.0}},
+        **{"length": 5, "seed": 4, "ban": ["b", "<eos>"]},
+    )
+    engine = FakeEngine(find_soft_logits)
+    generator = TextGenerator(engine, CHARACTERS, settings, with_log_probabilities=True)
+    prompt = encode(CHARACTERS, "a")
+    for generated in generator.generate("a", 3):
+        assert generated.log_probabilities is not None
+        assert len(generated.log_probabilities) == len(generated.ids) == 5
+        for place, said in enumerate(generated.log_probabilities):
+            weights = np.exp(find_soft_logits([*prompt, *generated.ids[:place]]))
+            assert said == pytest.approx(math.log(weights[generated.ids[place]] / weights.sum()))
+
+
+def test_log_probabilities_are_computed_only_where_they_are_asked_for() -> None:
+    generator, _ = make_reciter(CHARACTERS, encode(CHARACTERS, "a"), length=2)
+    assert generate_one(generator).log_probabilities is None
+
+
+def test_a_text_is_printed_as_its_text() -> None:
+    generator, _ = make_reciter(CHARACTERS, encode(CHARACTERS, "ab"), length=2)
+    generated = generate_one(generator)
+    assert str(generated) == f"{generated}" == generated.text == "ab"
+
+
+def test_times_come_from_the_clock_that_is_given() -> None:
+    # Asked: at the request, after the prompt, after each of three tokens.
+    moments = iter([10.0, 14.0, 15.0, 17.0, 18.0])
+    engine = recite(encode(CHARACTERS, "abc"), CHARACTERS.vocab_size)
+    settings = GenerationSettings(length=3)
+    generator = TextGenerator(engine, CHARACTERS, settings, now=lambda: next(moments))
+    assert generator.times is None
+    generator.generate("aaaaaaaa", samples=2)
+    times = generator.times
+    assert times is not None
+    assert (times.prompt_tokens, times.prompt_s, times.prompt_tokens_per_s) == (8, 4.0, 2.0)
+    assert (times.first_token_s, times.token_median_s) == (5.0, 1.5)
+    assert (times.tokens, times.tokens_per_s) == (6, 1.5)
+
+
+def test_a_stream_has_times_too_also_where_it_was_left() -> None:
+    generator, _ = make_reciter(CHARACTERS, encode(CHARACTERS, "a"), length=100)
+    stream = generator.stream()
+    next(stream)
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    assert generator.times is not None
+    assert generator.times.tokens == 2
+
+
+def test_the_seed_of_a_text_is_told_and_gives_it_again() -> None:
+    def write(seed: int | None) -> tuple[str, int | None]:
+        settings = GenerationSettings(temperature=1.0, length=30, seed=seed)
+        generator = TextGenerator(FakeEngine(find_soft_logits), CHARACTERS, settings)
+        return generate_one(generator, "a").text, generator.seed
+
+    text, seed = write(None)
+    assert write(seed) == (text, seed)
+
+
+def begin(settings: GenerationSettings, prompt: str = "a", **options: object) -> Draft:
+    return TextGenerator(FakeEngine(find_soft_logits), CHARACTERS, settings).begin(
+        prompt, **options
+    )
+
+
+def finish(draft: Draft) -> str:
+    for _ in draft.advance():
+        pass
+    return draft.samples[0].text
+
+
+@pytest.mark.parametrize("penalties", [{}, {"frequency_penalty": 0.5}])
+def test_a_text_that_is_resumed_is_the_one_that_was_longer_at_once(
+    penalties: dict[str, float],
+) -> None:
+    settings = {"temperature": 1.0, "seed": 3, "ban": ["<eos>"], **penalties}
+    whole = finish(begin(GenerationSettings(length=12, **settings)))
+    short = GenerationSettings(length=5, **settings)
+    draft = begin(short, is_final=False)
+    assert finish(draft) == whole[:5]
+    for length, reached in ((4, 9), (3, 12)):
+        draft.resume(make_plan(short.model_copy(update={"length": length}), CHARACTERS))
+        assert finish(draft) == whole[:reached]
+        assert draft.measure().tokens == length
+        assert draft.measure().prompt_tokens == 0
+
+
+def test_a_text_that_was_interrupted_is_resumed_where_it_was() -> None:
+    settings = GenerationSettings(temperature=1.0, seed=3, ban=["<eos>"], length=12)
+    draft = begin(settings, is_final=False)
+    list(itertools.islice(draft.advance(), 5))
+    assert draft.samples[0].finish_reason is None
+    draft.resume(make_plan(settings.model_copy(update={"length": 7}), CHARACTERS))
+    assert finish(draft) == finish(begin(settings))
+
+
+def test_a_penalty_set_between_counts_what_came_before() -> None:
+    a, b = encode(CHARACTERS, "ab")
+    logits = np.full(CHARACTERS.vocab_size, -10.0)
+    logits[[a, b]] = 3.0, 2.9
+    settings = GenerationSettings(temperature=0.0, length=2)
+    generator = TextGenerator(FakeEngine(lambda _: logits), CHARACTERS, settings)
+    draft = generator.begin("c", is_final=False)
+    assert finish(draft) == "aa"
+    draft.resume(make_plan(settings.model_copy(update={"presence_penalty": 1.0}), CHARACTERS))
+    assert finish(draft) == "aaba"
+
+
+def test_what_is_held_back_of_a_text_that_may_go_on_is_not_shown_half() -> None:
+    ids = encode(BYTES, "a中b")
+    engine = recite(ids, BYTES.vocab_size)
+    settings = GenerationSettings(length=2, stop=["bx"])
+    draft = TextGenerator(engine, BYTES, settings).begin("x", is_final=False)
+    assert finish(draft) == "a"
+    draft.resume(make_plan(settings.model_copy(update={"length": 3}), BYTES))
+    assert finish(draft) == "a中"
+    # The b that may begin the stop text goes over to the new one, which it does not begin.
+    draft.resume(make_plan(GenerationSettings(length=1, stop=["中"]), BYTES))
+    assert finish(draft) == "a中bb"
+
+
+def test_a_draw_by_its_number_is_that_sample() -> None:
+    settings = GenerationSettings(temperature=1.0, length=20, seed=2)
+    generator = TextGenerator(FakeEngine(find_soft_logits), CHARACTERS, settings)
+    third = generator.generate("a", 3)[2]
+    assert finish(begin(settings, first_sample=2)) == third.text
+
+
+def test_a_beam_search_gives_the_best_texts() -> None:
+    engine = FakeEngine(find_soft_logits)
+    settings = GenerationSettings(beams=4, length=6, length_penalty=0.0)
+    generator = TextGenerator(engine, CHARACTERS, settings, with_log_probabilities=True)
+    texts = generator.generate("a", samples=3)
+    totals = [math.fsum(text.log_probabilities or ()) for text in texts]
+    assert len(texts) == 3
+    assert totals == sorted(totals, reverse=True)
+    greedy = GenerationSettings(temperature=0.0, length=6)
+    by_greed = TextGenerator(engine, CHARACTERS, greedy, with_log_probabilities=True)
+    assert totals[0] >= math.fsum(generate_one(by_greed, "a").log_probabilities or ())
+    assert generator.seed is None
+    assert generator.times is not None
+    assert generator.times.tokens == sum(len(text.ids) for text in texts)
+
+
+def test_a_beam_ends_at_a_stop_text() -> None:
+    generator, _ = make_reciter(
+        CHARACTERS, encode(CHARACTERS, "abca"), length=4, beams=2, stop=["bc"]
+    )
+    generated = generate_one(generator)
+    assert (generated.text, generated.finish_reason) == ("a", "stop")
+    assert generated.ids == tuple(encode(CHARACTERS, "abc"))
+
+
+def test_no_more_samples_than_beams() -> None:
+    generator, _ = make_reciter(CHARACTERS, encode(CHARACTERS, "a"), beams=2)
+    with pytest.raises(UsageError, match="samples: received 3; a search with 2 beams finds 2"):
+        generator.generate(samples=3)
+
+
+def test_a_beam_search_cannot_be_streamed() -> None:
+    generator, _ = make_reciter(CHARACTERS, encode(CHARACTERS, "a"), beams=2)
+    with pytest.raises(UsageError, match="knows no text before its end"):
+        generator.stream()

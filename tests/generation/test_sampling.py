@@ -1,4 +1,4 @@
-"""Sampling: every rule against literals worked by hand, and by the laws it keeps."""
+"""Sampling: every step against literals worked by hand, the order of the steps, and its laws."""
 
 from __future__ import annotations
 
@@ -8,187 +8,166 @@ import numpy as np
 import pytest
 
 from llm_timecycle.config.tree import GenerationSettings
-from llm_timecycle.errors import RunError, UsageError
+from llm_timecycle.errors import RunError
 from llm_timecycle.generation.sampling import (
+    SUMMED_AT_ONCE,
+    SamplingPlan,
+    adjust_logits,
     apply_temperature,
-    ban_tokens,
-    choose_greedily,
     choose_tokens,
-    draw_tokens,
-    keep_min_p,
-    keep_top_k,
-    keep_top_p,
+    compute_log_probabilities,
+    draw_index,
     make_generators,
     penalize_repetition,
 )
 
 INF = math.inf
-# Probabilities that float64 holds exactly; ids 1 and 3 are equally likely.
-PROBABILITIES = [0.0625, 0.1875, 0.5, 0.1875, 0.0625]
+PROBABILITIES = np.array([0.0625, 0.1875, 0.5, 0.1875, 0.0625])
+
+# Chi-squared: 99.9 % of honest draws stay below these with 4 and with 9 degrees of freedom.
+CHI_SQUARED = {4: 18.467, 9: 27.877}
 
 
-def logits_of(probabilities: list[float]) -> np.ndarray:
-    return np.log(np.array([probabilities]))
-
-
-def list_kept(logits: np.ndarray) -> list[int]:
-    """The ids of the only row that are still in."""
-    assert len(logits) == 1
-    return np.flatnonzero(logits[0] > -INF).tolist()
-
-
-def draw_random_logits(seed: int) -> np.ndarray:
-    """Rows with ties, and with tokens that are out already."""
-    rng = np.random.default_rng(seed)
-    logits = rng.integers(-6, 7, (3, int(rng.integers(2, 40)))).astype(np.float64)
-    logits[:, 1:][rng.random(logits[:, 1:].shape) < 0.1] = -INF
-    return logits
+def adjust(logits: list[float], counts: list[int] | None = None, **options: object) -> list[float]:
+    banned, bias = options.pop("banned", ()), options.pop("bias", ())
+    plan = SamplingPlan(GenerationSettings(**options), banned, bias)
+    return adjust_logits(
+        np.array(logits), plan, None if counts is None else np.array(counts)
+    ).tolist()
 
 
 def test_repetition_penalty_by_hand() -> None:
-    logits = np.array([[4.0, -4.0, 0.0, 4.0], [4.0, -4.0, 0.0, 4.0]])
-    seen = np.array([[True, True, True, False], [False, False, False, True]])
-    penalized = penalize_repetition(logits, seen, 1.25)
-    assert penalized.tolist() == [[3.2, -5.0, 0.0, 4.0], [4.0, -4.0, 0.0, 3.2]]
+    counts = [2, 1, 1, 0]
+    assert adjust([4.0, -4.0, 0.0, 4.0], counts, repetition_penalty=1.25) == [3.2, -5.0, 0.0, 4.0]
+
+
+def test_presence_penalty_by_hand() -> None:
+    assert adjust([1.0, 1.0, -1.0], [0, 1, 5], presence_penalty=0.75) == [1.0, 0.25, -1.75]
+
+
+def test_frequency_penalty_by_hand() -> None:
+    assert adjust([1.0, 1.0, -1.0], [0, 1, 5], frequency_penalty=0.25) == [1.0, 0.75, -2.25]
+
+
+def test_penalties_below_0_make_what_appeared_likelier() -> None:
+    counts = [0, 2]
+    assert adjust([1.0, 1.0], counts, presence_penalty=-1.0, frequency_penalty=-0.5) == [1.0, 3.0]
+
+
+def test_the_factor_comes_before_the_amounts() -> None:
+    penalties = {"repetition_penalty": 2.0, "presence_penalty": 1.0, "frequency_penalty": 0.5}
+    assert adjust([4.0], [3], **penalties) == [4.0 / 2.0 - 1.0 - 3 * 0.5]
+
+
+def test_bias_is_added_after_the_penalties() -> None:
+    bias = ((0, 1.0), (2, -2.0))
+    assert adjust([4.0, 4.0, 4.0], [1, 0, 0], repetition_penalty=2.0, bias=bias) == [3.0, 4.0, 2.0]
+
+
+def test_no_bias_saves_a_banned_token() -> None:
+    assert adjust([4.0, 4.0, 1.0], bias=((0, 100.0),), banned=(0, 2)) == [-INF, 4.0, -INF]
+
+
+def test_nothing_is_adjusted_where_all_is_neutral_and_the_model_keeps_its_logits() -> None:
+    logits = np.array([0.1, -0.3, 7.0], np.float32)
+    adjusted = adjust_logits(logits, SamplingPlan(GenerationSettings()), np.array([3, 1, 0]))
+    assert adjusted.dtype == np.float64
+    assert adjusted.tolist() == logits.tolist()
+    adjusted[:] = 0.0
+    assert logits[2] == 7.0
 
 
 def test_a_penalty_of_1_changes_nothing() -> None:
-    logits = np.array([[0.1, -0.3, 7.0]])
-    assert np.array_equal(penalize_repetition(logits, np.ones((1, 3), bool), 1.0), logits)
+    logits = np.array([0.1, -0.3, 7.0])
+    assert np.array_equal(penalize_repetition(logits, 1.0), logits)
 
 
-def test_banned_tokens_are_out() -> None:
-    logits = np.array([[3.0, 2.0, 1.0]])
-    assert ban_tokens(logits, [0, 2]).tolist() == [[-INF, 2.0, -INF]]
-    assert logits.tolist() == [[3.0, 2.0, 1.0]]
-
-
-def test_not_every_token_can_be_banned() -> None:
-    with pytest.raises(UsageError, match="all 2 tokens are banned; leave at least one"):
-        ban_tokens(np.zeros((1, 2)), [0, 1, 1])
-
-
-def test_greedy_takes_the_lowest_id_of_the_likeliest() -> None:
-    assert choose_greedily(np.array([[1.0, 5.0, 5.0], [2.0, 2.0, 1.0]])).tolist() == [1, 0]
+@pytest.mark.parametrize(
+    ("settings", "counts"),
+    [
+        ({}, False),
+        ({"repetition_penalty": 1.1}, True),
+        ({"presence_penalty": 0.1}, True),
+        ({"frequency_penalty": -0.1}, True),
+    ],
+)
+def test_tokens_are_counted_only_where_a_penalty_asks(
+    settings: dict[str, float], counts: bool
+) -> None:
+    assert SamplingPlan(GenerationSettings(**settings)).counts_tokens is counts
 
 
 def test_temperature_by_hand() -> None:
     # Half the temperature squares the odds: 1 : 3 becomes 1 : 9.
-    scaled = apply_temperature(logits_of([0.25, 0.75]), 0.5)
-    assert np.exp(scaled[0, 1] - scaled[0, 0]) == pytest.approx(9.0)
+    gaps = apply_temperature(np.log(np.array([0.25, 0.75])), 0.5)
+    assert gaps[1] == 0.0
+    assert np.exp(-gaps[0]) == pytest.approx(9.0)
 
 
 @pytest.mark.parametrize("temperature", [5e-324, 1e-300, 1e-3, 100.0])
 def test_no_temperature_overflows(temperature: float) -> None:
-    logits = np.array([[3e38, -3e38, 3e38, 1.0]])
-    drawn = {int(draw_tokens(apply_temperature(logits, temperature), u)[0]) for u in uniforms(50)}
-    assert drawn == {0, 2}
+    weights = np.exp(apply_temperature(np.array([3e38, -3e38, 3e38, 1.0]), temperature))
+    assert {draw_index(weights, u / 50) for u in range(50)} == {0, 2}
 
 
 @pytest.mark.parametrize(
-    ("k", "kept"), [(1, [2]), (2, [1, 2]), (3, [1, 2, 3]), (4, [0, 1, 2, 3]), (9, [0, 1, 2, 3, 4])]
+    ("u", "token"), [(0.0, 1), (0.24, 1), (0.25, 2), (0.74, 2), (0.75, 4), (1.0 - 2**-53, 4)]
 )
-def test_top_k_keeps_exactly_k_and_of_equals_the_lowest_ids(k: int, kept: list[int]) -> None:
-    assert list_kept(keep_top_k(logits_of(PROBABILITIES), k)) == kept
+def test_a_draw_is_where_the_sum_of_weights_passes_u(u: float, token: int) -> None:
+    assert draw_index(np.array([0.0, 0.5, 1.0, 0.0, 0.5, 0.0]), u) == token
 
 
-@pytest.mark.parametrize(
-    ("p", "kept"),
-    [
-        (1e-300, [2]),
-        (0.4, [2]),
-        (0.6, [1, 2]),
-        (0.7, [1, 2, 3]),
-        (0.9, [0, 1, 2, 3]),
-        (0.95, [0, 1, 2, 3, 4]),
-        (1.0 - 2**-53, [0, 1, 2, 3, 4]),
-    ],
-)
-def test_top_p_keeps_the_fewest_that_reach_p(p: float, kept: list[int]) -> None:
-    assert list_kept(keep_top_p(logits_of(PROBABILITIES), p)) == kept
-
-
-def test_top_p_of_what_is_reached_exactly() -> None:
-    # Equal logits have weights of exactly 1, so two of four are exactly one half.
-    assert list_kept(keep_top_p(np.zeros((1, 4)), 0.5)) == [0, 1]
-    assert list_kept(keep_top_p(np.zeros((1, 4)), 0.5 + 2**-52)) == [0, 1, 2]
-
-
-@pytest.mark.parametrize(
-    ("min_p", "kept"), [(0.12, [0, 1, 2, 3, 4]), (0.13, [1, 2, 3]), (0.37, [1, 2, 3]), (0.38, [2])]
-)
-def test_min_p_is_a_share_of_the_likeliest(min_p: float, kept: list[int]) -> None:
-    # 0.0625 / 0.5 is 0.125, and 0.1875 / 0.5 is 0.375
-    assert list_kept(keep_min_p(logits_of(PROBABILITIES), min_p)) == kept
-
-
-def test_min_p_of_1_keeps_all_of_the_likeliest() -> None:
-    assert list_kept(keep_min_p(np.array([[1.0, 2.0, 2.0]]), 1.0)) == [1, 2]
+@pytest.mark.parametrize("N", [1, SUMMED_AT_ONCE, SUMMED_AT_ONCE + 1, 1000, 1024])
+def test_a_draw_by_blocks_is_that_of_one_sum(N: int) -> None:
+    rng = np.random.default_rng(N)
+    weights = rng.integers(0, 4, N).astype(np.float64)  # whole numbers: sums are exact
+    weights[rng.integers(N)] = 3.0
+    sums = np.cumsum(weights)
+    for u in [0.0, 1.0 - 2**-53, *rng.random(200)]:
+        assert draw_index(weights, u) == np.searchsorted(sums, u * sums[-1], side="right")
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_identities(seed: int) -> None:
-    logits = draw_random_logits(seed)
-    V = logits.shape[1]
-    for unchanged in (
-        keep_top_k(logits, V),
-        keep_top_k(logits, None),
-        keep_top_p(logits, 1.0),
-        keep_min_p(logits, 0.0),
-        ban_tokens(logits, []),
-    ):
-        assert np.array_equal(unchanged, logits)
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_the_likeliest_always_stays_and_logits_of_those_that_stay_are_untouched(seed: int) -> None:
+def test_what_is_out_is_never_drawn(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    logits = draw_random_logits(seed)
-    for kept in (
-        keep_top_k(logits, int(rng.integers(1, logits.shape[1] + 1))),
-        keep_top_p(logits, 1.0 - float(rng.random())),
-        keep_min_p(logits, float(rng.random())),
-    ):
-        rows = np.arange(len(logits))
-        assert np.array_equal(kept[rows, choose_greedily(logits)], logits.max(axis=1))
-        assert np.array_equal(kept, np.where(kept > -INF, logits, -INF))
+    weights = np.where(rng.random(1000) < 0.02, rng.random(1000), 0.0)
+    weights[500] = 1e-300
+    for u in [0.0, 1.0 - 2**-53, *rng.random(100)]:
+        assert weights[draw_index(weights, u)] > 0.0
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_top_p_is_what_a_full_sort_says(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    logits, p = rng.normal(scale=3, size=(1, 200)), float(rng.random())
-    probabilities = np.exp(logits[0]) / np.exp(logits[0]).sum()
-    kept, reached = [], 0.0
-    for token in sorted(range(200), key=lambda token: -probabilities[token]):
-        if reached < p:
-            kept.append(token)
-        reached += probabilities[token]
-    assert list_kept(keep_top_p(logits, p)) == sorted(kept)
-
-
-def uniforms(count: int) -> np.ndarray:
-    """Evenly spaced numbers of [0, 1), each for one row."""
-    return (np.arange(count) / count)[:, np.newaxis]
-
-
-@pytest.mark.parametrize(
-    ("u", "token"), [(0.0, 1), (0.24, 1), (0.26, 2), (0.74, 2), (0.76, 4), (1.0 - 2**-53, 4)]
-)
-def test_a_draw_is_where_the_sum_of_probabilities_passes_u(u: float, token: int) -> None:
-    logits = np.array([[-INF, math.log(0.25), math.log(0.5), -INF, math.log(0.25), -INF]])
-    assert draw_tokens(logits, np.array([u])).tolist() == [token]
+def draw_often(logits: np.ndarray, draws: int = 100_000, **settings: object) -> np.ndarray:
+    """How often each token is chosen."""
+    (generator,) = make_generators(7, 1)
+    plan = SamplingPlan(GenerationSettings(**{"temperature": 1.0} | settings))
+    rows = np.broadcast_to(logits, (1000, len(logits)))
+    counts = np.zeros(len(logits))
+    for _ in range(draws // 1000):
+        ids = choose_tokens(rows, generator.random(1000), plan)
+        counts += np.bincount(ids, minlength=len(logits))
+    return counts
 
 
 def test_100_000_draws_are_as_likely_as_the_model_says() -> None:
-    # Chi-squared: 99.9 % of honest draws stay below 18.467 with 5 - 1 = 4 degrees of freedom.
-    (generator,) = make_generators(7, 1)
-    rows = np.repeat(logits_of(PROBABILITIES), 1000, axis=0)
-    counts = np.zeros(5)
-    for _ in range(100):
-        counts += np.bincount(draw_tokens(rows, generator.random(1000)), minlength=5)
-    expected = 100_000 * np.array(PROBABILITIES)
-    assert np.sum((counts - expected) ** 2 / expected) < 18.467
+    counts = draw_often(np.log(PROBABILITIES))
+    expected = 100_000 * PROBABILITIES
+    assert np.sum((counts - expected) ** 2 / expected) < CHI_SQUARED[4]
+
+
+def test_draws_from_a_large_vocabulary_are_as_likely_as_the_model_says() -> None:
+    # 1,000 tokens in ten groups of 100, the last of them ten times as likely as the first.
+    shares = np.arange(1.0, 11.0)
+    counts = draw_often(np.repeat(np.log(shares), 100), draws=20_000).reshape(10, 100).sum(axis=1)
+    expected = 20_000 * shares / shares.sum()
+    assert np.sum((counts - expected) ** 2 / expected) < CHI_SQUARED[9]
+
+
+def test_draws_from_what_stayed_are_as_likely_as_it_is_among_itself() -> None:
+    counts = draw_often(np.log(PROBABILITIES), draws=20_000, top_k=3)
+    assert counts[[0, 4]].tolist() == [0, 0]
+    expected = 20_000 * np.array([3, 8, 3]) / 14
+    # 99.9 % with 2 degrees of freedom
+    assert np.sum((counts[1:4] - expected) ** 2 / expected) < 13.816
 
 
 def test_a_sample_is_the_same_alone_and_with_others() -> None:
@@ -196,55 +175,73 @@ def test_a_sample_is_the_same_alone_and_with_others() -> None:
     with_others = [generator.random(5).tolist() for generator in make_generators(3, 4)]
     assert with_others[0] == alone
     assert len({tuple(numbers) for numbers in with_others}) == 4
-
-
-def test_a_row_is_chosen_the_same_alone_and_with_others() -> None:
-    rng = np.random.default_rng(1)
-    logits = rng.normal(scale=2, size=(6, 999)).astype(np.float32)
-    u, seen = rng.random(6), rng.random((6, 999)) < 0.1
-    settings = GenerationSettings(top_k=200, top_p=0.9, min_p=0.01, repetition_penalty=1.3)
-    together = choose_tokens(logits, u, settings, seen=seen).tolist()
-    alone = [int(choose_tokens(logits[[n]], u[[n]], settings, seen=seen[[n]])[0]) for n in range(6)]
-    assert together == alone
+    assert make_generators(3, 1, first=2)[0].random(5).tolist() == with_others[2]
 
 
 def test_a_seed_of_none_is_new_each_time() -> None:
     assert make_generators(None, 1)[0].random() != make_generators(None, 1)[0].random()
 
 
-def choose(logits: list[float], u: float = 0.5, **options: object) -> int:
-    """The token chosen from one row; `banned` and `seen` beside the settings."""
+EVERYTHING = GenerationSettings(
+    **{"temperature": 0.7, "top_k": 200, "top_p": 0.9, "min_p": 0.01, "typical_p": 0.8},
+    **{"repetition_penalty": 1.3, "presence_penalty": 0.2, "frequency_penalty": 0.1},
+)
+
+
+def test_a_row_is_chosen_the_same_alone_and_with_others() -> None:
+    rng = np.random.default_rng(1)
+    logits = rng.normal(scale=2, size=(6, 999)).astype(np.float32)
+    u, counts = rng.random(6), rng.integers(0, 3, (6, 999))
+    plan = SamplingPlan(EVERYTHING, (0, 5), ((7, 2.0),))
+    together = choose_tokens(logits, u, plan, counts).tolist()
+    alone = [int(choose_tokens(logits[[n]], u[[n]], plan, counts[[n]])[0]) for n in range(6)]
+    assert together == alone
+
+
+@pytest.mark.parametrize("neutral", [{"top_k": 999}, {"top_k": 5000}, {"top_p": 1.0}])
+@pytest.mark.parametrize("seed", range(5))
+def test_neutral_settings_are_the_identity(seed: int, neutral: dict[str, object]) -> None:
+    rng = np.random.default_rng(seed)
+    logits, u = rng.normal(scale=3, size=(20, 999)), rng.random(20)
+    plain = choose_tokens(logits, u, SamplingPlan(GenerationSettings(temperature=1.0)))
     settings = GenerationSettings(
-        **{"temperature": 1.0}
-        | {key: value for key, value in options.items() if key not in ("banned", "seen")}
+        **{"temperature": 1.0, "min_p": 0.0, "typical_p": 1.0, "repetition_penalty": 1.0}, **neutral
     )
-    seen = options.get("seen")
+    counts = rng.integers(0, 3, (20, 999))
+    assert choose_tokens(logits, u, SamplingPlan(settings), counts).tolist() == plain.tolist()
+
+
+def choose(logits: list[float], u: float = 0.5, **options: object) -> int:
+    """The token chosen from one row; `banned`, `bias` and `counts` beside the settings."""
+    banned, bias = options.pop("banned", ()), options.pop("bias", ())
+    counts = options.pop("counts", None)
+    plan = SamplingPlan(GenerationSettings(**{"temperature": 1.0} | options), banned, bias)
     ids = choose_tokens(
         np.array([logits], np.float32),
         np.array([u]),
-        settings,
-        banned=options.get("banned", ()),
-        seen=None if seen is None else np.array([seen]),
+        plan,
+        None if counts is None else [np.array(counts)],
     )
     return int(ids[0])
 
 
-def test_temperature_0_takes_the_likeliest_whatever_the_draw() -> None:
+def test_greedy_takes_the_lowest_of_the_likeliest_whatever_the_draw() -> None:
     assert {choose([1, 3, 3, 2], u, temperature=0.0) for u in (0.0, 0.5, 0.99)} == {1}
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_a_banned_token_is_never_chosen(temperature: float) -> None:
     chosen = {
-        choose([9, 1, 1], u / 20, temperature=temperature, banned=[0], top_k=2) for u in range(20)
+        choose([9, 1, 1], u / 20, temperature=temperature, banned=(0,), top_k=2) for u in range(20)
     }
     assert chosen == ({1} if temperature == 0.0 else {1, 2})
 
 
-def test_the_penalty_comes_before_all_else() -> None:
-    # 4 / 2 falls below 3, so the greedy choice moves on.
-    seen = [True, False, False]
-    assert choose([4, 3, 1], temperature=0.0, repetition_penalty=2.0, seen=seen) == 1
+def test_penalties_and_bias_come_before_the_greedy_choice() -> None:
+    # 4 / 2 falls below 3; with 1.5 added it leads again.
+    options = {"temperature": 0.0, "repetition_penalty": 2.0, "counts": [1, 0, 0]}
+    assert choose([4, 3, 1], **options) == 1
+    assert choose([4, 3, 1], **options, bias=((0, 1.5),)) == 0
 
 
 def test_temperature_comes_before_top_p() -> None:
@@ -261,7 +258,28 @@ def test_top_k_comes_before_top_p() -> None:
     assert choose(logits, 0.9, top_p=0.5, top_k=2) == 0
 
 
+def test_typical_p_comes_after_top_p_and_min_p() -> None:
+    # Surprises of 0.916 and, six times, 2.303 nats: H = 0.4 * 0.916 + 0.6 * 2.303 = 1.748, from
+    # which the likeliest is further. Of the likeliest alone there is nothing else to take.
+    logits = np.log([0.4, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]).tolist()
+    assert choose(logits, 0.0, typical_p=0.05) == 1
+    assert choose(logits, 0.0, typical_p=0.05, top_p=0.3) == 0
+    assert choose(logits, 0.0, typical_p=0.05, min_p=0.3) == 0
+
+
+def test_log_probabilities_are_those_of_the_model() -> None:
+    logits = np.log(np.array([PROBABILITIES, np.roll(PROBABILITIES, 1)])) + 5.0
+    found = compute_log_probabilities(logits, np.array([2, 0]))
+    assert found == pytest.approx([math.log(0.5), math.log(0.0625)])
+
+
+def test_log_probabilities_of_large_logits_are_finite() -> None:
+    found = compute_log_probabilities(np.array([[3e38, -3e38]], np.float32), np.array([0]))
+    assert found.tolist() == [0.0]
+
+
 @pytest.mark.parametrize("bad", [math.nan, INF, -INF])
-def test_logits_that_are_not_finite_are_an_error(bad: float) -> None:
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_logits_that_are_not_finite_are_an_error(bad: float, temperature: float) -> None:
     with pytest.raises(RunError, match="the model's logits are not finite: 1 of 3 are infinite or"):
-        choose([0.0, bad, 1.0])
+        choose([0.0, bad, 1.0], temperature=temperature)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
+import safetensors.numpy
 import tensorflow as tf
 
 from llm_timecycle.model.lstm import LSTM
+from llm_timecycle.reference.lstm import LSTMWeights, run_backward, run_forward
 
 
 def differentiate(
@@ -72,3 +76,69 @@ def test_the_configuration_makes_the_same_layer_again() -> None:
     again = LSTM.from_config(layer.get_config())
     assert again.weight_drop == 0.5
     assert again.get_config() == layer.get_config()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_bfloat16_products_stay_within_their_rounding(seed: int) -> None:
+    """Outputs, states and gradients against float64 truth; a bfloat16 number is right to 2^-9."""
+    rng = np.random.default_rng(seed)
+    B, T, D, H = 5, 12, 16, 24
+    layer = LSTM(H, return_sequences=True, return_state=True, dtype="mixed_bfloat16")
+    x, states = rng.normal(size=(B, T, D)), [rng.normal(size=(B, H)) * 0.3 for _ in range(2)]
+    layer.build((B, T, D))
+    params = LSTMWeights(*(v.numpy().astype(np.float64) for v in layer.trainable_variables))
+    outputs, h, c, steps = run_forward(x, *states, params)
+    weights = [rng.normal(size=array.shape) for array in (outputs, h, c)]
+    expected = run_backward(*weights, steps, params)
+
+    x_32, states_32 = tf.constant(x, tf.float32), [tf.constant(s, tf.float32) for s in states]
+    with tf.GradientTape() as tape:
+        tape.watch([x_32, *states_32])
+        results = layer(x_32, initial_state=states_32)
+        loss = tf.add_n(
+            [
+                tf.reduce_sum(tf.cast(r, tf.float32) * w)
+                for r, w in zip(results, weights, strict=True)
+            ]
+        )
+    variables = [v.value for v in layer.trainable_variables]
+    gradients = tape.gradient(loss, [x_32, *states_32, *variables])
+    assert [r.dtype for r in results] == [tf.bfloat16, tf.float32, tf.float32]
+    dx, dW, dU, db, dh, dc = expected
+    truth = [outputs, h, c, dx, dh, dc, dW, dU, db]
+    for number, (got, wanted) in enumerate(zip([*results, *gradients], truth, strict=True)):
+        error = np.linalg.norm(tf.cast(got, tf.float32) - wanted) / np.linalg.norm(wanted)
+        assert error < 4 * 2.0**-8, (number, error)
+
+
+def test_a_mask_keeps_the_state_of_masked_steps() -> None:
+    layer = LSTM(3, return_sequences=True, return_state=True)
+    x = tf.constant(np.random.default_rng(0).normal(size=(1, 5, 2)), tf.float32)
+    _, h_masked, c_masked = layer(x, mask=tf.constant([[True, True, True, False, False]]))
+    _, h, c = layer(x[:, :3])
+    np.testing.assert_allclose(h_masked, h, rtol=1e-5)
+    np.testing.assert_allclose(c_masked, c, rtol=1e-5)
+
+
+def test_weights_saved_with_one_layer_serve_the_other(tmp_path: Path) -> None:
+    def build(layer: type[keras.layers.LSTM]) -> keras.Model:
+        tokens = keras.Input((None,), dtype="int32")
+        x = keras.layers.Embedding(7, 4)(tokens)
+        x = layer(5, return_sequences=True, name="lstm")(x)
+        return keras.Model(tokens, keras.layers.Dense(7)(x))
+
+    ours, theirs = build(LSTM), build(keras.layers.LSTM)
+    tokens = tf.constant([[1, 2, 3, 4, 6, 0]])
+    for source, target in ((ours, theirs), (theirs, ours)):
+        source.set_weights([np.asarray(w) * 1.5 for w in source.get_weights()])
+        names = [
+            variable.path.split("/")[-1]
+            for variable in source.get_layer("lstm").trainable_variables
+        ]
+        assert names == ["kernel", "recurrent_kernel", "bias"]
+        safetensors.numpy.save_file(
+            {f"{n}": w for n, w in enumerate(source.get_weights())}, tmp_path / "weights"
+        )
+        saved = safetensors.numpy.load_file(tmp_path / "weights")
+        target.set_weights([saved[f"{n}"] for n in range(len(saved))])
+        np.testing.assert_allclose(source(tokens), target(tokens), rtol=1e-5, atol=1e-6)

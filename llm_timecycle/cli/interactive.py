@@ -1,0 +1,248 @@
+"""`llm-timecycle generate --interactive`: one prompt after another, settings changed in between.
+
+Texts go to stdout, everything else to stderr.
+"""
+
+from __future__ import annotations
+
+import textwrap
+import time
+from collections.abc import Callable, Iterator
+
+import click
+
+from llm_timecycle.cli.asking import Interruption, make_line_reader
+from llm_timecycle.cli.prompts import show_prompt
+from llm_timecycle.config.parsing import parse_yaml, resolve_scalar, to_python
+from llm_timecycle.config.spelling import find_nearest
+from llm_timecycle.config.tree import GenerationSettings
+from llm_timecycle.errors import ConfigError, DataError, UsageError
+from llm_timecycle.generation.draft import Draft
+from llm_timecycle.generation.engine import Engine
+from llm_timecycle.generation.generator import TextGenerator, describe_unknown_tokens
+from llm_timecycle.generation.overriding import override_settings
+from llm_timecycle.generation.times import GenerationTimes
+from llm_timecycle.generation.tokens import make_plan
+from llm_timecycle.text.tokenizer import Tokenizer
+
+LEAVING = ("quit", "exit")
+HELP = """\
+Type the beginning of a text; the model goes on. An empty line begins a new text.
+Ctrl-C stops a text.
+
+/continue           go on from where the last text ended
+/retry              another draw for the last prompt
+/settings           show all settings
+/temperature 0.7    set a setting, or show it without a value; null takes a limit, a seed,
+                    or all texts away. The settings are
+                    {names}
+/stats              the times of the last text
+/help               this
+/quit               leave; so does Ctrl-D
+
+A prompt that begins with / is typed with two: //"""
+
+
+class PromptLoop:
+    """Reads prompts and commands until the end of the input, and answers each.
+
+    Args:
+        engine, tokenizer, settings: the model, and how to choose until that is changed.
+        read_lines: gives the lines of the input; None reads the terminal or standard input.
+        now: seconds on a clock that never goes back.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        tokenizer: Tokenizer,
+        settings: GenerationSettings,
+        *,
+        read_lines: Callable[[], Iterator[str]] | None = None,
+        now: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._engine, self._tokenizer, self._settings = engine, tokenizer, settings
+        make_plan(settings, tokenizer)  # what is wrong with them is said before the first prompt
+        self._now = now
+        self._prompt: str | None = None
+        self._draws = 0  # of this prompt
+        self._draft: Draft | None = None
+        self._times: GenerationTimes | None = None
+        self._seed: int | None = None
+        self._commands: dict[str, Callable[[], None]] = {
+            "continue": self._continue,
+            "retry": self._retry,
+            "settings": self._show_settings,
+            "stats": self._show_stats,
+            "help": self._show_help,
+        }
+        self._read_lines = read_lines or make_line_reader(self._list_commands())
+
+    def run(self) -> None:
+        """Answer every line; return at the end of the input, or at /quit."""
+        for line in self._read_lines():
+            if line.strip().lower() in [f"/{word}" for word in LEAVING]:
+                return
+            try:
+                self._answer(line)
+            except (UsageError, DataError) as error:
+                _tell(f"Error: {error}")
+            except KeyboardInterrupt:  # a second one, before the token was complete
+                self._draft = None
+                click.echo()
+                _tell("Stopped; the text cannot go on.")
+
+    def _answer(self, line: str) -> None:
+        is_command = line.startswith("/") and not line.startswith("//")
+        if is_command:
+            name, _, value = line[1:].strip().partition(" ")
+            self._obey(name.replace("-", "_").lower(), value.strip())
+        else:
+            self._begin(line[1:] if line.startswith("//") else line)
+
+    def _obey(self, name: str, value: str) -> None:
+        if name in self._commands:
+            if value:
+                raise UsageError(f"/{name} stands alone; received {value!r} after it")
+            self._commands[name]()
+        elif name in GenerationSettings.model_fields:
+            if value:
+                self._set(name, value)
+            _tell(f"{name}: {_write(getattr(self._settings, name))}")
+        else:
+            names = self._list_names()
+            longer = [full for full in names if name and full.startswith(name)]
+            nearest = longer[0] if longer else find_nearest(name, names)
+            hint = f"did you mean /{nearest}?" if nearest else "/help lists the commands"
+            raise UsageError(f"there is no command /{name}; {hint}")
+
+    def _set(self, name: str, text: str) -> None:
+        changed = override_settings(
+            self._settings, {name: _read_value(name, text)}, lambda key: f"/{key}"
+        )
+        make_plan(changed, self._tokenizer)
+        self._settings = changed
+
+    def _begin(self, prompt: str) -> None:
+        """Make a text for a new prompt."""
+        self._prompt, self._draws = prompt, 0
+        if warning := describe_unknown_tokens(self._tokenizer, prompt):
+            _tell(f"Warning: {warning}")
+        self._draw()
+
+    def _retry(self) -> None:
+        if self._prompt is None:
+            raise UsageError("/retry draws again for the last prompt, and there is none yet")
+        self._draws += 1
+        self._draw()
+
+    def _draw(self) -> None:
+        """Make a text for the prompt; the number of the draw is that of a sample."""
+        prompt = self._prompt or ""
+        generator = TextGenerator(self._engine, self._tokenizer, self._settings, now=self._now)
+        self._draft = None
+        with Interruption() as interruption:
+            try:
+                click.echo(show_prompt(prompt, self._tokenizer), nl=False)
+                if self._settings.beams > 1:
+                    click.echo(generator.generate(prompt)[0].text)
+                    self._times = generator.times
+                    return
+                draft = generator.begin(prompt, first_sample=self._draws, is_final=False)
+            except KeyboardInterrupt:
+                click.echo()
+                _tell("Stopped before the first token.")
+                return
+            self._seed = draft.seed
+            self._write_out(draft, interruption)
+
+    def _continue(self) -> None:
+        if self._draft is None:
+            raise UsageError("/continue goes on with a text that was drawn, and there is none yet")
+        with Interruption() as interruption:
+            self._draft.resume(make_plan(self._settings, self._tokenizer))
+            self._write_out(self._draft, interruption)
+
+    def _write_out(self, draft: Draft, interruption: Interruption) -> None:
+        """Print a draft as it grows, until it ends or Ctrl-C; it can go on from there."""
+        interruption.is_noted_only = True  # between two tokens the state is whole
+        (sample,) = draft.samples
+        for _ in draft.advance():
+            if piece := sample.pieces[-1]:
+                click.echo(piece, nl=False)
+            if interruption.has_come:
+                break
+        click.echo()
+        self._draft, self._times = draft, draft.measure()
+
+    def _show_settings(self) -> None:
+        for name, value in self._settings.model_dump().items():
+            _tell(f"{name}: {_write(value)}")
+
+    def _show_stats(self) -> None:
+        times = self._times
+        if times is None:
+            raise UsageError("/stats are those of the last text, and there is none yet")
+        figures = {
+            "prompt": _join(f"{times.prompt_tokens:,} tokens", times.prompt_tokens_per_s),
+            "first token": _write_ms(times.first_token_s),
+            "each token after it": (
+                f"{_write_ms(times.token_median_s)} median, {_write_ms(times.token_p95_s)} 95 %, "
+                f"{_write_ms(times.token_p99_s)} 99 %"
+            ),
+            "text": _join(f"{times.tokens:,} tokens", times.tokens_per_s),
+        }
+        if self._draft is not None:
+            figures["ended by"] = self._draft.samples[0].finish_reason or "Ctrl-C"
+            figures["seed"] = f"{self._seed}, draw {self._draws + 1}"
+        for name, figure in figures.items():
+            _tell(f"{name:20} {figure}")
+
+    def _show_help(self) -> None:
+        names = textwrap.wrap(", ".join(GenerationSettings.model_fields), 60)
+        _tell(HELP.format(names=f"\n{' ' * 20}".join(names)))
+
+    def _list_names(self) -> list[str]:
+        return [*self._commands, *LEAVING, *GenerationSettings.model_fields]
+
+    def _list_commands(self) -> list[str]:
+        return [f"/{name}" for name in self._list_names()]
+
+
+def _read_value(name: str, text: str) -> object:
+    """A value as a settings file has it; a text or TOKEN=VALUE may stand without quotes."""
+    if name not in ("stop", "ban", "bias"):
+        return resolve_scalar(text)
+    if text == "null":
+        return {} if name == "bias" else []
+    if text[0] not in "\"'[{":
+        token, _, number = text.rpartition("=")
+        return {token: resolve_scalar(number)} if name == "bias" else [text]
+    try:
+        node = parse_yaml(text, f"/{name}", is_override=True)
+    except ConfigError as error:
+        raise UsageError(str(error)) from None
+    value = None if node is None else to_python(node)
+    return [value] if isinstance(value, str) else value
+
+
+def _write(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{token!r}={added:g}" for token, added in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(map(repr, value)) or "none"
+    return (
+        "none" if value is None else str(value).lower() if isinstance(value, bool) else f"{value}"
+    )
+
+
+def _join(count: str, rate_per_s: float | None) -> str:
+    return count if rate_per_s is None else f"{count}, {rate_per_s:,.0f} tokens/s"
+
+
+def _write_ms(seconds: float | None) -> str:
+    return "none" if seconds is None else f"{1e3 * seconds:.2f} ms"
+
+
+def _tell(message: str) -> None:
+    click.echo(message, err=True)

@@ -1,0 +1,71 @@
+"""What a model says of a text that is given: the log-probability of each of its tokens."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from llm_timecycle.errors import UsageError
+from llm_timecycle.generation.engine import Engine
+from llm_timecycle.generation.sampling import check_finite, compute_log_probabilities
+from llm_timecycle.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Score:
+    """How likely a text is, token by token."""
+
+    tokens: tuple[str, ...]
+    """The tokens, as they are shown to people."""
+    ids: tuple[int, ...]
+    """Their ids."""
+    log_probabilities: tuple[float, ...]
+    """log p(token | all before it) of each, in nats."""
+
+    @property
+    def nats(self) -> float:
+        """The negative log-likelihood of the whole text."""
+        return -math.fsum(self.log_probabilities)
+
+    @property
+    def perplexity(self) -> float:
+        """exp(nats / tokens), infinite where that is beyond a float.
+
+        >>> round(Score(("a", "b"), (2, 3), (math.log(0.5), math.log(0.125))).perplexity, 6)
+        4.0
+        """
+        try:
+            return math.exp(self.nats / len(self.ids))
+        except OverflowError:
+            return math.inf
+
+
+def score_text(engine: Engine, tokenizer: Tokenizer, text: str) -> Score:
+    """The score of `text` as one that begins after an <eos>, as a text without a prompt does.
+
+    The state is carried from the first token to the last, and every token is predicted once, one
+    after another, so memory does not grow with the text (but for the result).
+
+    Raises:
+        UsageError: the text holds no token.
+        DataError: it is not valid Unicode.
+        RunError: the model's logits are not finite.
+    """
+    ids = tokenizer.encode(text).astype(np.int64)
+    if len(ids) == 0:
+        raise UsageError("the text to score holds no token; expected at least one")
+    engine.reset()
+    logits = engine.prefill(np.array([[tokenizer.eos_id]]))
+    log_probabilities = []
+    for place in range(len(ids)):
+        if place:
+            logits = engine.step(ids[place - 1 : place])
+        check_finite(logits)
+        log_probabilities.append(
+            float(compute_log_probabilities(logits, ids[place : place + 1])[0])
+        )
+    listed = tuple(ids.tolist())
+    shown = {id: tokenizer.token(id) for id in set(listed)}
+    return Score(tuple(shown[id] for id in listed), listed, tuple(log_probabilities))

@@ -74,7 +74,8 @@ def compute_losses(
 
         def compute_gradients(d_losses: tf.Tensor) -> Any:
             weights = d_losses[:, None]
-            dh = tf.matmul(d_logits, K, transpose_b=not is_tied)
+            with tf.control_dependencies([weights]):  # the backward pass begins with its gradient
+                dh = tf.matmul(d_logits, K, transpose_b=not is_tied)
             dh = tf.cast(tf.cast(dh, tf.float32) * weights, h.dtype)
             weighted = tf.cast(tf.cast(h, tf.float32) * weights, h.dtype)
             if is_tied:

@@ -11,6 +11,7 @@ import logging
 import math
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from shlex import quote
 
 import keras
@@ -29,6 +30,7 @@ from llm_timecycle.training.checkpoints import (
     read_newest_checkpoint,
     write_checkpoint,
 )
+from llm_timecycle.training.feed import WindowFeed
 from llm_timecycle.training.metrics import MetricsLog, list_stage_seconds
 from llm_timecycle.training.progress import Progress
 from llm_timecycle.training.replicas import read_first, share_out
@@ -73,6 +75,7 @@ class TrainingLoop:
         self._machinery = machinery
         self._network, self._strategy = machinery.network, machinery.strategy
         self._lanes, self._valid_ids = lanes, valid_ids
+        self._feed = WindowFeed(lanes, machinery.strategy)
         self._stop_request, self._show_progress = stop_request, show_progress
         self._steps = count_steps(run.settings, lanes)
         self._train_step = make_train_step(
@@ -104,14 +107,15 @@ class TrainingLoop:
     def train(self) -> None:
         """Train to the end; Interrupted, with a checkpoint written, where a signal arrives."""
         self._callbacks.on_train_begin()
-        with tqdm(
+        bar = tqdm(
             total=self._count_tokens(self._steps),
             initial=self._progress.tokens,
             unit="tok",
             unit_scale=True,
             disable=not self._show_progress,
             dynamic_ncols=True,
-        ) as bar:
+        )
+        with closing(self._feed), bar:
             while True:
                 if self._stop_request.signal_number is not None:
                     self._stop()
@@ -159,21 +163,20 @@ class TrainingLoop:
             self._states = [share_out(self._strategy, state) for state in zeros]
         self._callbacks.on_train_batch_begin(position)
         with self._clock.measure("input"):
-            tokens, targets = self._lanes.read_window(position)
-            shared = share_out(self._strategy, tokens), share_out(self._strategy, targets)
+            tokens, targets = self._feed.take(position)
         with self._clock.measure("compute"):
             rate = compute_rate(training, progress.step, self._steps, progress.plateau_scale)
             if rate != progress.learning_rate:
                 self._machinery.optimizer.learning_rate = progress.learning_rate = rate
-            loss, norm, self._states = self._train_step(*shared, self._states)
+            loss, norm, self._states = self._train_step(tokens, targets, self._states)
             loss_nats = read_first(self._strategy, loss)
             progress.gradient_norm = read_first(self._strategy, norm)
         if not (math.isfinite(loss_nats) and math.isfinite(progress.gradient_norm)):
             self._report_divergence(loss_nats)
         progress.step += 1
-        progress.tokens = self._count_tokens(progress.step)
-        progress.loss_sum += loss_nats * tokens.size
-        progress.loss_tokens += tokens.size
+        tokens_before, progress.tokens = progress.tokens, self._count_tokens(progress.step)
+        progress.loss_sum += loss_nats * (progress.tokens - tokens_before)
+        progress.loss_tokens += progress.tokens - tokens_before
         self._callbacks.on_train_batch_end(position, {"loss": loss_nats})
         return loss_nats
 

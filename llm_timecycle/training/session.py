@@ -92,7 +92,7 @@ def train(
     check_run_is_new(run_path)
     text = prepare_text(loaded.settings, loaded.base, cache, show_progress)
     cut_training_lanes(loaded.settings, text)
-    settings = _resolve_machine(loaded.settings, text.tokenizer.vocab_size)
+    settings = resolve_machine(loaded.settings, text.tokenizer.vocab_size)
     machinery = _build_machinery(settings, text)
     tokenizer = text.tokenizer
     run = create_run(
@@ -106,7 +106,7 @@ def train(
         return _run_loop(run, text, machinery, callbacks, show_progress)
 
 
-def _resolve_machine(settings: Settings, vocab_size: int) -> Settings:
+def resolve_machine(settings: Settings, vocab_size: int) -> Settings:
     """The settings with what depends on the machine filled in: the threads and the precision.
 
     They are written into the run, so that it goes on with the same arithmetic wherever it is
@@ -172,7 +172,7 @@ def cut_training_lanes(settings: Settings, text: PreparedText) -> Lanes:
 def _build_machinery(settings: Settings, text: PreparedText) -> Machinery:
     """The network and the optimizer, with fresh weights, on all devices that train."""
     training = settings.training
-    assert training.threads is not None, "settings that _resolve_machine has not seen"
+    assert training.threads is not None, "settings that resolve_machine has not seen"
     threads = choose_threads(training.threads, training.batch_size)
     configure_tensorflow(threads)
     strategy = choose_strategy(training.batch_size)

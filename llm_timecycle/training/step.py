@@ -6,8 +6,8 @@ replica takes its share of the lanes, and the gradients are added before they ar
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import keras
 import tensorflow as tf
@@ -19,12 +19,23 @@ from llm_timecycle.training.optimizers import apply_scaled
 TrainStep = Callable[[Any, Any, Any], tuple[Any, Any, Any]]
 
 
+class Marks(Protocol):
+    """Who wants to know when the passes of a step end; see `timecycle.marks`."""
+
+    def end_forward(self, losses: tf.Tensor) -> tf.Tensor:
+        """Called with the losses (B, T); what it gives is gone on with."""
+
+    def end_backward(self, gradients: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
+        """Called with all gradients; what it gives is gone on with."""
+
+
 def make_train_step(
     network: keras.Model,
     optimizer: keras.optimizers.Optimizer,
     strategy: tf.distribute.Strategy,
     clip_norm: float | None,
     parts: int = 1,
+    marks: Marks | None = None,
 ) -> TrainStep:
     """A compiled (tokens (B, T), targets (B, T), states) -> (mean loss, gradient norm, new states).
 
@@ -46,8 +57,12 @@ def make_train_step(
                 for x, y, *before in split_lanes([tokens, targets, *states], parts)
             ]
             losses, *new_states = join_lanes([[loss, *after] for loss, after in results])
+            if marks is not None:
+                losses = marks.end_forward(losses)
             loss = tf.reduce_mean(losses) / replicas
         gradients = [tf.convert_to_tensor(g) for g in tape.gradient(loss, variables)]
+        if marks is not None:
+            gradients = list(marks.end_backward(gradients))
         if replicas > 1:
             context = tf.distribute.get_replica_context()
             gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)

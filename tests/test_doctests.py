@@ -11,6 +11,7 @@ import pytest
 @pytest.mark.parametrize(
     "name",
     [
+        "cli.terminal",
         "clock",
         "config.parameters",
         "evaluation.stream",

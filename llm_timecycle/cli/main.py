@@ -18,6 +18,7 @@ COMMANDS = {
     "train": "Train a model as a YAML file says.",
     "evaluate": "Score a trained model on held-out text.",
     "generate": "Generate text from a trained model.",
+    "profile": "Show where the time goes.",
     "config": "Make, check and show settings.",
 }
 

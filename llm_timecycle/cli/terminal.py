@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from collections.abc import Mapping
 
 from tqdm import tqdm
 
@@ -23,3 +24,27 @@ def set_up_logging() -> None:
     log.handlers = [handler]
     log.propagate = False
     log.setLevel(logging.DEBUG if os.environ.get("LLM_TIMECYCLE_DEBUG") == "1" else logging.INFO)
+
+
+BAR_CELLS = 40
+BAR_MARKS = "█▓▒░·"
+
+
+def draw_shares(seconds: Mapping[str, float]) -> str:
+    """What took how much of the time, the longest first: a bar, and under it what it shows.
+
+    Args:
+        seconds: of at most five things.
+
+    >>> print(draw_shares({"reading": 10.0, "computing": 30.0}))
+    ██████████████████████████████▓▓▓▓▓▓▓▓▓▓
+    █ computing 75.0 %  ▓ reading 25.0 %
+    """
+    total = sum(seconds.values()) or 1.0
+    ranked = sorted(seconds.items(), key=lambda item: -item[1])
+    bar, names, ended = "", [], 0.0
+    for mark, (name, spent) in zip(BAR_MARKS, ranked, strict=False):
+        ended += spent
+        bar += mark * (round(BAR_CELLS * ended / total) - len(bar))
+        names.append(f"{mark} {name} {100 * spent / total:.1f} %")
+    return f"{bar}\n{'  '.join(names)}"

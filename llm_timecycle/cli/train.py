@@ -9,7 +9,7 @@ from shlex import quote
 import click
 
 from llm_timecycle.cli.options import HELP, config_overrides
-from llm_timecycle.cli.terminal import set_up_logging
+from llm_timecycle.cli.terminal import draw_shares, set_up_logging
 from llm_timecycle.config.reading import read_settings
 from llm_timecycle.run import open_run
 
@@ -24,7 +24,22 @@ from llm_timecycle.run import open_run
     help="Where to write the run.  [default: runs/NAME, after the name of CONFIG]",
 )
 @click.option("--resume", is_flag=True, help="Go on with the run from its newest checkpoint.")
-def command(config: str, overrides: tuple[str, ...], run_path: Path | None, resume: bool) -> None:
+@click.option(
+    "--tensorboard", is_flag=True, help="Write the losses for TensorBoard, into RUN/tensorboard."
+)
+@click.option(
+    "--profile-trace",
+    is_flag=True,
+    help="Record five steps with TensorFlow's own profiler, into RUN/tensorboard.",
+)
+def command(
+    config: str,
+    overrides: tuple[str, ...],
+    run_path: Path | None,
+    resume: bool,
+    tensorboard: bool,
+    profile_trace: bool,
+) -> None:
     """Train a model as CONFIG says.
 
     CONFIG is a YAML file, the name of one that comes with the program (section5, small, char,
@@ -47,13 +62,21 @@ def command(config: str, overrides: tuple[str, ...], run_path: Path | None, resu
 
     import_tensorflow()
     from llm_timecycle.text.cache import find_cache_directory
+    from llm_timecycle.training.metrics import add_stage_seconds
     from llm_timecycle.training.session import train
+    from llm_timecycle.training.tensorboard import make_callbacks
 
+    callbacks = make_callbacks(
+        run_path / "tensorboard",
+        scalars_every=loaded.settings.training.log_every if tensorboard else None,
+        trace=profile_trace,
+    )
     summary = train(
         loaded,
         run_path,
         cache=find_cache_directory(),
         resume=resume,
+        callbacks=callbacks,
         show_progress=sys.stderr.isatty(),
     )
     progress, place = summary.progress, quote(str(run_path))
@@ -62,6 +85,7 @@ def command(config: str, overrides: tuple[str, ...], run_path: Path | None, resu
     click.echo(
         f"Trained {progress.step:,} steps in {progress.wall_s:.0f} s; "
         f"{kept if is_scored else 'the last weights are kept: there is no validation text'}.\n"
+        f"{draw_shares(add_stage_seconds(summary.run.metrics_path))}\n"
         f"Next: llm-timecycle evaluate {place}{'' if is_scored else ' --data FILE'}\n"
         f'      llm-timecycle generate {place} --prompt "Once upon"',
         err=True,

@@ -106,6 +106,9 @@ class TrainingLoop:
 
     def train(self) -> None:
         """Train to the end; Interrupted, with a checkpoint written, where a signal arrives."""
+        self._callbacks.set_params(
+            {"steps": self._lanes.steps_per_epoch, "first_step": self._progress.step}
+        )
         self._callbacks.on_train_begin()
         bar = tqdm(
             total=self._count_tokens(self._steps),

@@ -80,6 +80,13 @@ def list_stage_seconds(measured: Mapping[str, float], wall_s: float) -> dict[str
     return {stage: {**measured, **other}.get(stage, 0.0) for stage in STAGES}
 
 
+def add_stage_seconds(path: Path) -> dict[str, float]:
+    """Seconds of each of `STAGES` over a whole `metrics.csv`, all sessions of the run together."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {stage: sum(float(row[f"{stage}_s"] or 0.0) for row in rows) for stage in STAGES}
+
+
 def _format(value: float | int | None) -> str:
     if value is None:
         return ""

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llm_timecycle.errors import RunError
-from llm_timecycle.training.metrics import COLUMNS, MetricsLog
+from llm_timecycle.training.metrics import COLUMNS, STAGES, MetricsLog, add_stage_seconds
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -43,3 +43,14 @@ def test_going_on_keeps_what_was_there_and_cuts_off_what_came_after(tmp_path: Pa
 def test_a_directory_that_is_gone_is_an_error_of_the_run(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"cannot write .*metrics\.csv"):
         MetricsLog(tmp_path / "gone" / "metrics.csv", 0)
+
+
+def test_stage_seconds_are_added_over_all_rows(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    log = MetricsLog(path, 0)
+    log.append({"step": 1, "compute_s": 2.0, "input_s": 0.5, "other_s": 0.25})
+    log.append({"step": 2, "compute_s": 3.0, "validation_s": 4.0})
+    log.close()
+    expected = {"input": 0.5, "compute": 5.0, "validation": 4.0, "checkpoint": 0.0, "other": 0.25}
+    assert add_stage_seconds(path) == expected
+    assert list(expected) == list(STAGES)

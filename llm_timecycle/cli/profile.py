@@ -1,0 +1,139 @@
+"""`llm-timecycle profile`."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import click
+
+from llm_timecycle.cli.options import HELP, config_overrides
+from llm_timecycle.cli.terminal import set_up_logging
+from llm_timecycle.errors import UsageError
+from llm_timecycle.timecycle.results import GROWTH_AXES
+
+
+@click.command("profile", context_settings=HELP)
+@click.argument("source", metavar="RUN|CONFIG")
+@config_overrides
+@click.option(
+    "--steps",
+    type=click.IntRange(5, 10_000),
+    default=20,
+    metavar="N",
+    help="Training steps to time by stage, and as many undisturbed ones.  [default: 20]",
+)
+@click.option(
+    "--grow",
+    type=click.Choice(GROWTH_AXES),
+    multiple=True,
+    metavar="AXIS",
+    help="Measure how time grows with T (sequence length), B (batch), E (embedding), H (hidden "
+    "units), L (layers), V (vocabulary) or length (of a generated text). Repeatable.",
+)
+@click.option(
+    "--parallel", is_flag=True, help="Measure what more threads and more replicas would win."
+)
+@click.option("--inference", is_flag=True, help="Measure where the time of generation goes.")
+@click.option("--all", "everything", is_flag=True, help="All of these, growth along every axis.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--report", metavar="FILE.html", help="Write a page with pictures, too.")
+@click.option("--mermaid", is_flag=True, help="Print the cycle as a Mermaid flow chart.")
+@click.option(
+    "--against",
+    metavar="B",
+    help="Measure another run or configuration in turn with this one, and compare them; or compare "
+    "with a file that --json wrote. --set is for the first only.",
+)
+def command(
+    source: str,
+    overrides: tuple[str, ...],
+    steps: int,
+    grow: tuple[str, ...],
+    parallel: bool,
+    inference: bool,
+    everything: bool,
+    as_json: bool,
+    report: str | None,
+    mermaid: bool,
+    against: str | None,
+) -> None:
+    """Show where the time of a run or a configuration goes.
+
+    Times input processing, forward pass, backward pass and update of a training step, and every
+    layer; says how fast they could be on this machine, and what would shorten them. Nothing is
+    trained, and a run is not changed. See README.md for what the figures mean.
+
+    \b
+    llm-timecycle profile section5
+    llm-timecycle profile runs/my --all --report my.html
+    llm-timecycle profile small --set training.precision=float32 --against small
+    """
+    if as_json and mermaid:
+        raise UsageError("--json and --mermaid both print on standard output: leave out one")
+    set_up_logging()
+    if against is not None:
+        beside = {
+            "--grow": grow,
+            "--parallel": parallel,
+            "--all": everything,
+            "--report": report is not None,
+            "--mermaid": mermaid,
+        }
+        if refused := [option for option, is_given in beside.items() if is_given]:
+            raise UsageError(
+                f"--against compares the times of stages and of inference: leave out "
+                f"{' and '.join(refused)}"
+            )
+        _compare(source, against, overrides, steps, inference, as_json)
+        return
+    from llm_timecycle.timecycle.profile import profile
+    from llm_timecycle.timecycle.report_file import check_report_path, save_report
+
+    report_path = None if report is None else check_report_path(report)
+    found = profile(
+        source,
+        overrides=overrides,
+        steps=steps,
+        grow=GROWTH_AXES if everything else grow,
+        parallel=parallel or everything,
+        inference=inference or everything,
+        show_progress=sys.stderr.isatty(),
+    )
+    if report_path is not None:
+        save_report(found.to_html(), report_path)
+        click.echo(f"The report is in {report_path}", err=True)
+    if as_json:
+        click.echo(json.dumps(found.to_dict(), ensure_ascii=False, indent=2, allow_nan=False))
+    elif mermaid:
+        from llm_timecycle.timecycle.mermaid import write_mermaid
+
+        click.echo(write_mermaid(found.profile))
+    else:
+        from llm_timecycle.timecycle.tables import write_tables
+
+        click.echo(write_tables(found.profile, is_coloured=_is_colour_wanted()), color=True)
+
+
+def _compare(
+    source: str,
+    against: str,
+    overrides: tuple[str, ...],
+    steps: int,
+    inference: bool,
+    as_json: bool,
+) -> None:
+    from llm_timecycle.timecycle.against import compare_in_turn
+
+    options = ["--steps", str(steps), *(["--inference"] if inference else [])]
+    found = compare_in_turn(source, against, overrides=overrides, options=options)
+    if as_json:
+        click.echo(json.dumps(found.to_dict(), ensure_ascii=False, indent=2, allow_nan=False))
+    else:
+        click.echo(str(found))
+
+
+def _is_colour_wanted() -> bool:
+    """On a terminal, unless the user asked for none (https://no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")

@@ -1,0 +1,106 @@
+"""Callbacks for those who look at training with TensorBoard; the `tensorboard` extra brings it."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from llm_timecycle.errors import UsageError
+
+FIRST_TRACED_STEP, TRACED_STEPS = 5, 5  # of a session: the first ones compile
+
+
+def make_callbacks(
+    path: Path, *, scalars_every: int | None, trace: bool
+) -> list[keras.callbacks.Callback]:
+    """The callbacks that are asked for, all writing into `path`.
+
+    Args:
+        scalars_every: steps from one loss to the next; None writes none.
+        trace: whether to record a few steps with TensorFlow's profiler.
+
+    Raises UsageError where TensorBoard is needed and not installed.
+    """
+    callbacks: list[keras.callbacks.Callback] = []
+    if scalars_every is not None:
+        if importlib.util.find_spec("tensorboard") is None:
+            raise UsageError(
+                "--tensorboard needs TensorBoard, which is not installed. Install it: "
+                'pip install "llm-timecycle[tensorboard]"'
+            )
+        callbacks.append(ScalarWriter(path, scalars_every))
+    if trace:
+        callbacks.append(TraceRecorder(path))
+    return callbacks
+
+
+class ScalarWriter(keras.callbacks.Callback):  # type: ignore[misc]
+    """Writes the loss of every `every` steps, and the losses of every epoch, for TensorBoard.
+
+    Args:
+        path: the directory of the event files.
+        every: steps from one loss to the next.
+    """
+
+    def __init__(self, path: Path, every: int) -> None:
+        super().__init__()
+        self._path, self._every = path, every
+
+    def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        """Open the event file; the steps that the run had done before come from the loop."""
+        self._step = int(self.params["first_step"])
+        self._writer = tf.summary.create_file_writer(str(self._path))
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Write a step's loss, where its turn has come."""
+        self._step += 1
+        if self._step % self._every == 0:
+            self._write("step", logs or {})
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Write the losses of an epoch."""
+        self._write("epoch", logs or {})
+        self._writer.flush()
+
+    def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
+        """Close the event file."""
+        self._writer.close()
+
+    def _write(self, group: str, logs: Mapping[str, float]) -> None:
+        with self._writer.as_default():
+            for name, value in logs.items():
+                tf.summary.scalar(f"{group}/{name}", value, step=self._step)
+
+
+class TraceRecorder(keras.callbacks.Callback):  # type: ignore[misc]
+    """Records a few steps with TensorFlow's own profiler, to look at in TensorBoard.
+
+    Args:
+        path: the directory of the trace.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path, self._step, self._is_recording = path, 0, False
+
+    def on_train_batch_begin(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Begin with the first traced step."""
+        if self._step == FIRST_TRACED_STEP:
+            tf.profiler.experimental.start(str(self._path))
+            self._is_recording = True
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        """End with the last one."""
+        self._step += 1
+        if self._step == FIRST_TRACED_STEP + TRACED_STEPS:
+            self.on_train_end()
+
+    def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
+        """Write what was recorded."""
+        if self._is_recording:
+            tf.profiler.experimental.stop()
+            self._is_recording = False

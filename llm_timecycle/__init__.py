@@ -4,6 +4,7 @@
 
     model = lt.load("runs/my")
     print(model.generate("Once", length=100, temperature=0.8))
+    print(lt.profile("runs/my"))
 
 Importing the package loads nothing; what a name stands for is loaded when the name is used.
 """
@@ -12,18 +13,34 @@ from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
 
-__all__ = ["GeneratedText", "Model", "Score", "__version__", "load"]
+__all__ = [
+    "Comparison",
+    "GeneratedText",
+    "Model",
+    "ProfileResult",
+    "Score",
+    "__version__",
+    "compare",
+    "load",
+    "profile",
+]
 
 if TYPE_CHECKING:
     from llm_timecycle.generation.generator import GeneratedText
     from llm_timecycle.generation.model import Model, load
     from llm_timecycle.generation.scoring import Score
+    from llm_timecycle.timecycle.comparing import Comparison, compare
+    from llm_timecycle.timecycle.profile import ProfileResult, profile
 
 _HOMES = {
-    "GeneratedText": "generator",
-    "Model": "model",
-    "Score": "scoring",
-    "load": "model",
+    "Comparison": "timecycle.comparing",
+    "GeneratedText": "generation.generator",
+    "Model": "generation.model",
+    "ProfileResult": "timecycle.profile",
+    "Score": "generation.scoring",
+    "compare": "timecycle.comparing",
+    "load": "generation.model",
+    "profile": "timecycle.profile",
 }
 
 
@@ -33,7 +50,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.generation.{_HOMES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

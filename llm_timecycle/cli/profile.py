@@ -62,8 +62,8 @@ def command(
     """Show where the time of a run or a configuration goes.
 
     Times input processing, forward pass, backward pass and update of a training step, and every
-    layer; says how fast they could be on this machine, and what would shorten them. Nothing is
-    trained, and a run is not changed. See README.md for what the figures mean.
+    layer; says how fast they could be on this machine, and what would shorten them. A run is not
+    changed.
 
     \b
     llm-timecycle profile section5

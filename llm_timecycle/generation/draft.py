@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from llm_timecycle.config.tree import GenerationSettings
-from llm_timecycle.generation.engine import Engine
+from llm_timecycle.generation.engine import BlockEngine, Engine
 from llm_timecycle.generation.sampling import (
     SamplingPlan,
     choose_tokens,
@@ -21,6 +21,7 @@ from llm_timecycle.generation.stopping import StopWatch
 from llm_timecycle.generation.times import GenerationTimes, summarize_times
 from llm_timecycle.text.tokenizer import Tokenizer
 
+BLOCK_TOKENS = 16  # chosen by an engine of its own accord: shown, stopped, interrupted after those
 SEED_BYTES = 6  # what every JSON reader holds exactly
 
 FinishReason = Literal["length", "stop", "end_of_text"]
@@ -140,9 +141,14 @@ class Draft:
 
         Raises RunError where the model's logits are not finite.
         """
+        engine = self._engine
+        # A text that may be resumed goes on from its own last token, not from the block's.
+        if self._is_final and isinstance(engine, BlockEngine) and engine.can_decode(self._plan):
+            while self._unfinished:
+                yield from self._advance_block(engine)
         while self._unfinished:
             if self._logits is None:
-                self._logits = self._engine.step(self._chosen)
+                self._logits = engine.step(self._chosen)
             self._chosen = self._choose(self._logits)
             self._logits = None
             for n, token in zip(self._unfinished, self._chosen.tolist(), strict=True):
@@ -150,6 +156,32 @@ class Draft:
             self._token_ends_s.append(self._now())
             self._drop_finished()
             yield
+
+    def _advance_block(self, engine: BlockEngine) -> Iterator[None]:
+        """Several tokens more, which the engine chooses by itself; their times are averages."""
+        start_s, rows = self._now(), list(self._unfinished)
+        left = self._plan.settings.length - len(self.samples[rows[0]].ids)
+        tokens = min(left, BLOCK_TOKENS)
+        block = engine.decode_block(
+            np.stack([self._generators[n].random(tokens) for n in rows], axis=1),
+            self._plan,
+            None if self._counts is None else [self._counts[n] for n in rows],
+            with_log_probabilities=self._with_log_probabilities,
+        )
+        token_s = (self._now() - start_s) / tokens
+        self._chosen = block.ids[-1]
+        for place, ids in enumerate(block.ids.tolist()):
+            self._token_ends_s.append(start_s + (place + 1) * token_s)
+            for row, n in enumerate(rows):
+                if self.samples[n].finish_reason is None:
+                    if block.log_probabilities is not None:
+                        said = float(block.log_probabilities[place, row])
+                        self.samples[n].log_probabilities.append(said)
+                    self._push(n, ids[row])
+            yield
+            if all(self.samples[n].finish_reason is not None for n in rows):
+                break
+        self._drop_finished()
 
     def resume(self, plan: SamplingPlan) -> None:
         """Let the one text go on from where it ended, under another plan; `advance` does it."""

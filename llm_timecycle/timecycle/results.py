@@ -18,6 +18,7 @@ from llm_timecycle.timecycle.growth import GrowthFit
 from llm_timecycle.timecycle.roofline import RooflinePoint
 
 TRAINING_STAGES = ("input", "forward", "backward", "update", "other")
+GROWTH_AXES = ("T", "B", "E", "H", "L", "V", "length")
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,10 @@ class Sweep:
     """None where fewer than two values could be measured."""
     remark: str
     """One sentence: what the figures mean here."""
+    overlap_won_s: float | None = None
+    """Of prefetch depth: how much of preparing a window one ahead hides behind computing."""
+    overlap_possible_s: float | None = None
+    """Of prefetch depth: how much could be hidden, the shorter of preparing and computing."""
 
 
 @dataclass(frozen=True)

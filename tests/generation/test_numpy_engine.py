@@ -8,7 +8,7 @@ import pytest
 from llm_timecycle.config.parameters import compute_parameter_shapes
 from llm_timecycle.config.tree import ModelSettings
 from llm_timecycle.errors import UsageError
-from llm_timecycle.generation import numpy_engine
+from llm_timecycle.generation import numpy_engine, products
 from llm_timecycle.generation.numpy_engine import NumpyEngine
 from llm_timecycle.reference.network import forward, make_zero_states
 
@@ -101,6 +101,50 @@ def test_a_row_is_the_same_to_the_last_bit_alone_and_with_others() -> None:
         engine.reset()
         alone = [engine.step(column[[row]]) for column in ids.T]
         assert np.array_equal(np.concatenate(alone), np.stack(together)[:, row])
+
+
+@pytest.mark.parametrize("is_plain", [False, True])
+def test_a_prompt_gives_the_same_bits_however_it_is_cut(
+    is_plain: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if is_plain:
+        monkeypatch.setattr(products, "_has_direct_products", lambda: False)
+    settings = ModelSettings(embedding_dim=64, hidden_units=128, num_layers=3)
+    weights = draw_weights(settings, 300, seed=3, dtype=np.float32)
+    engine = NumpyEngine(weights, settings)
+    T = 2 * numpy_engine.PREFILL_WINDOW + 3
+    ids = np.random.default_rng(4).integers(0, 300, (2, T))
+    whole = engine.prefill(ids)
+    engine.reset()
+    engine.prefill(ids[:, :5])
+    cut = engine.prefill(ids[:, 5:])
+    engine.reset()
+    for column in ids.T:
+        one_by_one = engine.step(column)
+    if is_plain:  # a window's inputs are multiplied at once, which rounds otherwise
+        np.testing.assert_allclose(cut, whole, 1e-3, 1e-3)
+        np.testing.assert_allclose(one_by_one, whole, 1e-3, 1e-3)
+    else:
+        assert np.array_equal(cut, whole)
+        assert np.array_equal(one_by_one, whole)
+
+
+def test_logits_that_were_given_stay_as_they_are(engine: NumpyEngine) -> None:
+    first = engine.step(np.array([1]))
+    kept = first.copy()
+    engine.step(np.array([2]))
+    assert np.array_equal(first, kept)
+
+
+def test_weights_that_cannot_be_written_to_are_enough() -> None:
+    settings = ModelSettings(embedding_dim=4, hidden_units=5, num_layers=1)
+    weights = draw_weights(settings, 70, seed=2, dtype=np.float32)
+    expected = NumpyEngine(weights, settings).prefill(np.array([[1, 2]]))
+    for weight in weights.values():
+        weight.flags.writeable = False
+    engine = NumpyEngine(weights, settings)
+    assert np.array_equal(engine.prefill(np.array([[1, 2]])), expected)
+    engine.step(np.array([3]))
 
 
 def test_the_number_of_rows_cannot_change_on_the_way(engine: NumpyEngine) -> None:

@@ -6,13 +6,13 @@ count is what it really executes; nothing here knows any formula of the network.
 
 from __future__ import annotations
 
-from types import ModuleType
+from math import prod
 from typing import Any
 
 import numpy as np
 import pytest
 
-from llm_timecycle.reference import lstm
+from llm_timecycle.reference import activations, losses, lstm
 
 ONE_EACH = {
     "add", "subtract", "multiply", "divide", "true_divide", "exp", "log", "sqrt", "tanh", "square",
@@ -56,11 +56,11 @@ class CountingArray(np.ndarray):
         return _wrap(result)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        if func is np.dot:  # what tensordot multiplies with
-            left, right = (np.asarray(x) for x in args[:2])
-            self.counter.add(2 * left.shape[0] * left.shape[1] * right.shape[1])
-            return _wrap(left @ right)
-        return super().__array_function__(func, types, args, kwargs)
+        result = super().__array_function__(func, types, args, kwargs)
+        if func is np.tensordot:  # it multiplies plain arrays inside
+            summed = prod(args[0].shape[axis] for axis in kwargs["axes"][0])
+            self.counter.add(2 * int(np.size(result)) * summed)
+        return _wrap(result)
 
 
 def _count(name: str, method: str, inputs: list[Any], result: Any) -> int:
@@ -79,13 +79,13 @@ def _count(name: str, method: str, inputs: list[Any], result: Any) -> int:
 
 
 def _wrap(result: Any) -> Any:
-    if isinstance(result, np.ndarray) or np.ndim(result) == 0:
-        return np.asarray(result).view(CountingArray)
-    return result
+    return np.asarray(result).view(CountingArray) if isinstance(result, np.ndarray) else result
 
 
 class _NumpyOfCountingArrays:
-    """NumPy, but what is made empty counts as well."""
+    """NumPy, but what is made empty counts as well, and nothing stops counting."""
+
+    asarray = staticmethod(np.asanyarray)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(np, name)
@@ -101,9 +101,10 @@ def _count_sigmoid(x: np.ndarray) -> np.ndarray:
     return _wrap(np.where(np.asarray(x) >= 0, 1 / (1 + e), e / (1 + e)))
 
 
-def instrument(monkeypatch: pytest.MonkeyPatch, module: ModuleType = lstm) -> Counter:
-    """Let the reference's LSTM count; the counter, at 0."""
-    monkeypatch.setattr(module, "np", _NumpyOfCountingArrays())
-    monkeypatch.setattr(module, "sigmoid", _count_sigmoid)
+def instrument(monkeypatch: pytest.MonkeyPatch) -> Counter:
+    """Let the reference count; the counter, at 0."""
+    for module in (activations, losses, lstm):
+        monkeypatch.setattr(module, "np", _NumpyOfCountingArrays())
+    monkeypatch.setattr(lstm, "sigmoid", _count_sigmoid)
     CountingArray.counter.take()
     return CountingArray.counter

@@ -107,13 +107,13 @@ def test_a_step_is_what_the_reference_runs(counter: Any, model: ModelSettings, T
 
     works = count_step_work(model, V, batch_size=B, sequence_length=T)
     E, H, L, N = model.embedding_dim, model.hidden_units, model.num_layers, B * T
-    # log softmax of all logits, not of the targets alone (N V - N); 1 / n at each position, and
-    # times it (2 N).
-    assert add_work(works, stage="forward").operations == forward - (N * V - N) - 2 * N
+    # log softmax of all logits, not of the targets alone (N V - N); n counted (N), 1 / n at each
+    # position (N), and times it (N).
+    assert add_work(works, stage="forward").operations == forward - (N * V - N) - 3 * N
     lstm_again = sum(N * H + T * (D + H + 1) * 4 * H for D in (E, *[H] * (L - 1)))
     # log softmax once more (4 N V + N) and its exp (N V), where exp / sum is 1; one-hot subtracted
-    # everywhere (N V), where one place is enough (N); 1 / n at each position (N).
-    loss_again = (4 * N * V + N) + (N * V - N * V) + (N * V - N) + N
+    # everywhere (N V), where one place is enough (N); n and 1 / n at each position (2 N).
+    loss_again = (4 * N * V + N) + (N * V - N * V) + (N * V - N) + 2 * N
     tied_again = 0
     if model.tie_embeddings:
         tied_again = V * E + (2 * N * H * E) * (H != E)  # onto zeros; y P once more

@@ -1,0 +1,102 @@
+"""Work done on several cores at once by threads that wait for it.
+
+NumPy lets go of the interpreter while it multiplies, so threads of Python share a product among the
+cores as well as its library's own do, and what each of them does can be chosen.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from queue import SimpleQueue
+
+THREADS_AT_MOST = 4  # reading memory gains little from more
+
+Task = Callable[[], object]
+
+
+class Crew:
+    """The calling thread and others beside it.
+
+    >>> crew = Crew(threads=2)
+    >>> done = []
+    >>> crew.run([lambda: done.append("a"), lambda: done.append("b"), lambda: done.append("c")])
+    >>> sorted(done)
+    ['a', 'b', 'c']
+
+    Args:
+        threads: how many there are in all; as many as there are cores for this process, unless
+            told, and at most `THREADS_AT_MOST`.
+
+    Attributes:
+        threads: how many there are in all.
+    """
+
+    def __init__(self, threads: int | None = None) -> None:
+        self.threads = threads or min(_count_cores(), THREADS_AT_MOST)
+        self._queues: list[_Queue] = []
+
+    def run(self, tasks: Sequence[Task]) -> None:
+        """Do all tasks, the first one in this thread; return when all are done.
+
+        A task must neither call `run` nor wait for another one of them. Where some fail, the error
+        of one is raised when all have ended.
+        """
+        if len(tasks) > 1 and len(self._queues) < self.threads - 1:
+            self._start_threads()
+        orders = []
+        for number, task in enumerate(tasks):
+            if place := number % self.threads:
+                orders.append(_Order(task))
+                self._queues[place - 1].put(orders[-1])
+        for task in tasks[:: self.threads]:
+            task()
+        for order in orders:
+            order.is_done.acquire()
+        for order in orders:
+            if order.error is not None:
+                raise order.error
+
+    def _start_threads(self) -> None:
+        for _ in range(self.threads - 1):
+            queue: _Queue = SimpleQueue()
+            threading.Thread(target=_work, args=(queue,), daemon=True).start()
+            self._queues.append(queue)
+
+    def __del__(self) -> None:
+        for queue in self._queues:
+            queue.put(None)
+
+
+class _Order:
+    """A task for another thread.
+
+    Each has a lock of its own: where Ctrl-C ends the wait for it, its end cannot be taken for that
+    of a later one.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.error: BaseException | None = None
+        self.is_done = threading.Lock()
+        self.is_done.acquire()
+
+
+_Queue = SimpleQueue["_Order | None"]
+
+
+def _work(queue: _Queue) -> None:
+    while (order := queue.get()) is not None:
+        try:
+            order.task()
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+            order.error = error
+        order.is_done.release()
+        del order  # what it holds must not live until the next one comes
+
+
+def _count_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

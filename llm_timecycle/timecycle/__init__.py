@@ -1,0 +1,1 @@
+"""The time view: operation counts, machine ceilings, growth, parallel speed-up, pictures."""

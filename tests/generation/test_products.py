@@ -1,0 +1,104 @@
+"""Products of rows with weights: right, and the same to the last bit whatever the other rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from llm_timecycle.generation import products
+from llm_timecycle.generation.products import (
+    BlockedMatrix,
+    Matrix,
+    PlainMatrix,
+    make_matrices,
+    pad_rows,
+)
+
+SHAPES = [(5, 3), (512, 64), (100, 200), (130, 1001)]
+
+
+def draw(*shape: int, seed: int = 1) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(shape, np.float32)
+
+
+def multiply(matrix: Matrix, rows: np.ndarray, chunk_rows: int = 24) -> np.ndarray:
+    """The whole product (B, columns), cut into parts at an odd place."""
+    B, K = rows.shape
+    filled = np.zeros((pad_rows(B, chunk_rows), K), rows.dtype)
+    filled[:B] = rows
+    out = np.full((len(filled), matrix.columns), np.nan, rows.dtype)
+    cut = matrix.parts // 3
+    matrix.multiply(filled, out, cut, matrix.parts)
+    if cut:
+        matrix.multiply(filled, out, 0, cut)
+    return out[:B]
+
+
+def pack(matrix: BlockedMatrix) -> None:
+    cut = matrix.parts // 2
+    matrix.pack(cut, matrix.parts)
+    matrix.pack(0, cut)
+    matrix.finish_packing()
+
+
+@pytest.mark.parametrize(("K", "N"), SHAPES)
+@pytest.mark.parametrize("rows", [1, 2, 3, 24, 25, 50])
+def test_a_product_is_right_packed_or_not(K: int, N: int, rows: int) -> None:
+    weights, x = draw(K, N), draw(rows, K, seed=2)
+    exact = x.astype(np.float64) @ weights.astype(np.float64)
+    matrix = BlockedMatrix(weights)
+    np.testing.assert_allclose(multiply(matrix, x)[:, :N], exact, 1e-5, 1e-4)
+    assert not matrix.is_packed
+    pack(matrix)
+    assert matrix.is_packed
+    np.testing.assert_allclose(multiply(matrix, x)[:, :N], exact, 1e-5, 1e-4)
+    np.testing.assert_array_equal(multiply(matrix, x)[:, N:], 0.0)
+    plain = PlainMatrix(weights)
+    np.testing.assert_allclose(multiply(plain, x, 1), exact, 1e-5, 1e-4)
+
+
+@pytest.mark.parametrize(("K", "N"), SHAPES)
+def test_a_row_is_the_same_to_the_last_bit_in_any_company(K: int, N: int) -> None:
+    weights, x = draw(K, N), draw(60, K, seed=2)
+    (matrix,), chunk_rows = make_matrices([weights])
+    alone = np.concatenate([multiply(matrix, x[[row]], chunk_rows) for row in range(60)])
+    for rows in (2, 5, 24, 25, 60):
+        assert np.array_equal(multiply(matrix, x[:rows], chunk_rows), alone[:rows])
+    if isinstance(matrix, BlockedMatrix):
+        pack(matrix)
+        assert np.array_equal(multiply(matrix, x, chunk_rows), alone)
+
+
+def test_turned_weights_are_packed_at_once_and_give_what_straight_ones_give() -> None:
+    weights = draw(70, 130)
+    (turned,), chunk_rows = make_matrices([np.ascontiguousarray(weights.T).T])
+    (straight,), _ = make_matrices([weights])
+    assert turned.is_packed
+    x = draw(3, 70, seed=2)
+    np.testing.assert_allclose(
+        multiply(turned, x, chunk_rows)[:, :130], multiply(straight, x, chunk_rows)[:, :130], 1e-5
+    )
+
+
+def test_wide_weights_are_multiplied_in_smaller_chunks() -> None:
+    if not products._has_direct_products():
+        pytest.skip("this machine has no direct products")
+    assert make_matrices([draw(512, 64)])[1] == 24
+    assert make_matrices([draw(1024, 64)])[1] == 14  # 14 x 64 x 1024 < 10^6 < 16 x 64 x 1024
+    assert make_matrices([draw(8000, 64)])[1] == 1
+
+
+@pytest.mark.parametrize("reason", ["float64", "no direct products", "unsteady"])
+def test_weights_are_left_as_they_are_where_blocks_would_not_do(
+    reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if reason == "no direct products":
+        monkeypatch.setattr(products, "_has_direct_products", lambda: False)
+    if reason == "unsteady":
+        monkeypatch.setattr(products, "_is_steady", lambda matrix, chunk_rows: False)
+    weights = draw(8, 9).astype(np.float64 if reason == "float64" else np.float32)
+    (matrix,), chunk_rows = make_matrices([weights])
+    assert isinstance(matrix, PlainMatrix)
+    assert (chunk_rows, matrix.is_packed) == (1, True)
+    x = draw(2, 8).astype(weights.dtype)
+    assert np.array_equal(multiply(matrix, x, chunk_rows), np.stack([row @ weights for row in x]))

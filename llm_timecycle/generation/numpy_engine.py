@@ -23,7 +23,7 @@ import numpy as np
 from llm_timecycle.config.tree import ModelSettings
 from llm_timecycle.errors import UsageError
 from llm_timecycle.generation.products import Matrix, make_matrices, pad_rows
-from llm_timecycle.generation.side_by_side import Crew
+from llm_timecycle.generation.side_by_side import Crew, Order, Task
 
 PREFILL_WINDOW = 64  # tokens that one layer reads while the layer above reads those before
 SHARED_FROM_BYTES = 12_000_000  # waking another core takes as long as reading about 3 MB
@@ -64,10 +64,12 @@ class NumpyEngine:
         self._last = self._matrices[2 * L :]
         self._output_bias = weights["output.bias"]
         self._crew = Crew()
+        self._ahead: tuple[Task, list[Order]] | None = None
         self._rows = 0
 
     def reset(self) -> None:
         """Forget everything: the next call begins new texts, as many as it has rows."""
+        self._finish_ahead()
         self._rows = 0
 
     def prefill(self, ids: np.ndarray) -> np.ndarray:
@@ -77,6 +79,7 @@ class NumpyEngine:
         one for all tokens of a window, and only h U waits for the token before.
         """
         B, T = ids.shape
+        self._finish_ahead()
         self._begin(B)
         if T == 0:
             raise UsageError("a prompt must hold at least one token, received none")
@@ -100,13 +103,15 @@ class NumpyEngine:
         """Read one more id of each row (B,); the logits (B, V) for the token after it."""
         self._begin(len(ids))
         self._pack(self._matrices)
+        has_products = self._finish_ahead()
         x = self._fill_up(self._embeddings[ids])
         for layer in self._layers:
-            x = layer.read_token(x, self._share)
+            x = layer.read_token(x, self._share, has_products)
         return self._compute_logits()
 
     def select_rows(self, rows: Sequence[int]) -> None:
         """Go on with these rows, in this order; a row may be left out, or named several times."""
+        self._finish_ahead()
         self._rows = len(rows)
         for layer in self._layers:
             layer.set_state(self._fill_up(layer.h[rows]), layer.c[rows])
@@ -134,34 +139,59 @@ class NumpyEngine:
         return filled
 
     def _compute_logits(self) -> np.ndarray:
-        """The logits (B, V) after the last layer's h."""
+        """The logits (B, V) after the last layer's h.
+
+        What the next token needs of every layer's h, h U, is known now. Another core begins with
+        it when it has nothing left to do for the logits, while a token is being chosen from them.
+        """
         x = self._layers[-1].h
         for matrix in self._last:
             product = np.empty((len(x), matrix.columns), x.dtype)
-            self._share([(matrix, x, product)])
+            products = [(matrix, x, product)]
+            if matrix is self._last[-1] and self._is_shared(products):
+                self._share(products, self._start_ahead)
+            else:
+                self._share(products)
             x = product[:, : self._embeddings.shape[1]]
         logits: np.ndarray = product[: self._rows, : len(self._output_bias)]
         logits += self._output_bias
         return logits
 
-    def _share(self, products: Sequence[_Product]) -> None:
-        """Compute products (weights, rows, out), the cores sharing each that is worth it."""
-        P = len(products[0][1])
+    def _start_ahead(self) -> None:
+        task = _make_task([layer.recurrent_product for layer in self._layers])
+        self._ahead = task, self._crew.start(task)
+
+    def _finish_ahead(self) -> bool:
+        """Whether every layer's h U is there, what was begun of it being done."""
+        if self._ahead is None:
+            return False
+        (task, orders), self._ahead = self._ahead, None
+        task()
+        for order in orders:
+            order.wait()
+        return True
+
+    def _is_shared(self, products: Sequence[_Product]) -> bool:
+        """Whether products take so long that it is worth waking another core."""
         weight_bytes = sum(matrix.bytes for matrix, _, _ in products)
-        taken_at_once = PARTS_AT_ONCE if P < 16 else PARTS_OF_MANY_ROWS_AT_ONCE
-        cuts = [
-            (*product, start, min(start + taken_at_once, product[0].parts))
-            for product in products
-            for start in range(0, product[0].parts, taken_at_once)
-        ]
-        taken = iter(cuts)  # whoever is free takes the next: another core wakes up late
+        rows = len(products[0][1])
+        return weight_bytes * max(1, rows // 4) >= SHARED_FROM_BYTES and self._crew.threads > 1
 
-        def multiply() -> None:
-            for matrix, rows, out, start, end in taken:
-                matrix.multiply(rows, out, start, end)
+    def _share(
+        self, products: Sequence[_Product], start_next: Callable[[], None] = lambda: None
+    ) -> None:
+        """Compute products, the cores sharing those that are worth it.
 
-        is_shared = weight_bytes * max(1, P // 4) >= SHARED_FROM_BYTES
-        self._crew.run([multiply] * (self._crew.threads if is_shared else 1))
+        Args:
+            start_next: called when the other threads have been told what to do; it may give them
+                more, to be done after it.
+        """
+        task = _make_task(products)
+        orders = self._crew.start(task) if self._is_shared(products) else []
+        start_next()
+        task()
+        for order in orders:
+            order.wait()
 
     def _pack(self, matrices: Sequence[Matrix]) -> None:
         """Bring those of the matrices into order that are not yet."""
@@ -179,8 +209,27 @@ class NumpyEngine:
             matrix.finish_packing()
 
 
-_Product = tuple[Matrix, np.ndarray, np.ndarray]
+_Product = tuple[Matrix, np.ndarray, np.ndarray]  # weights, rows, out
 _Share = Callable[[Sequence[_Product]], None]
+
+
+def _make_task(products: Sequence[_Product]) -> Task:
+    """What any number of threads may do together: whoever is free takes the next parts."""
+    rows = max(len(rows) for _, rows, _ in products)
+    at_once = PARTS_AT_ONCE if rows < 16 else PARTS_OF_MANY_ROWS_AT_ONCE
+    waiting = iter(
+        [
+            (matrix, rows, out, start, min(start + at_once, matrix.parts))
+            for matrix, rows, out in products
+            for start in range(0, matrix.parts, at_once)
+        ]
+    )
+
+    def multiply() -> None:
+        for matrix, rows, out, start, end in waiting:
+            matrix.multiply(rows, out, start, end)
+
+    return multiply
 
 
 class _Layer:
@@ -208,14 +257,15 @@ class _Layer:
         )
         self._h_read = h[:B]
 
-    def read_token(self, x: np.ndarray, share: _Share) -> np.ndarray:
-        """Read x (P, D); the new h (P, H)."""
-        share(
-            [
-                (self._kernel, x, self._x_products),
-                (self._recurrent_kernel, self.h, self._h_products),
-            ]
-        )
+    @property
+    def recurrent_product(self) -> _Product:
+        """h U, which the next token needs."""
+        return self._recurrent_kernel, self.h, self._h_products
+
+    def read_token(self, x: np.ndarray, share: _Share, has_product: bool) -> np.ndarray:
+        """Read x (P, D), the product h U being there or not; the new h (P, H)."""
+        products = [(self._kernel, x, self._x_products)]
+        share(products if has_product else [*products, self.recurrent_product])
         self._z_x += self._bias.reshape(4, -1)
         self._update(self._z_x)
         return self.h

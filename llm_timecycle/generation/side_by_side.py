@@ -41,22 +41,31 @@ class Crew:
         """Do all tasks, the first one in this thread; return when all are done.
 
         A task must neither call `run` nor wait for another one of them. Where some fail, the error
-        of one is raised when all have ended.
+        of one is raised.
         """
-        if len(tasks) > 1 and len(self._queues) < self.threads - 1:
-            self._start_threads()
-        orders = []
-        for number, task in enumerate(tasks):
-            if place := number % self.threads:
-                orders.append(_Order(task))
-                self._queues[place - 1].put(orders[-1])
+        orders = [
+            self._order(task, number % self.threads)
+            for number, task in enumerate(tasks)
+            if number % self.threads
+        ]
         for task in tasks[:: self.threads]:
             task()
         for order in orders:
-            order.is_done.acquire()
-        for order in orders:
-            if order.error is not None:
-                raise order.error
+            order.wait()
+
+    def start(self, task: Task) -> list[Order]:
+        """Let each of the other threads do `task`, after what it has to do already.
+
+        Their orders, to be waited for; none where there is no other thread.
+        """
+        return [self._order(task, place) for place in range(1, self.threads)]
+
+    def _order(self, task: Task, place: int) -> Order:
+        if not self._queues:
+            self._start_threads()
+        order = Order(task)
+        self._queues[place - 1].put(order)
+        return order
 
     def _start_threads(self) -> None:
         for _ in range(self.threads - 1):
@@ -69,7 +78,7 @@ class Crew:
             queue.put(None)
 
 
-class _Order:
+class Order:
     """A task for another thread.
 
     Each has a lock of its own: where Ctrl-C ends the wait for it, its end cannot be taken for that
@@ -82,8 +91,14 @@ class _Order:
         self.is_done = threading.Lock()
         self.is_done.acquire()
 
+    def wait(self) -> None:
+        """Return when the task is done, or raise the error that ended it; once."""
+        self.is_done.acquire()
+        if self.error is not None:
+            raise self.error
 
-_Queue = SimpleQueue["_Order | None"]
+
+_Queue = SimpleQueue["Order | None"]
 
 
 def _work(queue: _Queue) -> None:

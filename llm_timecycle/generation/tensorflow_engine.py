@@ -24,7 +24,11 @@ from llm_timecycle.config.tree import ModelSettings
 from llm_timecycle.errors import UsageError
 from llm_timecycle.generation.engine import Block
 from llm_timecycle.generation.sampling import SamplingPlan, check_finite
-from llm_timecycle.generation.tensorflow_sampling import can_choose, choose_tokens
+from llm_timecycle.generation.tensorflow_sampling import (
+    can_choose,
+    choose_tokens,
+    list_what_matters,
+)
 
 PREFILL_WINDOW = 256  # tokens of a prompt read at once: bounds its memory, whatever its length
 
@@ -72,7 +76,7 @@ class TensorFlowEngine:
         self._read = tf.function(
             self._read_window, input_signature=[tokens, self._state_spec], autograph=False
         )
-        self._decoder: tuple[SamplingPlan, bool, Any] | None = None
+        self._decoder: tuple[Any, Any] | None = None  # what it was compiled for, and the function
         self._state: list[tf.Tensor] = []
         self._logits: tf.Tensor | None = None
         self._rows = 0
@@ -124,12 +128,12 @@ class TensorFlowEngine:
             raise UsageError(
                 f"expected uniform numbers for {self._rows} rows, received them for {rows}"
             )
-        if self._decoder is None or self._decoder[:2] != (plan, with_log_probabilities):
-            decode = self._compile_decoder(plan, with_log_probabilities)
-            self._decoder = (plan, with_log_probabilities, decode)
+        key = (list_what_matters(plan), with_log_probabilities)
+        if self._decoder is None or self._decoder[0] != key:
+            self._decoder = key, self._compile_decoder(plan, with_log_probabilities)
         no_counts = np.zeros((rows, 0), np.float64)
         counted = no_counts if counts is None else np.stack(counts).astype(np.float64)
-        ids, log_probabilities, is_finite, chosen_from, logits, state = self._decoder[2](
+        ids, log_probabilities, is_finite, chosen_from, logits, state = self._decoder[1](
             tf.constant(uniforms), tf.constant(counted), self._logits, self._state
         )
         if not is_finite.numpy():

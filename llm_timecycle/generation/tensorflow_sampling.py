@@ -25,6 +25,23 @@ def can_choose(plan: SamplingPlan, vocab_size: int) -> bool:
     return settings.beams == 1 and (left <= SORTED_AT_MOST or not sorts)
 
 
+def list_what_matters(plan: SamplingPlan) -> tuple[object, ...]:
+    """Everything of a plan that `choose_tokens` goes by: where it is equal, so is the function."""
+    settings = plan.settings
+    return (
+        plan.banned,
+        plan.bias,
+        settings.temperature,
+        settings.top_k,
+        settings.top_p,
+        settings.min_p,
+        settings.typical_p,
+        settings.repetition_penalty,
+        settings.presence_penalty,
+        settings.frequency_penalty,
+    )
+
+
 def choose_tokens(
     logits: tf.Tensor, uniforms: tf.Tensor, plan: SamplingPlan, counts: tf.Tensor
 ) -> tf.Tensor:

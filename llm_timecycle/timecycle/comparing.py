@@ -190,8 +190,8 @@ def _draw_some_medians(
     # Processes may have different numbers of timings; what a shorter one lacks is no number.
     drawn = np.full((*chosen.shape, max(map(len, arrays))), np.nan)
     for number, timings in enumerate(arrays):
-        places = np.nonzero(chosen == number)
-        drawn[(*places, slice(len(timings)))] = _draw_blocks(timings, len(places[0]), random)
+        rows, slots = np.nonzero(chosen == number)
+        drawn[rows, slots, : len(timings)] = _draw_blocks(timings, len(rows), random)
     medians: NDArray[np.float64] = np.nanmedian(drawn.reshape(draws, -1), axis=1)
     return medians
 

@@ -184,17 +184,19 @@ def list_batch_rows(cycle: InferenceCycle) -> list[Row]:
 
 
 def list_sweep_rows(sweep: Sweep) -> list[Row]:
-    """The time at each value of a sweep, its speed-up and efficiency over the first value."""
-    rows: list[Row] = [(sweep.name, "median", "speed-up", "efficiency")]
+    """The time at each value of a sweep and its speed-up over the first; of workers, efficiency."""
     values = sorted(sweep.samples_s)
-    first_s = median(sweep.samples_s[values[0]])
-    for value in values:
-        time_s = median(sweep.samples_s[value])
-        speed_up = first_s / time_s
-        # Efficiency is a part of the workers; of a depth of 0 there is none.
-        efficiency = format_share(speed_up * values[0] / value) if values[0] > 0 else "-"
-        rows.append((f"{value}", format_duration(time_s), f"{speed_up:.2f}", efficiency))
-    return rows
+    times_s = [median(sweep.samples_s[value]) for value in values]
+    rows: list[Row] = [(sweep.name, "median", "speed-up")]
+    for value, time_s in zip(values, times_s, strict=True):
+        rows.append((f"{value}", format_duration(time_s), f"{times_s[0] / time_s:.2f}"))
+    if sweep.fit is None:  # a depth, say: a part of nothing
+        return rows
+    shares = [times_s[0] * values[0] / (s * n) for n, s in zip(values, times_s, strict=True)]
+    return [
+        (*row, cell)
+        for row, cell in zip(rows, ("efficiency", *map(format_share, shares)), strict=True)
+    ]
 
 
 def describe_amdahl(sweep: Sweep) -> str:

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from llm_timecycle.errors import UsageError
-from llm_timecycle.timecycle.growth import HIGHEST_EXPONENT, GrowthFit, predict_exponent
+from llm_timecycle.timecycle.growth import (
+    HIGHEST_EXPONENT,
+    GrowthFit,
+    fit_growth,
+    predict_exponent,
+)
 from llm_timecycle.timecycle.units import format_digits, format_duration
 
 _WORTH_SAYING = 0.05  # a fixed cost below this share of the smallest size explains nothing
@@ -39,7 +44,11 @@ fixed cost of 12.0 ms that is 60 % of the time at T = 8 and 16 % at T = 64
             f"{fit.sizes[-1]:g} as at {fit.sizes[0]:g}), though the work does (exponent "
             f"{predict_exponent(counts):.2f})"
         )
-    reasons = [_describe_constant(fit, axis), _describe_cost(fit, counts, axis)]
+    fixed = fit_growth({size: [count] * 5 for size, count in counts.items()}).constant_s
+    reasons = [
+        _describe_constant(fit, counts, fixed, axis),
+        _describe_cost(fit, counts, fixed, axis),
+    ]
     said = ", ".join(reason for reason in (_compare(fit, counts), *reasons) if reason)
     if fit.misfit > 1:
         said += (
@@ -72,22 +81,28 @@ def _rounds_to_or_above(higher: float, lower: float) -> bool:
     return higher - lower > 0.01
 
 
-def _describe_constant(fit: GrowthFit, axis: str) -> str:
-    """What every size pays, where that is enough to matter."""
+def _describe_constant(
+    fit: GrowthFit, counts: Mapping[float, float], fixed: float, axis: str
+) -> str:
+    """What every size pays, where that is enough to matter; `fixed` operations are in it."""
     first, last = fit.sizes[0], fit.sizes[-1]
     share, share_last = (fit.constant_s / fit.predict_s(size) for size in (first, last))
     if share < _WORTH_SAYING or fit.exponent == 0:
         return ""
-    return (
+    said = (
         f"after a fixed cost of {format_duration(fit.constant_s)} that is {share:.0%} of the time "
         f"at {axis} = {first:g} and {share_last:.0%} at {axis} = {last:g}"
-    ).replace("%", " %")
+    )
+    if fixed > _WORTH_SAYING * counts[first]:
+        idle = fixed / counts[first]
+        said += f" (of the work at {axis} = {first:g}, {idle:.0%} does not grow either)"
+    return said.replace("%", " %")
 
 
-def _describe_cost(fit: GrowthFit, counts: Mapping[float, float], axis: str) -> str:
-    """How the cost of one operation changes from the smallest size to the largest."""
+def _describe_cost(fit: GrowthFit, counts: Mapping[float, float], fixed: float, axis: str) -> str:
+    """How the cost of one operation that grows changes from the smallest size to the largest."""
     costs = [
-        (time_s - fit.constant_s) / counts[size]
+        (time_s - fit.constant_s) / (counts[size] - fixed)
         for size, time_s in zip(fit.sizes, fit.times_s, strict=True)
     ]
     if min(costs[0], costs[-1]) <= 0 or fit.exponent == 0:

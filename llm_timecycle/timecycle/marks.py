@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 
@@ -58,8 +57,8 @@ class StepMarks:
         return forward, backward
 
     def _note(self, index: int) -> tf.Tensor:
-        def note() -> np.float64:
+        def note() -> float:
             self._moments[index] = self._now()
-            return np.float64(0.0)
+            return 0.0
 
         return tf.numpy_function(note, [], tf.float64)

@@ -18,7 +18,14 @@ from llm_timecycle.timecycle.columns import format_share
 from llm_timecycle.timecycle.cycle_diagram import draw_cycle
 from llm_timecycle.timecycle.figures import sum_layer
 from llm_timecycle.timecycle.log_charts import draw_growth, draw_roofline
-from llm_timecycle.timecycle.results import Durations, Growth, Profile, Sweep, TrainingCycle
+from llm_timecycle.timecycle.results import (
+    TRAINING_STAGES,
+    Durations,
+    Growth,
+    Profile,
+    Sweep,
+    TrainingCycle,
+)
 from llm_timecycle.timecycle.units import format_count
 
 _LOSSES = (("train_loss_nats", "training"), ("valid_loss_nats", "validation"))
@@ -36,7 +43,7 @@ def draw_training_cycle(profile: Profile) -> str:
         forward_s=times_s["forward"],
         backward_s=times_s["backward"],
         update_s=times_s["update"],
-        step_s=sum(times_s.values()),
+        step_s=cycle.sum_s,
         token_s=None if inference is None else inference.per_output_token.median_s,
     )
 
@@ -64,8 +71,9 @@ def draw_gaps(title: str, times: Durations) -> str:
 
 
 def draw_points(profile: Profile) -> str:
-    """The roofline."""
-    return draw_roofline("Roofline", profile.points) if profile.points else ""
+    """The roofline with the stages; the layers lie too close together to be told apart there."""
+    stages = [point for point in profile.points if point.name in TRAINING_STAGES]
+    return draw_roofline("Roofline", stages) if stages else ""
 
 
 def draw_fitted_growth(growth: Growth) -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,7 +119,8 @@ def profile(
     for axis in axes:
         check_memory(opened.settings, vocab_size, axis, read_free_bytes())
     opened = replace(opened, settings=resolve_machine(opened.settings, vocab_size))
-    return ProfileResult(_measure(opened, text, steps, axes, parallel, inference))
+    with _quieten_tensorflow():
+        return ProfileResult(_measure(opened, text, steps, axes, parallel, inference))
 
 
 def check_request(steps: int, grow: Sequence[str]) -> tuple[str, ...]:
@@ -137,6 +139,18 @@ def check_request(steps: int, grow: Sequence[str]) -> tuple[str, ...]:
                 f"grow: expected axes out of {', '.join(GROWTH_AXES)}, received {axis!r}."
             )
     return tuple(dict.fromkeys(grow))
+
+
+@contextmanager
+def _quieten_tensorflow() -> Iterator[None]:
+    """Let TensorFlow not warn of what is meant here: a step is traced again for every size."""
+    its_log = logging.getLogger("tensorflow")
+    before = its_log.level
+    its_log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        its_log.setLevel(before)
 
 
 def _measure(
@@ -179,7 +193,8 @@ def _measure(
         from llm_timecycle.timecycle.sharing import measure_sharing
 
         log.info("measuring threads and replicas, each in a process of its own")
-        found = replace(found, sweeps=tuple(measure_sharing(settings, vocab_size)))
+        sweeps = measure_sharing(settings, vocab_size, tokenizer=text.tokenizer, base=source.base)
+        found = replace(found, sweeps=tuple(sweeps))
     return replace(found, advice=tuple(give_advice(found)))
 
 

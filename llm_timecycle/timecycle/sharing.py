@@ -49,9 +49,10 @@ def run_worker(job: Job) -> Times:
     command = [sys.executable, "-m", "llm_timecycle.timecycle.sharing_worker"]
     done = subprocess.run(command, input=job.to_json(), capture_output=True, text=True, check=False)
     if done.returncode:
+        reason = done.stderr.strip().rpartition("\n")[2]
+        reason = done.stderr.strip().rpartition("\n")[2]
         raise TimecycleError(
-            f"{job.kind} = {job.value}: the process that was to time it failed: "
-            f"{done.stderr.strip()[-500:]}"
+            f"{job.kind} = {job.value}: the process that was to time it failed: {reason}"
         )
     times: Times = json.loads(done.stdout.splitlines()[-1])
     return times

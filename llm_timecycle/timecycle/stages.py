@@ -61,12 +61,10 @@ def measure_training(
     optimizer.build(network.trainable_variables)
     marks = StepMarks(now)
     strategy = tf.distribute.get_strategy()
-    make_step = lambda marks: make_train_step(  # noqa: E731
-        network, optimizer, strategy, training.gradient_clip_norm, parts, marks
-    )
+    machinery = network, optimizer, strategy, training.gradient_clip_norm, parts
     with closing(WindowFeed(lanes, strategy, now)) as feed:
         walk = _Walk(feed, lanes, make_zero_states(settings.model, lanes.lanes), now)
-        marked, plain = make_step(marks), make_step(None)
+        marked, plain = make_train_step(*machinery, marks), make_train_step(*machinery)
         for _ in range(WARM_UP_STEPS):
             walk.step(marked, marks)
             walk.step(plain, None)

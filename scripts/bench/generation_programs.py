@@ -156,7 +156,7 @@ def run_keras(model: Any, ids: Any, tokens: int, after_token: Callable[[Any], ob
 
     random = np.random.default_rng()
     k = min(TOP_K, model.output_shape[-1])
-    logits = model.predict(ids, verbose=0)
+    logits = model.predict(ids, batch_size=len(ids), verbose=0)
     for _ in range(tokens):
         places = np.argpartition(logits, -k, axis=1)[:, -k:]
         values = np.take_along_axis(logits, places, axis=1) / TEMPERATURE
@@ -165,7 +165,7 @@ def run_keras(model: Any, ids: Any, tokens: int, after_token: Callable[[Any], ob
         drawn = (sums < random.random((len(ids), 1)) * sums[:, -1:]).sum(axis=1, keepdims=True)
         ids = np.take_along_axis(places, drawn, axis=1)
         after_token(ids)
-        logits = model.predict(ids, verbose=0)
+        logits = model.predict(ids, batch_size=len(ids), verbose=0)
 
 
 def print_first(name: str, place: Path, sizes: Sizes) -> None:

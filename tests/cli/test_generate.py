@@ -316,7 +316,7 @@ def test_a_run_that_is_not_there(tmp_path: Path) -> None:
 
 def test_a_model_whose_logits_are_not_finite(tmp_path: Path) -> None:
     run = make_run(tmp_path / "broken", "char")
-    weights = run.load_weights()
+    weights = {name: weight.copy() for name, weight in run.load_weights().items()}
     weights["output.bias"][3] = np.nan
     run.save_weights(weights, {"step": 1})
     result = call(run.path)

@@ -149,7 +149,8 @@ def test_options_are_the_settings() -> None:
 
 
 def test_public_names() -> None:
-    assert lt.__all__ == ["GeneratedText", "Model", "Score", "__version__", "load"]
+    classes = ["Comparison", "GeneratedText", "Model", "ProfileResult", "Score"]
+    assert lt.__all__ == [*classes, "__version__", "compare", "load", "profile"]
     assert dir(lt) == lt.__all__
     assert get_type_hints(lt.GeneratedText)["text"] is str
     with pytest.raises(AttributeError, match="module 'llm_timecycle' has no attribute 'lode'"):

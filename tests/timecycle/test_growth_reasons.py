@@ -68,3 +68,13 @@ def test_counts_of_other_sizes_are_refused() -> None:
     fit = fit_growth({n: [float(n)] * 5 for n in SIZES})
     with pytest.raises(UsageError, match="expected those of the sizes"):
         explain_growth(fit, {8: 1.0}, "T")
+
+
+def test_work_that_does_not_grow_is_told_from_time_that_does_not() -> None:
+    # The time of an operation is 1 ms at every size, of the 90 that do not grow as well.
+    sizes = (10, 20, 40, 80, 160)
+    fit = fit_growth({n: [0.001 * (90 + n)] * 5 for n in sizes})
+    said = explain_growth(fit, {n: 90.0 + n for n in sizes}, "V")
+    assert "fixed cost of 90.0 ms that is 90 % of the time at V = 10" in said
+    assert "(of the work at V = 10, 90 % does not grow either)" in said
+    assert "an operation is" not in said

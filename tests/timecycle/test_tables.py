@@ -31,7 +31,7 @@ def test_stages_stand_with_time_share_and_time_a_token() -> None:
 
 
 def test_closure_and_the_cost_of_measuring_are_told() -> None:
-    text = write_tables(make_profile())
+    text = " ".join(write_tables(make_profile()).split())
     assert "closure 1.009 (sum of the stages over an undisturbed step); " in text  # 333 / 330
     assert "measuring adds 0.8 % to a step" in text
     assert "a step waits for 1.00 ms of it; 4.00 ms more run hidden" in text
@@ -41,7 +41,7 @@ def test_closure_and_the_cost_of_measuring_are_told() -> None:
 def test_a_closure_that_is_not_sound_says_so() -> None:
     cycle = make_cycle()
     faster = type(cycle)(**{**vars(cycle), "wall": Durations((0.3, 0.3, 0.3))})
-    text = write_tables(make_profile(training=faster))
+    text = " ".join(write_tables(make_profile(training=faster)).split())
     assert "closure 1.110" in text
     assert "Outside 0.97 to 1.03" in text
 

@@ -1,0 +1,98 @@
+"""`profile` from Python: a tiny model from end to end, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import llm_timecycle as lt
+from llm_timecycle.errors import ConfigError, UsageError
+from llm_timecycle.timecycle import growing
+from llm_timecycle.timecycle.profile import ProfileResult, check_request
+from llm_timecycle.timecycle.results import GROWTH_AXES, TRAINING_STAGES
+from tests.timecycle.profiles import make_profile
+
+TINY = """\
+data: {train: sample-english}
+tokenizer: {level: char}
+model: {embedding_dim: 4, hidden_units: 8, num_layers: 1}
+training: {batch_size: 4, sequence_length: 8, precision: float32, threads: 1}
+generation: {length: 4}
+"""
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> ProfileResult:
+    path = tmp_path_factory.mktemp("profile") / "tiny.yaml"
+    path.write_text(TINY)
+    return lt.profile(path, overrides=["training.batch_size=8"], steps=5, inference=True)
+
+
+def test_everything_that_was_asked_for_is_there(found: ProfileResult) -> None:
+    profile = found.profile
+    assert profile.name == "tiny"
+    assert profile.training is not None
+    assert (profile.training.batch_size, profile.training.sequence_length) == (8, 8)
+    assert list(profile.training.stages) == list(TRAINING_STAGES)
+    assert len(profile.training.wall.samples_s) == 5
+    assert [point.name for point in profile.points][:3] == ["forward", "backward", "update"]
+    assert profile.ceilings.keys() == {"float32", "bfloat16", "read", "copy"}
+    assert profile.settings["training"]["batch_size"] == 8
+    assert profile.inference is not None
+    assert profile.inference.new_tokens == 4
+    assert profile.growth == profile.sweeps == profile.history == ()
+    # E V + (E + H + 1) 4 H + (H + 1) V = 13 V + 416
+    assert (profile.parameters - 416) % 13 == 0
+
+
+def test_it_prints_goes_into_json_and_into_a_page(found: ProfileResult) -> None:
+    assert re.search(r"^closure \d\.\d{3} ", str(found), re.MULTILINE)
+    described = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert described["training"]["batch_size"] == 8
+    assert found.to_html().startswith("<!doctype html>")
+    assert found._repr_html_().startswith("<div")
+    assert lt.compare(found, found).times[0].ratio == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"steps": 4}, "steps: expected 5 to 10,000, received 4"),
+        ({"grow": ["T", "Z"]}, "expected axes out of T, B, E, H, L, V, length, received 'Z'"),
+        ({"grow": "TB"}, r"expected a list of axes such as \['TB'\]"),
+    ],
+)
+def test_a_request_that_cannot_be_met_is_refused(arguments: dict, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        lt.profile("small", **arguments)
+
+
+def test_a_configuration_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ConfigError, match="no settings named smal"):
+        lt.profile("smal")
+
+
+def test_each_axis_is_measured_once_and_every_axis_can_be() -> None:
+    assert check_request(5, ["T", "B", "T"]) == ("T", "B")
+    for axis in GROWTH_AXES:
+        growing.check_axis(axis)
+
+
+def test_growth_that_does_not_fit_is_refused_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    monkeypatch.setattr("llm_timecycle.timecycle.ceilings.read_free_bytes", lambda: 10**7)
+    monkeypatch.setattr("llm_timecycle.timecycle.profile._measure", None)
+    with pytest.raises(UsageError, match=r"--grow H: the sizes .* of memory may be used"):
+        lt.profile(tmp_path / "tiny.yaml", grow=["H"])
+
+
+def test_results_are_shown_as_their_profile_is() -> None:
+    result = ProfileResult(make_profile())
+    assert str(result).startswith("tiny: 12,345 parameters\n")
+    assert result.to_dict()["name"] == "tiny"
+    assert "388 tokens/s" in str(result)

@@ -58,7 +58,7 @@ class NumpyEngine:
         last = [weights[name] for name in ("projection.kernel",) if name in weights]
         self._matrices, self._chunk_rows = make_matrices([*kernels, *last, output])
         self._layers = [
-            _Layer(*self._matrices[2 * n : 2 * n + 2], weights[f"lstm_{n + 1}.bias"])
+            _Layer(self._matrices[2 * n], self._matrices[2 * n + 1], weights[f"lstm_{n + 1}.bias"])
             for n in range(L)
         ]
         self._last = self._matrices[2 * L :]

@@ -160,7 +160,9 @@ def pad_rows(rows: int, chunk_rows: int) -> int:
 def _has_direct_products() -> bool:
     """Whether NumPy multiplies by an OpenBLAS that has direct small products on this processor."""
     try:
-        from numpy._core._multiarray_umath import __cpu_features__ as features
+        from numpy._core._multiarray_umath import (  # type: ignore[import-not-found]
+            __cpu_features__ as features,
+        )
 
         libraries: Any = np.show_config(mode="dicts")
         name = libraries["Build Dependencies"]["blas"]["name"]

@@ -78,7 +78,7 @@ class TensorFlowEngine:
         )
         self._decoder: tuple[Any, Any] | None = None  # what it was compiled for, and the function
         self._state: list[tf.Tensor] = []
-        self._logits: tf.Tensor | None = None
+        self._logits: Any = None
         self._rows = 0
 
     def reset(self) -> None:
@@ -156,8 +156,9 @@ class TensorFlowEngine:
         x = tf.gather(self._embeddings, tf.transpose(ids))  # (T, B, D)
         new_state = []
         for layer, weights in enumerate(self._layers):
-            x, *after = _run_layer(x, *state[2 * layer : 2 * layer + 2], weights)
-            new_state += after
+            h, c = state[2 * layer : 2 * layer + 2]
+            x, h, c = _run_layer(x, h, c, weights)
+            new_state += [h, c]
         return self._compute_logits(new_state[-2]), new_state
 
     def _step(self, ids: tf.Tensor, state: Sequence[tf.Tensor]) -> Any:

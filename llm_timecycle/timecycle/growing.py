@@ -89,6 +89,7 @@ def measure_growth(
         predicted_exponent=predict_exponent(counts),
         explanation=explain_growth(fit, counts, axis),
         samples_s=samples_s,
+        counts=counts,
     )
 
 

@@ -59,10 +59,10 @@ code { padding: .1rem .3rem; background: var(--raised); border-radius: .25rem; f
   h2 { break-after: avoid; margin-top: 1.5rem; }
   figure, table, li, .whole { break-inside: avoid; }
   .scroll { overflow: visible; }
-  table { font-size: 8.5pt; }
+  table, dl, code { font-size: 8pt; }
+  th, td { padding: .15rem .5rem .15rem 0; }
   .pair { grid-template-columns: 1fr 1fr; gap: 1rem; }
-  .pair.tall { grid-template-columns: 1fr; }
-  svg.chart { max-width: 110mm; } }
+  svg.chart { max-width: 82mm; } }
 """
 )
 
@@ -87,10 +87,9 @@ def render_section(title: str, *parts: str) -> str:
     return f"<section>\n<h2>{escape(title)}</h2>\n{join_parts(parts)}\n</section>"
 
 
-def render_pair(*parts: str, is_tall: bool = False) -> str:
-    """Parts side by side where there is room; tall ones stay one below the other on paper."""
-    kind = "pair tall" if is_tall else "pair"
-    return f'<div class="{kind}">{join_parts(f"<div>{part}</div>" for part in parts if part)}</div>'
+def render_pair(*parts: str) -> str:
+    """Parts side by side where there is room."""
+    return f'<div class="pair">{join_parts(f"<div>{part}</div>" for part in parts if part)}</div>'
 
 
 def render_figure(caption: str, picture: str) -> str:

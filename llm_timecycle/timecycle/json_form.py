@@ -13,7 +13,8 @@
     roofline             stages and layers: operations, bytes_moved, measured_s, bound_s, share,
                          binding, operations_per_s, bytes_per_s, intensity
     growth               axis, exponent, exponent_low, exponent_high, constant_s, coefficient_s,
-                         misfit, predicted_exponent, explanation, sizes (size, time_s, samples_s)
+                         misfit, predicted_exponent, explanation, sizes (size, time_s, samples_s,
+                         operations)
     inference            null, or engine, prompt_tokens, new_tokens, definitions, load,
                          cold_first_token, prefill, first_token, per_output_token, between_tokens,
                          step, sampling, decoding, tokens_per_s (by batch size)
@@ -185,7 +186,12 @@ def _describe_growth(growth: Growth) -> dict[str, Any]:
         "predicted_exponent": growth.predicted_exponent,
         "explanation": growth.explanation,
         "sizes": [
-            {"size": size, "time_s": time_s, "samples_s": list(growth.samples_s.get(size, ()))}
+            {
+                "size": size,
+                "time_s": time_s,
+                "samples_s": list(growth.samples_s.get(size, ())),
+                "operations": growth.counts.get(size),
+            }
             for size, time_s in zip(fit.sizes, fit.times_s, strict=True)
         ],
     }

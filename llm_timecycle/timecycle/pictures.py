@@ -78,9 +78,8 @@ def draw_points(profile: Profile) -> str:
 
 def draw_fitted_growth(growth: Growth) -> str:
     """The timings along an axis, their fit, and what the operations alone would give."""
-    counts = {size: size**growth.predicted_exponent for size in growth.fit.sizes}
     title = f"Growth of the time along {growth.axis}"
-    return draw_growth(title, growth.fit, growth.samples_s, growth.axis, counts)
+    return draw_growth(title, growth.fit, growth.samples_s, growth.axis, growth.counts)
 
 
 def draw_speed_ups(sweep: Sweep) -> str:

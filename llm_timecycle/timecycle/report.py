@@ -159,11 +159,7 @@ def _render_training(profile: Profile) -> str:
             f"One step takes {cycle.batch_size} x {cycle.sequence_length} = {cycle.tokens:,} "
             "tokens. Times are medians."
         ),
-        render_pair(
-            draw_training_cycle(profile),
-            draw_stages(cycle),
-            is_tall=True,
-        ),
+        render_pair(draw_training_cycle(profile), draw_stages(cycle)),
         render_pair(
             join_parts(
                 [
@@ -176,7 +172,6 @@ def _render_training(profile: Profile) -> str:
                 f"Undisturbed steps, {len(cycle.wall.samples_s)} of them",
                 draw_gaps("Time of a training step", cycle.wall),
             ),
-            is_tall=True,
         ),
     )
 
@@ -187,7 +182,7 @@ def _render_layers(profile: Profile) -> str:
     return render_section(
         "Layers",
         render_paragraph("Each layer run by itself, forward and backward, at the step's sizes."),
-        render_pair(draw_layers(cycle), render_table(list_layer_rows(cycle)), is_tall=True),
+        render_pair(draw_layers(cycle), render_table(list_layer_rows(cycle))),
     )
 
 
@@ -198,7 +193,7 @@ def _render_roofline(profile: Profile) -> str:
             "No stage can be faster than its operations at the rate of this machine's best matrix "
             "product, or its bytes at the rate of its memory. Above 100 %, bytes stay in a cache."
         ),
-        render_pair(draw_points(profile), render_table(list_ceiling_rows(profile)), is_tall=True),
+        render_pair(draw_points(profile), render_table(list_ceiling_rows(profile))),
         render_table(list_roofline_rows(profile)),
     )
 
@@ -233,7 +228,6 @@ def _render_inference(profile: Profile) -> str:
                 f"From one token to the next, {len(cycle.between_tokens.samples_s):,} times",
                 draw_gaps("Time between tokens", cycle.between_tokens),
             ),
-            is_tall=True,
         ),
         render_terms(INFERENCE_DEFINITIONS, "wide"),
     )

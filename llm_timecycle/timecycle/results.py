@@ -117,6 +117,8 @@ class Growth:
     explanation: str
     """One sentence: where and why the two part."""
     samples_s: dict[float, tuple[float, ...]]
+    counts: dict[float, float] = field(default_factory=dict)
+    """The operations at each size."""
 
 
 @dataclass(frozen=True)

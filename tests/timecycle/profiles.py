@@ -73,6 +73,7 @@ def make_growth(axis: str = "T") -> Growth:
         predicted_exponent=1.0,
         explanation=f"time grows as the work does along {axis}, after a fixed cost",
         samples_s=samples_s,
+        counts={n: 1e6 * n for n in samples_s},
     )
 
 

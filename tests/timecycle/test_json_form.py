@@ -42,6 +42,7 @@ def test_the_figures() -> None:
     assert described["roofline"][0]["bound_s"] == pytest.approx(0.05)
     assert described["growth"][0]["constant_s"] == pytest.approx(0.012, rel=1e-3)
     assert [size["size"] for size in described["growth"][0]["sizes"]] == [8, 16, 32, 64, 128]
+    assert described["growth"][0]["sizes"][1]["operations"] == 16e6
     assert described["inference"]["tokens_per_s"] == {"1": 500.0, "8": 1500.0, "32": 2000.0}
     assert described["inference"]["definitions"]["each output token"].startswith("(end to end")
     assert described["sweeps"][0]["serial_fraction"] == pytest.approx(0.2, abs=1e-3)

@@ -82,7 +82,7 @@ def _make_passes(
     def run_both() -> list[tf.Tensor]:
         touched = []
         with tf.GradientTape() as tape:
-            tape.watch([x for _, x in shares])
+            tape.watch([x for _, x in shares if x.dtype.is_floating])
             outputs = [call(x) for call, x in shares]
         wanted = [*variables, *(x for _, x in shares if x.dtype.is_floating)]
         for gradient in tape.gradient(outputs, wanted):

@@ -95,20 +95,19 @@ def _advise_on_precision(model: StepModel, profile: Profile) -> Iterator[Advice]
 
 
 def _advise_on_batch(model: StepModel, profile: Profile) -> Iterator[Advice]:
-    """From the growth along B: a doubling saves about half of what the doubling before it saved."""
+    """From the growth along B, where it was measured up to twice the lanes."""
     B = model.cycle.batch_size
     for growth in profile.growth:
-        if growth.axis != "B" or B < 2:
+        if growth.axis != "B" or max(growth.fit.sizes) < 2 * B:
             continue
-        saved_s = growth.fit.predict_s(B / 2) - growth.fit.predict_s(B) / 2
+        one_s, double_s = growth.fit.predict_s(B), growth.fit.predict_s(2 * B)
+        saved_s = one_s - double_s / 2
         if _is_worth(saved_s, model):
             yield Advice(
                 "read more lanes side by side",
-                f"two steps of {B / 2:g} lanes take "
-                f"{format_duration(2 * growth.fit.predict_s(B / 2))}, one of {B} lanes "
-                f"{format_duration(growth.fit.predict_s(B))}; with {2 * B}, "
-                f"{_say_saving(saved_s, model)} for the same tokens. Fewer, larger steps may want "
-                "a higher learning_rate.",
+                f"two steps of {B} lanes take {format_duration(2 * one_s)}, one of {2 * B} "
+                f"{format_duration(double_s)}: for the same tokens, {_say_saving(saved_s, model)}. "
+                "Fewer, larger steps may want a higher learning_rate.",
                 saved_s,
                 (f"training.batch_size={2 * B}",),
             )

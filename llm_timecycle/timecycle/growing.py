@@ -5,7 +5,8 @@
 
 A geometric range of sizes is timed in turn, round after round, so that a slow moment of the machine
 falls on all of them. The range ends at the configured size where it can, since smaller sizes cost
-less; the number of layers goes up from 1, the length both ways. What does not fit in memory is
+less; batches go up to twice that, to tell what larger ones would save; the number of layers goes
+up from 1, the length both ways. What does not fit in memory is
 refused before anything is built.
 
 The sharing among the cores stays that of the configured size, so batches no smaller than its parts
@@ -111,7 +112,7 @@ def choose_sizes(settings: Settings, vocab_size: int, axis: str) -> tuple[int, .
     elif axis == "V":
         least = min(8, size)
     elif axis == "B":
-        least = min(_count_parts(settings) * LANES_PER_PART, size)
+        least, size = min(_count_parts(settings) * LANES_PER_PART, size), 2 * size
     low = max(round(size / RANGE), least)
     high = max(size, low + SIZES - 1, 2 * low)
     sizes: list[int] = []

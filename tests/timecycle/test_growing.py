@@ -37,7 +37,7 @@ V = 30
     ("axis", "sizes"),
     [
         ("T", (3, 6, 12, 25, 50)),  # 50 / 16 and up by 2 each
-        ("B", (8, 13, 23, 38, 64)),  # two parts of four lanes at least
+        ("B", (8, 16, 32, 64, 128)),  # two parts of four lanes at least, and twice 64
         ("E", (16, 32, 64, 128, 256)),
         ("H", (32, 64, 128, 256, 512)),
         ("L", (1, 2, 3, 4, 5)),  # there is no fewer than 1

@@ -22,12 +22,17 @@ import numpy as np
 
 from llm_timecycle.config.tree import ModelSettings
 from llm_timecycle.errors import UsageError
-from llm_timecycle.generation.products import Matrix, make_matrices, pad_rows
+from llm_timecycle.generation.products import (
+    Matrix,
+    Product,
+    make_matrices,
+    make_task,
+    pad_rows,
+)
 from llm_timecycle.generation.side_by_side import Crew, Order, Task
 
 PREFILL_WINDOW = 64  # tokens that one layer reads while the layer above reads those before
 SHARED_FROM_BYTES = 12_000_000  # waking another core takes as long as reading about 3 MB
-PARTS_AT_ONCE, PARTS_OF_MANY_ROWS_AT_ONCE = 32, 16  # of a product that cores share
 PACKED_FOR_TOKENS = 64  # a prompt this long is worth bringing the layers' weights into order for
 
 
@@ -158,7 +163,7 @@ class NumpyEngine:
         return logits
 
     def _start_ahead(self) -> None:
-        task = _make_task([layer.recurrent_product for layer in self._layers])
+        task = make_task([layer.recurrent_product for layer in self._layers])
         self._ahead = task, self._crew.start(task)
 
     def _finish_ahead(self) -> bool:
@@ -171,14 +176,14 @@ class NumpyEngine:
             order.wait()
         return True
 
-    def _is_shared(self, products: Sequence[_Product]) -> bool:
+    def _is_shared(self, products: Sequence[Product]) -> bool:
         """Whether products take so long that it is worth waking another core."""
         weight_bytes = sum(matrix.bytes for matrix, _, _ in products)
         rows = len(products[0][1])
         return weight_bytes * max(1, rows // 4) >= SHARED_FROM_BYTES and self._crew.threads > 1
 
     def _share(
-        self, products: Sequence[_Product], start_next: Callable[[], None] = lambda: None
+        self, products: Sequence[Product], start_next: Callable[[], None] = lambda: None
     ) -> None:
         """Compute products, the cores sharing those that are worth it.
 
@@ -186,7 +191,7 @@ class NumpyEngine:
             start_next: called when the other threads have been told what to do; it may give them
                 more, to be done after it.
         """
-        task = _make_task(products)
+        task = make_task(products)
         orders = self._crew.start(task) if self._is_shared(products) else []
         start_next()
         task()
@@ -209,27 +214,7 @@ class NumpyEngine:
             matrix.finish_packing()
 
 
-_Product = tuple[Matrix, np.ndarray, np.ndarray]  # weights, rows, out
-_Share = Callable[[Sequence[_Product]], None]
-
-
-def _make_task(products: Sequence[_Product]) -> Task:
-    """What any number of threads may do together: whoever is free takes the next parts."""
-    rows = max(len(rows) for _, rows, _ in products)
-    at_once = PARTS_AT_ONCE if rows < 16 else PARTS_OF_MANY_ROWS_AT_ONCE
-    waiting = iter(
-        [
-            (matrix, rows, out, start, min(start + at_once, matrix.parts))
-            for matrix, rows, out in products
-            for start in range(0, matrix.parts, at_once)
-        ]
-    )
-
-    def multiply() -> None:
-        for matrix, rows, out, start, end in waiting:
-            matrix.multiply(rows, out, start, end)
-
-    return multiply
+_Share = Callable[[Sequence[Product]], None]
 
 
 class _Layer:
@@ -239,9 +224,8 @@ class _Layer:
         self._kernel, self._recurrent_kernel, self._bias = kernel, recurrent_kernel, bias
         self.hidden = len(bias) // 4
         # sigmoid(z) is (1 + tanh(z / 2)) / 2, which no z overflows: one tanh does for all gates.
-        dtype = bias.dtype
-        self._scale = np.array([0.5, 0.5, 1.0, 0.5], dtype).reshape(4, 1, 1)
-        self._shift = np.array([0.5, 0.5, 0.0, 0.5], dtype).reshape(4, 1, 1)
+        self._scale = np.array([0.5, 0.5, 1.0, 0.5], bias.dtype).reshape(4, 1, 1)
+        self._shift = np.array([0.5, 0.5, 0.0, 0.5], bias.dtype).reshape(4, 1, 1)
 
     def set_state(self, h: np.ndarray, c: np.ndarray) -> None:
         """Go on from h (P, H), c (B, H)."""
@@ -258,7 +242,7 @@ class _Layer:
         self._h_read = h[:B]
 
     @property
-    def recurrent_product(self) -> _Product:
+    def recurrent_product(self) -> Product:
         """h U, which the next token needs."""
         return self._recurrent_kernel, self.h, self._h_products
 
@@ -281,9 +265,9 @@ class _Layer:
         z += self._bias
         z = z.reshape(T, B, 4, self.hidden)
         h = np.empty((T, B, self.hidden), x.dtype)
-        matrix = self._recurrent_kernel
+        U = self._recurrent_kernel
         for t in range(T):
-            matrix.multiply(self.h, self._h_products, 0, matrix.parts)
+            U.multiply(self.h, self._h_products, 0, U.parts)
             self._update(z[t])
             h[t] = self._h_read
         return h

@@ -111,6 +111,7 @@ def test_a_prompt_gives_the_same_bits_however_it_is_cut(
         monkeypatch.setattr(products, "_has_direct_products", lambda: False)
     settings = ModelSettings(embedding_dim=64, hidden_units=128, num_layers=3)
     weights = draw_weights(settings, 300, seed=3, dtype=np.float32)
+    weights = {name: 0.1 * weight for name, weight in weights.items()}  # no chaos
     engine = NumpyEngine(weights, settings)
     T = 2 * numpy_engine.PREFILL_WINDOW + 3
     ids = np.random.default_rng(4).integers(0, 300, (2, T))

@@ -11,8 +11,10 @@ from llm_timecycle.generation.products import (
     Matrix,
     PlainMatrix,
     make_matrices,
+    make_task,
     pad_rows,
 )
+from llm_timecycle.generation.side_by_side import Crew
 
 SHAPES = [(5, 3), (512, 64), (100, 200), (130, 1001)]
 
@@ -67,6 +69,23 @@ def test_a_row_is_the_same_to_the_last_bit_in_any_company(K: int, N: int) -> Non
     if isinstance(matrix, BlockedMatrix):
         pack(matrix)
         assert np.array_equal(multiply(matrix, x, chunk_rows), alone)
+
+
+def test_a_task_done_by_several_computes_every_part_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "PARTS_AT_ONCE", 2)
+    pairs = [(draw(9, 64 * 5 + 1), draw(2, 9, seed=2)), (draw(4, 64), draw(2, 4, seed=3))]
+    outs, given = [], []
+    for weights, x in pairs:
+        matrix = BlockedMatrix(weights)
+        outs.append(np.full((2, matrix.columns), np.nan, np.float32))
+        given.append((matrix, x, outs[-1]))
+    task = make_task(given)
+    Crew(2).run([task, task])
+    for (weights, x), out in zip(pairs, outs, strict=True):
+        np.testing.assert_allclose(out[:, : weights.shape[1]], x @ weights, 1e-4, 1e-5)
+    outs[0][:] = np.nan
+    task()  # nothing is left to do
+    assert np.isnan(outs[0]).all()
 
 
 def test_turned_weights_are_packed_at_once_and_give_what_straight_ones_give() -> None:

@@ -2,6 +2,9 @@
 
 It runs under any `tf.distribute` strategy that keeps a copy of the weights on each device: every
 replica takes its share of the lanes, and the gradients are added before they are clipped.
+
+The names of the operations begin with the pass that they belong to: forward, backward (TensorFlow's
+own gradients with gradient_tape) or update. By them a trace of TensorFlow's profiler can be read.
 """
 
 from __future__ import annotations
@@ -51,7 +54,7 @@ def make_train_step(
     loss_network = LossNetwork(network)
 
     def run_replica(tokens: tf.Tensor, targets: tf.Tensor, states: list[tf.Tensor]) -> Any:
-        with tf.GradientTape() as tape:
+        with tf.name_scope("forward"), tf.GradientTape() as tape:
             results = [
                 loss_network.compute_losses(x, y, before, training=True)
                 for x, y, *before in split_lanes([tokens, targets, *states], parts)
@@ -60,19 +63,21 @@ def make_train_step(
             if marks is not None:
                 losses = marks.end_forward(losses)
             loss = tf.reduce_mean(losses) / replicas
-        gradients = [tf.convert_to_tensor(g) for g in tape.gradient(loss, variables)]
-        if marks is not None:
-            gradients = list(marks.end_backward(gradients))
-        if replicas > 1:
-            context = tf.distribute.get_replica_context()
-            gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
-            loss = context.all_reduce(tf.distribute.ReduceOp.SUM, loss)
-        norm = tf.linalg.global_norm(gradients)
-        # Keras' optimizer adds the replicas' gradients once more; they are equal by now.
-        scale = 1.0 / replicas
-        if clip_norm is not None:
-            scale *= tf.minimum(1.0, clip_norm / tf.maximum(norm, 1e-30))
-        apply_scaled(optimizer, gradients, variables, tf.convert_to_tensor(scale))
+        with tf.name_scope("backward"):
+            gradients = [tf.convert_to_tensor(g) for g in tape.gradient(loss, variables)]
+            if marks is not None:
+                gradients = list(marks.end_backward(gradients))
+        with tf.name_scope("update"):
+            if replicas > 1:
+                context = tf.distribute.get_replica_context()
+                gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
+                loss = context.all_reduce(tf.distribute.ReduceOp.SUM, loss)
+            norm = tf.linalg.global_norm(gradients)
+            # Keras' optimizer adds the replicas' gradients once more; they are equal by now.
+            scale = 1.0 / replicas
+            if clip_norm is not None:
+                scale *= tf.minimum(1.0, clip_norm / tf.maximum(norm, 1e-30))
+            apply_scaled(optimizer, gradients, variables, tf.convert_to_tensor(scale))
         return loss, norm, new_states
 
     def run_all(tokens: Any, targets: Any, states: Any) -> Any:

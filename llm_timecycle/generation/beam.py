@@ -113,7 +113,7 @@ def _extend(
     changed[:, list(plan.banned)] = -np.inf
     totals = changed + np.array([[hypothesis.log_probability] for hypothesis in live])
     flat = totals.ravel()
-    best = find_top_k(flat, min(2 * plan.settings.beams, flat.size))
+    (best,) = find_top_k(flat[np.newaxis], min(2 * plan.settings.beams, flat.size))
     best = best[np.argsort(-flat[best], kind="stable")]
     rows, ids = np.divmod(best[flat[best] > -np.inf], logits.shape[1])
     return [

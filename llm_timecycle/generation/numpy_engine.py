@@ -16,6 +16,7 @@ H hidden units, D numbers of a layer's input.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 
 import numpy as np
@@ -29,7 +30,12 @@ from llm_timecycle.generation.products import (
     make_task,
     pad_rows,
 )
-from llm_timecycle.generation.side_by_side import Crew, Order, Task
+from llm_timecycle.generation.side_by_side import (
+    Crew,
+    Order,
+    Task,
+    hold_library_to_one_thread,
+)
 
 PREFILL_WINDOW = 64  # tokens that one layer reads while the layer above reads those before
 SHARED_FROM_BYTES = 12_000_000  # waking another core takes as long as reading about 3 MB
@@ -39,11 +45,12 @@ PACKED_FOR_TOKENS = 64  # a prompt this long is worth bringing the layers' weigh
 class NumpyEngine:
     """An `Engine` over weights by name, in the weights' own precision.
 
-    A row's logits are the same, bit for bit, whatever the other rows hold, however many there are,
-    and however its tokens came, in a prompt or one by one.
+    A row's logits are the same whatever the other rows hold, however many there are, and however
+    its tokens came, in a prompt or one by one: bit for bit where the weights are in blocks
+    (`generation.products`), to float32 rounding elsewhere.
 
-    The weights are used where they are (mapped from a file, for one) until the second token, and
-    are then brought into the order in which they are read fastest.
+    The weights are used where they are (mapped from a file, for one) until the second token or a
+    long prompt, and are then brought into the order in which they are read fastest.
 
     >>> from llm_timecycle.config.parameters import compute_parameter_shapes
     >>> settings = ModelSettings(embedding_dim=2, num_layers=1, hidden_units=3)
@@ -62,6 +69,10 @@ class NumpyEngine:
         kernels = [weights[f"lstm_{layer}.{kind}"] for layer in range(1, L + 1) for kind in kinds]
         last = [weights[name] for name in ("projection.kernel",) if name in weights]
         self._matrices, self._chunk_rows = make_matrices([*kernels, *last, output])
+        self._is_in_blocks = self._chunk_rows > 1
+        self._packed_for_prompts, self._packed_for_steps = self._matrices[: 2 * L], self._matrices
+        if not self._is_in_blocks:  # then one core multiplies one row where a prompt gives h U
+            self._packed_for_prompts, self._packed_for_steps = self._matrices[1 : 2 * L : 2], []
         self._layers = [
             _Layer(self._matrices[2 * n], self._matrices[2 * n + 1], weights[f"lstm_{n + 1}.bias"])
             for n in range(L)
@@ -89,25 +100,27 @@ class NumpyEngine:
         if T == 0:
             raise UsageError("a prompt must hold at least one token, received none")
         if T >= PACKED_FOR_TOKENS:
-            self._pack(self._matrices[: 2 * len(self._layers)])
+            self._pack(self._packed_for_prompts)
         windows = -(-T // PREFILL_WINDOW)
+        is_crowded = min(windows, len(self._layers)) > 1 and not self._is_in_blocks
         x: dict[int, np.ndarray] = {}  # what each layer has to read next
 
         def read_window(layer: int) -> None:
             x[layer] = self._layers[layer].read_window(x[layer], self._chunk_rows)
 
-        for wave in range(windows + len(self._layers) - 1):
-            if wave < windows:
-                start = wave * PREFILL_WINDOW
-                x[0] = self._embeddings[ids[:, start : start + PREFILL_WINDOW].T]  # (T, B, E)
-            self._crew.run([partial(read_window, layer) for layer in x])
-            x = {layer + 1: h for layer, h in x.items() if layer + 1 < len(self._layers)}
+        with hold_library_to_one_thread() if is_crowded else nullcontext():
+            for wave in range(windows + len(self._layers) - 1):
+                if wave < windows:
+                    start = wave * PREFILL_WINDOW
+                    x[0] = self._embeddings[ids[:, start : start + PREFILL_WINDOW].T]  # (T, B, E)
+                self._crew.run([partial(read_window, layer) for layer in x])
+                x = {layer + 1: h for layer, h in x.items() if layer + 1 < len(self._layers)}
         return self._compute_logits()
 
     def step(self, ids: np.ndarray) -> np.ndarray:
         """Read one more id of each row (B,); the logits (B, V) for the token after it."""
         self._begin(len(ids))
-        self._pack(self._matrices)
+        self._pack(self._packed_for_steps)
         has_products = self._finish_ahead()
         x = self._fill_up(self._embeddings[ids])
         for layer in self._layers:
@@ -178,6 +191,8 @@ class NumpyEngine:
 
     def _is_shared(self, products: Sequence[Product]) -> bool:
         """Whether products take so long that it is worth waking another core."""
+        if not self._is_in_blocks:  # then the library shares them
+            return False
         weight_bytes = sum(matrix.bytes for matrix, _, _ in products)
         rows = len(products[0][1])
         return weight_bytes * max(1, rows // 4) >= SHARED_FROM_BYTES and self._crew.threads > 1
@@ -191,8 +206,12 @@ class NumpyEngine:
             start_next: called when the other threads have been told what to do; it may give them
                 more, to be done after it.
         """
+        if not self._is_shared(products):
+            for matrix, rows, out in products:
+                matrix.multiply(rows, out, 0, matrix.parts)
+            return
         task = make_task(products)
-        orders = self._crew.start(task) if self._is_shared(products) else []
+        orders = self._crew.start(task)
         start_next()
         task()
         for order in orders:
@@ -234,6 +253,7 @@ class _Layer:
         self._x_products = np.empty((P, self._kernel.columns), h.dtype)
         self._h_products = np.empty_like(self._x_products)
         self._gates = np.empty((4, B, H), h.dtype)
+        self._each_gate = tuple(self._gates)
         self._z = self._gates.transpose(1, 0, 2)
         self._z_x, self._z_h = (
             products[:B, : 4 * H].reshape(B, 4, H)
@@ -274,15 +294,15 @@ class _Layer:
 
     def _update(self, z_x: np.ndarray) -> None:
         """The state after a token, from z_x = x W + b (B, 4, H) and the product with h."""
-        gates = self._gates
-        np.add(z_x, self._z_h, out=self._z)
-        gates *= self._scale
-        np.tanh(gates, out=gates)
-        gates *= self._scale
-        gates += self._shift
-        i, f, g, o = gates
-        i *= g
-        self.c *= f
-        self.c += i
-        np.tanh(self.c, out=g)
-        np.multiply(o, g, out=self._h_read)
+        gates, c = self._gates, self.c
+        np.add(z_x, self._z_h, self._z)
+        np.multiply(gates, self._scale, gates)
+        np.tanh(gates, gates)
+        np.multiply(gates, self._scale, gates)
+        np.add(gates, self._shift, gates)
+        i, f, g, o = self._each_gate
+        np.multiply(i, g, i)
+        np.multiply(c, f, c)
+        np.add(c, i, c)
+        np.tanh(c, g)
+        np.multiply(o, g, self._h_read)

@@ -2,15 +2,18 @@
 
 A product of one row reads every weight once, and so does one of a few rows: reading is what costs.
 The library's way for large products first copies the weights into an order of its own, which takes
-longer than the product itself. `BlockedMatrix` keeps them in blocks of 64 columns, small enough for
-the direct way that OpenBLAS has with AVX-512, which copies nothing. There each number of the result
-is the sum of its products in the order of the weights, however many rows there are: a row of the
-result is the same, bit for bit, whatever the other rows are. `PlainMatrix` holds to the same
-elsewhere, by a product for each row.
+longer than the product of a few rows. `BlockedMatrix` keeps them in blocks of 64 columns, small
+enough for the direct way that OpenBLAS has with AVX-512, which copies nothing. There each number of
+the result is the sum of its products in the order of the weights, however many rows there are: a
+row of the result is the same, bit for bit, whatever the other rows are. `PlainMatrix` is for all
+other machines: a product for each of a few rows, the library's way for more, so that a row differs
+in its last bits with the number of rows (`generation.drawing` sees to it that this changes hardly
+any text).
 
-Measured on 2 cores of an AMD EPYC (Zen 4), ms for about 35 MB of float32 weights: in blocks, shared
-by two threads, 2 rows 0.58, 8 rows 0.95, 30 rows 3.1; the library's way 1 row 0.70, 8 rows 3.7, 32
-rows 6.0.
+Measured on 2 cores, ms for about 35 MB of float32 weights. AMD EPYC with AVX-512 (Zen 4): in
+blocks, shared by two threads, 2 rows 0.58, 8 rows 0.95, 30 rows 3.1; the library's way 1 row 0.70,
+8 rows 3.7, 32 rows 6.0. AMD EPYC without (Zen 3): each row on its own 0.51; the library's way 2
+rows 2.1, 8 rows 1.8, 32 rows 4.0, 128 rows 13.
 
 Shapes: B rows, K numbers of a row, N columns, R rows of a chunk.
 """
@@ -27,6 +30,8 @@ CHUNK_ROWS_AT_MOST = 24
 PARTS_AT_ONCE, PARTS_OF_MANY_ROWS_AT_ONCE = 32, 16  # what a core takes of a shared product
 MANY_ROWS = 16
 DIRECT_AT_MOST = 1_000_000  # rows x columns x K of a product that OpenBLAS does directly
+EACH_ON_ITS_OWN_AT_MOST = 4  # rows; more are multiplied together where nothing is direct,
+ROWS_TOGETHER = 8  # and then so many are faster than a few less
 
 
 class Matrix:
@@ -48,7 +53,7 @@ class Matrix:
         """Parts `start` to `end` of rows (B, K) times the weights, into their columns of `out`.
 
         Args:
-            rows: as many as `Chunks.pad` says. out: (B, columns).
+            rows: as many as `pad_rows` says. out: (B, columns).
         """
         raise NotImplementedError
 
@@ -85,16 +90,34 @@ def make_task(products: Sequence[Product]) -> Callable[[], None]:
 
 
 class PlainMatrix(Matrix):
-    """Weights as they are, and a product for each row: one product for all rounds otherwise."""
+    """Weights as they are; the library shares a product among the cores by itself.
+
+    Packed, they stand turned as well, which is faster where one core multiplies one row.
+    """
 
     def __init__(self, matrix: np.ndarray) -> None:
         self._matrix = matrix
+        self._turned: np.ndarray | None = None
         self.parts, self.columns, self.bytes = 1, matrix.shape[1], matrix.nbytes
-        self.is_packed = True
+        self.is_packed = False
 
     def multiply(self, rows: np.ndarray, out: np.ndarray, start: int, end: int) -> None:
         """See `Matrix`; there is one part."""
-        np.matmul(rows[:, np.newaxis], self._matrix, out=out[:, np.newaxis])
+        if len(rows) == 1 and self._turned is not None:
+            np.matmul(self._turned, rows[0], out=out[0])
+        elif len(rows) <= EACH_ON_ITS_OWN_AT_MOST:
+            np.matmul(rows[:, np.newaxis], self._matrix, out=out[:, np.newaxis])
+        else:
+            np.matmul(rows, self._matrix, out=out)
+
+    def pack(self, start: int, end: int) -> None:
+        """See `Matrix`."""
+        if start < end:
+            self._turned = np.ascontiguousarray(self._matrix.T)
+
+    def finish_packing(self) -> None:
+        """See `Matrix`."""
+        self.is_packed = True
 
 
 class BlockedMatrix(Matrix):
@@ -154,7 +177,7 @@ def make_matrices(matrices: list[np.ndarray]) -> tuple[list[Matrix], int]:
     """The fastest kind of `Matrix` that this machine has for these weights, all of one kind.
 
     Returns:
-        Them, and how many rows are multiplied at once (1: each on its own).
+        Them, and how many rows a chunk has at most (1: no chunks).
     """
     K = max(len(matrix) for matrix in matrices)
     chunk_rows = min(CHUNK_ROWS_AT_MOST, DIRECT_AT_MOST // (BLOCK_COLUMNS * K) // 2 * 2)
@@ -175,11 +198,16 @@ def pad_rows(rows: int, chunk_rows: int) -> int:
 
     >>> [pad_rows(rows, 24) for rows in (1, 2, 3, 24, 25, 32, 128)]
     [2, 2, 4, 24, 28, 32, 132]
-    >>> pad_rows(7, 1)
-    7
+
+    Without chunks (`chunk_rows` 1), what the library is fast with:
+
+    >>> [pad_rows(rows, 1) for rows in (1, 4, 5, 8, 25)]
+    [1, 4, 8, 8, 32]
     """
     if chunk_rows == 1:
-        return rows
+        return (
+            rows if rows <= EACH_ON_ITS_OWN_AT_MOST else -(-rows // ROWS_TOGETHER) * ROWS_TOGETHER
+        )
     chunks = -(-rows // chunk_rows)
     each = -(-rows // chunks)
     return chunks * (each + each % 2)

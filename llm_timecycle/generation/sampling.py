@@ -1,4 +1,4 @@
-"""From logits to the next token: pure functions over the logits of one row, in one fixed order.
+"""From logits to the next token: pure functions over rows of logits, in one fixed order.
 
     1. repetition penalty    tokens that have appeared become less likely, by a factor
     2. presence penalty,     the same, by an amount for having appeared
@@ -15,7 +15,10 @@
 A step whose setting is neutral is left out and costs nothing, and what follows top-k is done on
 k numbers. A token that is out has weight 0. At least one stays, and up to step 8 the likeliest is
 among them. Of tokens that are equal, those with the lowest ids stay. Everything is computed in
-float64, and each row by itself. Steps 5, 7, 8 and 9 are in `generation.keeping`.
+float64, and what a row gets depends on no other row. Steps 5, 7, 8 and 9 are in
+`generation.keeping`, step 10 in `generation.drawing`.
+
+Shapes: B rows, V vocabulary, N tokens that are left.
 """
 
 from __future__ import annotations
@@ -27,9 +30,8 @@ import numpy as np
 
 from llm_timecycle.config.tree import GenerationSettings
 from llm_timecycle.errors import RunError
+from llm_timecycle.generation.drawing import EXACT_AT_MOST, compute_gaps, draw_places
 from llm_timecycle.generation.keeping import find_min_p, find_top_k, find_top_p, find_typical
-
-SUMMED_AT_ONCE = 128  # tokens of a block of `draw_index`
 
 
 @dataclass(frozen=True)
@@ -77,22 +79,37 @@ def choose_tokens(
 
     >>> logits = np.array([[0.0, 3.0, 2.0]])
     >>> plan = SamplingPlan(GenerationSettings(temperature=1.0, top_k=2))
-    >>> [int(choose_tokens(logits, np.array([u]), plan)[0]) for u in (0.0, 0.7, 0.8)]
-    [1, 1, 2]
+    >>> {int(choose_tokens(logits, np.array([u]), plan)[0]) for u in np.arange(8) / 8}
+    {1, 2}
     """
     check_finite(logits)
-    ids = np.empty(len(logits), np.int64)
-    for row in range(len(logits)):
-        adjusted = adjust_logits(logits[row], plan, None if counts is None else counts[row])
-        ids[row] = _choose_token(adjusted, uniforms[row], plan.settings)
-    return ids
+    settings, V = plan.settings, logits.shape[1]
+    adjusted = adjust_logits(logits, plan, counts)
+    if settings.temperature == 0.0:
+        likeliest: np.ndarray = np.argmax(adjusted, axis=1)
+        return likeliest
+    if settings.top_k is not None and settings.top_k < V:
+        ids = find_top_k(adjusted, settings.top_k)
+        rows = np.arange(len(ids))
+        places = _draw(adjusted[rows[:, np.newaxis], ids], uniforms, settings, ids)
+        drawn: np.ndarray = ids[rows, places]
+        return drawn
+    at_once = len(logits) if V <= EXACT_AT_MOST else 1  # a row at a time stays in the cache
+    each = [
+        _draw(adjusted[row : row + at_once], uniforms[row : row + at_once], settings)
+        for row in range(0, len(logits), at_once)
+    ]
+    return np.concatenate(each)
 
 
 def check_finite(logits: np.ndarray) -> None:
     """Raise RunError where a logit is infinite or not a number."""
-    if np.isfinite(logits.max()) and np.isfinite(logits.min()):  # cheaper than to look at each
-        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(logits.sum()):  # cheaper than to look at each
+            return
     bad = logits[~np.isfinite(logits)]
+    if not bad.size:
+        return
     raise RunError(
         f"the model's logits are not finite: {bad.size:,} of {logits.size:,} are infinite or "
         f"not a number. Its weights are damaged or its training went wrong: train it again, "
@@ -100,29 +117,35 @@ def check_finite(logits: np.ndarray) -> None:
     )
 
 
-def adjust_logits(logits: np.ndarray, plan: SamplingPlan, counts: np.ndarray | None) -> np.ndarray:
-    """Steps 1 to 4 on one row: new logits (V,) in float64, those of banned tokens at -inf.
+def adjust_logits(
+    logits: np.ndarray, plan: SamplingPlan, counts: Sequence[np.ndarray] | None = None
+) -> np.ndarray:
+    """Steps 1 to 4: new logits (B, V), those of banned tokens at -inf.
+
+    They are float64 where anything is added or multiplied, else as they were.
 
     Args:
-        logits: (V,).
-        counts: how often each token has appeared (V,); None where none is penalized.
+        logits: (B, V).
+        counts: how often each token has appeared (B, V); None where none is penalized.
 
     >>> settings = GenerationSettings(presence_penalty=1.0, frequency_penalty=0.5)
     >>> plan = SamplingPlan(settings, banned=(3,), bias=((0, 2.0),))
-    >>> adjust_logits(np.array([1.0, 1.0, 1.0, 1.0]), plan, np.array([0, 1, 3, 0])).tolist()
-    [3.0, -0.5, -1.5, -inf]
+    >>> adjust_logits(np.array([[1.0, 1.0, 1.0, 1.0]]), plan, np.array([[0, 1, 3, 0]])).tolist()
+    [[3.0, -0.5, -1.5, -inf]]
     """
-    adjusted = logits.astype(np.float64)
+    is_counted = counts is not None and plan.counts_tokens
+    adjusted = logits.astype(np.float64 if is_counted or plan.bias else logits.dtype)
     settings = plan.settings
-    if counts is not None and plan.counts_tokens:
-        seen = np.flatnonzero(counts)
-        appeared = penalize_repetition(adjusted[seen], settings.repetition_penalty)
-        appeared -= settings.presence_penalty + settings.frequency_penalty * counts[seen]
-        adjusted[seen] = appeared
+    if counts is not None and is_counted:
+        for row, appearances in zip(adjusted, counts, strict=True):
+            seen = np.flatnonzero(appearances)
+            appeared = penalize_repetition(row[seen], settings.repetition_penalty)
+            appeared -= settings.presence_penalty + settings.frequency_penalty * appearances[seen]
+            row[seen] = appeared
     for token, added in plan.bias:
-        adjusted[token] += added
+        adjusted[:, token] += added
     if plan.banned:
-        adjusted[list(plan.banned)] = -np.inf
+        adjusted[:, list(plan.banned)] = -np.inf
     return adjusted
 
 
@@ -145,15 +168,20 @@ def penalize_repetition(logits: np.ndarray, penalty: float) -> np.ndarray:
     return penalized
 
 
-def _choose_token(logits: np.ndarray, uniform: float, settings: GenerationSettings) -> int:
-    """Steps 5 to 10 on one row (V,)."""
-    if settings.temperature == 0.0:
-        return int(np.argmax(logits))
-    ids = None
-    if settings.top_k is not None and settings.top_k < len(logits):
-        ids = find_top_k(logits, settings.top_k)
-        logits = logits[ids]
-    gaps = apply_temperature(logits, settings.temperature)
+def _draw(
+    logits: np.ndarray,
+    uniforms: np.ndarray,
+    settings: GenerationSettings,
+    ids: np.ndarray | None = None,
+) -> np.ndarray:
+    """Steps 6 to 10 on rows (B, N): the place of the token that is drawn from each (B,).
+
+    Args:
+        ids: which tokens they are (B, N); None for the whole vocabulary.
+    """
+    if settings.top_p == 1.0 and settings.min_p == 0.0 and settings.typical_p == 1.0:
+        return draw_places(logits, uniforms, ids, settings.temperature)
+    gaps = compute_gaps(logits, settings.temperature)
     weights = np.exp(gaps)
     if settings.top_p < 1.0:
         weights *= find_top_p(gaps, weights, settings.top_p)
@@ -161,48 +189,11 @@ def _choose_token(logits: np.ndarray, uniform: float, settings: GenerationSettin
         weights *= find_min_p(weights, settings.min_p)
     if settings.typical_p < 1.0:
         weights *= find_typical(gaps, weights, settings.typical_p)
-    place = draw_index(weights, uniform)
-    return place if ids is None else int(ids[place])
-
-
-def apply_temperature(logits: np.ndarray, temperature: float) -> np.ndarray:
-    """The gap to the likeliest, (l - max l) / temperature, for a temperature above 0; (N,).
-
-    Taking the maximum off changes no probability, and keeps every temperature from overflowing it.
-    """
-    gaps: np.ndarray = logits - logits.max()
-    if temperature != 1.0:
-        with np.errstate(over="ignore"):  # far below the likeliest, -inf is the right answer
-            gaps /= temperature
-    return gaps
-
-
-def draw_index(weights: np.ndarray, uniform: float) -> int:
-    """One place of (N,), as likely as its share of all weight, by the inverse of their sum.
-
-    The place i with  w_0 + ... + w_(i-1) <= u W < w_0 + ... + w_i,  W being all weight; one of no
-    weight is never drawn. Blocks are added up first, then the numbers of one block.
-
-    Args:
-        weights: at least 0, one of them above. uniform: u in [0, 1).
-
-    >>> [draw_index(np.array([0.25, 0.0, 0.75]), u) for u in (0.0, 0.24, 0.25, 0.99)]
-    [0, 0, 2, 2]
-    """
-    N = len(weights)
-    whole = N - N % SUMMED_AT_ONCE
-    totals = weights[:whole].reshape(-1, SUMMED_AT_ONCE).sum(axis=1)
-    sums = np.cumsum(np.append(totals, weights[whole:].sum()))
-    wanted = uniform * sums[-1]
-    block = int(np.searchsorted(sums, wanted, side="right"))
-    start = block * SUMMED_AT_ONCE
-    inside = weights[start : start + SUMMED_AT_ONCE]
-    if block:
-        wanted -= sums[block - 1]
-    place = int(np.searchsorted(np.cumsum(inside), wanted, side="right"))
-    if place == len(inside):  # by rounding only: the block's sum was just above
-        place = int(np.flatnonzero(inside)[-1])
-    return start + place
+    if ids is None and len(gaps) == 1:  # of a whole vocabulary few tokens are left
+        kept = np.flatnonzero(weights)
+        place: np.ndarray = kept[draw_places(gaps[:, kept], uniforms, kept[np.newaxis])]
+        return place
+    return draw_places(np.where(weights > 0.0, gaps, -np.inf), uniforms, ids)
 
 
 def compute_log_probabilities(logits: np.ndarray, ids: np.ndarray) -> np.ndarray:

@@ -8,12 +8,37 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
 from queue import SimpleQueue
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 THREADS_AT_MOST = 4  # reading memory gains little from more
 
 Task = Callable[[], object]
+
+
+@contextmanager
+def hold_library_to_one_thread() -> Iterator[None]:
+    """While it lasts, a product is computed by the thread that asks for it.
+
+    Products that the library shares among the cores wait for each other, so tasks side by side
+    would be done one after another. It holds for the whole process, and for libraries that can be
+    told; the others go on as they are.
+    """
+    with _find_libraries().limit(limits=1, user_api="blas"):
+        yield
+
+
+@cache
+def _find_libraries() -> ThreadpoolController:
+    from threadpoolctl import ThreadpoolController  # 10 ms that a short prompt does not need
+
+    return ThreadpoolController()
 
 
 class Crew:

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from llm_timecycle.config.tree import GenerationSettings
+from llm_timecycle.generation.drawing import GOLDEN, MULTIPLIERS, SHIFTS
 from llm_timecycle.generation.sampling import SamplingPlan
 
 SORTED_AT_MOST = 1024  # tokens
@@ -65,8 +66,10 @@ def choose_tokens(
     gaps = adjusted - tf.reduce_max(adjusted, axis=1, keepdims=True)
     if settings.temperature != 1.0:
         gaps /= settings.temperature
-    places = _draw(_weigh(gaps, settings), uniforms)
-    return places if ids is None else tf.cast(tf.gather(ids, places, batch_dims=1), tf.int64)
+    if ids is None:
+        return _draw_places(_weigh(gaps, settings), uniforms, tf.range(V)[tf.newaxis])
+    places = _draw_places(_weigh(gaps, settings), uniforms, ids)
+    return tf.cast(tf.gather(ids, places, batch_dims=1), tf.int64)
 
 
 def _adjust_logits(logits: tf.Tensor, plan: SamplingPlan, counts: tf.Tensor, V: int) -> tf.Tensor:
@@ -86,7 +89,9 @@ def _adjust_logits(logits: tf.Tensor, plan: SamplingPlan, counts: tf.Tensor, V: 
 
 
 def _weigh(gaps: tf.Tensor, settings: GenerationSettings) -> tf.Tensor:
-    """Probabilities but for a factor (B, N), 0 for tokens that are out."""
+    """Logarithms of the weights (B, N), -inf for tokens that are out."""
+    if settings.top_p == 1.0 and settings.min_p == 0.0 and settings.typical_p == 1.0:
+        return gaps
     weights = tf.exp(gaps)
     if settings.top_p < 1.0:
         weights *= _find_fewest(-gaps, weights, settings.top_p)
@@ -97,7 +102,7 @@ def _weigh(gaps: tf.Tensor, settings: GenerationSettings) -> tf.Tensor:
         mean_gap = tf.reduce_sum(tf.where(weights > 0.0, gaps * weights, 0.0), 1, keepdims=True)
         mean_gap /= tf.reduce_sum(weights, axis=1, keepdims=True)
         weights *= _find_fewest(tf.abs(mean_gap - gaps), weights, settings.typical_p)
-    return weights
+    return tf.where(weights > 0.0, gaps, -np.inf)
 
 
 def _find_fewest(keys: tf.Tensor, weights: tf.Tensor, p: float) -> tf.Tensor:
@@ -110,11 +115,19 @@ def _find_fewest(keys: tf.Tensor, weights: tf.Tensor, p: float) -> tf.Tensor:
     return tf.cast(ranks <= before, tf.float64)
 
 
-def _draw(weights: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
-    """A place of each row (B,), int64, as `sampling.draw_index`."""
-    sums = tf.cumsum(weights, axis=1)
-    wanted = uniforms[:, tf.newaxis] * sums[:, -1:]
-    places = tf.reduce_sum(tf.cast(sums <= wanted, tf.int64), axis=1)
-    # By rounding only, the sum falls short of what is wanted.
-    last = tf.argmax(tf.where(weights > 0.0, tf.cumsum(tf.ones_like(weights), axis=1), 0.0), axis=1)
-    return tf.minimum(places, last)
+def _draw_places(log_weights: tf.Tensor, uniforms: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
+    """A place of each row (B,), int64, as `drawing.draw_places`."""
+    p = _hash_ids(ids, uniforms)
+    return tf.argmax(log_weights - tf.math.log(-tf.math.log1p(-p)), axis=1)
+
+
+def _hash_ids(ids: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
+    """p in (0, 1) for every token of every row, float64 (B, N), as `drawing.hash_ids`."""
+    bits = tf.cast(uniforms * 2.0**53, tf.int64)[:, tf.newaxis]
+    spread = tf.cast(tf.bitwise.right_shift(bits, 31) | 1, tf.uint32) * GOLDEN
+    hashed = tf.cast(ids, tf.uint32) * spread + tf.cast(bits & 0xFFFFFFFF, tf.uint32)
+    for shift, multiplier in zip(SHIFTS, MULTIPLIERS, strict=False):
+        hashed ^= tf.bitwise.right_shift(hashed, tf.constant(shift, tf.uint32))
+        hashed *= tf.constant(multiplier, tf.uint32)
+    hashed ^= tf.bitwise.right_shift(hashed, tf.constant(SHIFTS[-1], tf.uint32))
+    return (tf.cast(hashed, tf.float64) + 0.5) * 2.0**-32

@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
 from llm_timecycle.generation import keeping
-from llm_timecycle.generation.keeping import find_min_p, find_top_k, find_top_p, find_typical
+from llm_timecycle.generation.keeping import find_min_p, find_top_p, find_typical
 
 INF = math.inf
 # Probabilities that float64 holds exactly; ids 1 and 3 are equally likely.
 PROBABILITIES = np.array([0.0625, 0.1875, 0.5, 0.1875, 0.0625])
 
 
+def list_kept(find: Callable[..., np.ndarray], *arguments: object) -> list[int]:
+    """The places that a rule keeps of one row; arrays are given as (N,)."""
+    rows = [x[np.newaxis] if isinstance(x, np.ndarray) else x for x in arguments]
+    return np.flatnonzero(find(*rows)[0]).tolist()
+
+
+def list_top_k(logits: np.ndarray, k: int) -> list[int]:
+    return keeping.find_top_k(logits[np.newaxis], k)[0].tolist()
+
+
 def list_top_p(probabilities: np.ndarray, p: float) -> list[int]:
     with np.errstate(divide="ignore"):
-        return np.flatnonzero(find_top_p(np.log(probabilities), probabilities, p)).tolist()
+        return list_kept(find_top_p, np.log(probabilities), probabilities, p)
 
 
 def list_typical(probabilities: np.ndarray, p: float) -> list[int]:
     with np.errstate(divide="ignore"):
-        return np.flatnonzero(find_typical(np.log(probabilities), probabilities, p)).tolist()
+        return list_kept(find_typical, np.log(probabilities), probabilities, p)
 
 
 def draw_gaps(seed: int, N: int, scale: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
@@ -44,7 +55,7 @@ def size(request: pytest.FixtureRequest) -> int:
     ("k", "kept"), [(1, [2]), (2, [1, 2]), (3, [1, 2, 3]), (4, [0, 1, 2, 3]), (5, [0, 1, 2, 3, 4])]
 )
 def test_top_k_keeps_exactly_k_and_of_equals_the_lowest(k: int, kept: list[int]) -> None:
-    assert find_top_k(np.log(PROBABILITIES), k).tolist() == kept
+    assert list_top_k(np.log(PROBABILITIES), k) == kept
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -54,13 +65,13 @@ def test_top_k_is_what_a_full_sort_says(seed: int, k: int) -> None:
     logits = rng.integers(-40, 40, 2000).astype(np.float64)
     logits[rng.random(2000) < 0.02] = -INF
     ranked = sorted(range(2000), key=lambda place: (-logits[place], place))
-    assert find_top_k(logits, k).tolist() == sorted(ranked[:k])
+    assert list_top_k(logits, k) == sorted(ranked[:k])
 
 
 def test_top_k_among_tokens_of_which_most_are_out() -> None:
     logits = np.full(5000, -INF)
     logits[[7, 4000]] = 1.0
-    assert find_top_k(logits, 3).tolist() == [0, 7, 4000]
+    assert list_top_k(logits, 3) == [0, 7, 4000]
 
 
 @pytest.mark.parametrize(
@@ -97,7 +108,7 @@ def test_top_p_is_what_a_full_sort_says(seed: int, p: float, size: int) -> None:
         if reached < p * weights.sum():
             kept.append(place)
         reached += weights[place]
-    assert np.flatnonzero(find_top_p(gaps, weights, p)).tolist() == sorted(kept)
+    assert list_kept(find_top_p, gaps, weights, p) == sorted(kept)
 
 
 @pytest.mark.parametrize(
@@ -105,11 +116,11 @@ def test_top_p_is_what_a_full_sort_says(seed: int, p: float, size: int) -> None:
 )
 def test_min_p_is_a_share_of_the_likeliest(min_p: float, kept: list[int]) -> None:
     # 0.0625 / 0.5 is 0.125, and 0.1875 / 0.5 is 0.375
-    assert np.flatnonzero(find_min_p(PROBABILITIES, min_p)).tolist() == kept
+    assert list_kept(find_min_p, PROBABILITIES, min_p) == kept
 
 
 def test_min_p_of_1_keeps_all_of_the_likeliest() -> None:
-    assert find_min_p(np.array([1.0, 2.0, 2.0]), 1.0).tolist() == [False, True, True]
+    assert list_kept(find_min_p, np.array([1.0, 2.0, 2.0]), 1.0) == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -150,7 +161,7 @@ def test_typical_is_what_a_full_sort_says(seed: int, p: float, size: int) -> Non
     entropy = np.sum(probabilities[is_in] * surprise[is_in])
     order = np.argsort(np.abs(surprise - entropy), kind="stable")
     count = int(np.searchsorted(np.cumsum(probabilities[order]), p)) + 1
-    found = find_typical(gaps, weights, p)
+    (found,) = find_typical(gaps[np.newaxis], weights[np.newaxis], p)
     # Rounding may order tokens otherwise that are equally far off; their number is the same.
     assert np.count_nonzero(found) == count
     assert np.abs(surprise - entropy)[found].max() == pytest.approx(
@@ -163,7 +174,23 @@ def test_one_always_stays(seed: int, size: int) -> None:
     rng = np.random.default_rng(seed)
     gaps, weights = draw_gaps(seed, size, scale=float(10.0 ** rng.uniform(-3, 3)))
     for p in (5e-324, float(rng.random()), 1.0 - 2**-53):
-        for kept in (find_top_p(gaps, weights, p), find_typical(gaps, weights, p)):
-            assert np.sum(weights[kept]) > 0.0
-        assert find_top_p(gaps, weights, p)[np.argmax(weights)]
-        assert find_min_p(weights, p)[np.argmax(weights)]
+        for find in (find_top_p, find_typical):
+            assert np.sum(weights[list_kept(find, gaps, weights, p)]) > 0.0
+        assert np.argmax(weights) in list_kept(find_top_p, gaps, weights, p)
+        assert np.argmax(weights) in list_kept(find_min_p, weights, p)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("k", [1, 40, 300])
+def test_rows_are_kept_the_same_alone_and_with_others(seed: int, k: int, size: int) -> None:
+    rows = [draw_gaps(10 * seed + row, size) for row in range(4)]
+    gaps, weights = (np.stack(each) for each in zip(*rows, strict=True))
+    assert keeping.find_top_k(gaps, k).tolist() == [list_top_k(row, k) for row in gaps]
+    for find, arguments in (
+        (find_top_p, (gaps, weights)),
+        (find_typical, (gaps, weights)),
+        (find_min_p, (weights,)),
+    ):
+        together = find(*arguments, 0.4)
+        alone = [list_kept(find, *(each[row] for each in arguments), 0.4) for row in range(4)]
+        assert [np.flatnonzero(row).tolist() for row in together] == alone

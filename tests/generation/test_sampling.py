@@ -9,14 +9,12 @@ import pytest
 
 from llm_timecycle.config.tree import GenerationSettings
 from llm_timecycle.errors import RunError
+from llm_timecycle.generation.drawing import compute_gaps, draw_places
 from llm_timecycle.generation.sampling import (
-    SUMMED_AT_ONCE,
     SamplingPlan,
     adjust_logits,
-    apply_temperature,
     choose_tokens,
     compute_log_probabilities,
-    draw_index,
     make_generators,
     penalize_repetition,
 )
@@ -31,9 +29,9 @@ CHI_SQUARED = {4: 18.467, 9: 27.877}
 def adjust(logits: list[float], counts: list[int] | None = None, **options: object) -> list[float]:
     banned, bias = options.pop("banned", ()), options.pop("bias", ())
     plan = SamplingPlan(GenerationSettings(**options), banned, bias)
-    return adjust_logits(
-        np.array(logits), plan, None if counts is None else np.array(counts)
-    ).tolist()
+    counted = None if counts is None else np.array([counts])
+    (adjusted,) = adjust_logits(np.array([logits]), plan, counted).tolist()
+    return adjusted
 
 
 def test_repetition_penalty_by_hand() -> None:
@@ -69,12 +67,17 @@ def test_no_bias_saves_a_banned_token() -> None:
 
 
 def test_nothing_is_adjusted_where_all_is_neutral_and_the_model_keeps_its_logits() -> None:
-    logits = np.array([0.1, -0.3, 7.0], np.float32)
-    adjusted = adjust_logits(logits, SamplingPlan(GenerationSettings()), np.array([3, 1, 0]))
-    assert adjusted.dtype == np.float64
+    logits = np.array([[0.1, -0.3, 7.0]], np.float32)
+    adjusted = adjust_logits(logits, SamplingPlan(GenerationSettings()), np.array([[3, 1, 0]]))
     assert adjusted.tolist() == logits.tolist()
     adjusted[:] = 0.0
-    assert logits[2] == 7.0
+    assert logits[0, 2] == 7.0
+
+
+def test_what_is_computed_is_float64() -> None:
+    plan = SamplingPlan(GenerationSettings(), (), ((0, 0.1),))
+    adjusted = adjust_logits(np.array([[0.2, 1.0]], np.float32), plan)
+    assert adjusted[0, 0] == float(np.float32(0.2)) + 0.1
 
 
 def test_a_penalty_of_1_changes_nothing() -> None:
@@ -99,41 +102,19 @@ def test_tokens_are_counted_only_where_a_penalty_asks(
 
 def test_temperature_by_hand() -> None:
     # Half the temperature squares the odds: 1 : 3 becomes 1 : 9.
-    gaps = apply_temperature(np.log(np.array([0.25, 0.75])), 0.5)
-    assert gaps[1] == 0.0
-    assert np.exp(-gaps[0]) == pytest.approx(9.0)
+    gaps = compute_gaps(np.log(np.array([[0.25, 0.75]])), 0.5)
+    assert gaps[0, 1] == 0.0
+    assert np.exp(-gaps[0, 0]) == pytest.approx(9.0)
 
 
 @pytest.mark.parametrize("temperature", [5e-324, 1e-300, 1e-3, 100.0])
 def test_no_temperature_overflows(temperature: float) -> None:
-    weights = np.exp(apply_temperature(np.array([3e38, -3e38, 3e38, 1.0]), temperature))
-    assert {draw_index(weights, u / 50) for u in range(50)} == {0, 2}
-
-
-@pytest.mark.parametrize(
-    ("u", "token"), [(0.0, 1), (0.24, 1), (0.25, 2), (0.74, 2), (0.75, 4), (1.0 - 2**-53, 4)]
-)
-def test_a_draw_is_where_the_sum_of_weights_passes_u(u: float, token: int) -> None:
-    assert draw_index(np.array([0.0, 0.5, 1.0, 0.0, 0.5, 0.0]), u) == token
-
-
-@pytest.mark.parametrize("N", [1, SUMMED_AT_ONCE, SUMMED_AT_ONCE + 1, 1000, 1024])
-def test_a_draw_by_blocks_is_that_of_one_sum(N: int) -> None:
-    rng = np.random.default_rng(N)
-    weights = rng.integers(0, 4, N).astype(np.float64)  # whole numbers: sums are exact
-    weights[rng.integers(N)] = 3.0
-    sums = np.cumsum(weights)
-    for u in [0.0, 1.0 - 2**-53, *rng.random(200)]:
-        assert draw_index(weights, u) == np.searchsorted(sums, u * sums[-1], side="right")
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_what_is_out_is_never_drawn(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    weights = np.where(rng.random(1000) < 0.02, rng.random(1000), 0.0)
-    weights[500] = 1e-300
-    for u in [0.0, 1.0 - 2**-53, *rng.random(100)]:
-        assert weights[draw_index(weights, u)] > 0.0
+    for more in (0, 1000):
+        logits = np.array([[3e38, -3e38, 3e38, 1.0, *[-1e30] * more]])
+        drawn = {
+            int(draw_places(logits, np.array([u / 50]), None, temperature)[0]) for u in range(50)
+        }
+        assert drawn == {0, 2}
 
 
 def draw_often(logits: np.ndarray, draws: int = 100_000, **settings: object) -> np.ndarray:
@@ -225,15 +206,18 @@ def choose(logits: list[float], u: float = 0.5, **options: object) -> int:
     return int(ids[0])
 
 
+def list_chosen(logits: list[float], **options: object) -> set[int]:
+    """Every token that any of 50 draws chooses."""
+    return {choose(logits, u / 50, **options) for u in range(50)}
+
+
 def test_greedy_takes_the_lowest_of_the_likeliest_whatever_the_draw() -> None:
     assert {choose([1, 3, 3, 2], u, temperature=0.0) for u in (0.0, 0.5, 0.99)} == {1}
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_a_banned_token_is_never_chosen(temperature: float) -> None:
-    chosen = {
-        choose([9, 1, 1], u / 20, temperature=temperature, banned=(0,), top_k=2) for u in range(20)
-    }
+    chosen = list_chosen([9, 1, 1], temperature=temperature, banned=(0,), top_k=2)
     assert chosen == ({1} if temperature == 0.0 else {1, 2})
 
 
@@ -247,24 +231,24 @@ def test_penalties_and_bias_come_before_the_greedy_choice() -> None:
 def test_temperature_comes_before_top_p() -> None:
     # Odds 2 : 1 : 1 give the first half; at temperature 0.5 they are 4 : 1 : 1, two thirds.
     logits = [math.log(2), 0.0, 0.0]
-    assert choose(logits, 0.9, top_p=0.6) == 1
-    assert choose(logits, 0.9, top_p=0.6, temperature=0.5) == 0
+    assert list_chosen(logits, top_p=0.6) == {0, 1}
+    assert list_chosen(logits, top_p=0.6, temperature=0.5) == {0}
 
 
 def test_top_k_comes_before_top_p() -> None:
     # Of all four, the first has 0.4 < 0.5; of the two likeliest, 0.4 / 0.7 > 0.5.
     logits = np.log([0.4, 0.3, 0.2, 0.1]).tolist()
-    assert choose(logits, 0.9, top_p=0.5) == 1
-    assert choose(logits, 0.9, top_p=0.5, top_k=2) == 0
+    assert list_chosen(logits, top_p=0.5) == {0, 1}
+    assert list_chosen(logits, top_p=0.5, top_k=2) == {0}
 
 
 def test_typical_p_comes_after_top_p_and_min_p() -> None:
     # Surprises of 0.916 and, six times, 2.303 nats: H = 0.4 * 0.916 + 0.6 * 2.303 = 1.748, from
     # which the likeliest is further. Of the likeliest alone there is nothing else to take.
     logits = np.log([0.4, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]).tolist()
-    assert choose(logits, 0.0, typical_p=0.05) == 1
-    assert choose(logits, 0.0, typical_p=0.05, top_p=0.3) == 0
-    assert choose(logits, 0.0, typical_p=0.05, min_p=0.3) == 0
+    assert list_chosen(logits, typical_p=0.05) == {1}
+    assert list_chosen(logits, typical_p=0.05, top_p=0.3) == {0}
+    assert list_chosen(logits, typical_p=0.05, min_p=0.3) == {0}
 
 
 def test_log_probabilities_are_those_of_the_model() -> None:

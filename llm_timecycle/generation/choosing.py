@@ -2,41 +2,48 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Literal
+
 from llm_timecycle.generation.engine import Engine
 from llm_timecycle.generation.numpy_engine import NumpyEngine
 from llm_timecycle.run import Run
 
-# Measured by scripts/bench/generation.py (reference model, 2 cores): tokens/s by rows, and what the
-# TensorFlow engine takes until it runs, its import and the compiling of the loop included.
-TENSORFLOW_START_S = 4.0
-TENSORFLOW_FROM_ROWS = 64
-NUMPY_RATE_TOKENS_PER_S = 5_000
-TENSORFLOW_RATE_TOKENS_PER_S = 6_000
+EngineKind = Literal["numpy", "tensorflow"]
+
+# Measured by scripts/bench/generation.py (reference model, 2 cores): the NumPy engine is faster for
+# 1 to 32 texts and equal for 128, while TensorFlow takes 3 s until it runs. So only a GPU is worth
+# that, for so many tokens that NumPy would need a few times as long.
+NUMPY_RATE_TOKENS_PER_S = {1: 1_200, 8: 3_000, 32: 4_500, 128: 6_000}  # by rows, at least
+WORTH_STARTING_TENSORFLOW_S = 10.0
+GPU_DEVICE = Path("/dev/nvidia0")  # looking for one with TensorFlow would import it
+
+
+def choose_engine(choice: str, rows: int, tokens: int) -> EngineKind:
+    """The engine for `rows` texts of `tokens` tokens.
+
+    Args:
+        choice: `numpy`, `tensorflow`, or `auto`, which decides.
+    """
+    if choice == "tensorflow":
+        return "tensorflow"
+    rate = max(rate for least, rate in NUMPY_RATE_TOKENS_PER_S.items() if rows >= least)
+    is_long = rows * tokens / rate > WORTH_STARTING_TENSORFLOW_S
+    return "tensorflow" if choice == "auto" and is_long and GPU_DEVICE.exists() else "numpy"
 
 
 def make_engine(run: Run, choice: str = "auto", *, rows: int = 1, tokens: int = 0) -> Engine:
-    """The engine for a run's best weights.
-
-    Args:
-        choice: `numpy`, `tensorflow`, or `auto`, which goes by `rows` texts of `tokens` tokens.
+    """The engine for a run's best weights, as `choose_engine` chooses it.
 
     Raises:
         RunError: the weights are missing or damaged.
     """
     weights = run.load_weights()
-    if choice == "tensorflow" or (choice == "auto" and is_tensorflow_sooner(rows, tokens)):
-        from llm_timecycle.model.quiet import import_tensorflow
+    if choose_engine(choice, rows, tokens) == "numpy":
+        return NumpyEngine(weights, run.settings.model)
+    from llm_timecycle.model.quiet import import_tensorflow
 
-        import_tensorflow()
-        from llm_timecycle.generation.tensorflow_engine import TensorFlowEngine
+    import_tensorflow()
+    from llm_timecycle.generation.tensorflow_engine import TensorFlowEngine
 
-        return TensorFlowEngine(weights, run.settings.model)
-    return NumpyEngine(weights, run.settings.model)
-
-
-def is_tensorflow_sooner(rows: int, tokens: int) -> bool:
-    """Whether the TensorFlow engine, its start included, ends `rows` texts of `tokens` sooner."""
-    if rows < TENSORFLOW_FROM_ROWS:
-        return False
-    numpy_s = rows * tokens / NUMPY_RATE_TOKENS_PER_S
-    return TENSORFLOW_START_S + rows * tokens / TENSORFLOW_RATE_TOKENS_PER_S < numpy_s
+    return TensorFlowEngine(weights, run.settings.model)

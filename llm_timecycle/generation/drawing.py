@@ -24,9 +24,9 @@ import math
 import numpy as np
 
 EXACT_AT_MOST = 512  # tokens; of more, all but a few are left out by a bound first
-GOLDEN = 0x9E3779B1  # 2^32 divided by the golden ratio: neighbouring ids fall far apart
-MULTIPLIERS = 0x7FEB352D, 0x846CA68B
-SHIFTS = 16, 15, 16
+GOLDEN = np.uint64(0x9E3779B1)  # 2^32 / the golden ratio: neighbouring ids fall far apart
+MIX = (np.uint32(16), np.uint32(0x7FEB352D)), (np.uint32(15), np.uint32(0x846CA68B))
+LAST_SHIFT = np.uint32(16)
 SMALLEST_TEMPERATURE = 1e-30  # that float32 can divide by
 BOUND_MARGIN = 1.001  # far more than the rounding of the bound, which is float32
 
@@ -87,13 +87,13 @@ def hash_ids(ids: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
         ids: (B, N), or (1, N) where all rows have the same. uniforms: (B,).
     """
     bits = (uniforms[:, np.newaxis] * 2.0**53).astype(np.uint64)
-    spread = ((bits >> np.uint64(31) | np.uint64(1)) * np.uint64(GOLDEN)).astype(np.uint32)
+    spread = ((bits >> np.uint64(31) | np.uint64(1)) * GOLDEN).astype(np.uint32)
     hashed: np.ndarray = ids.astype(np.uint32) * spread
     hashed += bits.astype(np.uint32)
-    for shift, multiplier in zip(SHIFTS, MULTIPLIERS, strict=False):
-        hashed ^= hashed >> np.uint32(shift)
-        hashed *= np.uint32(multiplier)
-    hashed ^= hashed >> np.uint32(SHIFTS[-1])
+    for shift, multiplier in MIX:
+        hashed ^= hashed >> shift
+        hashed *= multiplier
+    hashed ^= hashed >> LAST_SHIFT
     return hashed
 
 

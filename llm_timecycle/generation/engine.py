@@ -23,6 +23,9 @@ class Engine(Protocol):
     def prefill(self, ids: np.ndarray) -> np.ndarray:
         """Read ids (B, T), T >= 1; the logits (B, V) for the token after the last."""
 
+    def read(self, ids: np.ndarray) -> np.ndarray:
+        """Read ids (B, T), T >= 1; the logits (B, T, V) after each, which memory must hold."""
+
     def step(self, ids: np.ndarray) -> np.ndarray:
         """Read one more id of each row (B,); the logits (B, V) for the token after it."""
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, overload
 
 from llm_timecycle.config.tree import Settings
 from llm_timecycle.errors import UsageError
-from llm_timecycle.generation.choosing import make_engine
+from llm_timecycle.generation.choosing import EngineKind, choose_engine, make_engine
 from llm_timecycle.generation.engine import Engine
 from llm_timecycle.generation.generator import GeneratedText, TextGenerator
 from llm_timecycle.generation.overriding import override_settings
@@ -81,7 +81,7 @@ class Model:
         self.run = run
         self.tokenizer = tokenizer
         self._choice = engine
-        self._idle_engines: list[Engine] = []
+        self._idle_engines: dict[EngineKind, list[Engine]] = {"numpy": [], "tensorflow": []}
         with self._borrow_engine():  # weights that cannot be used are an error now
             pass
 
@@ -208,12 +208,11 @@ class Model:
 
     @contextmanager
     def _borrow_engine(self, rows: int = 1, tokens: int = 1) -> Iterator[Engine]:
-        """An engine that nothing else uses meanwhile."""
-        try:
-            engine = self._idle_engines.pop()
-        except IndexError:
-            engine = make_engine(self.run, self._choice, rows=rows, tokens=tokens)
+        """An engine for so much work that nothing else uses meanwhile."""
+        kind = choose_engine(self._choice, rows, tokens)
+        idle = self._idle_engines[kind]
+        engine = idle.pop() if idle else make_engine(self.run, kind)
         try:
             yield engine
         finally:
-            self._idle_engines.append(engine)
+            idle.append(engine)

@@ -115,7 +115,19 @@ class NumpyEngine:
                     x[0] = self._embeddings[ids[:, start : start + PREFILL_WINDOW].T]  # (T, B, E)
                 self._crew.run([partial(read_window, layer) for layer in x])
                 x = {layer + 1: h for layer, h in x.items() if layer + 1 < len(self._layers)}
-        return self._compute_logits()
+        return self._compute_last_logits()
+
+    def read(self, ids: np.ndarray) -> np.ndarray:
+        """Read ids (B, T), T >= 1; the logits (B, T, V) after each, which memory must hold."""
+        B, T = ids.shape
+        self._finish_ahead()
+        self._begin(B)
+        x = self._embeddings[ids.T]
+        for layer in self._layers:
+            x = layer.read_window(x, self._chunk_rows)
+        h = _fill_up(x.reshape(T * B, -1), pad_rows(T * B, self._chunk_rows))
+        logits = self._compute_logits(h, T * B).reshape(T, B, -1)
+        return np.swapaxes(logits, 0, 1)
 
     def step(self, ids: np.ndarray) -> np.ndarray:
         """Read one more id of each row (B,); the logits (B, V) for the token after it."""
@@ -125,7 +137,7 @@ class NumpyEngine:
         x = self._fill_up(self._embeddings[ids])
         for layer in self._layers:
             x = layer.read_token(x, self._share, has_products)
-        return self._compute_logits()
+        return self._compute_last_logits()
 
     def select_rows(self, rows: Sequence[int]) -> None:
         """Go on with these rows, in this order; a row may be left out, or named several times."""
@@ -146,32 +158,31 @@ class NumpyEngine:
                 f"expected ids for {self._rows} rows, received {rows}; call reset() to begin anew"
             )
 
-    def _pad(self) -> int:
-        """P."""
-        return pad_rows(self._rows, self._chunk_rows)
-
     def _fill_up(self, rows: np.ndarray) -> np.ndarray:
         """rows (B, K) with as many zeros below as make (P, K)."""
-        filled = np.zeros((self._pad(), rows.shape[1]), rows.dtype)
-        filled[: len(rows)] = rows
-        return filled
+        return _fill_up(rows, pad_rows(self._rows, self._chunk_rows))
 
-    def _compute_logits(self) -> np.ndarray:
+    def _compute_last_logits(self) -> np.ndarray:
         """The logits (B, V) after the last layer's h.
 
         What the next token needs of every layer's h, h U, is known now. Another core begins with
         it when it has nothing left to do for the logits, while a token is being chosen from them.
         """
-        x = self._layers[-1].h
+        return self._compute_logits(self._layers[-1].h, self._rows, self._start_ahead)
+
+    def _compute_logits(
+        self, h: np.ndarray, rows: int, start_next: Callable[[], None] = lambda: None
+    ) -> np.ndarray:
+        """The logits (rows, V) of the last layer's h (P, H); `start_next` as in `_share`."""
+        x = h
         for matrix in self._last:
             product = np.empty((len(x), matrix.columns), x.dtype)
-            products = [(matrix, x, product)]
-            if matrix is self._last[-1] and self._is_shared(products):
-                self._share(products, self._start_ahead)
-            else:
-                self._share(products)
+            self._share(
+                [(matrix, x, product)],
+                start_next if matrix is self._last[-1] else lambda: None,
+            )
             x = product[:, : self._embeddings.shape[1]]
-        logits: np.ndarray = product[: self._rows, : len(self._output_bias)]
+        logits: np.ndarray = product[:rows, : len(self._output_bias)]
         logits += self._output_bias
         return logits
 
@@ -203,8 +214,8 @@ class NumpyEngine:
         """Compute products, the cores sharing those that are worth it.
 
         Args:
-            start_next: called when the other threads have been told what to do; it may give them
-                more, to be done after it.
+            start_next: called when the other threads have been told what to do, where there are
+                any; it may give them more, to be done after it.
         """
         if not self._is_shared(products):
             for matrix, rows, out in products:
@@ -234,6 +245,13 @@ class NumpyEngine:
 
 
 _Share = Callable[[Sequence[Product]], None]
+
+
+def _fill_up(rows: np.ndarray, count: int) -> np.ndarray:
+    """rows (B, K) with as many zeros below as make (count, K)."""
+    filled = np.zeros((count, rows.shape[1]), rows.dtype)
+    filled[: len(rows)] = rows
+    return filled
 
 
 class _Layer:
@@ -277,8 +295,7 @@ class _Layer:
     def read_window(self, x: np.ndarray, chunk_rows: int) -> np.ndarray:
         """Read x (T, B, D); h after each token (T, B, H)."""
         T, B, D = x.shape
-        rows = np.zeros((pad_rows(T * B, chunk_rows), D), x.dtype)
-        rows[: T * B] = x.reshape(T * B, D)
+        rows = _fill_up(x.reshape(T * B, D), pad_rows(T * B, chunk_rows))
         products = np.empty((len(rows), self._kernel.columns), x.dtype)
         self._kernel.multiply(rows, products, 0, self._kernel.parts)
         z = products[: T * B, : len(self._bias)]

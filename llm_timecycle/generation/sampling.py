@@ -144,8 +144,8 @@ def adjust_logits(
             row[seen] = appeared
     for token, added in plan.bias:
         adjusted[:, token] += added
-    if plan.banned:
-        adjusted[:, list(plan.banned)] = -np.inf
+    for token in plan.banned:
+        adjusted[:, token] = -np.inf
     return adjusted
 
 

@@ -12,6 +12,8 @@ from llm_timecycle.generation.engine import Engine
 from llm_timecycle.generation.sampling import check_finite, compute_log_probabilities
 from llm_timecycle.text.tokenizer import Tokenizer
 
+READ_AT_ONCE = 64  # tokens, each with its V logits
+
 
 @dataclass(frozen=True)
 class Score:
@@ -45,8 +47,8 @@ class Score:
 def score_text(engine: Engine, tokenizer: Tokenizer, text: str) -> Score:
     """The score of `text` as one that begins after an <eos>, as a text without a prompt does.
 
-    The state is carried from the first token to the last, and every token is predicted once, one
-    after another, so memory does not grow with the text (but for the result).
+    The state is carried from the first token to the last, a few at a time, and every token is
+    predicted once, so memory does not grow with the text (but for the result).
 
     Raises:
         UsageError: the text holds no token.
@@ -57,15 +59,13 @@ def score_text(engine: Engine, tokenizer: Tokenizer, text: str) -> Score:
     if len(ids) == 0:
         raise UsageError("the text to score holds no token; expected at least one")
     engine.reset()
-    logits = engine.prefill(np.array([[tokenizer.eos_id]]))
-    log_probabilities = []
-    for place in range(len(ids)):
-        if place:
-            logits = engine.step(ids[place - 1 : place])
+    read = np.concatenate([[tokenizer.eos_id], ids[:-1]])
+    log_probabilities: list[float] = []
+    for start in range(0, len(ids), READ_AT_ONCE):
+        window = slice(start, start + READ_AT_ONCE)
+        (logits,) = engine.read(read[np.newaxis, window])
         check_finite(logits)
-        log_probabilities.append(
-            float(compute_log_probabilities(logits, ids[place : place + 1])[0])
-        )
+        log_probabilities += compute_log_probabilities(logits, ids[window]).tolist()
     listed = tuple(ids.tolist())
     shown = {id: tokenizer.token(id) for id in set(listed)}
     return Score(tuple(shown[id] for id in listed), listed, tuple(log_probabilities))

@@ -97,6 +97,10 @@ class TensorFlowEngine:
         logits: np.ndarray = self._logits.numpy()
         return logits
 
+    def read(self, ids: np.ndarray) -> np.ndarray:
+        """Read ids (B, T), T >= 1; the logits (B, T, V) after each, which memory must hold."""
+        return np.stack([self.step(column) for column in ids.T], axis=1)
+
     def step(self, ids: np.ndarray) -> np.ndarray:
         """Read one more id of each row (B,); the logits (B, V) for the token after it."""
         return self.prefill(ids[:, np.newaxis])

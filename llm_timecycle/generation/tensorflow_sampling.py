@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from llm_timecycle.config.tree import GenerationSettings
-from llm_timecycle.generation.drawing import GOLDEN, MULTIPLIERS, SHIFTS
+from llm_timecycle.generation.drawing import GOLDEN, LAST_SHIFT, MIX
 from llm_timecycle.generation.sampling import SamplingPlan
 
 SORTED_AT_MOST = 1024  # tokens
@@ -124,10 +124,10 @@ def _draw_places(log_weights: tf.Tensor, uniforms: tf.Tensor, ids: tf.Tensor) ->
 def _hash_ids(ids: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
     """p in (0, 1) for every token of every row, float64 (B, N), as `drawing.hash_ids`."""
     bits = tf.cast(uniforms * 2.0**53, tf.int64)[:, tf.newaxis]
-    spread = tf.cast(tf.bitwise.right_shift(bits, 31) | 1, tf.uint32) * GOLDEN
+    spread = tf.cast(tf.bitwise.right_shift(bits, 31) | 1, tf.uint32) * int(GOLDEN)
     hashed = tf.cast(ids, tf.uint32) * spread + tf.cast(bits & 0xFFFFFFFF, tf.uint32)
-    for shift, multiplier in zip(SHIFTS, MULTIPLIERS, strict=False):
-        hashed ^= tf.bitwise.right_shift(hashed, tf.constant(shift, tf.uint32))
-        hashed *= tf.constant(multiplier, tf.uint32)
-    hashed ^= tf.bitwise.right_shift(hashed, tf.constant(SHIFTS[-1], tf.uint32))
+    for shift, multiplier in MIX:
+        hashed ^= tf.bitwise.right_shift(hashed, shift)
+        hashed *= multiplier
+    hashed ^= tf.bitwise.right_shift(hashed, LAST_SHIFT)
     return (tf.cast(hashed, tf.float64) + 0.5) * 2.0**-32

@@ -192,6 +192,10 @@ class _SpannedEngine:
         with self._clock.measure("prefill"):
             return self._engine.prefill(ids)
 
+    def read(self, ids: np.ndarray) -> np.ndarray:
+        with self._clock.measure("prefill"):
+            return self._engine.read(ids)
+
     def step(self, ids: np.ndarray) -> np.ndarray:
         with self._clock.measure("step"):
             return self._engine.step(ids)

@@ -39,6 +39,9 @@ class FakeEngine:
         self.rows = ids.tolist()
         return np.array([self.find_logits(row) for row in self.rows])
 
+    def read(self, ids: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
     def step(self, ids: np.ndarray) -> np.ndarray:
         self.calls.append(("step", ids.tolist()))
         self.rows = [[*row, token] for row, token in zip(self.rows, ids.tolist(), strict=True)]

@@ -144,6 +144,27 @@ def test_a_prompt_gives_the_same_however_it_is_cut(rows: int, is_exact: bool) ->
     assert_same(one_by_one, whole, is_exact)
 
 
+@pytest.mark.parametrize("is_tied", [False, True])
+def test_reading_gives_the_logits_after_every_token(is_tied: bool, is_exact: bool) -> None:
+    settings = ModelSettings(
+        embedding_dim=64, hidden_units=128, num_layers=2, tie_embeddings=is_tied
+    )
+    engine = make_calm_engine(settings, 300)
+    ids = np.random.default_rng(5).integers(0, 300, (3, 20))
+    one_by_one = np.stack([engine.step(column) for column in ids.T], axis=1)
+    engine.reset()
+    engine.prefill(ids[:, :2])
+    assert_same(engine.read(ids[:, 2:]), one_by_one[:, 2:], is_exact)
+    assert_same(engine.step(ids[:, 0]), step_after(settings, ids), is_exact)
+
+
+def step_after(settings: ModelSettings, ids: np.ndarray) -> np.ndarray:
+    """The logits after ids (B, T), and the first of them once more."""
+    engine = make_calm_engine(settings, 300)
+    engine.prefill(ids)
+    return engine.step(ids[:, 0])
+
+
 def test_the_library_has_its_threads_back_after_a_long_prompt(is_exact: bool) -> None:
     engine = make_calm_engine(ModelSettings(embedding_dim=8, hidden_units=8), 20)
     before = [library["num_threads"] for library in threadpool_info()]

@@ -20,9 +20,9 @@ from llm_timecycle.timecycle.results import GROWTH_AXES
 @click.option(
     "--steps",
     type=click.IntRange(5, 10_000),
-    default=20,
     metavar="N",
-    help="Training steps to time by stage, and as many undisturbed ones.  [default: 20]",
+    help="Training steps to time by stage, and as many undisturbed ones.  [default: as many as "
+    "40 s hold, from 8 to 20]",
 )
 @click.option(
     "--grow",
@@ -49,7 +49,7 @@ from llm_timecycle.timecycle.results import GROWTH_AXES
 def command(
     source: str,
     overrides: tuple[str, ...],
-    steps: int,
+    steps: int | None,
     grow: tuple[str, ...],
     parallel: bool,
     inference: bool,
@@ -120,13 +120,14 @@ def _compare(
     source: str,
     against: str,
     overrides: tuple[str, ...],
-    steps: int,
+    steps: int | None,
     inference: bool,
     as_json: bool,
 ) -> None:
     from llm_timecycle.timecycle.against import compare_in_turn
 
-    options = ["--steps", str(steps), *(["--inference"] if inference else [])]
+    options = [] if steps is None else ["--steps", str(steps)]
+    options += ["--inference"] if inference else []
     found = compare_in_turn(source, against, overrides=overrides, options=options)
     if as_json:
         click.echo(json.dumps(found.to_dict(), ensure_ascii=False, indent=2, allow_nan=False))

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("llm_timecycle")
 
-STEPS = 20
 FEWEST_STEPS, MOST_STEPS = 5, 10_000
 
 
@@ -64,7 +63,7 @@ def profile(
     source: str | Path,
     *,
     overrides: Sequence[str] = (),
-    steps: int = STEPS,
+    steps: int | None = None,
     grow: Sequence[str] = (),
     parallel: bool = False,
     inference: bool = False,
@@ -78,7 +77,8 @@ def profile(
     Args:
         source: a run directory, a settings file, or the name of one that comes with the program.
         overrides: settings in place of the source's, `training.batch_size=32` each.
-        steps: training steps to time by stage, and as many undisturbed ones.
+        steps: training steps to time by stage, and as many undisturbed ones; None takes as many
+            as 40 s hold, from 8 to 20.
         grow: the axes along which to measure growth: T, B, E, H, L, V, length.
         parallel: whether to vary threads and replicas, each in a process of its own.
         inference: whether to time generation. A configuration's has weights that are not trained,
@@ -123,13 +123,13 @@ def profile(
         return ProfileResult(_measure(opened, text, steps, axes, parallel, inference))
 
 
-def check_request(steps: int, grow: Sequence[str]) -> tuple[str, ...]:
+def check_request(steps: int | None, grow: Sequence[str]) -> tuple[str, ...]:
     """The axes of growth, each once.
 
     Raises:
         UsageError: an axis or a number of steps that cannot be.
     """
-    if not FEWEST_STEPS <= steps <= MOST_STEPS:
+    if steps is not None and not FEWEST_STEPS <= steps <= MOST_STEPS:
         raise UsageError(f"steps: expected {FEWEST_STEPS} to {MOST_STEPS:,}, received {steps}.")
     if isinstance(grow, str):
         raise UsageError(f"grow: expected a list of axes such as [{grow!r}], received a text.")
@@ -156,7 +156,7 @@ def _quieten_tensorflow() -> Iterator[None]:
 def _measure(
     source: Source,
     text: PreparedText,
-    steps: int,
+    steps: int | None,
     axes: Sequence[str],
     parallel: bool,
     inference: bool,
@@ -169,7 +169,7 @@ def _measure(
 
     settings, vocab_size = source.settings, text.tokenizer.vocab_size
     shapes = compute_parameter_shapes(settings.model, vocab_size)
-    log.info("measuring %s training steps by stage", steps)
+    log.info("measuring training steps by stage, then each layer")
     cycle = measure_training(settings, vocab_size, cut_training_lanes(settings, text), steps)
     found = Profile(
         name=source.name,

@@ -32,13 +32,14 @@ from llm_timecycle.training.optimizers import make_optimizer
 from llm_timecycle.training.step import TrainStep, make_train_step
 
 WARM_UP_STEPS = 3
+STEPS_AT_MOST, STEPS_AT_LEAST, STEPS_TAKE_S = 20, 8, 40.0  # where their number is left open
 
 
 def measure_training(
     settings: Settings,
     vocab_size: int,
     lanes: Lanes,
-    steps: int = 20,
+    steps: int | None = None,
     *,
     now: Callable[[], float] = time.perf_counter,
 ) -> TrainingCycle:
@@ -49,6 +50,7 @@ def measure_training(
 
     Args:
         vocab_size: V. lanes: the text to train on; a few steps go round in it.
+        steps: of each kind; None takes as many as 40 s hold, from 8 to 20.
         now: seconds on a clock that never goes back.
     """
     training = settings.training
@@ -68,6 +70,9 @@ def measure_training(
         for _ in range(WARM_UP_STEPS):
             walk.step(marked, marks)
             walk.step(plain, None)
+        if steps is None:
+            both_s = 2 * walk.wall_s[-1]
+            steps = min(max(round(STEPS_TAKE_S / both_s), STEPS_AT_LEAST), STEPS_AT_MOST)
         walk.begin_again()
         for _ in range(steps):
             walk.step(marked, marks)

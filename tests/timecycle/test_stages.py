@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -175,3 +176,11 @@ def test_a_slow_layer_is_the_layer_that_shows_it(
     }
     assert added.pop("lstm_2") > 0.9 * DELAY_S
     assert max(abs(seconds) for seconds in added.values()) < 0.3 * DELAY_S, added
+
+
+@pytest.mark.parametrize(("tick_s", "steps"), [(1e-4, 20), (1.0, 8)])
+def test_slow_steps_are_fewer_where_their_number_is_left_open(tick_s: float, steps: int) -> None:
+    """The clock moves by a tick each time it is asked: a step of each kind takes 8 or more."""
+    ticks = itertools.count()
+    cycle = measure_training(SETTINGS, V, LANES, now=lambda: tick_s * next(ticks))
+    assert len(cycle.wall.samples_s) == steps

@@ -229,7 +229,9 @@ class Draft:
         rows = [
             row for row, n in enumerate(self._unfinished) if self.samples[n].finish_reason is None
         ]
-        if 0 < len(rows) < len(self._unfinished):
+        if len(rows) == len(self._unfinished):
+            return
+        if rows:
             self._engine.select_rows(rows)
             self._chosen = self._chosen[rows]
         self._unfinished = [self._unfinished[row] for row in rows]

@@ -32,6 +32,8 @@ class StopWatch:
         """
         if self.has_stopped:
             return ""
+        if not self._stop_texts and not self._held:
+            return piece
         text = self._held + piece
         starts = [start for stop in self._stop_texts if (start := text.find(stop)) >= 0]
         if starts:

@@ -86,6 +86,7 @@ class NumpyEngine:
     def reset(self) -> None:
         """Forget everything: the next call begins new texts, as many as it has rows."""
         self._finish_ahead()
+        self._crew.settle()
         self._rows = 0
 
     def prefill(self, ids: np.ndarray) -> np.ndarray:

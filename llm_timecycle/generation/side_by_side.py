@@ -78,6 +78,15 @@ class Crew:
         for order in orders:
             order.wait()
 
+    def settle(self) -> None:
+        """Return when the other threads have nothing left to do.
+
+        After Ctrl-C has ended the wait for some of it, nothing else may be begun before.
+        """
+        if self._queues:
+            for order in self.start(lambda: None):
+                order.wait()
+
     def start(self, task: Task) -> list[Order]:
         """Let each of the other threads do `task`, after what it has to do already.
 

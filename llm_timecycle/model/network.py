@@ -16,6 +16,7 @@ from llm_timecycle.config.parameters import compute_parameter_shapes
 from llm_timecycle.config.tree import ModelSettings
 from llm_timecycle.model.lstm import LSTM
 from llm_timecycle.model.output import TiedOutput, TimeDistributedDense
+from llm_timecycle.model.xla import keep_xla_from_racing
 
 
 def build_network(
@@ -30,6 +31,7 @@ def build_network(
     Call shapes: [tokens (B, T), h_1, c_1, ..., h_L, c_L (B, H)]
         -> [logits (B, T, V), h_1, c_1, ..., h_L, c_L]; the states float32.
     """
+    keep_xla_from_racing()
     seeds = (int(word) for word in np.random.SeedSequence(seed).generate_state(64 * 4))
     policy = keras.DTypePolicy(precision)
     H = settings.hidden_units

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import time
+
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
@@ -11,7 +14,8 @@ from llm_timecycle.config.tree import GenerationSettings, ModelSettings, Tokeniz
 from llm_timecycle.errors import UsageError
 from llm_timecycle.generation import numpy_engine, products
 from llm_timecycle.generation.generator import TextGenerator
-from llm_timecycle.generation.numpy_engine import NumpyEngine
+from llm_timecycle.generation.numpy_engine import NumpyEngine, _Layer
+from llm_timecycle.generation.side_by_side import Crew
 from llm_timecycle.reference.network import forward, make_zero_states
 from llm_timecycle.text.tokenizer import Tokenizer
 
@@ -189,6 +193,31 @@ def test_the_library_has_its_threads_back_after_a_long_prompt(is_exact: bool) ->
     before = [library["num_threads"] for library in threadpool_info()]
     engine.prefill(np.zeros((1, 3 * numpy_engine.PREFILL_WINDOW), np.int64))
     assert [library["num_threads"] for library in threadpool_info()] == before
+
+
+def test_a_new_text_does_not_meet_what_ctrl_c_left_at_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The upper layer reads in another thread while the lower one, here, is interrupted."""
+    settings = ModelSettings(embedding_dim=8, hidden_units=16)
+    engine = make_calm_engine(settings, 20)
+    expected = make_calm_engine(settings, 20).prefill(np.array([[1, 2, 3]]))
+    engine._crew = Crew(2)
+    read_window, calls = _Layer.read_window, itertools.count()
+
+    def read(layer: _Layer, x: np.ndarray, chunk_rows: int) -> np.ndarray:
+        if layer is engine._layers[1]:
+            time.sleep(0.05)
+        elif next(calls) == 1:
+            raise KeyboardInterrupt
+        return read_window(layer, x, chunk_rows)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_Layer, "read_window", read)
+        with pytest.raises(KeyboardInterrupt):
+            engine.prefill(np.zeros((1, 3 * numpy_engine.PREFILL_WINDOW), np.int64))
+        engine.reset()
+    np.testing.assert_allclose(engine.prefill(np.array([[1, 2, 3]])), expected, 1e-6)
 
 
 def test_logits_that_were_given_stay_as_they_are(engine: NumpyEngine) -> None:

@@ -42,6 +42,26 @@ def test_an_error_elsewhere_is_raised_here_and_the_crew_goes_on() -> None:
     assert sorted(done) == ["here", "there"]
 
 
+def test_a_crew_settles_when_what_was_interrupted_is_done() -> None:
+    may_end, done = threading.Event(), list[str]()
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    def work() -> None:
+        may_end.wait(60)
+        done.append("work")
+
+    crew = Crew(2)
+    crew.settle()
+    with pytest.raises(KeyboardInterrupt):
+        crew.run([interrupt, work])
+    assert not done
+    threading.Timer(0.05, may_end.set).start()
+    crew.settle()
+    assert done == ["work"]
+
+
 def test_threads_end_with_their_crew() -> None:
     crew = Crew(2)
     workers: list[threading.Thread] = []

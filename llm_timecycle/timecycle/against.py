@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import logging
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from llm_timecycle.errors import DataError, UsageError
-from llm_timecycle.timecycle.comparing import Comparison, compare
+from llm_timecycle.errors import (
+    ConfigError,
+    DataError,
+    RunError,
+    TimecycleError,
+    UsageError,
+)
+from llm_timecycle.timecycle.child import explain_failure, run_child
+from llm_timecycle.timecycle.comparing import FEWEST_TIMINGS, Comparison, compare
 from llm_timecycle.timecycle.json_form import read_timings
 from llm_timecycle.timecycle.sources import open_source
 
@@ -20,6 +26,8 @@ log = logging.getLogger("llm_timecycle")
 ORDER = ("a", "b", "b", "a")  # a machine that gets slower all the while does so for both
 PROFILE_BYTES_AT_MOST = 100 * 2**20
 Described = dict[str, Any]
+
+_ERRORS = {error.exit_code: error for error in (UsageError, ConfigError, DataError, RunError)}
 
 
 def compare_in_turn(
@@ -73,9 +81,14 @@ def read_profile_file(path: Path) -> Described:
     except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is not JSON: {error}") from error
     try:
-        read_timings(described)
+        timings = read_timings(described)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error
+    if (most := max(map(len, timings.values()))) < FEWEST_TIMINGS:
+        raise UsageError(
+            f"{path}: expected at least {FEWEST_TIMINGS} timings of a thing, received at most "
+            f"{most}. Measure it again, with more --steps."
+        )
     found: Described = described
     return found
 
@@ -84,14 +97,15 @@ def profile_in_process(arguments: Sequence[str]) -> Described:
     """What `llm-timecycle profile ARGUMENTS --json` prints, in a process of its own.
 
     Raises:
-        DataError: the process failed; what it said stands in the message.
+        UsageError, ConfigError, DataError, RunError: what the process failed with, and said.
+        TimecycleError: it failed in another way.
     """
     source, *options = arguments
     program = [sys.executable, "-m", "llm_timecycle", "profile", "--json"]
     command = [*program, *options, "--", source]
-    finished = subprocess.run(command, capture_output=True, check=False)
+    finished = run_child(command)
     if finished.returncode != 0:
-        said = finished.stderr.decode(errors="replace").strip().removeprefix("Error: ")
-        raise DataError(f"{source} could not be profiled: {said or finished.returncode}")
+        error = _ERRORS.get(finished.returncode, TimecycleError)
+        raise error(f"{source} could not be profiled: {explain_failure(finished)}")
     found: Described = json.loads(finished.stdout)
     return found

@@ -131,7 +131,7 @@ def compare(a: Any, b: Any, *, seed: int = 0) -> Comparison:
         seed: of the draws.
 
     Raises:
-        UsageError: one of them is no profile, or they have no time in common.
+        UsageError: one of them is no profile, or they have no time in common to tell apart.
     """
     described_a, described_b = _describe_all(a), _describe_all(b)
     timings_a, timings_b = _pool(described_a), _pool(described_b)
@@ -139,11 +139,17 @@ def compare(a: Any, b: Any, *, seed: int = 0) -> Comparison:
     if not names:
         raise UsageError("two profiles with no time in common: measure the same of both.")
     random = np.random.default_rng(seed)
-    times = (compare_times(name, timings_a[name], timings_b[name], random) for name in names)
+    compared = [compare_times(name, timings_a[name], timings_b[name], random) for name in names]
+    times = tuple(time for time in compared if time is not None)
+    if not times:
+        raise UsageError(
+            f"two profiles with no time in common that was taken at least {FEWEST_TIMINGS} times "
+            "and lasts long enough to tell: measure more --steps of both."
+        )
     return Comparison(
         a_name=_describe_briefly(described_a[0]),
         b_name=_describe_briefly(described_b[0]),
-        times=tuple(time for time in times if time is not None),
+        times=times,
         differences=_list_differences(described_a[0], described_b[0]),
     )
 

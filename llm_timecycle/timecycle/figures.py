@@ -53,7 +53,9 @@ def list_layer_rows(cycle: TrainingCycle) -> list[Row]:
     rows: list[Row] = [("layer", "forward", "backward", "together", "share")]
     total_s = sum(sum_layer(passes) for passes in cycle.layers.values()) or 1.0
     for layer, passes in cycle.layers.items():
-        times = [format_duration(passes[stage].median_s) for stage in ("forward", "backward")]
+        seconds = [passes[stage].median_s for stage in ("forward", "backward")]
+        # A backward pass is a difference, which noise can swallow.
+        times = [format_duration(s) if s > 0 else "within noise" for s in seconds]
         layer_s = sum_layer(passes)
         rows.append((layer, *times, format_duration(layer_s), format_share(layer_s / total_s)))
     return rows

@@ -6,7 +6,7 @@
 A geometric range of sizes is timed in turn, round after round, so that a slow moment of the machine
 falls on all of them. The range ends at the configured size where it can, since smaller sizes cost
 less; batches go up to twice that, to tell what larger ones would save; the number of layers goes
-up from 1, the length both ways. What does not fit in memory is
+up from 1, the length both ways, to `LONGEST_TEXT` tokens at most. What does not fit in memory is
 refused before anything is built.
 
 The sharing among the cores stays that of the configured size, so batches no smaller than its parts
@@ -37,6 +37,7 @@ from llm_timecycle.training.devices import LANES_PER_PART, choose_threads, count
 WINDOW_AXES = ("T", "B")  # all sizes run on the same weights
 SIZES = 5
 RANGE = 16  # the largest size over the smallest
+LONGEST_TEXT = 2_000  # tokens; each length is written several times
 MOST_ROUNDS = 15
 MEMORY_SHARE = 0.8  # of what is free
 
@@ -84,11 +85,14 @@ def measure_growth(
     samples_s = time_in_turn(make(settings, vocab_size, axis, sizes), budget_s=budget_s, now=now)
     counts = {float(n): count_operations(settings, vocab_size, axis, n) for n in sizes}
     fit = fit_growth(samples_s)
+    explanation = explain_growth(fit, counts, axis)
+    if axis == "length" and settings.generation.length > sizes[-1]:
+        explanation += f"; texts of more than {sizes[-1]:,} tokens are not timed"
     return Growth(
         axis=axis,
         fit=fit,
         predicted_exponent=predict_exponent(counts),
-        explanation=explain_growth(fit, counts, axis),
+        explanation=explanation,
         samples_s=samples_s,
         counts=counts,
     )
@@ -108,7 +112,8 @@ def choose_sizes(settings: Settings, vocab_size: int, axis: str) -> tuple[int, .
     """
     size, least = _read_size(settings, vocab_size, axis), 1
     if axis == "length":
-        least, size = max(size // 2, 2), 8 * size
+        least = max(min(size // 2, LONGEST_TEXT // RANGE), 2)
+        size = min(8 * size, LONGEST_TEXT)
     elif axis == "V":
         least = min(8, size)
     elif axis == "B":
@@ -131,21 +136,55 @@ def check_memory(settings: Settings, vocab_size: int, axis: str, free_bytes: int
     needed = estimate_growth_bytes(settings, vocab_size, axis)
     if needed <= allowed:
         return
-    size = _read_size(settings, vocab_size, axis)
-    fits = size
-    while fits > 1 and estimate_growth_bytes(*_resize(settings, vocab_size, axis, fits), axis) > (
-        allowed
-    ):
-        fits //= 2
-    smaller = estimate_growth_bytes(*_resize(settings, vocab_size, axis, fits), axis)
-    would = (
-        f"--set {_KEYS[axis]}={fits} would fit" if smaller <= allowed else "a smaller model would"
+    fits = _find_fitting_size(
+        settings,
+        vocab_size,
+        axis,
+        lambda resized, V: estimate_growth_bytes(resized, V, axis),
+        allowed,
     )
+    would = f"--set {_KEYS[axis]}={fits} would fit" if fits else "a smaller model would"
     raise UsageError(
         f"--grow {axis}: the sizes {', '.join(map(str, choose_sizes(settings, vocab_size, axis)))} "
         f"take about {needed / 1e9:.1f} GB, and {allowed / 1e9:.1f} GB of memory may be used: "
         f"{would}."
     )
+
+
+def check_step_memory(settings: Settings, vocab_size: int, free_bytes: int | None) -> None:
+    """Raise UsageError where one training step does not fit into free memory; says what would.
+
+    Args:
+        free_bytes: None where the system does not say, which refuses nothing.
+    """
+    needed = estimate_step_bytes(settings, vocab_size)
+    if free_bytes is None or needed <= free_bytes:
+        return
+    would = "a smaller model would"
+    for axis in ("B", "H"):
+        if fits := _find_fitting_size(settings, vocab_size, axis, estimate_step_bytes, free_bytes):
+            would = f"--set {_KEYS[axis]}={fits} would fit"
+            break
+    raise UsageError(
+        f"a training step takes about {needed / 1e9:.1f} GB, and {free_bytes / 1e9:.1f} GB of "
+        f"memory are free: {would}."
+    )
+
+
+def _find_fitting_size(
+    settings: Settings,
+    vocab_size: int,
+    axis: str,
+    estimate: Callable[[Settings, int], int],
+    allowed: float,
+) -> int | None:
+    """The configured size of an axis, halved until it fits; None where not even 1 does."""
+    size = _read_size(settings, vocab_size, axis)
+    while size >= 1:
+        if estimate(*_resize(settings, vocab_size, axis, size)) <= allowed:
+            return size
+        size //= 2
+    return None
 
 
 def estimate_growth_bytes(settings: Settings, vocab_size: int, axis: str) -> int:

@@ -17,7 +17,6 @@ parts come from, and requests without, which the rest comes from, are made in tu
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -37,6 +36,7 @@ from llm_timecycle.generation.sampling import SamplingPlan
 from llm_timecycle.generation.tokens import make_plan
 from llm_timecycle.run import Run, open_run
 from llm_timecycle.text.tokenizer import Tokenizer
+from llm_timecycle.timecycle.child import explain_failure, run_child
 from llm_timecycle.timecycle.results import Durations, InferenceCycle
 
 Clock = Callable[[], float]
@@ -53,9 +53,9 @@ def start_process(arguments: Sequence[str], text: str) -> str:
     Raises RunError where it fails.
     """
     command = [sys.executable, "-m", "llm_timecycle", *arguments]
-    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    done = run_child(command, text)
     if done.returncode:
-        raise RunError(f"a cold start of the run failed: {done.stderr.strip()[-500:]}")
+        raise RunError(f"a cold start of the run failed: {explain_failure(done)}")
     return done.stdout
 
 
@@ -86,11 +86,7 @@ def measure_inference(
         RunError: the run has no weights, or a cold start fails.
     """
     length = run.settings.generation.length if length is None else length
-    if length < SHORTEST:
-        raise UsageError(
-            f"length: expected at least {SHORTEST} tokens, the first and one after it, "
-            f"received {length}."
-        )
+    check_length(length)
     if min(requests, cold_starts, *batches) < 1:
         raise UsageError(
             f"expected at least 1 request, cold start and text, received {requests}, "
@@ -123,6 +119,15 @@ def measure_inference(
             rows: _measure_rate(run, engine, session, prompt, rows, requests) for rows in batches
         },
     )
+
+
+def check_length(length: int) -> None:
+    """Raise UsageError where a request has no token after the first."""
+    if length < SHORTEST:
+        raise UsageError(
+            f"length: expected at least {SHORTEST} tokens, the first and one after it, "
+            f"received {length}."
+        )
 
 
 @dataclass

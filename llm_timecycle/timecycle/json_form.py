@@ -97,7 +97,8 @@ def read_timings(described: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
     """Every timing of a described profile that can be compared, by what it is the time of.
 
     Raises:
-        UsageError: it is no profile, or one of a version that this program does not know.
+        UsageError: it is no profile, one of a version that this program does not know, or one
+            whose timings are damaged or none.
     """
     version = described.get("version") if isinstance(described, Mapping) else None
     if version != VERSION or "training" not in described or "inference" not in described:
@@ -115,11 +116,25 @@ def read_timings(described: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
         if inference := described["inference"]:
             named = {part: inference[part] for part in _INFERENCE_PARTS}
             timings |= {f"inference: {part.replace('_', ' ')}": t for part, t in named.items()}
-        return {name: tuple(map(float, t["samples_s"])) for name, t in timings.items()}
+        found = {name: _read_samples(t["samples_s"]) for name, t in timings.items()}
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UsageError(
             f"a profile is damaged: its part {error} is missing or wrong. Measure it again."
         ) from error
+    if not any(found.values()):
+        raise UsageError("expected a profile with timings, received none: measure it again.")
+    return found
+
+
+def _read_samples(samples_s: Any) -> tuple[float, ...]:
+    """Timings as they must be: a list of finite numbers that are not negative."""
+    if not isinstance(samples_s, (list, tuple)):
+        raise TypeError(f"samples_s = {samples_s!r}")
+    for sample_s in samples_s:
+        is_number = isinstance(sample_s, (int, float)) and not isinstance(sample_s, bool)
+        if not is_number or not 0 <= sample_s < math.inf:
+            raise ValueError(f"samples_s = [..., {sample_s!r}, ...]")
+    return tuple(map(float, samples_s))
 
 
 def _describe_times(times: Durations) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def profile(
         show_progress: whether to draw progress bars on stderr while text is prepared.
 
     Raises:
-        UsageError: an axis or a number of steps that cannot be.
+        UsageError: an axis or a number of steps that cannot be, or too little memory.
         ConfigError, DataError, RunError: the source, its settings or its text are missing or wrong,
             or the run is still being trained.
 
@@ -96,15 +96,19 @@ def profile(
     """
     axes = check_request(steps, grow)
     opened = open_source(source, overrides)
-    if inference and opened.run is not None:
-        opened.run.load_weights()
+    if inference:
+        from llm_timecycle.timecycle.inference import check_length
+
+        check_length(opened.settings.generation.length)
+        if opened.run is not None:
+            opened.run.load_weights()
     from llm_timecycle.model.quiet import import_tensorflow
 
     import_tensorflow()
     from llm_timecycle.text.cache import find_cache_directory
     from llm_timecycle.text.prepare import prepare_text
     from llm_timecycle.timecycle.ceilings import read_free_bytes
-    from llm_timecycle.timecycle.growing import check_memory
+    from llm_timecycle.timecycle.growing import check_memory, check_step_memory
     from llm_timecycle.training.session import cut_training_lanes, resolve_machine
 
     text = prepare_text(
@@ -118,6 +122,7 @@ def profile(
     vocab_size = text.tokenizer.vocab_size
     for axis in axes:
         check_memory(opened.settings, vocab_size, axis, read_free_bytes())
+    check_step_memory(opened.settings, vocab_size, read_free_bytes())
     opened = replace(opened, settings=resolve_machine(opened.settings, vocab_size))
     with _quieten_tensorflow():
         return ProfileResult(_measure(opened, text, steps, axes, parallel, inference))
@@ -217,13 +222,34 @@ def _place(found: Profile, settings: Settings, vocab_size: int) -> Profile:
 
 
 def _measure_requests(source: Source, text: PreparedText) -> InferenceCycle:
-    """The inference of a run; a configuration gets one for the time being, not trained."""
+    """The inference of a run; a configuration gets one for the time being, not trained.
+
+    So does a run with other settings of generation: the processes that start cold read them there.
+    """
     from llm_timecycle.timecycle.inference import measure_inference
 
-    if source.run is not None:
-        return measure_inference(source.run)
+    run, settings = source.run, source.settings
+    if run is not None and run.settings.generation == settings.generation:
+        return measure_inference(run)
     with tempfile.TemporaryDirectory(prefix="llm-timecycle-") as place:
-        return measure_inference(make_untrained_run(Path(place) / "run", source.settings, text))
+        path = Path(place) / "run"
+        if run is None:
+            return measure_inference(make_untrained_run(path, settings, text))
+        return measure_inference(copy_run(run, path, settings))
+
+
+def copy_run(run: Run, path: Path, settings: Settings) -> Run:
+    """A run with the tokenizer and the weights of another one, and settings of its own.
+
+    Args:
+        path: where; nothing may be there yet.
+        settings: with the model and the tokenizer of `run`.
+    """
+    from llm_timecycle.run import create_run
+
+    copy = create_run(path, settings, run.tokenizer_path.read_bytes(), run.vocab_size, {})
+    copy.save_weights(run.load_weights(), {})
+    return copy
 
 
 def make_untrained_run(path: Path, settings: Settings, text: PreparedText) -> Run:

@@ -13,7 +13,6 @@ do. Speed-ups are over the first value; Amdahl's law is fitted where no core is 
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -28,6 +27,7 @@ from llm_timecycle.errors import TimecycleError
 from llm_timecycle.text.cache import find_cache_directory
 from llm_timecycle.text.tokenizer import Tokenizer
 from llm_timecycle.timecycle.amdahl import AmdahlFit, fit_amdahl
+from llm_timecycle.timecycle.child import explain_failure, run_child
 from llm_timecycle.timecycle.results import Sweep
 from llm_timecycle.timecycle.sharing_worker import Job, Kind, Times
 from llm_timecycle.timecycle.timings import FEWEST_REPEATS
@@ -47,12 +47,11 @@ def run_worker(job: Job) -> Times:
     Raises TimecycleError where the process fails.
     """
     command = [sys.executable, "-m", "llm_timecycle.timecycle.sharing_worker"]
-    done = subprocess.run(command, input=job.to_json(), capture_output=True, text=True, check=False)
+    done = run_child(command, job.to_json())
     if done.returncode:
-        reason = done.stderr.strip().rpartition("\n")[2]
-        reason = done.stderr.strip().rpartition("\n")[2]
         raise TimecycleError(
-            f"{job.kind} = {job.value}: the process that was to time it failed: {reason}"
+            f"{job.kind} = {job.value}: the process that was to time it failed: "
+            f"{explain_failure(done)}"
         )
     times: Times = json.loads(done.stdout.splitlines()[-1])
     return times

@@ -9,10 +9,19 @@ from typing import Any
 
 import pytest
 
-from llm_timecycle.errors import ConfigError, DataError, UsageError
+from llm_timecycle.errors import ConfigError, DataError, RunError, TimecycleError, UsageError
 from llm_timecycle.timecycle import against
+from llm_timecycle.timecycle.child import Finished
 from llm_timecycle.timecycle.json_form import describe_profile
 from tests.timecycle.profiles import make_cycle, make_profile
+
+FOUR_TIMINGS = json.dumps(
+    {
+        "version": 1,
+        "training": {"wall": {"samples_s": [1.0] * 4}, "stages": {}, "layers": {}},
+        "inference": None,
+    }
+)
 
 
 class Measuring:
@@ -58,6 +67,8 @@ def test_b_may_be_what_was_written_down_before(tmp_path: Path) -> None:
         ("{", DataError, "is not JSON"),
         ("{}", UsageError, "expected what llm-timecycle profile --json prints"),
         (None, DataError, "cannot be read"),
+        ('{"version": 1, "training": null, "inference": null}', UsageError, "received none"),
+        (FOUR_TIMINGS, UsageError, "at least 5 timings of a thing, received at most 4"),
     ],
 )
 def test_a_file_that_is_no_profile_is_refused_before_anything_is_measured(
@@ -80,5 +91,28 @@ def test_an_unknown_second_is_refused_before_the_first_is_measured() -> None:
 
 
 def test_a_process_that_fails_passes_its_message_on() -> None:
-    with pytest.raises(DataError, match="smal could not be profiled: there are no settings named"):
+    with pytest.raises(
+        ConfigError, match="smal could not be profiled: there are no settings named"
+    ):
         against.profile_in_process(["smal", "--steps", "5"])
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "error", "message"),
+    [
+        (1, TimecycleError, "too bad"),
+        (2, UsageError, "too bad"),
+        (3, ConfigError, "too bad"),
+        (4, DataError, "too bad"),
+        (5, RunError, "too bad"),
+        (-9, TimecycleError, r"ended by signal 9 \(SIGKILL\)"),
+    ],
+)
+def test_a_process_that_fails_passes_its_kind_of_error_on(
+    monkeypatch: pytest.MonkeyPatch, exit_code: int, error: type[Exception], message: str
+) -> None:
+    said = "Error: not this\nmeasuring\nError: too bad\n"
+    monkeypatch.setattr(against, "run_child", lambda _: Finished(["profile"], exit_code, "", said))
+    with pytest.raises(error, match=rf"^small could not be profiled: {message}$") as caught:
+        against.profile_in_process(["small"])
+    assert caught.type is error

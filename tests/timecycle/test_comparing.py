@@ -106,3 +106,13 @@ def test_what_cannot_be_compared_is_refused(a: object, message: str) -> None:
 def test_profiles_with_no_time_in_common_are_refused() -> None:
     with pytest.raises(UsageError, match="no time in common"):
         compare(make_profile(inference=None), make_profile(training=None))
+
+
+def test_profiles_with_too_few_timings_are_refused() -> None:
+    described = describe_profile(make_profile(inference=None))
+    training = described["training"]
+    passes = [pair for layer in training["layers"].values() for pair in layer.values()]
+    for times in (training["wall"], *training["stages"].values(), *passes):
+        times["samples_s"] = times["samples_s"][:4]
+    with pytest.raises(UsageError, match="no time in common that was taken at least 5 times"):
+        compare(make_profile(), described)

@@ -12,8 +12,10 @@ from llm_timecycle.config.tree import (
     TrainingSettings,
 )
 from llm_timecycle.errors import UsageError
+from llm_timecycle.timecycle import growing
 from llm_timecycle.timecycle.growing import (
     check_memory,
+    check_step_memory,
     choose_sizes,
     count_operations,
     estimate_growth_bytes,
@@ -63,6 +65,27 @@ def test_small_sizes_are_five_different_ones_too(axis: str, size: int) -> None:
     assert len(set(sizes)) == 5
     assert sorted(sizes) == list(sizes)
     assert sizes[-1] >= 2 * sizes[0]
+
+
+@pytest.mark.parametrize(
+    ("length", "smallest", "largest"),
+    [(250, 125, 2000), (251, 125, 2000), (2000, 125, 2000), (1_000_000, 125, 2000)],
+)
+def test_texts_are_bounded_however_long_those_of_the_run_are(
+    length: int, smallest: int, largest: int
+) -> None:
+    settings = SECTION5.model_copy(update={"generation": GenerationSettings(length=length)})
+    sizes = choose_sizes(settings, 10_000, "length")
+    assert (sizes[0], sizes[-1]) == (smallest, largest)
+
+
+def test_where_the_texts_of_the_run_are_longer_than_those_timed_it_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(growing, "LONGEST_TEXT", 32)
+    settings = TINY.model_copy(update={"generation": GenerationSettings(length=33)})
+    growth = measure_growth(settings, V, "length", budget_s=0.0)
+    assert growth.explanation.endswith("; texts of more than 32 tokens are not timed")
 
 
 class Program:
@@ -133,6 +156,23 @@ def test_what_does_not_fit_is_refused_and_what_would_is_said() -> None:
     with pytest.raises(UsageError, match="a smaller model would"):
         check_memory(SECTION5, 10_000, "T", 1_000)
     check_memory(SECTION5, 10_000, "T", None)  # nobody knows
+
+
+def test_a_step_that_does_not_fit_is_refused_and_what_would_is_said() -> None:
+    needed = estimate_step_bytes(SECTION5, 10_000)
+    check_step_memory(SECTION5, 10_000, needed)
+    # Half of the batch leaves out 64 / 2 x 50 tokens, far more than a byte.
+    with pytest.raises(
+        UsageError, match=r"1\.0 GB .* are free: --set training.batch_size=32 would"
+    ):
+        check_step_memory(SECTION5, 10_000, needed - 1)
+    wide = SECTION5.model_copy(update={"model": ModelSettings(hidden_units=60_000)})
+    # The weights alone are beyond it; those of H = 60,000 / 2^k are not, for some k.
+    with pytest.raises(UsageError, match=r"--set model.hidden_units=\d+ would fit"):
+        check_step_memory(wide, 10_000, needed)
+    with pytest.raises(UsageError, match="a smaller model would"):
+        check_step_memory(SECTION5, 10_000, 1_000)
+    check_step_memory(SECTION5, 10_000, None)  # nobody knows
 
 
 def test_sizes_with_weights_of_their_own_take_the_memory_of_all_weights() -> None:

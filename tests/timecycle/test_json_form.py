@@ -16,6 +16,17 @@ from llm_timecycle.timecycle.roofline import place_under_roof
 from tests.timecycle.profiles import ROOF, SPREAD, make_cycle, make_profile
 
 
+def describe_inference(samples_s: object) -> dict[str, Any]:
+    """A profile whose timings are all these."""
+    inference = describe_profile(make_profile())["inference"]
+    timed = {
+        part: {"samples_s": samples_s}
+        for part, described in inference.items()
+        if isinstance(described, dict) and "samples_s" in described
+    }
+    return {"version": 1, "training": None, "inference": timed}
+
+
 def test_it_goes_through_json_unchanged() -> None:
     described = describe_profile(make_profile())
     text = json.dumps(described, allow_nan=False)
@@ -87,6 +98,14 @@ def test_the_timings_come_back_by_what_they_are_the_time_of() -> None:
             {"version": 1, "training": None, "inference": {"load": {"samples_s": ["x"]}}},
             "is damaged",
         ),
+        (describe_inference(["1"] * 9), "is damaged"),
+        (describe_inference("123456"), "samples_s = '123456'"),
+        (describe_inference([1.0, math.nan]), "nan, .* is missing or wrong"),
+        (describe_inference([1.0, math.inf]), "inf, .* is missing or wrong"),
+        (describe_inference([1.0, -0.5]), "-0.5, .* is missing or wrong"),
+        (describe_inference([True]), "True, .* is missing or wrong"),
+        ({"version": 1, "training": None, "inference": None}, "received none"),
+        (describe_inference([]), "received none"),
     ],
 )
 def test_what_is_no_profile_is_refused(described: Any, message: str) -> None:

@@ -5,15 +5,25 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
+import numpy as np
 import pytest
 
 import llm_timecycle as lt
+from llm_timecycle.config.parameters import compute_parameter_shapes
+from llm_timecycle.config.tree import ModelSettings, Settings, TokenizerSettings
 from llm_timecycle.errors import ConfigError, UsageError
+from llm_timecycle.run import Run, create_run, open_run
+from llm_timecycle.text.tokenizer import Tokenizer
 from llm_timecycle.timecycle import growing
-from llm_timecycle.timecycle.profile import ProfileResult, check_request
+from llm_timecycle.timecycle.profile import ProfileResult, _measure_requests, check_request
 from llm_timecycle.timecycle.results import GROWTH_AXES, TRAINING_STAGES
+from llm_timecycle.timecycle.sources import open_source
 from tests.timecycle.profiles import make_profile
+
+if TYPE_CHECKING:
+    from llm_timecycle.text.prepare import PreparedText
 
 TINY = """\
 data: {train: sample-english}
@@ -89,6 +99,54 @@ def test_growth_that_does_not_fit_is_refused_before_anything_is_measured(
     monkeypatch.setattr("llm_timecycle.timecycle.profile._measure", None)
     with pytest.raises(UsageError, match=r"--grow H: the sizes .* of memory may be used"):
         lt.profile(tmp_path / "tiny.yaml", grow=["H"])
+
+
+def test_a_step_that_does_not_fit_is_refused_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    monkeypatch.setattr("llm_timecycle.timecycle.ceilings.read_free_bytes", lambda: 10**7)
+    monkeypatch.setattr("llm_timecycle.timecycle.profile._measure", None)
+    with pytest.raises(UsageError, match=r"a training step takes about .* a smaller model would"):
+        lt.profile(tmp_path / "tiny.yaml")
+
+
+def test_texts_too_short_to_time_are_refused_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    monkeypatch.setattr("llm_timecycle.timecycle.profile._measure", None)
+    with pytest.raises(UsageError, match=r"length: expected at least 2 tokens.* received 1"):
+        lt.profile(tmp_path / "tiny.yaml", overrides=["generation.length=1"], inference=True)
+
+
+def test_inference_of_a_run_is_measured_with_the_settings_that_are_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(
+        tokenizer=TokenizerSettings(level="char"),
+        model=ModelSettings(embedding_dim=4, num_layers=1, hidden_units=6),
+    )
+    tokenizer = Tokenizer.train(settings.tokenizer, ["Once upon a time"])
+    V = tokenizer.vocab_size
+    run = create_run(tmp_path / "run", settings, tokenizer.to_json().encode(), V, {})
+    shapes = compute_parameter_shapes(settings.model, V)
+    weights = {name: np.full(shape, 0.5, np.float32) for name, shape in shapes.items()}
+    run.save_weights(weights, {})
+    seen: list[Run] = []
+
+    def note(measured: Run) -> None:
+        seen.append(open_run(measured.path))  # as a process that starts cold does
+        np.testing.assert_equal(measured.load_weights(), weights)
+
+    monkeypatch.setattr("llm_timecycle.timecycle.inference.measure_inference", note)
+    for overrides in ([], ["generation.length=7", "generation.top_k=3"]):
+        _measure_requests(open_source(run.path, overrides), cast("PreparedText", None))
+    plain, changed = (measured.settings.generation for measured in seen)
+    assert plain == settings.generation
+    assert changed == settings.generation.model_copy(update={"length": 7, "top_k": 3})
+    assert seen[0].path == run.path
+    assert not seen[1].path.exists()
 
 
 def test_results_are_shown_as_their_profile_is() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+from dataclasses import replace
 
 import pytest
 
@@ -28,6 +29,15 @@ def test_stages_stand_with_time_share_and_time_a_token() -> None:
     assert find_line(text, "sum") == ["sum", "333", "ms", "2.60", "ms"]
     assert find_line(text, "undisturbed step")[2:4] == ["330", "ms"]
     assert "8 x 16 = 128 tokens: 330 ms, 388 tokens/s" in text  # 128 / 0.33 = 387.9
+
+
+def test_a_backward_pass_that_noise_swallows_is_not_said_to_take_no_time() -> None:
+    cycle = make_cycle()
+    layers = {**cycle.layers, "embedding": {"forward": Durations((0.001,) * 5)}}
+    layers["embedding"]["backward"] = Durations((0.0,) * 5)
+    text = write_tables(make_profile(training=replace(cycle, layers=layers)))
+    line = next(line for line in text.splitlines() if line.startswith("embedding  "))
+    assert line.split()[:5] == ["embedding", "1.00", "ms", "within", "noise"]
 
 
 def test_closure_and_the_cost_of_measuring_are_told() -> None:

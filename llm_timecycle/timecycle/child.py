@@ -1,0 +1,85 @@
+"""A process that measures for this one, and ends with it.
+
+What goes in and out is UTF-8 text, whatever the locale says.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+
+Finished = subprocess.CompletedProcess[str]
+_ERROR = "Error: "
+
+
+def run_child(command: Sequence[str], text: str = "") -> Finished:
+    """Run a command to its end, given `text` on stdin; its output is kept.
+
+    An exception, Ctrl-C and SIGTERM end the child, too, before they take their course here.
+    """
+    with _end_on_sigterm():
+        return subprocess.run(
+            command,
+            input=text,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
+
+
+def explain_failure(finished: Finished) -> str:
+    """Why a child failed: the message it ended with, the signal, its last line, or its exit code.
+
+    >>> explain_failure(Finished(["train"], 4, "", "Reading\\nError: no text\\nAdd one\\n"))
+    'no text\\nAdd one'
+    >>> explain_failure(Finished(["train"], -9, "", "Reading\\n"))
+    'ended by signal 9 (SIGKILL)'
+    """
+    if finished.returncode < 0:
+        return f"ended by signal {_name_signal(-finished.returncode)}"
+    lines = finished.stderr.strip().splitlines()
+    for number in range(len(lines) - 1, -1, -1):
+        if lines[number].startswith(_ERROR):
+            return "\n".join(lines[number:]).removeprefix(_ERROR)
+    return lines[-1] if lines else f"exit code {finished.returncode}"
+
+
+def _name_signal(number: int) -> str:
+    try:
+        return f"{number} ({signal.Signals(number).name})"
+    except ValueError:  # a real-time signal
+        return f"{number}"
+
+
+class _Terminated(BaseException):
+    """SIGTERM came."""
+
+
+@contextmanager
+def _end_on_sigterm() -> Iterator[None]:
+    """Let SIGTERM leave the block as an exception first, and do what it does afterwards."""
+    before = signal.getsignal(signal.SIGTERM)
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or before in (signal.SIG_IGN, None):
+        yield
+        return
+
+    def leave(_number: int, _frame: FrameType | None) -> None:
+        raise _Terminated
+
+    signal.signal(signal.SIGTERM, leave)
+    is_terminated = False
+    try:
+        yield
+    except _Terminated:
+        is_terminated = True
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if is_terminated:
+        signal.raise_signal(signal.SIGTERM)
+        raise KeyboardInterrupt  # whoever handles SIGTERM let the program go on

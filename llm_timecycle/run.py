@@ -39,6 +39,7 @@ from llm_timecycle.files import compute_sha256, explain_os_error, write_durably
 
 FORMAT_VERSION = 1
 MANIFEST_BYTES_AT_MOST = 1 << 20
+RESTORE = "Restore it from a copy, or train again"
 LIBRARIES = ("tensorflow", "keras", "numpy", "tokenizers", "safetensors")
 
 
@@ -77,21 +78,38 @@ class Run:
         """The manifest as it stands on the disk now."""
         return _read_manifest(self.path)
 
+    def check_weights_exist(self) -> None:
+        """Raise RunError where the file of the best weights is not there yet, or no longer."""
+        if not self.weights_path.exists():
+            if "model.safetensors" in self.read_manifest()["files"]:
+                raise RunError(
+                    f"{self.path} is incomplete: the file of its weights, model.safetensors, is "
+                    f"gone. {RESTORE}"
+                )
+            raise RunError(
+                f"{self.path} has no trained weights yet: its training ended before the first "
+                f"validation. Go on with: llm-timecycle train {quote(str(self.path))} --resume"
+            )
+
     def load_weights(self) -> dict[str, np.ndarray]:
         """The best weights by name, each float32 and of the shape that the settings imply.
 
         Raises RunError where the file is missing, damaged, or of other names, shapes or types;
         shapes are compared before any of the weights is read.
         """
-        if not self.weights_path.exists():
-            raise RunError(
-                f"{self.path} has no trained weights yet: its training ended before the first "
-                f"validation. Go on with: llm-timecycle train {quote(str(self.path))} --resume"
-            )
+        self.check_weights_exist()
         shapes = compute_parameter_shapes(self.settings.model, self.vocab_size)
         weights = read_tensors(self.weights_path, shapes)
         _check_file(self.path, self.read_manifest(), "model.safetensors")
         return weights
+
+    def check_vocab_size(self, vocab_size: int) -> None:
+        """Raise RunError unless its tokenizer, which has so many tokens, fits the model."""
+        if vocab_size != self.vocab_size:
+            raise RunError(
+                f"{self.tokenizer_path} has {vocab_size:,} tokens, and the manifest of the run "
+                f"says {self.vocab_size:,}: it is another model's. {RESTORE}"
+            )
 
     def save_weights(self, weights: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> None:
         """Replace the best weights, and note `facts` (step, validation loss) in the manifest."""
@@ -239,21 +257,22 @@ def read_tensors(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str,
         with safe_open(path, framework="numpy") as file:
             names = set(file.keys())
             if missing := sorted(shapes.keys() - names):
-                raise RunError(f"{path} lacks the weights {', '.join(missing)}")
+                raise RunError(f"{path} lacks the weights {', '.join(missing)}. {RESTORE}")
             if unknown := sorted(names - shapes.keys()):
                 raise RunError(
-                    f"{path} holds weights unknown to its settings: {', '.join(unknown)}"
+                    f"{path} holds weights unknown to its settings: {', '.join(unknown)}. {RESTORE}"
                 )
             for name, shape in shapes.items():
                 view = file.get_slice(name)
                 found = tuple(view.get_shape())
                 if found != shape or view.get_dtype() != "F32":
                     raise RunError(
-                        f"{path}: {name} should be F32 {shape}, found {view.get_dtype()} {found}"
+                        f"{path}: {name} should be F32 {shape}, found {view.get_dtype()} {found}. "
+                        f"{RESTORE}"
                     )
         return _map_tensors(path, shapes)
     except (SafetensorError, OSError, ValueError) as error:
-        raise RunError(f"{path} is damaged or no safetensors file: {error}") from error
+        raise RunError(f"{path} is damaged or no safetensors file: {error}. {RESTORE}") from error
 
 
 def _map_tensors(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
@@ -319,7 +338,7 @@ def _check_file(path: Path, manifest: Mapping[str, Any], name: str) -> None:
         raise RunError(f"the manifest of {path} is damaged where it speaks of {name}") from error
     raise RunError(
         f"{file} is not what the manifest says: it was changed or damaged after it was written. "
-        f"Restore it from a copy, or train again"
+        f"{RESTORE}"
     )
 
 

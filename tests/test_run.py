@@ -143,10 +143,23 @@ def test_a_run_without_weights_says_how_to_go_on(run: Run) -> None:
         run.load_weights()
 
 
+def test_weights_that_were_there_and_are_gone_are_missing(run: Run) -> None:
+    run.save_weights(make_weights(1.0), {})
+    run.weights_path.unlink()
+    with pytest.raises(RunError, match=r"model\.safetensors, is gone\. Restore it from a copy, or"):
+        run.load_weights()
+
+
+def test_a_tokenizer_of_another_size_is_refused(run: Run) -> None:
+    run.check_vocab_size(5)
+    with pytest.raises(RunError, match=r"has 6 tokens, and the manifest of the run says 5.*Restor"):
+        run.check_vocab_size(6)
+
+
 def test_truncated_weights_are_refused(run: Run) -> None:
     run.save_weights(make_weights(1.0), {})
     run.weights_path.write_bytes(run.weights_path.read_bytes()[:-4])
-    with pytest.raises(RunError, match="damaged or no safetensors file"):
+    with pytest.raises(RunError, match=r"damaged or no safetensors file.*Restore it from a copy"):
         run.load_weights()
 
 
@@ -162,9 +175,9 @@ def test_a_flipped_bit_in_the_weights_is_found(run: Run) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"output.bias": np.zeros(6, np.float32)}, r"output.bias should be F32 \(5,\)"),
+        ({"output.bias": np.zeros(6, np.float32)}, r"output.bias should be F32 \(5,\).*Restore it"),
         ({"output.bias": np.zeros(5, np.float64)}, "found F64"),
-        ({"extra": np.zeros(1, np.float32)}, "unknown to its settings: extra"),
+        ({"extra": np.zeros(1, np.float32)}, r"unknown to its settings: extra\. Restore it"),
     ],
 )
 def test_weights_of_another_shape_type_or_name_are_refused(
@@ -179,7 +192,7 @@ def test_weights_that_are_missing_are_named(run: Run) -> None:
     weights = make_weights(1.0)
     del weights["lstm_1.bias"]
     save_file(weights, run.weights_path)
-    with pytest.raises(RunError, match=r"lacks the weights lstm_1\.bias"):
+    with pytest.raises(RunError, match=r"lacks the weights lstm_1\.bias\. Restore it"):
         run.load_weights()
 
 

@@ -8,10 +8,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType, ModuleType, TracebackType
+from typing import BinaryIO
 
 import click
 
-from llm_timecycle.cli.prompts import decode_input
+from llm_timecycle.cli.prompts import decode_input, open_standard_input
+from llm_timecycle.errors import DataError
 
 PROMPT = "> "
 HISTORY_LINES = 1000
@@ -48,9 +50,13 @@ class Interruption:
 
 
 def make_line_reader(completions: Sequence[str]) -> Callable[[], Iterator[str]]:
-    """What gives the lines of the terminal, asked for one by one, or those of standard input."""
-    if not sys.stdin.isatty():
-        return _read_standard_input
+    """What gives the lines of the terminal, asked for one by one, or those of standard input.
+
+    Raises UsageError where standard input is closed.
+    """
+    stdin = open_standard_input("--interactive")
+    if not stdin.isatty():
+        return lambda: _read_lines(stdin)
     return lambda: _ask_for_lines(completions)
 
 
@@ -61,8 +67,15 @@ def find_history_file() -> Path:
     return platformdirs.user_state_path("llm-timecycle", appauthor=False) / "history"
 
 
-def _read_standard_input() -> Iterator[str]:
-    for line in sys.stdin.buffer:
+def _read_lines(stdin: BinaryIO) -> Iterator[str]:
+    while True:
+        try:
+            line = stdin.readline()
+        except OSError as error:
+            reason = error.strerror or error
+            raise DataError(f"standard input cannot be read: {reason}") from error
+        if not line:
+            return
         yield decode_input(line).rstrip("\r\n")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import click
 
 from llm_timecycle.cli.options import HELP
+from llm_timecycle.cli.printing import print_json
 from llm_timecycle.cli.terminal import set_up_logging
 
 
@@ -52,7 +52,7 @@ def command(run: Path, data: str | None, split: str | None, as_json: bool) -> No
             key: None if isinstance(value, float) and not math.isfinite(value) else value
             for key, value in figures.items()
         }
-        click.echo(json.dumps(finite, ensure_ascii=False, indent=2))
+        print_json(finite)
     else:
         for key, value in figures.items():
             click.echo(f"{key.replace('_', ' '):24}{_format(value):>16}")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from llm_timecycle.cli.options import HELP, generation_settings
+from llm_timecycle.cli.printing import print_json
 from llm_timecycle.cli.prompts import read_prompt, show_prompt
 from llm_timecycle.config.tree import GenerationSettings
 from llm_timecycle.errors import UsageError
@@ -111,7 +112,9 @@ def command(
         )
     text = (prompt or "") if prompt_file is None else read_prompt(prompt_file)
     tokenizer = Tokenizer.load(opened.tokenizer_path, opened.settings.tokenizer)
+    opened.check_vocab_size(tokenizer.vocab_size)
     loaded = make_engine(opened, engine, rows=max(samples, settings.beams), tokens=settings.length)
+    load_s = time.perf_counter() - start_s
     if interactive:
         from llm_timecycle.cli.interactive import PromptLoop
 
@@ -124,7 +127,7 @@ def command(
     is_streamed = samples == settings.beams == 1 and stream is not False and not as_json
     try:
         if as_json:
-            _print_json(request, load_s=time.perf_counter() - start_s)
+            _print_json(request, load_s)
         elif is_streamed:
             _print_stream(request)
         else:
@@ -152,8 +155,20 @@ def _list_given(options: dict[str, Any]) -> dict[str, Any]:
     """The settings that options give, by name."""
     given = {name: value for name, value in options.items() if value not in (None, ())}
     if "bias" in given:
-        given["bias"] = dict(given["bias"])
+        given["bias"] = _collect_biases(given["bias"])
     return given
+
+
+def _collect_biases(pairs: Sequence[tuple[str, float]]) -> dict[str, float]:
+    biases: dict[str, float] = {}
+    for token, added in pairs:
+        if token in biases:
+            raise UsageError(
+                f"--bias: received two values for {token!r}, {biases[token]:g} and {added:g}; "
+                f"give one"
+            )
+        biases[token] = added
+    return biases
 
 
 def _refuse_beside_interactive(
@@ -207,7 +222,7 @@ def _print_json(request: _Request, load_s: float) -> None:
         load_s=load_s,
         request_age_s=request_age_s,
     )
-    click.echo(json.dumps(report, ensure_ascii=False, indent=2, allow_nan=False))
+    print_json(report)
 
 
 def _generate(request: _Request) -> list[GeneratedText]:

@@ -118,7 +118,10 @@ class PromptLoop:
 
     def _set(self, name: str, text: str) -> None:
         changed = override_settings(
-            self._settings, {name: _read_value(name, text)}, lambda key: f"/{key}"
+            self._settings,
+            {name: _read_value(name, text)},
+            lambda key: f"/{key}",
+            _write_value,
         )
         make_plan(changed, self._tokenizer)
         self._settings = changed
@@ -216,14 +219,25 @@ def _read_value(name: str, text: str) -> object:
     if text == "null":
         return {} if name == "bias" else []
     if text[0] not in "\"'[{":
+        if name != "bias":
+            return [text]
         token, _, number = text.rpartition("=")
-        return {token: resolve_scalar(number)} if name == "bias" else [text]
+        if token == "":
+            raise UsageError(f"/bias: received {text!r}; expected TOKEN=VALUE, such as the=2.5")
+        return {token: resolve_scalar(number)}
     try:
         node = parse_yaml(text, f"/{name}", is_override=True)
     except ConfigError as error:
         raise UsageError(str(error)) from None
     value = None if node is None else to_python(node)
     return [value] if isinstance(value, str) else value
+
+
+def _write_value(value: object) -> str:
+    """A value as it is typed."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _write(value: object) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import gc
 import importlib
+import io
 import os
 import sys
+from pathlib import Path
 
 import click
 
 from llm_timecycle import __version__
 from llm_timecycle.cli.options import HELP
-from llm_timecycle.errors import Interrupted, TimecycleError
+from llm_timecycle.errors import Interrupted, TimecycleError, UsageError
 from llm_timecycle.files import FULL_DISK, explain_os_error
 
 COMMANDS = {
@@ -71,6 +73,7 @@ def main() -> None:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # finding none takes 6 ms
     wants_traceback = os.environ.get("LLM_TIMECYCLE_DEBUG") == "1"
     try:
+        _prepare_streams()
         sys.exit(group.main(prog_name="llm-timecycle", standalone_mode=False))
     except Interrupted as stop:
         _end(f"{stop}", stop.exit_code)
@@ -96,6 +99,23 @@ def main() -> None:
             f"Run it again with LLM_TIMECYCLE_DEBUG=1 to see where, and please report it.",
             1,
         )
+
+
+def _prepare_streams() -> None:
+    """Let output not fail for a character that its encoding lacks: it is written as an escape.
+
+    Python has no stream where the shell closed it. Without standard error, messages go nowhere;
+    without standard output, nothing is begun: UsageError.
+    """
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # to the end
+    if sys.stdout is None:
+        raise UsageError(
+            "standard output is closed; expected a place for what is printed: "
+            "leave it open, or add > /dev/null"
+        )
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _abandon_stdout() -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 
 import click
 
 from llm_timecycle.cli.options import HELP, config_overrides
+from llm_timecycle.cli.printing import print_json
 from llm_timecycle.cli.terminal import set_up_logging
 from llm_timecycle.errors import UsageError
 from llm_timecycle.timecycle.results import GROWTH_AXES
@@ -105,7 +105,7 @@ def command(
         save_report(found.to_html(), report_path)
         click.echo(f"The report is in {report_path}", err=True)
     if as_json:
-        click.echo(json.dumps(found.to_dict(), ensure_ascii=False, indent=2, allow_nan=False))
+        print_json(found.to_dict())
     elif mermaid:
         from llm_timecycle.timecycle.mermaid import write_mermaid
 
@@ -130,7 +130,7 @@ def _compare(
     options += ["--inference"] if inference else []
     found = compare_in_turn(source, against, overrides=overrides, options=options)
     if as_json:
-        click.echo(json.dumps(found.to_dict(), ensure_ascii=False, indent=2, allow_nan=False))
+        print_json(found.to_dict())
     else:
         click.echo(str(found))
 

@@ -5,33 +5,75 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
-from llm_timecycle.errors import DataError
+from llm_timecycle.errors import DataError, UsageError
 from llm_timecycle.text.characters import BLANK
 from llm_timecycle.text.tokenizer import Tokenizer
+
+STREAM_BYTES_AT_MOST = 64 << 20
+STANDARD_INPUT = "standard input"
 
 
 def read_prompt(source: str) -> str:
     """The text of a file, or of standard input for `-`, without one line break at its end.
 
-    Raises DataError where it cannot be read or is not UTF-8.
+    A pipe or a device is read to its end, as standard input is.
+
+    Raises DataError where it cannot be read, is not UTF-8, or is a stream without end.
     """
+    path = Path(source)
     if source == "-":
-        text = decode_input(sys.stdin.buffer.read()).removeprefix("\ufeff")
+        text = _read_stream(open_standard_input("--prompt-file -"), STANDARD_INPUT)
+    elif _is_stream(path):
+        try:
+            with path.open("rb") as file:
+                text = _read_stream(file, source)
+        except OSError as error:
+            raise DataError(f"{source} cannot be read: {error.strerror or error}") from error
     else:
         from llm_timecycle.text.reading import TextFile
 
-        text = "".join(TextFile(Path(source)).read())
+        text = "".join(TextFile(path).read())
     return text.replace("\r\n", "\n").removesuffix("\n")
 
 
-def decode_input(content: bytes) -> str:
-    """What came on standard input as text; DataError where it is not UTF-8."""
+def open_standard_input(reader: str) -> BinaryIO:
+    """Standard input, which `reader` (an option) reads; UsageError where the shell closed it."""
+    if sys.stdin is None:
+        raise UsageError(
+            f"standard input is closed, and {reader} reads it: give it a file or a pipe"
+        )
+    return sys.stdin.buffer
+
+
+def _is_stream(path: Path) -> bool:
+    try:
+        return path.is_fifo() or path.is_char_device()
+    except OSError:  # whoever opens it will say why
+        return False
+
+
+def _read_stream(stream: BinaryIO, name: str) -> str:
+    try:
+        content = stream.read(STREAM_BYTES_AT_MOST + 1)
+    except OSError as error:
+        raise DataError(f"{name} cannot be read: {error.strerror or error}") from error
+    if len(content) > STREAM_BYTES_AT_MOST:
+        raise DataError(
+            f"the prompt on {name} has more than {STREAM_BYTES_AT_MOST:,} bytes, and no more are "
+            f"read: give a shorter one, or a file"
+        )
+    return decode_input(content, name).removeprefix("\ufeff")
+
+
+def decode_input(content: bytes, name: str = STANDARD_INPUT) -> str:
+    """What came on standard input, or another stream, as text; DataError if it is not UTF-8."""
     try:
         return content.decode()
     except UnicodeDecodeError as error:
         raise DataError(
-            f"the prompt on standard input is not UTF-8 text: the byte at offset {error.start} "
+            f"the prompt on {name} is not UTF-8 text: the byte at offset {error.start} "
             f"fits no character. Convert it first: iconv -f GB18030 -t UTF-8 (with its own "
             f"encoding in place of GB18030)"
         ) from error

@@ -79,6 +79,7 @@ def command(
         callbacks=callbacks,
         show_progress=sys.stderr.isatty(),
     )
+    summary.run.check_weights_exist()
     progress, place = summary.progress, quote(str(run_path))
     is_scored = summary.has_validation
     kept = f"the best weights are those of step {progress.best_step:,}"

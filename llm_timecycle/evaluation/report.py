@@ -6,7 +6,7 @@ import logging
 import math
 from pathlib import Path
 
-from llm_timecycle.errors import DataError
+from llm_timecycle.errors import DataError, RunError
 from llm_timecycle.evaluation.stream import Sums, compute_perplexity, make_scorer, score_stream
 from llm_timecycle.model.network import build_trained_network
 from llm_timecycle.run import Run, open_run
@@ -47,11 +47,13 @@ def score_run(
         data: a text to score; None scores the run's own `split`, "valid" or "test".
 
     Raises DataError where the text is missing, is shorter than two tokens, or is no longer the one
-    that was held out when the run was trained.
+    that was held out when the run was trained; RunError where the run is damaged, or the loss that
+    its weights give is not finite.
     """
     run = open_run(path)
     weights = run.load_weights()
     tokenizer = Tokenizer.load(run.tokenizer_path, run.settings.tokenizer)
+    run.check_vocab_size(tokenizer.vocab_size)
     if data is not None:
         corpus = open_corpus(data, Path.cwd(), cache)
         stream = encode_corpus(tokenizer, corpus, cache, show_progress)
@@ -67,6 +69,11 @@ def score_run(
     sums = score_stream(
         make_scorer(network), run.settings.model, stream.ids, show_progress=show_progress
     )
+    if not math.isfinite(sums.loss_nats):
+        raise RunError(
+            f"the loss of {path} is {sums.loss_nats}, not a finite number. Its weights are damaged "
+            f"or its training went wrong: train it again, with a lower training.learning_rate"
+        )
     return {"split": split, **summarize(sums, stream), "unknown_tokens": stream.unknown}
 
 

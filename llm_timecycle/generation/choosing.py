@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
+from llm_timecycle.errors import UsageError
 from llm_timecycle.generation.engine import Engine
 from llm_timecycle.generation.numpy_engine import NumpyEngine
 from llm_timecycle.run import Run
@@ -24,7 +25,11 @@ def choose_engine(choice: str, rows: int, tokens: int) -> EngineKind:
 
     Args:
         choice: `numpy`, `tensorflow`, or `auto`, which decides.
+
+    Raises UsageError where it is another one.
     """
+    if choice not in ("auto", *get_args(EngineKind)):
+        raise UsageError(f"engine: received {choice!r}; expected auto, numpy or tensorflow")
     if choice == "tensorflow":
         return "tensorflow"
     rate = max(rate for least, rate in NUMPY_RATE_TOKENS_PER_S.items() if rows >= least)
@@ -36,10 +41,12 @@ def make_engine(run: Run, choice: str = "auto", *, rows: int = 1, tokens: int = 
     """The engine for a run's best weights, as `choose_engine` chooses it.
 
     Raises:
+        UsageError: there is no such engine.
         RunError: the weights are missing or damaged.
     """
+    kind = choose_engine(choice, rows, tokens)
     weights = run.load_weights()
-    if choose_engine(choice, rows, tokens) == "numpy":
+    if kind == "numpy":
         return NumpyEngine(weights, run.settings.model)
     from llm_timecycle.model.quiet import import_tensorflow
 

@@ -29,6 +29,7 @@ from llm_timecycle.generation.tokens import make_plan
 from llm_timecycle.text.tokenizer import Tokenizer
 
 MOST_UNKNOWN_TOKENS_NAMED = 10
+UTF_8_BYTES_AT_MOST = 4  # of one character
 
 
 @dataclass(frozen=True)
@@ -164,13 +165,13 @@ class TextGenerator:
             )
         request_s = self._now()
         prompt_ids = encode_prompt(self._tokenizer, prompt)
-        end_id, has_stops = find_end_id(self._tokenizer), bool(self._settings.stop)
+        end_id = find_end_id(self._tokenizer)
         token_ends_s = array("d")
 
         def is_complete(ids: Sequence[int]) -> bool:
             if ids[-1] == end_id:
                 return True
-            return has_stops and self._write(prompt_ids, ids).finish_reason == "stop"
+            return self._may_stop(ids) and self._write(prompt_ids, ids).finish_reason == "stop"
 
         def note_token() -> None:
             token_ends_s.append(self._now())
@@ -189,6 +190,21 @@ class TextGenerator:
             tokens=sum(len(hypothesis.ids) for hypothesis in found),
         )
         return [self._conclude_search(prompt_ids, hypothesis) for hypothesis in found]
+
+    def _may_stop(self, ids: Sequence[int]) -> bool:
+        """Whether the last token may complete a stop text; False is certain.
+
+        Only the end of the text is decoded. It is compared without spaces, because those between
+        words depend on what comes before the end.
+        """
+        stops = [stop.replace(" ", "") for stop in self._settings.stop]
+        if not stops:
+            return False
+        # Each token writes a byte or more. A character may be cut at the start of what is decoded,
+        # and another one may have waited for the last token: twice as many bytes, at most.
+        most = UTF_8_BYTES_AT_MOST * (max(map(len, self._settings.stop)) + 2)
+        end = self._tokenizer.decode(ids[-most:]).replace(" ", "")
+        return any(stop in end for stop in stops)
 
     def _write(self, prompt_ids: np.ndarray, ids: Sequence[int]) -> Sample:
         """The text that these tokens make, up to where it ends."""

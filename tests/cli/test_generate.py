@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from llm_timecycle import __version__
+from llm_timecycle.cli import generate, prompts
 from llm_timecycle.cli.generate import command
 from llm_timecycle.config.parameters import compute_parameter_shapes
 from llm_timecycle.config.tree import (
@@ -161,6 +165,27 @@ def test_a_prompt_from_a_file_or_standard_input(run: Path, tmp_path: Path, conte
     assert call(run, "--prompt-file", "-", stdin=content).stdout == expected
 
 
+def test_a_prompt_from_a_pipe_or_a_device(run: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as pool:
+        pool.submit(pipe.write_bytes, b"\xef\xbb\xbfabc\r\n")
+        result = call(run, "--prompt-file", str(pipe))
+    assert result.stdout == call(run, "--prompt", "abc").stdout
+    assert call(run, "--prompt-file", os.devnull).stdout == call(run).stdout
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs a device without end")
+def test_a_prompt_without_end_is_refused(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prompts, "STREAM_BYTES_AT_MOST", 1000)
+    result = call(run, "--prompt-file", "/dev/zero")
+    assert isinstance(result.exception, DataError)
+    assert str(result.exception) == (
+        "the prompt on /dev/zero has more than 1,000 bytes, and no more are read: give a shorter "
+        "one, or a file"
+    )
+
+
 def test_only_one_line_break_is_taken_off_a_file(run: Path) -> None:
     result = call(run, "--prompt-file", "-", stdin=b"abc\r\n\n")
     assert result.stdout == call(run, "--prompt", "abc\n").stdout
@@ -220,6 +245,10 @@ def test_unknown_tokens_are_a_warning(runs: dict[str, Run]) -> None:
         (
             ["--bias", "a=inf"],
             "--bias: received a=inf; expected for each text a number from -1000 to 1000",
+        ),
+        (
+            ["--bias", "a=1", "--bias", "b=1", "--bias", "a=2"],
+            "--bias: received two values for 'a', 1 and 2; give one",
         ),
         (["--ban", ""], "--ban: received an empty text; expected at least one character"),
         (["--ban", "q"], "ban: received 'q', which the model does not know; expected one token"),
@@ -322,6 +351,25 @@ def test_a_model_whose_logits_are_not_finite(tmp_path: Path) -> None:
     result = call(run.path)
     assert isinstance(result.exception, RunError)
     assert "the model's logits are not finite: 1 of 14" in str(result.exception)
+
+
+def test_a_tokenizer_of_another_size_than_the_model(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", "char")
+    content = json.loads(run.tokenizer_path.read_bytes())
+    vocabulary = content["model"]["vocab"]
+    vocabulary["z"] = len(vocabulary)
+    run._replace("tokenizer.json", json.dumps(content).encode(), {})
+    result = call(run.path)
+    assert isinstance(result.exception, RunError)
+    assert "has 15 tokens, and the manifest of the run says 14" in str(result.exception)
+
+
+def test_the_time_to_load_holds_nothing_of_the_prompt(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generate, "describe_unknown_tokens", lambda *_: time.sleep(0.5))
+    times = json.loads(call(run, "--prompt", "abc", "--json").stdout)["times"]
+    assert times["load_s"] < 0.5
 
 
 def test_json_is_one_object_with_everything(runs: dict[str, Run]) -> None:
@@ -441,6 +489,51 @@ def test_a_pipe_that_was_closed_before_is_no_fault(run: Path, options: list[str]
     process.stdout = None
     _, errors = process.communicate(timeout=60)
     assert (errors, process.returncode) == (b"", 0)
+
+
+def run_with_closed(descriptor: int, *arguments: str) -> tuple[int, bytes, bytes]:
+    """How the program ends, and what it prints, where the shell closed one of its streams."""
+    script = f"import os, sys; os.close({descriptor}); os.execv(sys.argv[1], sys.argv[1:])"
+    finished = subprocess.run(
+        [sys.executable, "-c", script, *PROGRAM, *arguments], capture_output=True, check=False
+    )
+    return finished.returncode, finished.stdout, finished.stderr
+
+
+def test_a_closed_stream_is_one_message(run: Path) -> None:
+    assert run_with_closed(1, str(run)) == (
+        2,
+        b"",
+        b"Error: standard output is closed; expected a place for what is printed: leave it open, "
+        b"or add > /dev/null\n",
+    )
+    assert run_with_closed(0, str(run), "--prompt-file", "-") == (
+        2,
+        b"",
+        b"Error: standard input is closed, and --prompt-file - reads it: give it a file or a "
+        b"pipe\n",
+    )
+
+
+def test_without_standard_error_texts_are_printed_as_ever(run: Path) -> None:
+    options = (str(run), "--prompt", "abz", "--samples", "2")
+    assert run_with_closed(2, *options) == (0, call(run, *options[1:]).stdout_bytes, b"")
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "gbk", "utf-8"])
+def test_what_an_encoding_lacks_is_printed_as_an_escape(run: Path, encoding: str) -> None:
+    def print_prompt(*options: str) -> str:
+        finished = subprocess.run(
+            [*PROGRAM, str(run), "--prompt", "中\u00ff\U0001f600", "--length", "1", *options],
+            capture_output=True,
+            check=True,
+            env={**os.environ, "PYTHONIOENCODING": encoding},
+        )
+        return finished.stdout.decode(encoding)
+
+    shown = "中\u00ff\U0001f600".encode(encoding, "backslashreplace").decode(encoding)
+    assert print_prompt().startswith(shown)
+    assert json.loads(print_prompt("--json"))["prompt"]["text"] == "中\u00ff\U0001f600"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")

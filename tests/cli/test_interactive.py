@@ -150,11 +150,13 @@ def test_every_setting_has_its_command(converse: Converse, line: str, said: str)
         ("/temperature hot", "/temperature: received hot; expected a number from 0 to 100"),
         ("/length 0", "/length: received 0; expected a whole number, 1 or more"),
         ("/length", "length: 12"),
+        ("/length null", "/length: received null; expected a whole number, 1 or more"),
+        ("/length TRUE", "/length: received true; expected a whole number, 1 or more"),
         ("/seed 1.5", "/seed: received 1.5; expected a whole number from 0 to"),
         ('/stop ""', "/stop: received an empty text; expected at least one character"),
         ("/stop [a", "/stop: the bracket that opens here is not closed"),
         ("/ban q", "ban: received 'q', which the model does not know; expected one token"),
-        ("/bias a", "/bias: received an empty text; expected a token"),
+        ("/bias a", "/bias: received 'a'; expected TOKEN=VALUE, such as the=2.5"),
         ("/bias a=b", "/bias: received a=b; expected for each text a number"),
         ("/retry 3", "/retry stands alone; received '3' after it"),
         ("/retry", "/retry draws again for the last prompt, and there is none yet"),
@@ -255,6 +257,21 @@ def test_lines_from_a_pipe_are_answered_without_a_prompt(run: Run) -> None:
     (first,), (second,) = write(run, "abc"), write(run, "ab", length=3)
     assert finished.stdout.decode() == f"abc{first}\nab{second}\n"
     assert finished.stderr.decode() == "length: 3\n"
+
+
+def test_standard_input_that_is_closed_is_one_message(run: Run) -> None:
+    closed = [
+        sys.executable,
+        "-c",
+        "import os, sys; os.close(0); os.execv(sys.argv[1], sys.argv[1:])",
+    ]
+    finished = subprocess.run(
+        [*closed, *PROGRAM, str(run.path), "--interactive"], capture_output=True, check=False
+    )
+    assert (finished.returncode, finished.stdout) == (2, b"")
+    assert finished.stderr == (
+        b"Error: standard input is closed, and --interactive reads it: give it a file or a pipe\n"
+    )
 
 
 def test_lines_from_a_pipe_must_be_utf_8(run: Run) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from llm_timecycle.errors import UsageError
 from llm_timecycle.generation import choosing
 from llm_timecycle.generation.choosing import choose_engine
 
@@ -35,3 +36,9 @@ def test_tensorflow_is_worth_its_start_on_a_gpu_only(
     assert choose_engine("auto", rows, tokens) == with_gpu
     monkeypatch.setattr(choosing, "GPU_DEVICE", Path("/no/such/device"))
     assert choose_engine("auto", rows, tokens) == "numpy"
+
+
+def test_an_engine_that_is_none_is_refused() -> None:
+    message = "engine: received 'gpu'; expected auto, numpy or tensorflow"
+    with pytest.raises(UsageError, match=message):
+        choose_engine("gpu", 1, 1)

@@ -503,3 +503,75 @@ def test_a_beam_search_cannot_be_streamed() -> None:
     generator, _ = make_reciter(CHARACTERS, encode(CHARACTERS, "a"), beams=2)
     with pytest.raises(UsageError, match="knows no text before its end"):
         generator.stream()
+
+
+LINES = 'the cat ( sat ) on " the " mat \n'
+LEVELS = {
+    "char": CHARACTERS,
+    "byte": BYTES,
+    "words": make_tokenizer(LINES, "word"),
+    "marks": make_tokenizer(LINES, "word", word_split="unicode"),
+    "subword": make_tokenizer("the cat sat 中文 " * 30, "subword"),
+}
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_looking_at_the_end_of_a_text_overlooks_no_stop_text(level: str) -> None:
+    """Texts of any tokens, invalid bytes too, with stop texts cut from their middle."""
+    tokenizer, rng = LEVELS[level], np.random.default_rng(7)
+    found = 0
+    for _ in range(200):
+        ids = rng.integers(2, tokenizer.vocab_size, 60).tolist()
+        if level == "byte":  # bytes of Chinese characters, in good order and in bad
+            ids = rng.choice(encode(tokenizer, "中文€😀é a"), 60).tolist()
+        text = tokenizer.decode(ids)
+        start, size = int(rng.integers(len(text))), int(rng.integers(1, 6))
+        settings = GenerationSettings(stop=[text[start : start + size]], length=1000)
+        engine = FakeEngine(find_soft_logits)
+        generator = TextGenerator(engine, tokenizer, settings)
+        prompt_ids = np.array([tokenizer.eos_id])
+        for end in range(1, len(ids) + 1):
+            if generator._write(prompt_ids, ids[:end]).finish_reason == "stop":
+                assert generator._may_stop(ids[:end])
+                found += 1
+                break
+    assert found > 150
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_a_beam_search_that_looks_at_whole_texts_finds_the_same(
+    level: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer, V = LEVELS[level], LEVELS[level].vocab_size
+    engine = FakeEngine(lambda row: np.random.default_rng(row[-3:]).normal(0.0, 2.0, V))
+    free = GenerationSettings(beams=3, length=20, ban=["<eos>"])
+    (text,) = TextGenerator(engine, tokenizer, free).generate("the")
+    stops = [text.text[4], text.text[9:12]]
+    settings = free.model_copy(update={"length_penalty": 0.0, "stop": stops})
+    generator = TextGenerator(engine, tokenizer, settings)
+    found = generator.generate("the", samples=3)
+    assert any(text.finish_reason == "stop" for text in found)
+    monkeypatch.setattr(generator, "_may_stop", lambda _: True)
+    assert generator.generate("the", samples=3) == found
+
+
+@pytest.mark.parametrize("tokenizer", [CHARACTERS, BYTES, WORDS])
+def test_a_step_of_a_beam_search_decodes_a_bounded_end_of_each_text(
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[int] = []
+    decode = Tokenizer.decode
+
+    def count(self: Tokenizer, ids: Sequence[int]) -> str:
+        decoded.append(len(ids))
+        return decode(self, ids)
+
+    written: list[int] = []
+    monkeypatch.setattr(Tokenizer, "decode", count)
+    token = tokenizer.vocab_size - 1
+    generator, _ = make_reciter(tokenizer, [token], length=100, beams=2, stop=["zqz"])
+    monkeypatch.setattr(generator, "_write", lambda _, ids: written.append(len(ids)))
+    monkeypatch.setattr(generator, "_conclude_search", lambda _, found: found.ids)
+    assert generator.generate() == [(token,) * 100]
+    assert written == []
+    assert max(decoded) == 20  # 4 bytes for each of 3 characters, and 8 more

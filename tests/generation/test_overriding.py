@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from llm_timecycle.config.tree import GenerationSettings
@@ -29,7 +30,7 @@ def test_what_is_given_takes_the_place_and_the_rest_stays() -> None:
     [
         ({"temprature": 1}, "--temprature: there is no such setting; did you mean --temperature?"),
         ({"qqq": 1}, "--qqq: there is no such setting; see the settings of generation"),
-        ({"temperature": "hot"}, "--temperature: received hot; expected a number from 0 to 100"),
+        ({"temperature": "0.8"}, "--temperature: received '0.8'; expected a number from 0 to 100"),
         ({"length": 2.5}, "--length: received 2.5; expected a whole number, 1 or more"),
         ({"seed": 1.5}, "--seed: received 1.5; expected a whole number from 0 to"),
         ({"typical_p": 0.0}, "--typical-p: received 0.0; expected a number above 0 and at most 1"),
@@ -38,9 +39,13 @@ def test_what_is_given_takes_the_place_and_the_rest_stays() -> None:
         ({"bias": {"the": float("inf")}}, "--bias: received the=inf; expected for each text a"),
         ({"bias": {"the": 1, "": 2}}, "--bias: received an empty text; expected a token"),
         ({"bias": {}, "stop": [""]}, "--stop: received an empty text; expected at least one"),
-        ({"ban": "the"}, "--ban: received the; expected a list of texts"),
+        ({"ban": "the"}, "--ban: received 'the'; expected a list of texts"),
+        ({"length": None}, "--length: received None; expected a whole number, 1 or more"),
+        ({"bias": {"the": "5"}}, "--bias: received the='5'; expected for each text a number"),
+        ({"stop": ["\udcff"]}, r"--stop: received '\udcff', which is not UTF-8; expected text in"),
+        ({"bias": {"\udcff": 1}}, r"--bias: received '\udcff', which is not UTF-8; expected text"),
         ({"beams": 0}, "--beams: received 0; expected a whole number from 1 to 1000"),
-        ({"allow_unknown": "yes"}, "--allow-unknown: received yes; expected true or false"),
+        ({"allow_unknown": "yes"}, "--allow-unknown: received 'yes'; expected true or false"),
     ],
 )
 def test_wrong_values(given: dict[str, object], message: str) -> None:
@@ -72,3 +77,19 @@ def test_a_length_penalty_without_a_search_is_refused() -> None:
         "--length-penalty would do nothing without a beam search: leave it out, or set --beams"
     )
     assert override_settings(GenerationSettings(), {"length_penalty": 1.0, "beams": 2}).beams == 2
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    given = {"length": np.int32(5), "top_p": np.float32(0.5), "bias": {"a": np.int64(-2)}}
+    assert override_settings(GenerationSettings(), given) == GenerationSettings(
+        length=5, top_p=0.5, bias={"a": -2.0}
+    )
+
+
+def test_a_bias_for_unknown_tokens_needs_that_they_may_come() -> None:
+    assert refuse(GenerationSettings(), {"bias": {"<unk>": 5}}) == (
+        "--bias: one for <unk> would do nothing, because <unk> is never produced: leave it out, "
+        "or set --allow-unknown"
+    )
+    allowed = override_settings(GenerationSettings(allow_unknown=True), {"bias": {"<unk>": 5}})
+    assert allowed.bias == {"<unk>": 5.0}

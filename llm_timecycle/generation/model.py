@@ -63,7 +63,9 @@ def load(path: str | Path, *, engine: str = "auto") -> Model:
     (20, 'length')
     """
     run = open_run(Path(path))
-    return Model(run, Tokenizer.load(run.tokenizer_path, run.settings.tokenizer), engine)
+    tokenizer = Tokenizer.load(run.tokenizer_path, run.settings.tokenizer)
+    run.check_vocab_size(tokenizer.vocab_size)
+    return Model(run, tokenizer, engine)
 
 
 class Model:

@@ -56,13 +56,14 @@ def open_source(source: str | Path, overrides: Sequence[str] = ()) -> Source:
         settings = read_settings(path / "config.yaml", overrides).settings
     has_same_tokens = settings.tokenizer == run.settings.tokenizer
     has_same_model = has_same_tokens and settings.model == run.settings.model
+    tokenizer = Tokenizer.load(run.tokenizer_path, settings.tokenizer) if has_same_tokens else None
+    if tokenizer is not None:
+        run.check_vocab_size(tokenizer.vocab_size)
     return Source(
         name=str(source),
         settings=settings,
         base=path.absolute(),
-        tokenizer=Tokenizer.load(run.tokenizer_path, settings.tokenizer)
-        if has_same_tokens
-        else None,
+        tokenizer=tokenizer,
         run=run if has_same_model else None,
         history=history,
     )

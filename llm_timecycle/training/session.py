@@ -152,6 +152,7 @@ def _prepare_same_text(
     if "metrics.csv" in manifest["files"]:
         run.check_metrics()
     tokenizer = Tokenizer.load(run.tokenizer_path, run.settings.tokenizer)
+    run.check_vocab_size(tokenizer.vocab_size)
     text = prepare_text(settings, base, cache, show_progress, tokenizer=tokenizer)
     before, now = manifest["corpora"], _describe_text(text)
     for part in ("train", "valid", "test"):

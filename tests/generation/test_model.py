@@ -66,6 +66,15 @@ def test_a_text_is_what_the_settings_of_the_run_and_of_the_call_say(model: lt.Mo
     assert model.settings.generation.length == 12
 
 
+def test_a_tokenizer_of_another_size_is_refused(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Tokenizer.train(TokenizerSettings(level="char", vocab_size=50), ["abc"])  # 5 tokens
+    monkeypatch.setattr(Tokenizer, "load", lambda *_: other)
+    with pytest.raises(RunError, match="has 5 tokens, and the manifest of the run says"):
+        lt.load(place / "runs/my")
+
+
 def test_samples_make_a_list(model: lt.Model) -> None:
     texts = model.generate("Once", samples=3, seed=3)
     assert len(texts) == 3

@@ -26,21 +26,21 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from llm_timecycle.generation.api import Model, load
     from llm_timecycle.generation.generator import GeneratedText
-    from llm_timecycle.generation.model import Model, load
     from llm_timecycle.generation.scoring import Score
-    from llm_timecycle.timecycle.comparing import Comparison, compare
-    from llm_timecycle.timecycle.profile import ProfileResult, profile
+    from llm_timecycle.profiling.analysis.comparison import Comparison, compare
+    from llm_timecycle.profiling.api import ProfileResult, profile
 
 _HOMES = {
-    "Comparison": "timecycle.comparing",
+    "Comparison": "profiling.analysis.comparison",
     "GeneratedText": "generation.generator",
-    "Model": "generation.model",
-    "ProfileResult": "timecycle.profile",
+    "Model": "generation.api",
+    "ProfileResult": "profiling.api",
     "Score": "generation.scoring",
-    "compare": "timecycle.comparing",
-    "load": "generation.model",
-    "profile": "timecycle.profile",
+    "compare": "profiling.analysis.comparison",
+    "load": "generation.api",
+    "profile": "profiling.api",
 }
 
 

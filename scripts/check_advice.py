@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
-from llm_timecycle.config.reading import read_settings
-from llm_timecycle.config.tree import Settings
-from llm_timecycle.timecycle.results import Advice, Profile
-from llm_timecycle.timecycle.sharing import run_worker
-from llm_timecycle.timecycle.sharing_worker import Job
+from llm_timecycle.config.load import read_settings
+from llm_timecycle.config.settings import Settings
+from llm_timecycle.profiling.measure.parallelism import run_worker
+from llm_timecycle.profiling.measure.parallelism_worker import Job
+from llm_timecycle.profiling.results import Advice, Profile
 
 DEFAULTS = (
     "training.precision=float32",
@@ -38,15 +38,15 @@ WINDOWS = 6
 
 def profile_step(settings: Settings, vocab_size: int) -> Profile:
     """The figures that advice on a step comes from."""
-    from llm_timecycle.model.quiet import import_tensorflow
+    from llm_timecycle.model.tf_import import import_tensorflow
 
     import_tensorflow()
-    from llm_timecycle.config.parameters import compute_parameter_shapes
-    from llm_timecycle.text.lanes import cut_lanes
-    from llm_timecycle.timecycle.growing import measure_growth
-    from llm_timecycle.timecycle.machine import describe_machine
-    from llm_timecycle.timecycle.placing import measure_machine_ceilings, place_step
-    from llm_timecycle.timecycle.stages import measure_training
+    from llm_timecycle.config.weight_shapes import compute_parameter_shapes
+    from llm_timecycle.profiling.analysis.placing import measure_machine_ceilings, place_step
+    from llm_timecycle.profiling.measure.scaling import measure_growth
+    from llm_timecycle.profiling.measure.stages import measure_training
+    from llm_timecycle.system import describe_machine
+    from llm_timecycle.text.batches import cut_lanes
     from llm_timecycle.training.devices import choose_threads, configure_tensorflow
 
     training = settings.training
@@ -55,7 +55,7 @@ def profile_step(settings: Settings, vocab_size: int) -> Profile:
     B, T = training.batch_size, training.sequence_length
     ids = np.random.default_rng(0).integers(0, vocab_size, B * T * WINDOWS + 1, np.int32)
     cycle = measure_training(settings, vocab_size, cut_lanes(ids, B, T), steps=9)
-    ceilings = measure_machine_ceilings(settings, vocab_size, threads.parts)
+    ceilings = measure_machine_ceilings(settings, vocab_size, threads.shards)
     shapes = compute_parameter_shapes(settings.model, vocab_size)
     return Profile(
         name="check",
@@ -126,7 +126,7 @@ def main() -> None:
     options = parser.parse_args()
     settings = read_settings("section5", [*DEFAULTS, *options.set]).settings
     profile = profile_step(settings, options.vocab_size)
-    from llm_timecycle.timecycle.advice import give_advice
+    from llm_timecycle.profiling.analysis.advice import give_advice
 
     advised = [advice for advice in give_advice(profile) if advice.changes]
     advised = [advice for advice in advised if options.only in advice.title]

@@ -33,10 +33,10 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from llm_timecycle.config.tree import Settings
+from llm_timecycle.config.settings import Settings
 
 if TYPE_CHECKING:
-    from llm_timecycle.text.lanes import Lanes
+    from llm_timecycle.text.batches import Lanes
 
 PASSES = {
     "forward": "forward",
@@ -47,7 +47,7 @@ PASSES = {
 STEP, INPUT = "checked step", "checked input"
 LARGEST_DIFFERENCE = 0.05
 WARM_UP_STEPS = 3
-# An operation is name:type; events of the machinery, and those inside of operations, are not.
+# An operation is name:type; events of the train_state, and those inside of operations, are not.
 OPERATION = re.compile(r"[\w./>-]+:\w+")
 
 
@@ -158,9 +158,9 @@ def record_steps(settings: Settings, vocab_size: int, lanes: Lanes, times: int) 
     import tensorflow as tf
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
-    from llm_timecycle.timecycle.trial_step import TrialStep
+    from llm_timecycle.profiling.measure.trial_step import TrialStep
     from llm_timecycle.training.devices import choose_threads
-    from llm_timecycle.training.feed import WindowFeed
+    from llm_timecycle.training.prefetch import WindowFeed
 
     training, profiler = settings.training, tf.profiler.experimental
     assert training.threads is not None, "threads that are not resolved"
@@ -190,13 +190,13 @@ def measure(
     source: str, overrides: Sequence[str], steps: int
 ) -> tuple[dict[str, Sequence[float]], dict[str, Sequence[float]]]:
     """Seconds of each stage of so many steps, by marks and by trace."""
-    from llm_timecycle.model.quiet import import_tensorflow
+    from llm_timecycle.model.tf_import import import_tensorflow
 
     import_tensorflow()
-    from llm_timecycle.text.cache import find_cache_directory
+    from llm_timecycle.profiling.measure.stages import measure_training
+    from llm_timecycle.profiling.source import open_source
+    from llm_timecycle.text.cache_directory import find_cache_directory
     from llm_timecycle.text.prepare import prepare_text
-    from llm_timecycle.timecycle.sources import open_source
-    from llm_timecycle.timecycle.stages import measure_training
     from llm_timecycle.training.session import cut_training_lanes, resolve_machine
 
     opened, cache = open_source(source, overrides), find_cache_directory()

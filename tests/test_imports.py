@@ -44,14 +44,14 @@ def test_nothing_heavy_is_loaded(code):
 
 
 def test_reading_settings_needs_no_arrays():
-    loaded = list_modules_after("import llm_timecycle.config.reading")
-    assert "llm_timecycle.config.tree" in loaded
+    loaded = list_modules_after("import llm_timecycle.config.load")
+    assert "llm_timecycle.config.settings" in loaded
     assert loaded.isdisjoint({*HEAVY, "numpy", "tokenizers", "ruamel.yaml"})
 
 
 def test_reading_settings_is_quick_to_import():
     code = (
-        "import time; start_s = time.process_time(); import llm_timecycle.config.reading; "
+        "import time; start_s = time.process_time(); import llm_timecycle.config.load; "
         "print(time.process_time() - start_s)"
     )
     times_s = [
@@ -70,7 +70,7 @@ def test_the_package_itself_loads_nothing():
 
 def test_the_python_interface_needs_no_tensorflow():
     loaded = list_modules_after("import llm_timecycle as lt; lt.load, lt.Model, lt.Score")
-    assert "llm_timecycle.generation.model" in loaded
+    assert "llm_timecycle.generation.api" in loaded
     assert loaded.isdisjoint({*HEAVY, "tqdm", "click", "ruamel.yaml"})
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import click
 
 from llm_timecycle.cli.options import HELP, config_overrides
-from llm_timecycle.config.locating import find_shipped_directory
-from llm_timecycle.config.parameters import compute_parameter_shapes
-from llm_timecycle.config.reading import LoadedSettings, read_settings
-from llm_timecycle.config.schema import settings_schema
-from llm_timecycle.config.writing import dump_settings, render_commented
+from llm_timecycle.config.dump import dump_settings, render_commented
+from llm_timecycle.config.json_schema import settings_schema
+from llm_timecycle.config.load import LoadedSettings, read_settings
+from llm_timecycle.config.load_locate import find_shipped_directory
+from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import ConfigError, UsageError
 from llm_timecycle.files import explain_os_error, write_durably
 

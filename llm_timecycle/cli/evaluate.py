@@ -34,11 +34,11 @@ def command(run: Path, data: str | None, split: str | None, as_json: bool) -> No
     if data is not None and split is not None:
         raise click.UsageError("give --data or --split, not both")
     set_up_logging()
-    from llm_timecycle.model.quiet import import_tensorflow
+    from llm_timecycle.model.tf_import import import_tensorflow
 
     import_tensorflow()
     from llm_timecycle.evaluation.report import score_run
-    from llm_timecycle.text.cache import find_cache_directory
+    from llm_timecycle.text.cache_directory import find_cache_directory
 
     figures = score_run(
         run,

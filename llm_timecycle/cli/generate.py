@@ -14,19 +14,19 @@ import click
 from llm_timecycle.cli.options import HELP, generation_settings
 from llm_timecycle.cli.printing import print_json
 from llm_timecycle.cli.prompts import read_prompt, show_prompt
-from llm_timecycle.config.tree import GenerationSettings
+from llm_timecycle.config.settings import GenerationSettings
 from llm_timecycle.errors import UsageError
-from llm_timecycle.generation.choosing import make_engine
-from llm_timecycle.generation.engine import Engine
+from llm_timecycle.generation.engines.engine import Engine
+from llm_timecycle.generation.engines.select import make_engine
 from llm_timecycle.generation.generator import (
     GeneratedText,
     TextGenerator,
     describe_unknown_tokens,
 )
-from llm_timecycle.generation.overriding import override_settings
-from llm_timecycle.generation.times import measure_process_age_s
-from llm_timecycle.run import open_run
-from llm_timecycle.text.tokenizer import Tokenizer
+from llm_timecycle.generation.options import override_settings
+from llm_timecycle.runs.directory import open_run
+from llm_timecycle.system import measure_process_age_s
+from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 
 @click.command("generate", context_settings=HELP)
@@ -205,7 +205,7 @@ def _print_whole(request: _Request) -> None:
 
 
 def _print_json(request: _Request, load_s: float) -> None:
-    from llm_timecycle.generation.report import describe_generation
+    from llm_timecycle.generation.json_form import describe_generation
 
     request_age_s = measure_process_age_s()
     texts = _generate(request)

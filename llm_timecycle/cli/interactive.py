@@ -13,17 +13,17 @@ import click
 
 from llm_timecycle.cli.asking import Interruption, make_line_reader
 from llm_timecycle.cli.prompts import show_prompt
-from llm_timecycle.config.parsing import parse_yaml, resolve_scalar, to_python
+from llm_timecycle.config.settings import GenerationSettings
 from llm_timecycle.config.spelling import find_nearest
-from llm_timecycle.config.tree import GenerationSettings
+from llm_timecycle.config.yaml_nodes import parse_yaml, resolve_scalar, to_python
 from llm_timecycle.errors import ConfigError, DataError, UsageError
-from llm_timecycle.generation.draft import Draft
-from llm_timecycle.generation.engine import Engine
+from llm_timecycle.generation.decoding import Decoder
+from llm_timecycle.generation.engines.engine import Engine
 from llm_timecycle.generation.generator import TextGenerator, describe_unknown_tokens
-from llm_timecycle.generation.overriding import override_settings
-from llm_timecycle.generation.times import GenerationTimes
-from llm_timecycle.generation.tokens import make_plan
-from llm_timecycle.text.tokenizer import Tokenizer
+from llm_timecycle.generation.latency import GenerationTimes
+from llm_timecycle.generation.options import override_settings
+from llm_timecycle.generation.sampling.token_ids import make_plan
+from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 LEAVING = ("quit", "exit")
 HELP = """\
@@ -66,7 +66,7 @@ class PromptLoop:
         self._now = now
         self._prompt: str | None = None
         self._draws = 0  # of this prompt
-        self._draft: Draft | None = None
+        self._decoder: Decoder | None = None
         self._times: GenerationTimes | None = None
         self._seed: int | None = None
         self._commands: dict[str, Callable[[], None]] = {
@@ -88,7 +88,7 @@ class PromptLoop:
             except (UsageError, DataError) as error:
                 _tell(f"Error: {error}")
             except KeyboardInterrupt:  # a second one, before the token was complete
-                self._draft = None
+                self._decoder = None
                 click.echo()
                 _tell("Stopped; the text cannot go on.")
 
@@ -143,7 +143,7 @@ class PromptLoop:
         """Make a text for the prompt; the number of the draw is that of a sample."""
         prompt = self._prompt or ""
         generator = TextGenerator(self._engine, self._tokenizer, self._settings, now=self._now)
-        self._draft = None
+        self._decoder = None
         with Interruption() as interruption:
             try:
                 click.echo(show_prompt(prompt, self._tokenizer), nl=False)
@@ -151,32 +151,32 @@ class PromptLoop:
                     click.echo(generator.generate(prompt)[0].text)
                     self._times = generator.times
                     return
-                draft = generator.begin(prompt, first_sample=self._draws, is_final=False)
+                decoder = generator.begin(prompt, first_sample=self._draws, is_final=False)
             except KeyboardInterrupt:
                 click.echo()
                 _tell("Stopped before the first token.")
                 return
-            self._seed = draft.seed
-            self._write_out(draft, interruption)
+            self._seed = decoder.seed
+            self._write_out(decoder, interruption)
 
     def _continue(self) -> None:
-        if self._draft is None:
+        if self._decoder is None:
             raise UsageError("/continue goes on with a text that was drawn, and there is none yet")
         with Interruption() as interruption:
-            self._draft.resume(make_plan(self._settings, self._tokenizer))
-            self._write_out(self._draft, interruption)
+            self._decoder.resume(make_plan(self._settings, self._tokenizer))
+            self._write_out(self._decoder, interruption)
 
-    def _write_out(self, draft: Draft, interruption: Interruption) -> None:
-        """Print a draft as it grows, until it ends or Ctrl-C; it can go on from there."""
+    def _write_out(self, decoder: Decoder, interruption: Interruption) -> None:
+        """Print a decoder as it grows, until it ends or Ctrl-C; it can go on from there."""
         interruption.is_noted_only = True  # between two tokens the state is whole
-        (sample,) = draft.samples
-        for _ in draft.advance():
+        (sample,) = decoder.samples
+        for _ in decoder.advance():
             if piece := sample.pieces[-1]:
                 click.echo(piece, nl=False)
             if interruption.has_come:
                 break
         click.echo()
-        self._draft, self._times = draft, draft.measure()
+        self._decoder, self._times = decoder, decoder.measure()
 
     def _show_settings(self) -> None:
         for name, value in self._settings.model_dump().items():
@@ -195,8 +195,8 @@ class PromptLoop:
             ),
             "text": _join(f"{times.tokens:,} tokens", times.tokens_per_s),
         }
-        if self._draft is not None:
-            figures["ended by"] = self._draft.samples[0].finish_reason or "Ctrl-C"
+        if self._decoder is not None:
+            figures["ended by"] = self._decoder.samples[0].finish_reason or "Ctrl-C"
             figures["seed"] = f"{self._seed}, draw {self._draws + 1}"
         for name, figure in figures.items():
             _tell(f"{name:20} {figure}")

@@ -11,7 +11,7 @@ from llm_timecycle.cli.options import HELP, config_overrides
 from llm_timecycle.cli.printing import print_json
 from llm_timecycle.cli.terminal import set_up_logging
 from llm_timecycle.errors import UsageError
-from llm_timecycle.timecycle.results import GROWTH_AXES
+from llm_timecycle.profiling.results import GROWTH_AXES
 
 
 @click.command("profile", context_settings=HELP)
@@ -88,8 +88,8 @@ def command(
             )
         _compare(source, against, overrides, steps, inference, as_json)
         return
-    from llm_timecycle.timecycle.profile import profile
-    from llm_timecycle.timecycle.report_file import check_report_path, save_report
+    from llm_timecycle.profiling.api import profile
+    from llm_timecycle.profiling.render.report_file import check_report_path, save_report
 
     report_path = None if report is None else check_report_path(report)
     found = profile(
@@ -107,11 +107,11 @@ def command(
     if as_json:
         print_json(found.to_dict())
     elif mermaid:
-        from llm_timecycle.timecycle.mermaid import write_mermaid
+        from llm_timecycle.profiling.render.mermaid import write_mermaid
 
         click.echo(write_mermaid(found.profile))
     else:
-        from llm_timecycle.timecycle.tables import write_tables
+        from llm_timecycle.profiling.render.terminal import write_tables
 
         click.echo(write_tables(found.profile, is_coloured=_is_colour_wanted()), color=True)
 
@@ -124,7 +124,7 @@ def _compare(
     inference: bool,
     as_json: bool,
 ) -> None:
-    from llm_timecycle.timecycle.against import compare_in_turn
+    from llm_timecycle.profiling.against import compare_in_turn
 
     options = [] if steps is None else ["--steps", str(steps)]
     options += ["--inference"] if inference else []

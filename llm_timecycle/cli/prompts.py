@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from llm_timecycle.errors import DataError, UsageError
-from llm_timecycle.text.characters import BLANK
-from llm_timecycle.text.tokenizer import Tokenizer
+from llm_timecycle.text.tokenizer.characters import BLANK
+from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 STREAM_BYTES_AT_MOST = 64 << 20
 STANDARD_INPUT = "standard input"
@@ -32,7 +32,7 @@ def read_prompt(source: str) -> str:
         except OSError as error:
             raise DataError(f"{source} cannot be read: {error.strerror or error}") from error
     else:
-        from llm_timecycle.text.reading import TextFile
+        from llm_timecycle.text.text_file import TextFile
 
         text = "".join(TextFile(path).read())
     return text.replace("\r\n", "\n").removesuffix("\n")

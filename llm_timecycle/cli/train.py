@@ -10,8 +10,8 @@ import click
 
 from llm_timecycle.cli.options import HELP, config_overrides
 from llm_timecycle.cli.terminal import draw_shares, set_up_logging
-from llm_timecycle.config.reading import read_settings
-from llm_timecycle.run import open_run
+from llm_timecycle.config.load import read_settings
+from llm_timecycle.runs.directory import open_run
 
 
 @click.command("train", context_settings=HELP)
@@ -58,10 +58,10 @@ def command(
         config = str(open_run(found).path / "config.yaml")
     loaded = read_settings(config, overrides)
     run_path = run_path or Path("runs") / loaded.name
-    from llm_timecycle.model.quiet import import_tensorflow
+    from llm_timecycle.model.tf_import import import_tensorflow
 
     import_tensorflow()
-    from llm_timecycle.text.cache import find_cache_directory
+    from llm_timecycle.text.cache_directory import find_cache_directory
     from llm_timecycle.training.metrics import add_stage_seconds
     from llm_timecycle.training.session import train
     from llm_timecycle.training.tensorboard import make_callbacks

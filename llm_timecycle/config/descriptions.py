@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
 
-from llm_timecycle.config import tree
+from llm_timecycle.config import settings as tree
 
 
 @cache

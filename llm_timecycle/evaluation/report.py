@@ -9,11 +9,11 @@ from pathlib import Path
 from llm_timecycle.errors import DataError, RunError
 from llm_timecycle.evaluation.stream import Sums, compute_perplexity, make_scorer, score_stream
 from llm_timecycle.model.network import build_trained_network
-from llm_timecycle.run import Run, open_run
+from llm_timecycle.runs.directory import Run, open_run
 from llm_timecycle.text.corpus import open_corpus
 from llm_timecycle.text.prepare import encode_corpus, prepare_text
-from llm_timecycle.text.store import TokenStream
-from llm_timecycle.text.tokenizer import Tokenizer
+from llm_timecycle.text.token_store import TokenStream
+from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 log = logging.getLogger("llm_timecycle")
 

@@ -15,10 +15,10 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from llm_timecycle.config.tree import ModelSettings
+from llm_timecycle.config.settings import ModelSettings
 from llm_timecycle.model.loss import LossNetwork
 from llm_timecycle.model.network import make_zero_states
-from llm_timecycle.model.parts import join_lanes, split_lanes
+from llm_timecycle.model.sharding import join_lanes, split_lanes
 
 WARM_UP_TOKENS = 64
 SCORING_WINDOW = 256
@@ -65,13 +65,13 @@ def compute_perplexity(loss_nats: float) -> float:
         return math.inf
 
 
-def make_scorer(network: keras.Model, parts: int = 1) -> Scorer:
+def make_scorer(network: keras.Model, shards: int = 1) -> Scorer:
     """A compiled (tokens, targets, weights (B, T), states) -> (loss sum, correct, *states).
 
     `weights` is 1 where a prediction counts and 0 where it does not.
 
     Args:
-        parts: parts of the lanes that compute side by side, one on each core.
+        shards: into how many the lanes are cut; they compute side by side, one on each core.
     """
     loss_network = LossNetwork(network)
 
@@ -83,7 +83,7 @@ def make_scorer(network: keras.Model, parts: int = 1) -> Scorer:
     def score_window(
         tokens: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor, states: list[tf.Tensor]
     ) -> tuple[tf.Tensor, ...]:
-        shares = split_lanes([tokens, targets, *states], parts)
+        shares = split_lanes([tokens, targets, *states], shards)
         scores = [loss_network.score(x, y, before) for x, y, *before in shares]
         losses, is_right, *states = join_lanes([[*score[:2], *score[2]] for score in scores])
         return tf.reduce_sum(losses * weights), tf.reduce_sum(is_right * weights), *states

@@ -1,4 +1,4 @@
-"""From a prompt to text, drawn token by token (`generation.draft`) or searched (`generation.beam`).
+"""From a prompt to text, drawn token by token (`generation.decoding`) or searched (`generation.beam_search`).
 
 The state of the network is carried from token to token, so each token costs the same however long
 the text has become.
@@ -13,20 +13,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from llm_timecycle.config.tree import GenerationSettings
+from llm_timecycle.config.settings import GenerationSettings
 from llm_timecycle.errors import UsageError
-from llm_timecycle.generation.beam import Hypothesis, search_beams
-from llm_timecycle.generation.draft import (
-    Draft,
+from llm_timecycle.generation.beam_search import Hypothesis, search_beams
+from llm_timecycle.generation.decoding import (
+    Decoder,
     FinishReason,
     Sample,
     encode_prompt,
     find_end_id,
 )
-from llm_timecycle.generation.engine import Engine
-from llm_timecycle.generation.times import GenerationTimes, summarize_times
-from llm_timecycle.generation.tokens import make_plan
-from llm_timecycle.text.tokenizer import Tokenizer
+from llm_timecycle.generation.engines.engine import Engine
+from llm_timecycle.generation.latency import GenerationTimes, summarize_times
+from llm_timecycle.generation.sampling.token_ids import make_plan
+from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 MOST_UNKNOWN_TOKENS_NAMED = 10
 UTF_8_BYTES_AT_MOST = 4  # of one character
@@ -107,14 +107,14 @@ class TextGenerator:
         return self._stream(prompt)
 
     def _stream(self, prompt: str) -> Iterator[str]:
-        draft = self.begin(prompt)
-        (sample,) = draft.samples
+        decoder = self.begin(prompt)
+        (sample,) = decoder.samples
         try:
-            for _ in draft.advance():
+            for _ in decoder.advance():
                 if piece := sample.pieces[-1]:
                     yield piece
         finally:
-            self.times = draft.measure()
+            self.times = decoder.measure()
 
     def generate(
         self, prompt: str = "", samples: int = 1, after_token: Callable[[], object] = lambda: None
@@ -131,17 +131,17 @@ class TextGenerator:
         """
         if self._settings.beams > 1:
             return self._search(prompt, samples, after_token)
-        draft = self.begin(prompt, samples)
-        for _ in draft.advance():
+        decoder = self.begin(prompt, samples)
+        for _ in decoder.advance():
             after_token()
-        self.times = draft.measure()
-        return [self._conclude(sample) for sample in draft.samples]
+        self.times = decoder.measure()
+        return [self._conclude(sample) for sample in decoder.samples]
 
     def begin(
         self, prompt: str = "", samples: int = 1, *, first_sample: int = 0, is_final: bool = True
-    ) -> Draft:
-        """Read `prompt`; the continuations are made as the draft's `advance` is gone through."""
-        draft = Draft(
+    ) -> Decoder:
+        """Read `prompt`; the continuations are made as the decoder's `advance` is gone through."""
+        decoder = Decoder(
             self._engine,
             self._tokenizer,
             self._plan,
@@ -152,8 +152,8 @@ class TextGenerator:
             is_final=is_final,
             now=self._now,
         )
-        self.seed = draft.seed
-        return draft
+        self.seed = decoder.seed
+        return decoder
 
     def _search(
         self, prompt: str, samples: int, after_token: Callable[[], object]

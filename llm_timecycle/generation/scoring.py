@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from llm_timecycle.errors import UsageError
-from llm_timecycle.generation.engine import Engine
-from llm_timecycle.generation.sampling import check_finite, compute_log_probabilities
-from llm_timecycle.text.tokenizer import Tokenizer
+from llm_timecycle.generation.engines.engine import Engine
+from llm_timecycle.generation.sampling.pipeline import check_finite, compute_log_probabilities
+from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 READ_AT_ONCE = 64  # tokens, each with its V logits
 

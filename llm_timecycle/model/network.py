@@ -1,7 +1,7 @@
 """The network: Embedding -> num_layers x LSTM -> TimeDistributed(Dense), as a plain `keras.Model`.
 
 The LSTM state goes in and comes out, so that training and evaluation can carry it from one window
-to the next. Parameters have the names of `config.parameters`.
+to the next. Parameters have the names of `config.weight_shapes`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from llm_timecycle.config.parameters import compute_parameter_shapes
-from llm_timecycle.config.tree import ModelSettings
+from llm_timecycle.config.settings import ModelSettings
+from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.model.lstm import LSTM
 from llm_timecycle.model.output import TiedOutput, TimeDistributedDense
-from llm_timecycle.model.xla import keep_xla_from_racing
+from llm_timecycle.model.tf_workarounds import keep_xla_from_racing
 
 
 def build_network(

@@ -141,7 +141,7 @@ def backward(
     d_embeddings = np.zeros_like(params["embedding.embeddings"])
     y = _project(params, cache.y)
     d_kernel = np.tensordot(y, dlogits, axes=([0, 1], [0, 1]))
-    dy = dlogits @ _get_output_kernel(params).T
+    dy: np.ndarray = dlogits @ _get_output_kernel(params).T
     if "output.kernel" in params:
         gradients["output.kernel"] = d_kernel
     else:

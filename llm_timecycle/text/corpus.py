@@ -13,8 +13,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from llm_timecycle.text.finding import find_text_files
-from llm_timecycle.text.reading import TextFile
+from llm_timecycle.text.corpus_find import find_text_files
+from llm_timecycle.text.text_file import TextFile
 
 LINE_CHARACTERS_AT_MOST = 1000
 

@@ -14,14 +14,14 @@ from pathlib import Path
 import tokenizers
 from tqdm import tqdm
 
-from llm_timecycle.config.tree import Settings, TokenizerSettings
+from llm_timecycle.config.settings import Settings, TokenizerSettings
 from llm_timecycle.errors import DataError, RunError
 from llm_timecycle.files import explain_os_error
 from llm_timecycle.text.corpus import Corpus, open_corpus, split_corpus
-from llm_timecycle.text.encoding import encode_documents
-from llm_timecycle.text.learning import LEARNING_VERSION
-from llm_timecycle.text.store import TokenStream, build_store, keep_newest, open_store
-from llm_timecycle.text.tokenizer import Tokenizer
+from llm_timecycle.text.token_store import TokenStream, build_store, keep_newest, open_store
+from llm_timecycle.text.token_store_write import encode_documents
+from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
+from llm_timecycle.text.tokenizer.vocabulary import LEARNING_VERSION
 
 STORES_KEPT = 20
 TOKENIZERS_KEPT = 20

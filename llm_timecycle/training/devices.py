@@ -3,72 +3,53 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import tensorflow as tf
 
-from llm_timecycle.config.tree import ModelSettings, TrainingSettings
+from llm_timecycle.config.settings import ModelSettings, TrainingSettings
 from llm_timecycle.errors import ConfigError
 
 log = logging.getLogger("llm_timecycle")
 
-LANES_PER_PART = 4
+LANES_PER_SHARD = 4
 
 
 @dataclass(frozen=True)
 class Threads:
-    """How the cores share the work of a step: `parts` of the lanes side by side."""
+    """How the cores share the work of a step: `shards` of the lanes side by side."""
 
-    parts: int
-    """Parts that the lanes are cut into (`model.parts`)."""
-    per_part: int
-    """Threads that share each operation of a part."""
-
-
-def count_cores() -> int:
-    """The cores that this process may use; two hardware threads of a core count once.
-
-    They share the units that multiply, so a second one adds nothing to a matrix product.
-    """
-    if not hasattr(os, "sched_getaffinity"):
-        return os.cpu_count() or 1
-    cores = set()
-    for cpu in os.sched_getaffinity(0):
-        siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
-        try:
-            cores.add(siblings.read_text())
-        except OSError:
-            cores.add(str(cpu))
-    return len(cores)
+    shards: int
+    """Parts that the lanes are cut into (`model.sharding`)."""
+    threads_per_shard: int
+    """Threads that share each operation of a shard."""
 
 
 def choose_threads(threads: int, lanes: int) -> Threads:
     """The sharing of `threads` threads among `lanes` lanes that measured best.
 
-    A part for each thread where it gets `LANES_PER_PART` lanes or more: on two cores that was 1.1
+    A shard for each thread where it gets `LANES_PER_SHARD` lanes or more: on two cores that was 1.1
     to 1.9 times faster than sharing each operation, more so the smaller the model. With a GPU the
     lanes stay together.
     """
     if tf.config.list_physical_devices("GPU"):
         return Threads(1, threads)
-    parts = max(1, min(threads, lanes // LANES_PER_PART))
-    return Threads(parts, max(1, threads // parts))
+    shards = max(1, min(threads, lanes // LANES_PER_SHARD))
+    return Threads(shards, max(1, threads // shards))
 
 
 def configure_tensorflow(threads: Threads) -> None:
     """Make every operation repeatable, and set the threads.
 
-    One pool runs the parts side by side and one shares an operation of a part; with more threads
+    One pool runs the shards side by side and one shares an operation of a shard; with more threads
     than cores in the two together they would fight. Changes no threads where TensorFlow is in use
     already.
     """
     tf.config.experimental.enable_op_determinism()
     try:
-        tf.config.threading.set_inter_op_parallelism_threads(threads.parts)
-        tf.config.threading.set_intra_op_parallelism_threads(threads.per_part)
+        tf.config.threading.set_inter_op_parallelism_threads(threads.shards)
+        tf.config.threading.set_intra_op_parallelism_threads(threads.threads_per_shard)
     except RuntimeError:
         log.debug("TensorFlow runs already; its threads stay as they are")
 

@@ -19,24 +19,24 @@ import numpy as np
 from tqdm import tqdm
 
 from llm_timecycle.clock import StageClock
-from llm_timecycle.config.tree import Settings
+from llm_timecycle.config.settings import Settings
 from llm_timecycle.errors import DivergenceError, Interrupted
 from llm_timecycle.evaluation.stream import Sums, compute_perplexity, make_scorer, score_stream
 from llm_timecycle.model.network import make_zero_states, read_parameters
-from llm_timecycle.run import Run
-from llm_timecycle.text.lanes import Lanes
+from llm_timecycle.model.sharding_replicas import read_first, share_out
+from llm_timecycle.runs.directory import Run
+from llm_timecycle.text.batches import Lanes
 from llm_timecycle.training.checkpoints import (
     Checkpoint,
     read_newest_checkpoint,
     write_checkpoint,
 )
-from llm_timecycle.training.feed import WindowFeed
 from llm_timecycle.training.metrics import MetricsLog, list_stage_seconds
+from llm_timecycle.training.prefetch import WindowFeed
 from llm_timecycle.training.progress import Progress
-from llm_timecycle.training.replicas import read_first, share_out
 from llm_timecycle.training.schedules import compute_rate
 from llm_timecycle.training.signals import StopRequest
-from llm_timecycle.training.snapshot import Machinery
+from llm_timecycle.training.state import TrainState
 from llm_timecycle.training.step import make_train_step
 
 log = logging.getLogger("llm_timecycle")
@@ -63,7 +63,7 @@ class TrainingLoop:
     def __init__(
         self,
         run: Run,
-        machinery: Machinery,
+        train_state: TrainState,
         lanes: Lanes,
         valid_ids: np.ndarray | None,
         *,
@@ -72,20 +72,20 @@ class TrainingLoop:
         show_progress: bool,
     ) -> None:
         self._run, self._settings = run, run.settings
-        self._machinery = machinery
-        self._network, self._strategy = machinery.network, machinery.strategy
+        self._train_state = train_state
+        self._network, self._strategy = train_state.network, train_state.strategy
         self._lanes, self._valid_ids = lanes, valid_ids
-        self._feed = WindowFeed(lanes, machinery.strategy)
+        self._feed = WindowFeed(lanes, train_state.strategy)
         self._stop_request, self._show_progress = stop_request, show_progress
         self._steps = count_steps(run.settings, lanes)
         self._train_step = make_train_step(
-            machinery.network,
-            machinery.optimizer,
-            machinery.strategy,
+            train_state.network,
+            train_state.optimizer,
+            train_state.strategy,
             run.settings.training.gradient_clip_norm,
-            machinery.parts,
+            train_state.shards,
         )
-        self._scorer = make_scorer(self._network, machinery.parts)
+        self._scorer = make_scorer(self._network, train_state.shards)
         self._callbacks = keras.callbacks.CallbackList(list(callbacks), model=self._network)
         self._clock = StageClock()
         self._progress = Progress()
@@ -170,7 +170,7 @@ class TrainingLoop:
         with self._clock.measure("compute"):
             rate = compute_rate(training, progress.step, self._steps, progress.plateau_scale)
             if rate != progress.learning_rate:
-                self._machinery.optimizer.learning_rate = progress.learning_rate = rate
+                self._train_state.optimizer.learning_rate = progress.learning_rate = rate
             loss, norm, self._states = self._train_step(tokens, targets, self._states)
             loss_nats = read_first(self._strategy, loss)
             progress.gradient_norm = read_first(self._strategy, norm)
@@ -310,19 +310,19 @@ class TrainingLoop:
             self._run.record_metrics()
             write_checkpoint(
                 self._run.checkpoints_path,
-                Checkpoint(self._progress, self._machinery.collect(self._states)),
+                Checkpoint(self._progress, self._train_state.collect(self._states)),
                 self._settings.training.keep_checkpoints,
             )
         self._saved_step, self._saved_at_s = self._progress.step, time.perf_counter()
 
     def _restore(self) -> None:
         """Go back to the newest checkpoint, if there is one."""
-        shapes = self._machinery.compute_shapes(self._states, self._lanes.lanes)
+        shapes = self._train_state.compute_shapes(self._states, self._lanes.lanes)
         checkpoint = read_newest_checkpoint(self._run.checkpoints_path, shapes)
         if checkpoint is None:
             return
         self._progress = checkpoint.progress
-        self._states = self._machinery.restore(checkpoint.tensors, len(self._states))
+        self._states = self._train_state.restore(checkpoint.tensors, len(self._states))
         step = self._progress.step
         if step < self._steps:
             log.info("going on after step %s of %s", f"{step:,}", f"{self._steps:,}")

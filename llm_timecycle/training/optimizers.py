@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from llm_timecycle.config.tree import TrainingSettings
+from llm_timecycle.config.settings import TrainingSettings
 
 
 def make_optimizer(settings: TrainingSettings) -> keras.optimizers.Optimizer:

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from llm_timecycle.config.tree import TrainingSettings
+from llm_timecycle.config.settings import TrainingSettings
 from llm_timecycle.errors import RunError
 
 

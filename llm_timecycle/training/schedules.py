@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from llm_timecycle.config.tree import TrainingSettings
+from llm_timecycle.config.settings import TrainingSettings
 
 
 def compute_rate(settings: TrainingSettings, step: int, steps: int, plateau_scale: float) -> float:

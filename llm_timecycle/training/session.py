@@ -13,27 +13,27 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from llm_timecycle.config.parameters import compute_parameter_shapes
-from llm_timecycle.config.reading import LoadedSettings
-from llm_timecycle.config.tree import Settings
+from llm_timecycle.config.load import LoadedSettings
+from llm_timecycle.config.settings import Settings
+from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import ConfigError, DataError
 from llm_timecycle.model.network import build_network, start_from_frequencies
-from llm_timecycle.run import Run, check_run_is_new, create_run, open_run
-from llm_timecycle.text.lanes import Lanes, count_tokens, cut_lanes
+from llm_timecycle.runs.directory import Run, check_run_is_new, create_run, open_run
+from llm_timecycle.system import count_cores
+from llm_timecycle.text.batches import Lanes, count_tokens, cut_lanes
 from llm_timecycle.text.prepare import PreparedText, prepare_text
-from llm_timecycle.text.tokenizer import Tokenizer
+from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 from llm_timecycle.training.devices import (
     choose_precision,
     choose_strategy,
     choose_threads,
     configure_tensorflow,
-    count_cores,
 )
 from llm_timecycle.training.loop import TrainingLoop
 from llm_timecycle.training.optimizers import make_optimizer
 from llm_timecycle.training.progress import Progress
 from llm_timecycle.training.signals import catch_stop_signals
-from llm_timecycle.training.snapshot import Machinery
+from llm_timecycle.training.state import TrainState
 
 log = logging.getLogger("llm_timecycle")
 
@@ -87,13 +87,13 @@ def train(
             text = _prepare_same_text(run, settings, loaded.base, cache, show_progress)
             if settings != run.settings:
                 run = run.replace_settings(settings)
-            machinery = _build_machinery(settings, text)
-            return _run_loop(run, text, machinery, callbacks, show_progress)
+            train_state = _build_train_state(settings, text)
+            return _run_loop(run, text, train_state, callbacks, show_progress)
     check_run_is_new(run_path)
     text = prepare_text(loaded.settings, loaded.base, cache, show_progress)
     cut_training_lanes(loaded.settings, text)
     settings = resolve_machine(loaded.settings, text.tokenizer.vocab_size)
-    machinery = _build_machinery(settings, text)
+    train_state = _build_train_state(settings, text)
     tokenizer = text.tokenizer
     run = create_run(
         run_path,
@@ -103,7 +103,7 @@ def train(
         _describe_text(text),
     )
     with run.lock():
-        return _run_loop(run, text, machinery, callbacks, show_progress)
+        return _run_loop(run, text, train_state, callbacks, show_progress)
 
 
 def resolve_machine(settings: Settings, vocab_size: int) -> Settings:
@@ -155,10 +155,10 @@ def _prepare_same_text(
     run.check_vocab_size(tokenizer.vocab_size)
     text = prepare_text(settings, base, cache, show_progress, tokenizer=tokenizer)
     before, now = manifest["corpora"], _describe_text(text)
-    for part in ("train", "valid", "test"):
-        if before.get(part, {}).get("sha256") != now.get(part, {}).get("sha256"):
+    for split in ("train", "valid", "test"):
+        if before.get(split, {}).get("sha256") != now.get(split, {}).get("sha256"):
             raise DataError(
-                f"the {part} text is not the one that {run.path} was begun with. "
+                f"the {split} text is not the one that {run.path} was begun with. "
                 f"Put it back, or train a new run with --run DIR"
             )
     return text
@@ -170,7 +170,7 @@ def cut_training_lanes(settings: Settings, text: PreparedText) -> Lanes:
     return cut_lanes(text.train.ids, training.batch_size, training.sequence_length)
 
 
-def _build_machinery(settings: Settings, text: PreparedText) -> Machinery:
+def _build_train_state(settings: Settings, text: PreparedText) -> TrainState:
     """The network and the optimizer, with fresh weights, on all devices that train."""
     training = settings.training
     assert training.threads is not None, "settings that resolve_machine has not seen"
@@ -189,10 +189,14 @@ def _build_machinery(settings: Settings, text: PreparedText) -> Machinery:
     except tf.errors.ResourceExhaustedError as error:
         raise ConfigError(_explain_memory(settings, vocab_size)) from error
     _log_facts(settings, text, network.count_params())
-    shared = f", {threads.per_part} share each operation" if threads.per_part > 1 else ""
-    log.info("threads: %s for %s parts of the lanes%s", training.threads, threads.parts, shared)
-    parts = threads.parts if strategy.num_replicas_in_sync == 1 else 1
-    return Machinery(network, optimizer, strategy, parts)
+    shared = (
+        f", {threads.threads_per_shard} share each operation"
+        if threads.threads_per_shard > 1
+        else ""
+    )
+    log.info("threads: %s for %s shards of the lanes%s", training.threads, threads.shards, shared)
+    shards = threads.shards if strategy.num_replicas_in_sync == 1 else 1
+    return TrainState(network, optimizer, strategy, shards)
 
 
 def _log_facts(settings: Settings, text: PreparedText, parameters: int) -> None:
@@ -205,16 +209,16 @@ def _log_facts(settings: Settings, text: PreparedText, parameters: int) -> None:
         f"{text.tokenizer.vocab_size:,}",
         f"{settings.tokenizer.vocab_size:,}",
     )
-    for part, stream in (("training", text.train), ("validation", text.valid)):
+    for split, stream in (("training", text.train), ("validation", text.valid)):
         if stream is not None and stream.unknown > 0.01 * stream.tokens:
             share = 100 * stream.unknown / stream.tokens
-            log.info("%.1f %% of the %s tokens are unknown words (<unk>)", share, part)
+            log.info("%.1f %% of the %s tokens are unknown words (<unk>)", share, split)
 
 
 def _run_loop(
     run: Run,
     text: PreparedText,
-    machinery: Machinery,
+    train_state: TrainState,
     callbacks: Sequence[keras.callbacks.Callback],
     show_progress: bool,
 ) -> TrainingSummary:
@@ -223,7 +227,7 @@ def _run_loop(
         with catch_stop_signals() as stop_request:
             loop = TrainingLoop(
                 run,
-                machinery,
+                train_state,
                 cut_training_lanes(run.settings, text),
                 None if text.valid is None else text.valid.ids,
                 callbacks=callbacks,
@@ -262,7 +266,7 @@ def list_differences(a: Settings, b: Settings) -> dict[str, tuple[Any, Any]]:
 
 def _describe_text(text: PreparedText) -> dict[str, Any]:
     """What the manifest keeps of each text."""
-    parts = {"train": text.train, "valid": text.valid, "test": text.test}
+    streams = {"train": text.train, "valid": text.valid, "test": text.test}
     return {
         name: {
             "sha256": stream.corpus_sha256,
@@ -272,6 +276,6 @@ def _describe_text(text: PreparedText) -> dict[str, Any]:
             "characters": stream.characters,
             "bytes": stream.bytes,
         }
-        for name, stream in parts.items()
+        for name, stream in streams.items()
         if stream is not None
     }

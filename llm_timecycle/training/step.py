@@ -16,14 +16,14 @@ import keras
 import tensorflow as tf
 
 from llm_timecycle.model.loss import LossNetwork
-from llm_timecycle.model.parts import join_lanes, split_lanes
+from llm_timecycle.model.sharding import join_lanes, split_lanes
 from llm_timecycle.training.optimizers import apply_scaled
 
 TrainStep = Callable[[Any, Any, Any], tuple[Any, Any, Any]]
 
 
-class Marks(Protocol):
-    """Who wants to know when the passes of a step end; see `timecycle.marks`."""
+class PassMarkers(Protocol):
+    """Who wants to know when the passes of a step end; see `profiling.measure.pass_markers`."""
 
     def end_forward(self, losses: tf.Tensor) -> tf.Tensor:
         """Called with the losses (B, T); what it gives is gone on with."""
@@ -37,15 +37,15 @@ def make_train_step(
     optimizer: keras.optimizers.Optimizer,
     strategy: tf.distribute.Strategy,
     clip_norm: float | None,
-    parts: int = 1,
-    marks: Marks | None = None,
+    shards: int = 1,
+    marks: PassMarkers | None = None,
 ) -> TrainStep:
     """A compiled (tokens (B, T), targets (B, T), states) -> (mean loss, gradient norm, new states).
 
     Arguments and results are the strategy's: one value for each replica.
 
     Args:
-        parts: parts of the lanes that compute side by side on each device.
+        shards: shards of the lanes that compute side by side on each device.
         clip_norm: the largest global norm of the gradients; None leaves them alone. The norm that
             is returned is the one before clipping.
     """
@@ -57,7 +57,7 @@ def make_train_step(
         with tf.name_scope("forward"), tf.GradientTape() as tape:
             results = [
                 loss_network.compute_losses(x, y, before, training=True)
-                for x, y, *before in split_lanes([tokens, targets, *states], parts)
+                for x, y, *before in split_lanes([tokens, targets, *states], shards)
             ]
             losses, *new_states = join_lanes([[loss, *after] for loss, after in results])
             if marks is not None:

@@ -89,7 +89,7 @@ def write_corpus(path: Path, megabytes: int) -> None:
 
 def prepare(corpus: Path, level: str, cache: Path) -> dict[str, float]:
     """Prepare the corpus in this process, and tell how it went."""
-    from llm_timecycle.config.tree import DataSettings, Settings, TokenizerSettings
+    from llm_timecycle.config.settings import DataSettings, Settings, TokenizerSettings
     from llm_timecycle.text.prepare import prepare_text
 
     settings = Settings(

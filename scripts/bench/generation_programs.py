@@ -43,10 +43,10 @@ def write(place: Path, sizes: Sizes) -> None:
     """A run of ours with drawn weights at PLACE/run, and the weights for the other programs."""
     import numpy as np
 
-    from llm_timecycle.config.parameters import compute_parameter_shapes
-    from llm_timecycle.config.tree import ModelSettings, Settings, TokenizerSettings
-    from llm_timecycle.run import create_run
-    from llm_timecycle.text.tokenizer import Tokenizer
+    from llm_timecycle.config.settings import ModelSettings, Settings, TokenizerSettings
+    from llm_timecycle.config.weight_shapes import compute_parameter_shapes
+    from llm_timecycle.runs.directory import create_run
+    from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
     settings = Settings(
         tokenizer=TokenizerSettings(level="word", vocab_size=sizes.V),
@@ -89,7 +89,7 @@ def write_keras(place: Path, sizes: Sizes) -> None:
 
 def read_weights(place: Path) -> dict[str, Any]:
     """The run's weights by name."""
-    from llm_timecycle.run import open_run
+    from llm_timecycle.runs.directory import open_run
 
     return open_run(place / "run").load_weights()
 
@@ -257,11 +257,11 @@ def measure_ours(
     """Our speeds: whole texts, from the end of the prompt to the last token as text."""
     import numpy as np
 
-    from llm_timecycle.config.tree import GenerationSettings
-    from llm_timecycle.generation.choosing import make_engine
+    from llm_timecycle.config.settings import GenerationSettings
+    from llm_timecycle.generation.engines.select import make_engine
     from llm_timecycle.generation.generator import TextGenerator
-    from llm_timecycle.run import open_run
-    from llm_timecycle.text.tokenizer import Tokenizer
+    from llm_timecycle.runs.directory import open_run
+    from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
     run = open_run(place / "run")
     tokenizer = Tokenizer.load(run.tokenizer_path, run.settings.tokenizer)
@@ -294,18 +294,18 @@ def measure_read_rate(weight_bytes: int) -> float:
     """
     import numpy as np
 
-    from llm_timecycle.generation.side_by_side import Crew
+    from llm_timecycle.generation.engines.thread_pool import ThreadPool
 
-    crew = Crew()
+    pool = ThreadPool()
     numbers = np.ones(weight_bytes // 4, np.float32)
     rows = max(1, len(numbers) // 10000)
     matrix = numbers[: len(numbers) // rows * rows].reshape(rows, -1)
     vector, out = np.ones(rows, np.float32), np.empty(matrix.shape[1], np.float32)
-    parts = np.array_split(numbers, crew.threads)
+    parts = np.array_split(numbers, pool.threads)
     tasks = [lambda part=part: np.dot(part, part) for part in parts]  # type: ignore[misc]
     ways: list[Callable[[], object]] = [
         lambda: np.matmul(vector, matrix, out=out),
-        lambda: crew.run(tasks),
+        lambda: pool.run(tasks),
     ]
     seconds = []
     for way in ways:

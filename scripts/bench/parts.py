@@ -1,10 +1,10 @@
-"""Why training is faster than with stock Keras, in milliseconds a part.
+"""Why training is faster than with stock Keras, in milliseconds a shard.
 
-    .venv/bin/python scripts/bench/parts.py [--steps N] [--precision float32|mixed_bfloat16]
+    .venv/bin/python scripts/bench/shards.py [--steps N] [--precision float32|mixed_bfloat16]
 
 The reference model (V 10000, E 256, two layers of H 512, B 64, T 50) trains in two processes in
 turn, once with our layers and step and once with Keras' LSTM, Dense, loss and optimizer. The same
-marks inside the compiled step (`timecycle.marks`) give the forward pass, the backward pass and the
+marks inside the compiled step (`profiling.measure.pass_markers`) give the forward pass, the backward pass and the
 update of both; the medians over the steps of three rounds are printed with their difference.
 """
 
@@ -34,9 +34,10 @@ def build_step(ours: bool, precision: str, marks: Any) -> Any:
     random = np.random.default_rng(0)
     tokens, targets = (tf.constant(random.integers(0, V, (B, T)), tf.int32) for _ in range(2))
     if ours:
-        from llm_timecycle.config.tree import ModelSettings, TrainingSettings
+        from llm_timecycle.config.settings import ModelSettings, TrainingSettings
         from llm_timecycle.model.network import build_network, make_zero_states
-        from llm_timecycle.training.devices import choose_threads, configure_tensorflow, count_cores
+        from llm_timecycle.system import count_cores
+        from llm_timecycle.training.devices import choose_threads, configure_tensorflow
         from llm_timecycle.training.optimizers import make_optimizer
         from llm_timecycle.training.step import make_train_step
 
@@ -47,7 +48,7 @@ def build_step(ours: bool, precision: str, marks: Any) -> Any:
         optimizer = make_optimizer(TrainingSettings())
         optimizer.build(network.trainable_variables)
         strategy = tf.distribute.get_strategy()
-        step = make_train_step(network, optimizer, strategy, None, threads.parts, marks)
+        step = make_train_step(network, optimizer, strategy, None, threads.shards, marks)
         states = make_zero_states(settings, B)
         return lambda: float(step(tokens, targets, states)[0])
 
@@ -78,12 +79,12 @@ def build_step(ours: bool, precision: str, marks: Any) -> Any:
 
 
 def run_worker(ours: bool, precision: str, steps: int) -> None:
-    """Time one program's parts and print them."""
-    from llm_timecycle.timecycle.marks import StepMarks
+    """Time one program's shards and print them."""
+    from llm_timecycle.profiling.measure.pass_markers import StepMarks
 
     marks = StepMarks()
     step = build_step(ours, precision, marks)
-    times: dict[str, list[float]] = {part: [] for part in PARTS}
+    times: dict[str, list[float]] = {shard: [] for shard in PARTS}
     for number in range(WARM_UP_STEPS + steps):
         began = time.perf_counter()
         step()
@@ -91,8 +92,8 @@ def run_worker(ours: bool, precision: str, steps: int) -> None:
         forward, backward = marks.read()
         if number >= WARM_UP_STEPS:
             spans = (forward - began, backward - forward, ended - backward)
-            for part, seconds in zip(PARTS, spans, strict=True):
-                times[part].append(seconds)
+            for shard, seconds in zip(PARTS, spans, strict=True):
+                times[shard].append(seconds)
     print(json.dumps(times))
 
 
@@ -117,13 +118,13 @@ def main() -> None:
             if done.returncode:
                 sys.exit(done.stderr[-2000:])
             times = json.loads(done.stdout.splitlines()[-1])
-            for part in PARTS:
-                found.setdefault(worker, {}).setdefault(part, []).extend(times[part])
-    print("| part | stock Keras, ms | ours, ms | saved, ms |\n| --- | --- | --- | --- |")
+            for shard in PARTS:
+                found.setdefault(worker, {}).setdefault(shard, []).extend(times[shard])
+    print("| shard | stock Keras, ms | ours, ms | saved, ms |\n| --- | --- | --- | --- |")
     rows = {p: [1e3 * median(found[worker][p]) for worker in ("keras", "ours")] for p in PARTS}
     rows["step"] = [sum(column) for column in zip(*rows.values(), strict=True)]
-    for part, (theirs, mine) in rows.items():
-        print(f"| {part} | {theirs:.0f} | {mine:.0f} | {theirs - mine:.0f} |")
+    for shard, (theirs, mine) in rows.items():
+        print(f"| {shard} | {theirs:.0f} | {mine:.0f} | {theirs - mine:.0f} |")
 
 
 if __name__ == "__main__":

@@ -142,7 +142,7 @@ def run_torch(sizes: Sizes, steps: int, *, bfloat16: bool, compiled: bool) -> Ti
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             hidden, state = model.lstm(model.embedding(tokens), state)
             loss = compute(hidden)
-        state = tuple(part.detach() for part in state)
+        state = tuple(shard.detach() for shard in state)
         loss.backward()
         optimizer.step()
         loss.item()
@@ -154,9 +154,10 @@ def run_ours(sizes: Sizes, steps: int, *, precision: str) -> Timing:
     """Our training step on the machine's own settings, without the loop around it."""
     import tensorflow as tf
 
-    from llm_timecycle.config.tree import ModelSettings, TrainingSettings
+    from llm_timecycle.config.settings import ModelSettings, TrainingSettings
     from llm_timecycle.model.network import build_network, make_zero_states
-    from llm_timecycle.training.devices import choose_threads, configure_tensorflow, count_cores
+    from llm_timecycle.system import count_cores
+    from llm_timecycle.training.devices import choose_threads, configure_tensorflow
     from llm_timecycle.training.optimizers import make_optimizer
     from llm_timecycle.training.step import make_train_step
 
@@ -167,7 +168,7 @@ def run_ours(sizes: Sizes, steps: int, *, precision: str) -> Timing:
     optimizer = make_optimizer(TrainingSettings(learning_rate=LEARNING_RATE))
     optimizer.build(network.trainable_variables)
     strategy = tf.distribute.get_strategy()
-    train_step = make_train_step(network, optimizer, strategy, None, threads.parts)
+    train_step = make_train_step(network, optimizer, strategy, None, threads.shards)
     tokens, targets = draw_batch(sizes)
     states = make_zero_states(settings, sizes.B)
 
@@ -208,7 +209,7 @@ def run_our_command(sizes: Sizes, steps: int) -> Timing:
             "training.log_every": 2,
             "training.learning_rate": LEARNING_RATE,
         }
-        sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+        sets = [shard for key, value in settings.items() for shard in ("--set", f"{key}={value}")]
         run = Path(folder, "run")
         command = [sys.executable, "-m", "llm_timecycle", "train", "section5", "--run", str(run)]
         subprocess.run([*command, *sets], check=True, stdout=subprocess.DEVNULL)

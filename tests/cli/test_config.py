@@ -9,8 +9,8 @@ from click.testing import CliRunner, Result
 
 from llm_timecycle.cli.config import command
 from llm_timecycle.cli.main import main
-from llm_timecycle.config.reading import read_settings
-from llm_timecycle.config.schema import settings_schema
+from llm_timecycle.config.json_schema import settings_schema
+from llm_timecycle.config.load import read_settings
 from llm_timecycle.errors import ConfigError, UsageError
 
 

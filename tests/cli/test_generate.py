@@ -18,18 +18,18 @@ from click.testing import CliRunner, Result
 from llm_timecycle import __version__
 from llm_timecycle.cli import generate, prompts
 from llm_timecycle.cli.generate import command
-from llm_timecycle.config.parameters import compute_parameter_shapes
-from llm_timecycle.config.tree import (
+from llm_timecycle.config.settings import (
     GenerationSettings,
     ModelSettings,
     Settings,
     TokenizerSettings,
 )
+from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import DataError, RunError, UsageError
+from llm_timecycle.generation.engines.numpy_engine import NumpyEngine
 from llm_timecycle.generation.generator import TextGenerator
-from llm_timecycle.generation.numpy_engine import NumpyEngine
-from llm_timecycle.run import Run, create_run
-from llm_timecycle.text.tokenizer import Tokenizer
+from llm_timecycle.runs.directory import Run, create_run
+from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 TEXTS = {"char": "abc defg.\n中文", "word": "once upon a time there was a cat\n"}
 

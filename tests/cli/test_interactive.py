@@ -18,18 +18,18 @@ import pytest
 
 from llm_timecycle.cli.asking import Interruption
 from llm_timecycle.cli.interactive import PromptLoop
-from llm_timecycle.config.parameters import compute_parameter_shapes
-from llm_timecycle.config.tree import (
+from llm_timecycle.config.settings import (
     GenerationSettings,
     ModelSettings,
     Settings,
     TokenizerSettings,
 )
+from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import UsageError
+from llm_timecycle.generation.engines.numpy_engine import NumpyEngine
 from llm_timecycle.generation.generator import TextGenerator
-from llm_timecycle.generation.numpy_engine import NumpyEngine
-from llm_timecycle.run import Run, create_run
-from llm_timecycle.text.tokenizer import Tokenizer
+from llm_timecycle.runs.directory import Run, create_run
+from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 PROGRAM = [sys.executable, "-c", "from llm_timecycle.cli.main import main; main()", "generate"]
 PATIENCE_S = 60.0

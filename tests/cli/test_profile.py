@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from llm_timecycle.run import open_run
-from llm_timecycle.timecycle import against
-from llm_timecycle.timecycle import profile as profile_module
-from llm_timecycle.timecycle.json_form import describe_profile
-from llm_timecycle.timecycle.profile import ProfileResult
+from llm_timecycle.profiling import against
+from llm_timecycle.profiling import api as profile_module
+from llm_timecycle.profiling.api import ProfileResult
+from llm_timecycle.profiling.render.json_form import describe_profile
+from llm_timecycle.runs.directory import open_run
 from tests.cli.conftest import Outcome
 from tests.cli.test_bad_input import expect_refusal
-from tests.timecycle.profiles import make_cycle, make_profile
+from tests.profiling.profiles import make_cycle, make_profile
 
 Call = Callable[..., Outcome]
 

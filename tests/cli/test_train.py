@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from llm_timecycle.run import open_run
+from llm_timecycle.runs.directory import open_run
 from tests.cli.conftest import TINY, Outcome
 
 Call = Callable[..., Outcome]

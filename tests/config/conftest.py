@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from llm_timecycle.config.reading import LoadedSettings, read_settings
+from llm_timecycle.config.load import LoadedSettings, read_settings
 from llm_timecycle.errors import ConfigError
 
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from llm_timecycle.config.locating import list_shipped_names
-from llm_timecycle.config.parsing import parse_yaml, to_python
-from llm_timecycle.config.reading import read_settings
-from llm_timecycle.config.schema import settings_schema
-from llm_timecycle.config.tree import Settings
+from llm_timecycle.config.json_schema import settings_schema
+from llm_timecycle.config.load import read_settings
+from llm_timecycle.config.load_locate import list_shipped_names
+from llm_timecycle.config.settings import Settings
+from llm_timecycle.config.yaml_nodes import parse_yaml, to_python
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 FILES = sorted(CONFIGS.glob("*.yaml"))

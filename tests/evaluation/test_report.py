@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llm_timecycle.config.parameters import compute_parameter_shapes
-from llm_timecycle.config.tree import ModelSettings, Settings, TokenizerSettings
+from llm_timecycle.config.settings import ModelSettings, Settings, TokenizerSettings
+from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import RunError
 from llm_timecycle.evaluation.report import score_run
-from llm_timecycle.run import create_run
-from llm_timecycle.text.tokenizer import Tokenizer
+from llm_timecycle.runs.directory import create_run
+from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 SETTINGS = Settings(
     tokenizer=TokenizerSettings(level="char"),

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from llm_timecycle.config.tree import ModelSettings
+from llm_timecycle.config.settings import ModelSettings
 from llm_timecycle.evaluation.stream import (
     Scorer,
     Sums,

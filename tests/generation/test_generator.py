@@ -9,16 +9,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from llm_timecycle.config.tree import GenerationSettings, TokenizerSettings
+from llm_timecycle.config.settings import GenerationSettings, TokenizerSettings
 from llm_timecycle.errors import RunError, UsageError
-from llm_timecycle.generation.draft import Draft
+from llm_timecycle.generation.decoding import Decoder
 from llm_timecycle.generation.generator import (
     GeneratedText,
     TextGenerator,
     describe_unknown_tokens,
 )
-from llm_timecycle.generation.tokens import make_plan
-from llm_timecycle.text.tokenizer import Tokenizer
+from llm_timecycle.generation.sampling.token_ids import make_plan
+from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 UNK, EOS = 0, 1
 
@@ -399,16 +399,16 @@ def test_the_seed_of_a_text_is_told_and_gives_it_again() -> None:
     assert write(seed) == (text, seed)
 
 
-def begin(settings: GenerationSettings, prompt: str = "a", **options: object) -> Draft:
+def begin(settings: GenerationSettings, prompt: str = "a", **options: object) -> Decoder:
     return TextGenerator(FakeEngine(find_soft_logits), CHARACTERS, settings).begin(
         prompt, **options
     )
 
 
-def finish(draft: Draft) -> str:
-    for _ in draft.advance():
+def finish(decoder: Decoder) -> str:
+    for _ in decoder.advance():
         pass
-    return draft.samples[0].text
+    return decoder.samples[0].text
 
 
 @pytest.mark.parametrize("penalties", [{}, {"frequency_penalty": 0.5}])
@@ -418,22 +418,22 @@ def test_a_text_that_is_resumed_is_the_one_that_was_longer_at_once(
     settings = {"temperature": 1.0, "seed": 3, "ban": ["<eos>"], **penalties}
     whole = finish(begin(GenerationSettings(length=12, **settings)))
     short = GenerationSettings(length=5, **settings)
-    draft = begin(short, is_final=False)
-    assert finish(draft) == whole[:5]
+    decoder = begin(short, is_final=False)
+    assert finish(decoder) == whole[:5]
     for length, reached in ((4, 9), (3, 12)):
-        draft.resume(make_plan(short.model_copy(update={"length": length}), CHARACTERS))
-        assert finish(draft) == whole[:reached]
-        assert draft.measure().tokens == length
-        assert draft.measure().prompt_tokens == 0
+        decoder.resume(make_plan(short.model_copy(update={"length": length}), CHARACTERS))
+        assert finish(decoder) == whole[:reached]
+        assert decoder.measure().tokens == length
+        assert decoder.measure().prompt_tokens == 0
 
 
 def test_a_text_that_was_interrupted_is_resumed_where_it_was() -> None:
     settings = GenerationSettings(temperature=1.0, seed=3, ban=["<eos>"], length=12)
-    draft = begin(settings, is_final=False)
-    list(itertools.islice(draft.advance(), 5))
-    assert draft.samples[0].finish_reason is None
-    draft.resume(make_plan(settings.model_copy(update={"length": 7}), CHARACTERS))
-    assert finish(draft) == finish(begin(settings))
+    decoder = begin(settings, is_final=False)
+    list(itertools.islice(decoder.advance(), 5))
+    assert decoder.samples[0].finish_reason is None
+    decoder.resume(make_plan(settings.model_copy(update={"length": 7}), CHARACTERS))
+    assert finish(decoder) == finish(begin(settings))
 
 
 def test_a_penalty_set_between_counts_what_came_before() -> None:
@@ -442,23 +442,23 @@ def test_a_penalty_set_between_counts_what_came_before() -> None:
     logits[[a, b]] = 3.0, 2.9
     settings = GenerationSettings(temperature=0.0, length=2)
     generator = TextGenerator(FakeEngine(lambda _: logits), CHARACTERS, settings)
-    draft = generator.begin("c", is_final=False)
-    assert finish(draft) == "aa"
-    draft.resume(make_plan(settings.model_copy(update={"presence_penalty": 1.0}), CHARACTERS))
-    assert finish(draft) == "aaba"
+    decoder = generator.begin("c", is_final=False)
+    assert finish(decoder) == "aa"
+    decoder.resume(make_plan(settings.model_copy(update={"presence_penalty": 1.0}), CHARACTERS))
+    assert finish(decoder) == "aaba"
 
 
 def test_what_is_held_back_of_a_text_that_may_go_on_is_not_shown_half() -> None:
     ids = encode(BYTES, "a中b")
     engine = recite(ids, BYTES.vocab_size)
     settings = GenerationSettings(length=2, stop=["bx"])
-    draft = TextGenerator(engine, BYTES, settings).begin("x", is_final=False)
-    assert finish(draft) == "a"
-    draft.resume(make_plan(settings.model_copy(update={"length": 3}), BYTES))
-    assert finish(draft) == "a中"
+    decoder = TextGenerator(engine, BYTES, settings).begin("x", is_final=False)
+    assert finish(decoder) == "a"
+    decoder.resume(make_plan(settings.model_copy(update={"length": 3}), BYTES))
+    assert finish(decoder) == "a中"
     # The b that may begin the stop text goes over to the new one, which it does not begin.
-    draft.resume(make_plan(GenerationSettings(length=1, stop=["中"]), BYTES))
-    assert finish(draft) == "a中bb"
+    decoder.resume(make_plan(GenerationSettings(length=1, stop=["中"]), BYTES))
+    assert finish(decoder) == "a中bb"
 
 
 def test_a_draw_by_its_number_is_that_sample() -> None:

@@ -7,15 +7,15 @@ import math
 import numpy as np
 import pytest
 
-from llm_timecycle.config.parameters import compute_parameter_shapes
-from llm_timecycle.config.tree import GenerationSettings, ModelSettings, TokenizerSettings
+from llm_timecycle.config.settings import GenerationSettings, ModelSettings, TokenizerSettings
+from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import DataError, RunError, UsageError
+from llm_timecycle.generation.engines.numpy_engine import NumpyEngine
 from llm_timecycle.generation.generator import TextGenerator
-from llm_timecycle.generation.numpy_engine import NumpyEngine
 from llm_timecycle.generation.scoring import Score, score_text
 from llm_timecycle.reference.losses import compute_token_losses
 from llm_timecycle.reference.network import forward, make_zero_states
-from llm_timecycle.text.tokenizer import Tokenizer
+from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 TOKENIZER = Tokenizer.train(TokenizerSettings(level="char", vocab_size=50), ["abc defg.\n中文"])
 SETTINGS = ModelSettings(embedding_dim=4, num_layers=2, hidden_units=6)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from llm_timecycle.config.tree import ModelSettings, TrainingSettings
+from llm_timecycle.config.settings import ModelSettings, TrainingSettings
 from llm_timecycle.model.loss import LossNetwork
 from llm_timecycle.model.network import (
     assign_parameters,
@@ -15,7 +15,7 @@ from llm_timecycle.model.network import (
     make_zero_states,
     read_parameters,
 )
-from llm_timecycle.model.parts import join_lanes, split_lanes
+from llm_timecycle.model.sharding import join_lanes, split_lanes
 from llm_timecycle.reference import network as twin
 from llm_timecycle.reference import optimizers
 from llm_timecycle.training.optimizers import make_optimizer
@@ -38,8 +38,8 @@ def widen(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: weight.astype(np.float64) for name, weight in weights.items()}
 
 
-@pytest.mark.parametrize(("seed", "parts"), [(0, 1), (1, 1), (2, 1), (3, 1), (4, 2), (5, 3)])
-def test_logits_loss_and_every_gradient_are_those_of_the_twin(seed: int, parts: int) -> None:
+@pytest.mark.parametrize(("seed", "shards"), [(0, 1), (1, 1), (2, 1), (3, 1), (4, 2), (5, 3)])
+def test_logits_loss_and_every_gradient_are_those_of_the_twin(seed: int, shards: int) -> None:
     settings, V, tokens, targets, states = draw_case(seed)
     network = build_network(settings, V, seed=seed)
     rng = np.random.default_rng(seed)
@@ -48,7 +48,7 @@ def test_logits_loss_and_every_gradient_are_those_of_the_twin(seed: int, parts: 
     states_32 = [tf.constant(state, tf.float32) for state in states]
     loss_network = LossNetwork(network)
     with tf.GradientTape() as tape:
-        shares = split_lanes([tf.constant(tokens), tf.constant(targets), *states_32], parts)
+        shares = split_lanes([tf.constant(tokens), tf.constant(targets), *states_32], shards)
         results = [loss_network.compute_losses(x, y, s, training=True) for x, y, *s in shares]
         token_losses, *new_states = join_lanes([[losses, *after] for losses, after in results])
         loss = tf.reduce_mean(token_losses)

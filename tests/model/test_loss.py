@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from llm_timecycle.config.tree import ModelSettings
+from llm_timecycle.config.settings import ModelSettings
 from llm_timecycle.model.loss import LossNetwork, compute_losses, score_tokens
 from llm_timecycle.model.network import build_network, make_zero_states
 from llm_timecycle.reference.losses import compute_token_losses

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from llm_timecycle.config.parameters import compute_parameter_shapes
-from llm_timecycle.config.tree import ModelSettings
+from llm_timecycle.config.settings import ModelSettings
+from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.model.lstm import LSTM
 from llm_timecycle.model.network import (
     assign_parameters,

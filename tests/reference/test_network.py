@@ -8,8 +8,8 @@ import re
 import numpy as np
 import pytest
 
-from llm_timecycle.config.parameters import compute_parameter_shapes
-from llm_timecycle.config.tree import ModelSettings
+from llm_timecycle.config.settings import ModelSettings
+from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import UsageError
 from llm_timecycle.reference.network import (
     backward,

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llm_timecycle.errors import DataError
-from llm_timecycle.text import reading
+from llm_timecycle.text import text_file as reading
 from llm_timecycle.text.corpus import Corpus, open_corpus, split_corpus
 
 TEXTS = st.lists(st.text(alphabet="ab \n钟🕰", min_size=1, max_size=60), min_size=1, max_size=4)

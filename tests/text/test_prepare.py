@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from llm_timecycle.config.tree import Settings
+from llm_timecycle.config.settings import Settings
 from llm_timecycle.errors import DataError, RunError
 from llm_timecycle.text import prepare
 from llm_timecycle.text.corpus import open_corpus
 from llm_timecycle.text.prepare import PreparedText, encode_corpus, prepare_text
-from llm_timecycle.text.tokenizer import Tokenizer
+from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 TEXT = "".join(f"line {number} of the text\n" for number in range(100))
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from llm_timecycle.config.tree import ModelSettings, TrainingSettings
+from llm_timecycle.config.settings import ModelSettings, TrainingSettings
 from llm_timecycle.model.network import build_network, make_zero_states, read_parameters
-from llm_timecycle.training.devices import Threads, choose_threads, count_cores
+from llm_timecycle.system import count_cores
+from llm_timecycle.training.devices import Threads, choose_threads
 from llm_timecycle.training.optimizers import make_optimizer
 from llm_timecycle.training.step import make_train_step
 
@@ -20,7 +21,7 @@ from llm_timecycle.training.step import make_train_step
     [
         (2, 64, Threads(2, 1)),
         (1, 64, Threads(1, 1)),
-        (2, 7, Threads(1, 2)),  # four lanes a part, or they stay together
+        (2, 7, Threads(1, 2)),  # four lanes a shard, or they stay together
         (8, 16, Threads(4, 2)),
         (3, 64, Threads(3, 1)),
         (4, 1, Threads(1, 4)),
@@ -40,13 +41,13 @@ def test_cores_are_at_most_the_processors_that_this_process_may_use() -> None:
 def test_parts_of_the_lanes_train_to_the_same_weights(optimizer: str) -> None:
     settings = ModelSettings(embedding_dim=4, hidden_units=6, num_layers=2)
     rng = np.random.default_rng(0)
-    windows = rng.integers(0, 9, (3, 2, 7, 5)).astype(np.int32)  # 7 lanes: parts of 2, 2 and 3
+    windows = rng.integers(0, 9, (3, 2, 7, 5)).astype(np.int32)  # 7 lanes: shards of 2, 2 and 3
     trained = []
-    for parts in (1, 3):
+    for shards in (1, 3):
         network = build_network(settings, 9, seed=1)
         training = TrainingSettings(optimizer=optimizer, learning_rate=0.01, weight_decay=0.01)
         step = make_train_step(
-            network, make_optimizer(training), tf.distribute.get_strategy(), 0.1, parts
+            network, make_optimizer(training), tf.distribute.get_strategy(), 0.1, shards
         )
         states = make_zero_states(settings, 7)
         for tokens, targets in windows:

@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from llm_timecycle.config.tree import ModelSettings, Settings, TrainingSettings
+from llm_timecycle.config.settings import ModelSettings, Settings, TrainingSettings
 from llm_timecycle.errors import DivergenceError, Interrupted
 from llm_timecycle.model.network import build_network
-from llm_timecycle.run import Run, create_run
-from llm_timecycle.text.lanes import Lanes
+from llm_timecycle.runs.directory import Run, create_run
+from llm_timecycle.text.batches import Lanes
 from llm_timecycle.training.checkpoints import list_checkpoints
 from llm_timecycle.training.loop import TrainingLoop
 from llm_timecycle.training.optimizers import make_optimizer
 from llm_timecycle.training.signals import StopRequest
-from llm_timecycle.training.snapshot import Machinery
+from llm_timecycle.training.state import TrainState
 
 V = 11
 # A stream with a rule to learn (each token is the one before plus 3, modulo 11) and some noise.
@@ -74,7 +74,7 @@ def make_loop(
     optimizer.build(network.trainable_variables)
     return TrainingLoop(
         run,
-        Machinery(network, optimizer, tf.distribute.get_strategy()),
+        TrainState(network, optimizer, tf.distribute.get_strategy()),
         Lanes(IDS[:300], training.batch_size, training.sequence_length),
         valid,
         callbacks=callbacks,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llm_timecycle.config.tree import TrainingSettings
+from llm_timecycle.config.settings import TrainingSettings
 from llm_timecycle.training.progress import Progress
 from llm_timecycle.training.schedules import compute_rate
 

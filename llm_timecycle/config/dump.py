@@ -1,0 +1,82 @@
+"""Settings to YAML: the plain form of a run, and the commented form to start from."""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from typing import Any
+
+from llm_timecycle.config.descriptions import read_descriptions
+from llm_timecycle.config.json_schema import describe_allowed, list_key_schemas
+from llm_timecycle.config.settings import Settings
+
+COMMENT_WIDTH = 92
+PLAIN_TEXT = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*\Z")
+NOT_TEXT = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
+
+
+def dump_settings(settings: Settings) -> str:
+    """The whole tree as YAML; reading it back gives equal settings.
+
+    >>> print(dump_settings(Settings())[:26])
+    data:
+      train: python-docs
+    """
+    lines = []
+    for section, values in settings.model_dump().items():
+        lines.append(f"{section}:")
+        lines += [f"  {key}: {_write_value(value)}" for key, value in values.items()]
+    return "\n".join(lines) + "\n"
+
+
+def render_commented(settings: Settings, schema_location: str | None = None) -> str:
+    """The whole tree as YAML with the meaning and the range of every key above it.
+
+    Args:
+        settings: the values to write.
+        schema_location: where editors find the JSON Schema, a path or a URL; None writes none.
+    """
+    lines = []
+    if schema_location is not None:
+        lines.append(f"# yaml-language-server: $schema={schema_location}")
+    lines += [
+        "# Settings of llm-timecycle. Change what you like; a line left out has its default.",
+        "# Relative paths start from the directory of this file.",
+    ]
+    for section, values in settings.model_dump().items():
+        purpose = read_descriptions()["Settings"][section]
+        lines += ["", *_write_comment(purpose, ""), f"{section}:"]
+        for number, (key, value) in enumerate(values.items()):
+            schema = list_key_schemas(section)[key]
+            allowed = f"{describe_allowed(schema)}; default {_write_value(schema['default'])}"
+            lines += [""] if number else []
+            lines += _write_comment(schema["description"], "  ")
+            lines += _write_comment(f"({allowed})", "  ")
+            lines.append(f"  {key}: {_write_value(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _write_comment(text: str, indent: str) -> list[str]:
+    return [f"{indent}# {line}" for line in textwrap.wrap(text, COMMENT_WIDTH - len(indent))]
+
+
+def _write_value(value: Any) -> str:
+    """A value on one line; text is quoted unless it can be taken for nothing else."""
+    if isinstance(value, str):
+        is_plain = PLAIN_TEXT.match(value) and value.lower() not in NOT_TEXT
+        return value if is_plain else _quote(value)
+    if isinstance(value, list):
+        return f"[{', '.join(_quote(item) for item in value)}]"
+    if isinstance(value, dict):
+        entries = (f"{_quote(key)}: {_write_value(item)}" for key, item in value.items())
+        return f"{{{', '.join(entries)}}}"
+    return json.dumps(value)
+
+
+def _quote(text: str) -> str:
+    """Text in double quotes, as JSON has it, with unprintable characters escaped."""
+    quoted = json.dumps(text, ensure_ascii=False)
+    return "".join(
+        character if character.isprintable() else f"\\U{ord(character):08X}" for character in quoted
+    )

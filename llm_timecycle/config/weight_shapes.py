@@ -1,0 +1,30 @@
+"""The trainable parameters that the settings imply: their names, in order, and their shapes.
+
+The names are those of `model.safetensors` and of `reference.network`; the gates of an LSTM stand
+in Keras' order: input, forget, cell, output.
+"""
+
+from __future__ import annotations
+
+from llm_timecycle.config.settings import ModelSettings
+
+
+def compute_parameter_shapes(model: ModelSettings, vocab_size: int) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every parameter of the network over a vocabulary of `vocab_size` (V).
+
+    >>> shapes = compute_parameter_shapes(ModelSettings(num_layers=1), vocab_size=10)
+    >>> shapes["lstm_1.kernel"], shapes["output.kernel"]
+    ((256, 2048), (512, 10))
+    """
+    V, E, H = vocab_size, model.embedding_dim, model.hidden_units
+    shapes: dict[str, tuple[int, ...]] = {"embedding.embeddings": (V, E)}
+    for layer in range(1, model.num_layers + 1):
+        shapes[f"lstm_{layer}.kernel"] = (E if layer == 1 else H, 4 * H)
+        shapes[f"lstm_{layer}.recurrent_kernel"] = (H, 4 * H)
+        shapes[f"lstm_{layer}.bias"] = (4 * H,)
+    if model.tie_embeddings and E != H:
+        shapes["projection.kernel"] = (H, E)
+    if not model.tie_embeddings:
+        shapes["output.kernel"] = (H, V)
+    shapes["output.bias"] = (V,)
+    return shapes

@@ -1,0 +1,220 @@
+"""A trained model in Python: `lt.load("runs/my")` generates, streams and scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, overload
+
+from llm_timecycle.config.settings import Settings
+from llm_timecycle.errors import UsageError
+from llm_timecycle.generation.engines.engine import Engine
+from llm_timecycle.generation.engines.select import EngineKind, choose_engine, make_engine
+from llm_timecycle.generation.generator import GeneratedText, TextGenerator
+from llm_timecycle.generation.options import override_settings
+from llm_timecycle.generation.scoring import Score, score_text
+from llm_timecycle.runs.directory import Run, open_run
+from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    import keras
+    from typing_extensions import Unpack
+
+
+class GenerationOptions(TypedDict, total=False):
+    """The settings of `generation`, each of which a call may replace; see `GenerationSettings`."""
+
+    length: int
+    temperature: float
+    top_k: int | None
+    top_p: float
+    min_p: float
+    typical_p: float
+    repetition_penalty: float
+    presence_penalty: float
+    frequency_penalty: float
+    bias: dict[str, float]
+    ban: list[str]
+    allow_unknown: bool
+    beams: int
+    length_penalty: float
+    stop: list[str]
+    seed: int | None
+
+
+def load(path: str | Path, *, engine: str = "auto") -> Model:
+    """The trained model of a run directory, ready to generate.
+
+    Args:
+        path: a directory that `llm-timecycle train` made.
+        engine: `numpy`, `tensorflow`, or `auto`: whichever is done first.
+
+    Raises:
+        RunError: the run is missing, damaged, or has no weights yet.
+
+    >>> import llm_timecycle as lt
+    >>> model = lt.load("runs/my")
+    >>> text = model.generate("Once", length=20, temperature=0.8, seed=1)
+    >>> print(text)  # doctest: +SKIP
+     upon a time
+    >>> len(text.ids), text.finish_reason
+    (20, 'length')
+    """
+    run = open_run(Path(path))
+    tokenizer = Tokenizer.load(run.tokenizer_path, run.settings.tokenizer)
+    run.check_vocab_size(tokenizer.vocab_size)
+    return Model(run, tokenizer, engine)
+
+
+class Model:
+    """A trained model; made by `load`.
+
+    What no option of a call sets is as in the run's config.yaml, under `generation`. Calls do not
+    disturb each other: a stream that is not yet finished goes on where it was.
+
+    Attributes:
+        run: the run directory.
+        tokenizer: text to ids and back.
+    """
+
+    def __init__(self, run: Run, tokenizer: Tokenizer, engine: str) -> None:
+        self.run = run
+        self.tokenizer = tokenizer
+        self._choice = engine
+        self._idle_engines: dict[EngineKind, list[Engine]] = {"numpy": [], "tensorflow": []}
+        with self._borrow_engine():  # weights that cannot be used are an error now
+            pass
+
+    def __repr__(self) -> str:
+        return f"<Model {self.run.path}: {self.tokenizer.vocab_size:,} kinds of tokens>"
+
+    @property
+    def settings(self) -> Settings:
+        """Everything that decided how it was made, as resolved."""
+        return self.run.settings
+
+    @overload
+    def generate(
+        self,
+        prompt: str = ...,
+        *,
+        samples: None = ...,
+        log_probabilities: bool = ...,
+        **options: Unpack[GenerationOptions],
+    ) -> GeneratedText: ...
+
+    @overload
+    def generate(
+        self,
+        prompt: str = ...,
+        *,
+        samples: int,
+        log_probabilities: bool = ...,
+        **options: Unpack[GenerationOptions],
+    ) -> list[GeneratedText]: ...
+
+    def generate(
+        self,
+        prompt: str = "",
+        *,
+        samples: int | None = None,
+        log_probabilities: bool = False,
+        **options: Unpack[GenerationOptions],
+    ) -> GeneratedText | list[GeneratedText]:
+        """A continuation of `prompt`, or a list of `samples` of them.
+
+        `print` and `str` give the text that follows the prompt; `text`, `ids` and `finish_reason`
+        are its attributes, and `log_probabilities` where they are asked for.
+
+        Raises:
+            UsageError: an option is unknown or its value is wrong.
+
+        >>> import llm_timecycle as lt
+        >>> model = lt.load("runs/my")
+        >>> first, second = model.generate("Once", samples=2, length=5, seed=1)
+        >>> model.generate("Once", length=5, seed=1) == first
+        True
+        >>> said = model.generate("Once", length=5, log_probabilities=True).log_probabilities
+        >>> len(said)
+        5
+        """
+        count = 1 if samples is None else samples
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise UsageError(f"samples: received {count!r}; expected a whole number, 1 or more")
+        settings = override_settings(self.settings.generation, options)
+        rows = max(count, settings.beams)
+        with self._borrow_engine(rows, settings.length) as engine:
+            generator = TextGenerator(
+                engine, self.tokenizer, settings, with_log_probabilities=log_probabilities
+            )
+            texts = generator.generate(prompt, count)
+        return texts[0] if samples is None else texts
+
+    def stream(self, prompt: str = "", **options: Unpack[GenerationOptions]) -> Iterator[str]:
+        """The continuation of `prompt`, piece by piece as it comes; whole characters only.
+
+        Raises:
+            UsageError: an option is unknown or its value is wrong, or `beams` is above 1.
+
+        >>> import llm_timecycle as lt
+        >>> model = lt.load("runs/my")
+        >>> pieces = list(model.stream("Once", length=5, seed=1))
+        >>> "".join(pieces) == model.generate("Once", length=5, seed=1).text
+        True
+        """
+        settings = override_settings(self.settings.generation, options)
+        if settings.beams > 1:
+            raise UsageError(
+                "beams: a search knows no text before its end, so none can be streamed; use "
+                "generate, or set beams to 1"
+            )
+        return self._stream(prompt, settings)
+
+    def score(self, text: str) -> Score:
+        """How likely the model finds `text`: nats, perplexity, and each token's log-probability.
+
+        The text is read as one that begins after an <eos>, with the state carried from its first
+        token to its last.
+
+        Raises:
+            UsageError: the text holds no token.
+
+        >>> import llm_timecycle as lt
+        >>> score = lt.load("runs/my").score("Once upon a time")
+        >>> len(score.log_probabilities) == len(score.ids), score.nats > 0
+        (True, True)
+        """
+        with self._borrow_engine(1, 1) as engine:
+            return score_text(engine, self.tokenizer, text)
+
+    @cached_property
+    def keras_model(self) -> keras.Model:
+        """The network as a `keras.Model`, with the same weights; imports TensorFlow when asked for.
+
+        It takes ids (B, T) and the states of its layers, and gives logits (B, T, V) and the states.
+        """
+        from llm_timecycle.model.tf_import import import_tensorflow
+
+        import_tensorflow()
+        from llm_timecycle.model.network import build_trained_network
+
+        return build_trained_network(
+            self.settings.model, self.run.vocab_size, self.run.load_weights()
+        )
+
+    def _stream(self, prompt: str, settings: Any) -> Iterator[str]:
+        with self._borrow_engine(1, settings.length) as engine:
+            yield from TextGenerator(engine, self.tokenizer, settings).stream(prompt)
+
+    @contextmanager
+    def _borrow_engine(self, rows: int = 1, tokens: int = 1) -> Iterator[Engine]:
+        """An engine for so much work that nothing else uses meanwhile."""
+        kind = choose_engine(self._choice, rows, tokens)
+        idle = self._idle_engines[kind]
+        engine = idle.pop() if idle else make_engine(self.run, kind)
+        try:
+            yield engine
+        finally:
+            idle.append(engine)

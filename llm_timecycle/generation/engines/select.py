@@ -1,0 +1,56 @@
+"""Which engine generates: the one that is done first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, get_args
+
+from llm_timecycle.errors import UsageError
+from llm_timecycle.generation.engines.engine import Engine
+from llm_timecycle.generation.engines.numpy_engine import NumpyEngine
+from llm_timecycle.runs.directory import Run
+
+EngineKind = Literal["numpy", "tensorflow"]
+
+# Measured by scripts/bench/generation.py (reference model, 2 cores): the NumPy engine is faster for
+# 1 to 32 texts and equal for 128, while TensorFlow takes 3 s until it runs. So only a GPU is worth
+# that, for so many tokens that NumPy would need a few times as long.
+NUMPY_RATE_TOKENS_PER_S = {1: 1_200, 8: 3_000, 32: 4_500, 128: 6_000}  # by rows, at least
+WORTH_STARTING_TENSORFLOW_S = 10.0
+GPU_DEVICE = Path("/dev/nvidia0")  # looking for one with TensorFlow would import it
+
+
+def choose_engine(choice: str, rows: int, tokens: int) -> EngineKind:
+    """The engine for `rows` texts of `tokens` tokens.
+
+    Args:
+        choice: `numpy`, `tensorflow`, or `auto`, which decides.
+
+    Raises UsageError where it is another one.
+    """
+    if choice not in ("auto", *get_args(EngineKind)):
+        raise UsageError(f"engine: received {choice!r}; expected auto, numpy or tensorflow")
+    if choice == "tensorflow":
+        return "tensorflow"
+    rate = max(rate for least, rate in NUMPY_RATE_TOKENS_PER_S.items() if rows >= least)
+    is_long = rows * tokens / rate > WORTH_STARTING_TENSORFLOW_S
+    return "tensorflow" if choice == "auto" and is_long and GPU_DEVICE.exists() else "numpy"
+
+
+def make_engine(run: Run, choice: str = "auto", *, rows: int = 1, tokens: int = 0) -> Engine:
+    """The engine for a run's best weights, as `choose_engine` chooses it.
+
+    Raises:
+        UsageError: there is no such engine.
+        RunError: the weights are missing or damaged.
+    """
+    kind = choose_engine(choice, rows, tokens)
+    weights = run.load_weights()
+    if kind == "numpy":
+        return NumpyEngine(weights, run.settings.model)
+    from llm_timecycle.model.tf_import import import_tensorflow
+
+    import_tensorflow()
+    from llm_timecycle.generation.engines.tensorflow_engine import TensorFlowEngine
+
+    return TensorFlowEngine(weights, run.settings.model)

@@ -1,0 +1,265 @@
+"""The network in TensorFlow, with the whole decode loop inside one compiled function.
+
+Between two tokens nothing goes back to Python: logits, choice, step, and again. It is called for a
+block of tokens at a time, so that texts can be shown, stopped and interrupted on the way. Choosing
+is `generation.sampling.tensorflow_pipeline`, by the same uniform numbers as everywhere else; the same seed
+gives the text that the NumPy engine gives, unless a choice falls so near to a border that float32
+rounding decides it.
+
+Rounding is TensorFlow's: a row's logits can differ in their last bits with the number of rows.
+
+Shapes: B rows, T tokens, N tokens of a block, V vocabulary, H hidden units, D numbers of a layer's
+input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from llm_timecycle.config.settings import ModelSettings
+from llm_timecycle.errors import UsageError
+from llm_timecycle.generation.engines.engine import Block
+from llm_timecycle.generation.sampling.pipeline import SamplingPlan, check_finite
+from llm_timecycle.generation.sampling.tensorflow_pipeline import (
+    can_choose,
+    choose_tokens,
+    list_what_matters,
+)
+
+PREFILL_WINDOW = 256  # tokens of a prompt read at once: bounds its memory, whatever its length
+
+
+class _LayerWeights(NamedTuple):
+    kernel: tf.Tensor
+    recurrent_kernel: tf.Tensor
+    bias: tf.Tensor
+
+
+class TensorFlowEngine:
+    """A `BlockEngine` over weights by name, float32.
+
+    >>> from llm_timecycle.config.weight_shapes import compute_parameter_shapes
+    >>> settings = ModelSettings(embedding_dim=2, num_layers=1, hidden_units=3)
+    >>> shapes = compute_parameter_shapes(settings, vocab_size=5)
+    >>> weights = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    >>> engine = TensorFlowEngine(weights, settings)
+    >>> engine.prefill(np.array([[4, 0, 2]])).shape, engine.step(np.array([1])).tolist()
+    ((1, 5), [[0.0, 0.0, 0.0, 0.0, 0.0]])
+    """
+
+    def __init__(self, weights: Mapping[str, np.ndarray], settings: ModelSettings) -> None:
+        _use_all_cores_for_one_operation()
+        self._embeddings = tf.constant(weights["embedding.embeddings"])
+        self._layers = [
+            _LayerWeights(
+                *(
+                    tf.constant(weights[f"lstm_{layer}.{kind}"])
+                    for kind in ("kernel", "recurrent_kernel", "bias")
+                )
+            )
+            for layer in range(1, settings.num_layers + 1)
+        ]
+        projection = weights.get("projection.kernel")
+        self._projection = None if projection is None else tf.constant(projection)
+        if settings.tie_embeddings:  # turned once: the product with a turned one is slow
+            self._output = tf.constant(np.ascontiguousarray(weights["embedding.embeddings"].T))
+        else:
+            self._output = tf.constant(weights["output.kernel"])
+        self._output_bias = tf.constant(weights["output.bias"])
+        tokens = tf.TensorSpec((None, None), tf.int64)
+        floats = tf.TensorSpec((None, settings.hidden_units), tf.float32)
+        self._state_spec = [floats] * (2 * settings.num_layers)
+        self._read = tf.function(
+            self._read_window, input_signature=[tokens, self._state_spec], autograph=False
+        )
+        self._decoder: tuple[Any, Any] | None = None  # what it was compiled for, and the function
+        self._state: list[tf.Tensor] = []
+        self._logits: Any = None
+        self._rows = 0
+
+    def reset(self) -> None:
+        """Forget everything: the next call begins new texts, as many as it has rows."""
+        self._rows = 0
+
+    def prefill(self, ids: np.ndarray) -> np.ndarray:
+        """Read ids (B, T), T >= 1; the logits (B, V) for the token after the last."""
+        B, T = ids.shape
+        if T == 0:
+            raise UsageError("a prompt must hold at least one token, received none")
+        self._begin(B)
+        for start in range(0, T, PREFILL_WINDOW):
+            window = tf.constant(ids[:, start : start + PREFILL_WINDOW], tf.int64)
+            self._logits, self._state = self._read(window, self._state)
+        logits: np.ndarray = self._logits.numpy()
+        return logits
+
+    def read(self, ids: np.ndarray) -> np.ndarray:
+        """Read ids (B, T), T >= 1; the logits (B, T, V) after each, which memory must hold."""
+        return np.stack([self.step(column) for column in ids.T], axis=1)
+
+    def step(self, ids: np.ndarray) -> np.ndarray:
+        """Read one more id of each row (B,); the logits (B, V) for the token after it."""
+        return self.prefill(ids[:, np.newaxis])
+
+    def select_rows(self, rows: Sequence[int]) -> None:
+        """Go on with these rows, in this order; a row may be left out, or named several times."""
+        places = tf.constant(np.asarray(rows, np.int64))
+        self._state = [tf.gather(part, places) for part in self._state]
+        self._logits = None if self._logits is None else tf.gather(self._logits, places)
+        self._rows = len(rows)
+
+    def can_decode(self, plan: SamplingPlan) -> bool:
+        """Whether `decode_block` knows how to choose by this plan."""
+        return can_choose(plan, self._output.shape[1])
+
+    def decode_block(
+        self,
+        uniforms: np.ndarray,
+        plan: SamplingPlan,
+        counts: Sequence[np.ndarray] | None = None,
+        *,
+        with_log_probabilities: bool = False,
+    ) -> Block:
+        """Choose and read tokens, one for each row of `uniforms`; see `BlockEngine`."""
+        if self._logits is None:
+            raise UsageError("there is nothing to go on from: call prefill first")
+        rows = uniforms.shape[1]
+        if rows != self._rows:
+            raise UsageError(
+                f"expected uniform numbers for {self._rows} rows, received them for {rows}"
+            )
+        key = (list_what_matters(plan), with_log_probabilities)
+        if self._decoder is None or self._decoder[0] != key:
+            self._decoder = key, self._compile_decoder(plan, with_log_probabilities)
+        no_counts = np.zeros((rows, 0), np.float64)
+        counted = no_counts if counts is None else np.stack(counts).astype(np.float64)
+        ids, log_probabilities, is_finite, chosen_from, logits, state = self._decoder[1](
+            tf.constant(uniforms), tf.constant(counted), self._logits, self._state
+        )
+        if not is_finite.numpy():
+            check_finite(chosen_from.numpy())
+        self._logits, self._state = logits, list(state)
+        return Block(ids.numpy(), log_probabilities.numpy() if with_log_probabilities else None)
+
+    def _begin(self, rows: int) -> None:
+        """Start from a state of zeros after a reset; else the rows must be those there are."""
+        if self._rows == 0:
+            self._state = [tf.zeros((rows, spec.shape[1])) for spec in self._state_spec]
+            self._rows = rows
+        elif rows != self._rows:
+            raise UsageError(
+                f"expected ids for {self._rows} rows, received {rows}; call reset() to begin anew"
+            )
+
+    def _read_window(self, ids: tf.Tensor, state: list[tf.Tensor]) -> Any:
+        """Read ids (B, T): logits (B, V) after the last, and the state."""
+        x = tf.gather(self._embeddings, tf.transpose(ids))  # (T, B, D)
+        new_state = []
+        for layer, weights in enumerate(self._layers):
+            h, c = state[2 * layer : 2 * layer + 2]
+            x, h, c = _run_layer(x, h, c, weights)
+            new_state += [h, c]
+        return self._compute_logits(new_state[-2]), new_state
+
+    def _step(self, ids: tf.Tensor, state: Sequence[tf.Tensor]) -> Any:
+        """Read ids (B,): logits (B, V), and the state."""
+        x = tf.gather(self._embeddings, ids)
+        new_state = []
+        for layer, weights in enumerate(self._layers):
+            h, c = state[2 * layer : 2 * layer + 2]
+            x, c = _update_cell(x @ weights.kernel + weights.bias, h, c, weights)
+            new_state += [x, c]
+        return self._compute_logits(x), new_state
+
+    def _compute_logits(self, h: tf.Tensor) -> tf.Tensor:
+        """The logits (B, V) of the last layer's h (B, H)."""
+        if self._projection is not None:
+            h = h @ self._projection
+        return h @ self._output + self._output_bias
+
+    def _compile_decoder(self, plan: SamplingPlan, with_log_probabilities: bool) -> Any:
+        """A function over a block: uniforms (N, B), counts (B, V) or (B, 0), logits, state."""
+        V = self._output.shape[1]
+
+        def decode(
+            uniforms: tf.Tensor, counts: tf.Tensor, logits: tf.Tensor, state: list[tf.Tensor]
+        ) -> Any:
+            N = tf.shape(uniforms)[0]
+            ids = tf.TensorArray(tf.int64, N, element_shape=(None,))
+            said = tf.TensorArray(tf.float64, N, element_shape=(None,))
+
+            def advance(
+                n: tf.Tensor,
+                ids: tf.TensorArray,
+                said: tf.TensorArray,
+                is_finite: tf.Tensor,
+                chosen_from: tf.Tensor,
+                counts: tf.Tensor,
+                logits: tf.Tensor,
+                *state: tf.Tensor,
+            ) -> Any:
+                # The first logits that are not finite are kept, to be told of.
+                last = chosen_from
+                chosen_from = tf.cond(is_finite, lambda: logits, lambda: last)
+                is_finite = tf.reduce_all(tf.math.is_finite(chosen_from))
+                chosen = choose_tokens(logits, uniforms[n], plan, counts)
+                if with_log_probabilities:
+                    said = said.write(n, _compute_log_probabilities(logits, chosen))
+                if plan.counts_tokens:
+                    counts += tf.one_hot(chosen, V, dtype=tf.float64)
+                logits, after = self._step(chosen, state)
+                ids = ids.write(n, chosen)
+                return n + 1, ids, said, is_finite, chosen_from, counts, logits, *after
+
+            start = (0, ids, said, True, logits, counts, logits, *state)
+            _, ids, said, is_finite, chosen_from, _, logits, *state = tf.while_loop(
+                lambda n, *_: n < N, advance, start, parallel_iterations=1
+            )
+            stacked = said.stack() if with_log_probabilities else tf.zeros((0, 0), tf.float64)
+            return ids.stack(), stacked, is_finite, chosen_from, logits, state
+
+        doubles = tf.TensorSpec((None, None), tf.float64)
+        signature = [doubles, doubles, tf.TensorSpec((None, V), tf.float32), self._state_spec]
+        return tf.function(decode, input_signature=signature, autograph=False)
+
+
+def _run_layer(x: tf.Tensor, h: tf.Tensor, c: tf.Tensor, weights: _LayerWeights) -> Any:
+    """One layer over x (T, B, D): h after each token (T, B, H), and the last h and c (B, H)."""
+    T, H = tf.shape(x)[0], weights.recurrent_kernel.shape[0]
+    z_x = tf.tensordot(x, weights.kernel, 1) + weights.bias
+    outputs = tf.TensorArray(tf.float32, T, element_shape=(None, H))
+
+    def read(t: tf.Tensor, h: tf.Tensor, c: tf.Tensor, outputs: tf.TensorArray) -> Any:
+        h, c = _update_cell(z_x[t], h, c, weights)
+        return t + 1, h, c, outputs.write(t, h)
+
+    _, h, c, outputs = tf.while_loop(
+        lambda t, *_: t < T, read, (0, h, c, outputs), parallel_iterations=1
+    )
+    return outputs.stack(), h, c
+
+
+def _update_cell(z_x: tf.Tensor, h: tf.Tensor, c: tf.Tensor, weights: _LayerWeights) -> Any:
+    """h and c (B, H) after a token, from z_x = x W + b (B, 4H)."""
+    i, f, g, o = tf.split(z_x + h @ weights.recurrent_kernel, 4, axis=1)
+    c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(g)
+    return tf.sigmoid(o) * tf.tanh(c), c
+
+
+def _compute_log_probabilities(logits: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
+    """log softmax(logits)[ids] (B,), in nats."""
+    rows = tf.cast(logits, tf.float64)
+    chosen = tf.gather(rows, ids, batch_dims=1)
+    return chosen - tf.reduce_logsumexp(rows, axis=1)
+
+
+def _use_all_cores_for_one_operation() -> None:
+    """The operations of a token wait for each other; a second pool of threads is in the way."""
+    try:
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError:
+        return  # TensorFlow runs already; its threads stay as they are

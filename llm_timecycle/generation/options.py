@@ -1,0 +1,128 @@
+"""Settings of `generation`, some replaced: by options, in a prompt loop, or from Python."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from llm_timecycle.config.settings import GenerationSettings
+from llm_timecycle.errors import UsageError
+from llm_timecycle.text.tokenizer.pipelines import UNKNOWN
+
+
+def override_settings(
+    settings: GenerationSettings,
+    given: Mapping[str, Any],
+    write_name: Callable[[str], str] = lambda name: name,
+    write_value: Callable[[object], str] = repr,
+) -> GenerationSettings:
+    """The settings with those that are given, checked like those of a file.
+
+    Args:
+        settings: what holds where nothing is given.
+        given: values by name; lists may be any sequence, and numbers of any kind.
+        write_name: what the user calls a setting, such as `--top-k`.
+        write_value: how the user wrote a value, or a number of `bias`.
+
+    Raises UsageError, a line each, for every name that is none, every value that is wrong, and
+    every one that would do nothing because of the others.
+
+    >>> override_settings(GenerationSettings(), {"top_k": 5}).top_k
+    5
+    """
+    unknown = [name for name in given if name not in GenerationSettings.model_fields]
+    if unknown:
+        raise UsageError("\n".join(_explain_unknown(name, write_name) for name in unknown))
+    values = {name: _to_plain(name, value) for name, value in given.items()}
+    try:
+        changed = GenerationSettings.model_validate(settings.model_dump() | values)
+    except ValidationError as error:
+        wrong = dict.fromkeys(str(detail["loc"][0]) for detail in error.errors())
+        lines = [_explain_wrong(name, values.get(name), write_name, write_value) for name in wrong]
+        raise UsageError("\n".join(lines)) from None
+    if idle := _find_idle(changed, given):
+        raise UsageError("\n".join(_explain_idle(name, changed, write_name) for name in idle))
+    return changed
+
+
+def _to_plain(name: str, value: object) -> object:
+    """A value as the settings take it: lists for their like, Python's numbers for NumPy's."""
+    if name in ("stop", "ban") and isinstance(value, (tuple, set)):
+        return list(value)
+    if isinstance(value, Mapping):
+        return {key: _to_plain("", item) for key, item in value.items()}
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        return int(value)
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        return float(value)
+    return value
+
+
+def _find_idle(settings: GenerationSettings, given: Mapping[str, Any]) -> list[str]:
+    """Which of the given settings would do nothing."""
+    from llm_timecycle.config.validation import DRAWING_KEYS
+
+    idle = {"length_penalty"} if settings.beams == 1 else {"temperature", "seed", *DRAWING_KEYS}
+    if UNKNOWN in settings.bias and not settings.allow_unknown:
+        idle.add("bias")
+    return [name for name in given if name in idle]
+
+
+def _explain_unknown(name: str, write_name: Callable[[str], str]) -> str:
+    from llm_timecycle.config.spelling import find_nearest
+
+    nearest = find_nearest(name, GenerationSettings.model_fields)
+    hint = f"did you mean {write_name(nearest)}?" if nearest else "see the settings of generation"
+    return f"{write_name(name)}: there is no such setting; {hint}"
+
+
+def _explain_wrong(
+    name: str,
+    value: object,
+    write_name: Callable[[str], str],
+    write_value: Callable[[object], str],
+) -> str:
+    from llm_timecycle.config.json_schema import describe_allowed, list_key_schemas
+
+    shown = write_name(name)
+    if name in ("stop", "ban") and isinstance(value, list) and "" in value:
+        return f"{shown}: received an empty text; expected at least one character"
+    if name == "bias" and isinstance(value, Mapping) and "" in value:
+        return f"{shown}: received an empty text; expected a token"
+    texts = value if isinstance(value, (list, Mapping)) else []
+    if broken := [text for text in texts if isinstance(text, str) and not _is_unicode(text)]:
+        return f"{shown}: received {broken[0]!r}, which is not UTF-8; expected text in UTF-8"
+    schema = list_key_schemas("generation")[name]
+    received = write_value(value)
+    if isinstance(value, Mapping):
+        pairs = (f"{key}={write_value(item)}" for key, item in value.items())
+        received = ", ".join(pairs) or "nothing"
+    choices = [choice for choice in schema.get("anyOf", [schema]) if choice["type"] != "null"]
+    return f"{shown}: received {received}; expected {describe_allowed(choices[0])}"
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it has no half of a surrogate pair, such as a wrong byte of an argument becomes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _explain_idle(name: str, settings: GenerationSettings, write_name: Callable[[str], str]) -> str:
+    shown, beams = write_name(name), write_name("beams")
+    if name == "bias":
+        return (
+            f"{shown}: one for {UNKNOWN} would do nothing, because {UNKNOWN} is never produced: "
+            f"leave it out, or set {write_name('allow_unknown')}"
+        )
+    if settings.beams == 1:
+        return f"{shown} would do nothing without a beam search: leave it out, or set {beams}"
+    return (
+        f"{shown} would do nothing with {beams} {settings.beams}, which searches and does not "
+        f"draw: leave it out, or set {beams} to 1"
+    )

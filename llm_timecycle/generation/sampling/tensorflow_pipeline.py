@@ -1,0 +1,133 @@
+"""`generation.sampling.pipeline` in TensorFlow: the same steps in the same order, for all rows at once.
+
+Sorting a whole vocabulary is slow here, so top-p and typical-p are known only after a top-k that
+leaves few tokens; `can_choose` says so. Numbers are float64, as there.
+
+Shapes: B rows, V vocabulary, N tokens that are left.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from llm_timecycle.config.settings import GenerationSettings
+from llm_timecycle.generation.sampling.gumbel import GOLDEN, LAST_SHIFT, MIX
+from llm_timecycle.generation.sampling.pipeline import SamplingPlan
+
+SORTED_AT_MOST = 1024  # tokens
+
+
+def can_choose(plan: SamplingPlan, vocab_size: int) -> bool:
+    """Whether `choose_tokens` knows every step of the plan, for a vocabulary of this size."""
+    settings = plan.settings
+    left = min(settings.top_k or vocab_size, vocab_size)
+    sorts = settings.temperature > 0 and (settings.top_p < 1.0 or settings.typical_p < 1.0)
+    return settings.beams == 1 and (left <= SORTED_AT_MOST or not sorts)
+
+
+def list_what_matters(plan: SamplingPlan) -> tuple[object, ...]:
+    """Everything of a plan that `choose_tokens` goes by: where it is equal, so is the function."""
+    settings = plan.settings
+    return (
+        plan.banned,
+        plan.bias,
+        settings.temperature,
+        settings.top_k,
+        settings.top_p,
+        settings.min_p,
+        settings.typical_p,
+        settings.repetition_penalty,
+        settings.presence_penalty,
+        settings.frequency_penalty,
+    )
+
+
+def choose_tokens(
+    logits: tf.Tensor, uniforms: tf.Tensor, plan: SamplingPlan, counts: tf.Tensor
+) -> tf.Tensor:
+    """The next token of each row (B,), int64; see `sampling.choose_tokens`.
+
+    Args:
+        logits: (B, V), finite. uniforms: (B,), float64.
+        counts: how often each token has appeared in each row, (B, V), float64; of no use where the
+            plan penalizes none.
+    """
+    V = logits.shape[1]
+    settings = plan.settings
+    adjusted = _adjust_logits(tf.cast(logits, tf.float64), plan, counts, V)
+    if settings.temperature == 0.0:
+        return tf.argmax(adjusted, axis=1)
+    ids = None
+    if settings.top_k is not None and settings.top_k < V:
+        # Of equal ones the first are kept; those that are kept are put in order again.
+        ids = tf.sort(tf.math.top_k(adjusted, settings.top_k, sorted=False).indices, axis=1)
+        adjusted = tf.gather(adjusted, ids, batch_dims=1)
+    gaps = adjusted - tf.reduce_max(adjusted, axis=1, keepdims=True)
+    if settings.temperature != 1.0:
+        gaps /= settings.temperature
+    if ids is None:
+        return _draw_places(_weigh(gaps, settings), uniforms, tf.range(V)[tf.newaxis])
+    places = _draw_places(_weigh(gaps, settings), uniforms, ids)
+    return tf.cast(tf.gather(ids, places, batch_dims=1), tf.int64)
+
+
+def _adjust_logits(logits: tf.Tensor, plan: SamplingPlan, counts: tf.Tensor, V: int) -> tf.Tensor:
+    settings = plan.settings
+    if plan.counts_tokens:
+        penalty = settings.repetition_penalty
+        appeared = tf.where(logits > 0, logits / penalty, logits * penalty)
+        appeared -= settings.presence_penalty + settings.frequency_penalty * counts
+        logits = tf.where(counts > 0, appeared, logits)
+    if plan.bias or plan.banned:
+        added = np.zeros(V)
+        for token, value in plan.bias:
+            added[token] += value
+        added[list(plan.banned)] = -np.inf
+        logits += added
+    return logits
+
+
+def _weigh(gaps: tf.Tensor, settings: GenerationSettings) -> tf.Tensor:
+    """Logarithms of the weights (B, N), -inf for tokens that are out."""
+    if settings.top_p == 1.0 and settings.min_p == 0.0 and settings.typical_p == 1.0:
+        return gaps
+    weights = tf.exp(gaps)
+    if settings.top_p < 1.0:
+        weights *= _find_fewest(-gaps, weights, settings.top_p)
+    if settings.min_p > 0.0:
+        most = tf.reduce_max(weights, axis=1, keepdims=True)
+        weights *= tf.cast(weights >= settings.min_p * most, tf.float64)
+    if settings.typical_p < 1.0:
+        mean_gap = tf.reduce_sum(tf.where(weights > 0.0, gaps * weights, 0.0), 1, keepdims=True)
+        mean_gap /= tf.reduce_sum(weights, axis=1, keepdims=True)
+        weights *= _find_fewest(tf.abs(mean_gap - gaps), weights, settings.typical_p)
+    return tf.where(weights > 0.0, gaps, -np.inf)
+
+
+def _find_fewest(keys: tf.Tensor, weights: tf.Tensor, p: float) -> tf.Tensor:
+    """1.0 for the fewest with the smallest keys that reach p of all weight, else 0.0; (B, N)."""
+    order = tf.argsort(keys, axis=1, stable=True)
+    sums = tf.cumsum(tf.gather(weights, order, batch_dims=1), axis=1)
+    wanted = p * tf.reduce_sum(weights, axis=1, keepdims=True)
+    before = tf.reduce_sum(tf.cast(sums < wanted, tf.int32), axis=1, keepdims=True)
+    ranks = tf.argsort(order, axis=1)
+    return tf.cast(ranks <= before, tf.float64)
+
+
+def _draw_places(log_weights: tf.Tensor, uniforms: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
+    """A place of each row (B,), int64, as `drawing.draw_places`."""
+    p = _hash_ids(ids, uniforms)
+    return tf.argmax(log_weights - tf.math.log(-tf.math.log1p(-p)), axis=1)
+
+
+def _hash_ids(ids: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
+    """p in (0, 1) for every token of every row, float64 (B, N), as `drawing.hash_ids`."""
+    bits = tf.cast(uniforms * 2.0**53, tf.int64)[:, tf.newaxis]
+    spread = tf.cast(tf.bitwise.right_shift(bits, 31) | 1, tf.uint32) * int(GOLDEN)
+    hashed = tf.cast(ids, tf.uint32) * spread + tf.cast(bits & 0xFFFFFFFF, tf.uint32)
+    for shift, multiplier in MIX:
+        hashed ^= tf.bitwise.right_shift(hashed, shift)
+        hashed *= multiplier
+    hashed ^= tf.bitwise.right_shift(hashed, LAST_SHIFT)
+    return (tf.cast(hashed, tf.float64) + 0.5) * 2.0**-32

@@ -1,0 +1,63 @@
+"""Tokens as people write them to the ids that sampling goes by."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from llm_timecycle.config.settings import GenerationSettings
+from llm_timecycle.errors import UsageError
+from llm_timecycle.generation.sampling.pipeline import SamplingPlan
+from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
+
+
+def make_plan(settings: GenerationSettings, tokenizer: Tokenizer) -> SamplingPlan:
+    """What choosing goes by: the settings, with the tokens of `ban` and `bias` as ids.
+
+    <unk> is banned unless `allow_unknown`. Raises UsageError for each text that is no token, and
+    where no token would be left.
+    """
+    found = find_tokens(tokenizer, "ban", settings.ban)
+    biased = find_tokens(tokenizer, "bias", list(settings.bias))
+    unknown = () if settings.allow_unknown else (tokenizer.unk_id,)
+    banned = tuple(dict.fromkeys((*unknown, *found)))
+    if len(banned) >= tokenizer.vocab_size:
+        raise UsageError(
+            f"ban: all {tokenizer.vocab_size:,} tokens are banned; leave at least one (<unk> is "
+            f"banned too, unless allow_unknown is set)"
+        )
+    return SamplingPlan(settings, banned, tuple(zip(biased, settings.bias.values(), strict=True)))
+
+
+def find_tokens(tokenizer: Tokenizer, setting: str, texts: Sequence[str]) -> list[int]:
+    """The id of each text; one UsageError names every text that is no token.
+
+    A text stands for the one token that it is encoded as, or for the token that is shown as it is:
+    ` th` and `th` are two tokens at subword level, `\\n` is a line break, `<eos>` an end.
+    """
+    ids, problems = [], []
+    for text in texts:
+        encoded = tokenizer.encode(text)
+        if len(encoded) == 1 and encoded[0] != tokenizer.unk_id:
+            ids.append(int(encoded[0]))
+            continue
+        shown = [tokenizer.token(id) for id in range(tokenizer.vocab_size)]
+        if text in shown:
+            ids.append(shown.index(text))
+        else:
+            problems.append(_explain_no_token(tokenizer, setting, text, shown))
+    if problems:
+        raise UsageError("\n".join(problems))
+    return ids
+
+
+def _explain_no_token(tokenizer: Tokenizer, setting: str, text: str, shown: list[str]) -> str:
+    pieces = [tokenizer.token(int(id)) for id in tokenizer.encode(text)]
+    if len(pieces) > 1 and shown[tokenizer.unk_id] not in pieces:
+        named = ", ".join(repr(piece) for piece in pieces[:10])
+        reason = f"which is {len(pieces)} tokens of this model ({named})"
+    else:
+        reason = "which the model does not know"
+    nearest = difflib.get_close_matches(text[:100], shown, n=1, cutoff=0.7)
+    hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    return f"{setting}: received {text!r}, {reason}; expected one token{hint}"

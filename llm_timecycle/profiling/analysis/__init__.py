@@ -1,0 +1,1 @@
+"""Operation counts, roofline, fits and advice: pure functions, no TensorFlow, no clock."""

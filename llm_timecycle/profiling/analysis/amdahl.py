@@ -1,0 +1,121 @@
+"""Amdahl's law: what more workers win, and what part of the work none of them can share.
+
+    t(n) = t(1) (s + (1 - s) / n),  speed-up = t(1) / t(n) -> 1 / s,  efficiency = speed-up / n
+
+s is the serial fraction, from 0 (all is shared) to 1 (nothing is). Its 95 % interval holds every s
+that a score test does not refuse, as in `growth`: the noise is known from the repeats at each
+number of workers.
+
+Source: Amdahl 1967, "Validity of the single processor approach to achieving large scale computing
+capabilities".
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from llm_timecycle.errors import UsageError
+from llm_timecycle.profiling.analysis.estimators import (
+    Floats,
+    TypicalTimes,
+    measure_misfit,
+    score_candidates,
+    summarize_timings,
+)
+
+FEWEST_COUNTS = 2  # as many as are fitted: t(1) and s
+_CANDIDATES = np.linspace(0.0, 1.0, 2_001)
+
+
+@dataclass(frozen=True)
+class AmdahlFit:
+    """A fit of t(n) = t(1) (s + (1 - s) / n), and what was measured at each number of workers."""
+
+    serial_fraction: float
+    """s, 0 to 1."""
+    serial_low: float
+    """The lower end of the 95 % interval of s."""
+    serial_high: float
+    """Its upper end."""
+    misfit: float
+    """1 where noise may explain what the law misses, else what the interval was widened by."""
+    workers: tuple[int, ...]
+    """n, ascending, the first of them 1."""
+    times_s: tuple[float, ...]
+    """The typical time at each n."""
+    speed_ups: tuple[float, ...]
+    """t(1) / t(n) as measured; below 1 where more workers were slower."""
+    efficiencies: tuple[float, ...]
+    """speed-up / n."""
+
+    @property
+    def highest_speed_up(self) -> float:
+        """What the law says of workers without number, 1 / s."""
+        return 1 / self.serial_fraction if self.serial_fraction > 0 else math.inf
+
+    def predict_speed_up(self, workers: int) -> float:
+        """The speed-up of so many workers by the law."""
+        return 1 / (self.serial_fraction + (1 - self.serial_fraction) / workers)
+
+
+def fit_amdahl(timings_s: Mapping[int, Sequence[float]]) -> AmdahlFit:
+    """Fit Amdahl's law to repeated timings of the same work.
+
+    Args:
+        timings_s: at 1 worker and at least one more number of them, at least five timings each.
+
+    Raises:
+        UsageError: too few of either, no timings of one worker, or a number not above 0.
+
+    >>> fit = fit_amdahl({n: [0.2 + 0.8 / n] * 5 for n in (1, 2, 4)})
+    >>> fit.serial_fraction, round(fit.speed_ups[2], 3), round(fit.efficiencies[2], 3)
+    (0.2, 2.5, 0.625)
+    """
+    if 1 not in timings_s:
+        raise UsageError(
+            f"timings: expected those of 1 worker, received {sorted(timings_s)}. Measure 1 too."
+        )
+    times = summarize_timings({float(n): ts for n, ts in timings_s.items()}, FEWEST_COUNTS)
+    residuals = _compute_residuals(_CANDIDATES, times)
+    best = int((residuals**2).sum(axis=-1).argmin())
+    misfit = measure_misfit(residuals[best], 2, times)
+    is_accepted = np.abs(score_candidates(_compute_slopes(times), residuals, times)) <= misfit
+    is_accepted[best] = True
+    accepted = _CANDIDATES[is_accepted]
+    speed_ups = np.exp(times.log_times[0] - times.log_times)
+    return AmdahlFit(
+        serial_fraction=float(_CANDIDATES[best]),
+        serial_low=float(accepted[0]),
+        serial_high=float(accepted[-1]),
+        misfit=misfit,
+        workers=tuple(sorted(timings_s)),
+        times_s=tuple(np.exp(times.log_times).tolist()),
+        speed_ups=tuple(speed_ups.tolist()),
+        efficiencies=tuple((speed_ups / times.sizes).tolist()),
+    )
+
+
+def _compute_residuals(fractions: Floats, times: TypicalTimes) -> Floats:
+    """What the law leaves of the log times (K, S) for each s (K,), t(1) at its best."""
+    curves = _compute_curves(fractions, times)
+    residuals: Floats = times.log_times - np.log(curves)
+    residuals -= residuals.mean(axis=-1, keepdims=True)
+    return residuals
+
+
+def _compute_slopes(times: TypicalTimes) -> Floats:
+    """d log(curve) / ds (K, S), less what t(1) can imitate."""
+    slopes: Floats = (1 - 1 / times.sizes) / _compute_curves(_CANDIDATES, times)
+    slopes -= slopes.mean(axis=-1, keepdims=True)
+    return slopes
+
+
+def _compute_curves(fractions: Floats, times: TypicalTimes) -> Floats:
+    """s + (1 - s) / n (K, S)."""
+    s = fractions[:, np.newaxis]
+    curves: Floats = s + (1 - s) / times.sizes
+    return curves

@@ -1,0 +1,276 @@
+"""`profile`: everything that the time view measures, of one run or configuration.
+
+What cannot work is refused before anything is measured.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llm_timecycle.config.settings import Settings
+from llm_timecycle.config.weight_shapes import compute_parameter_shapes
+from llm_timecycle.errors import UsageError
+from llm_timecycle.profiling.render.html import render_summary, write_report
+from llm_timecycle.profiling.render.json_form import describe_profile
+from llm_timecycle.profiling.render.terminal import write_tables
+from llm_timecycle.profiling.results import GROWTH_AXES, InferenceCycle, Profile
+from llm_timecycle.profiling.source import Source, open_source
+from llm_timecycle.system import describe_machine, read_free_bytes, read_versions
+
+if TYPE_CHECKING:
+    from llm_timecycle.runs.directory import Run
+    from llm_timecycle.text.prepare import PreparedText
+
+log = logging.getLogger("llm_timecycle")
+
+FEWEST_STEPS, MOST_STEPS = 5, 10_000
+
+
+@dataclass(frozen=True)
+class ProfileResult:
+    """What `profile` found: `print` shows the tables, a notebook the cycle and its stages.
+
+    Attributes:
+        profile: the figures themselves.
+    """
+
+    profile: Profile
+
+    def __str__(self) -> str:
+        return write_tables(self.profile)
+
+    def _repr_html_(self) -> str:
+        """The cycle, its stages, and what would shorten them."""
+        return render_summary(self.profile)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `--json` prints; see `profiling.render.json_form`."""
+        return describe_profile(self.profile)
+
+    def to_html(self) -> str:
+        """What `--report` writes: a whole page that needs nothing else."""
+        return write_report(self.profile)
+
+
+def profile(
+    source: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    steps: int | None = None,
+    grow: Sequence[str] = (),
+    parallel: bool = False,
+    inference: bool = False,
+    show_progress: bool = False,
+) -> ProfileResult:
+    """Measure where the time of a language model goes.
+
+    The threads of TensorFlow are set once in a process: to compare profiles with different threads,
+    take each in a process of its own, as `llm-timecycle profile A --against B` does.
+
+    Args:
+        source: a run directory, a settings file, or the name of one that comes with the program.
+        overrides: settings in place of the source's, `training.batch_size=32` each.
+        steps: training steps to time by stage, and as many undisturbed ones; None takes as many
+            as 40 s hold, from 8 to 20.
+        grow: the axes along which to measure growth: T, B, E, H, L, V, length.
+        parallel: whether to vary threads and replicas, each in a process of its own.
+        inference: whether to time generation. A configuration's has weights that are not trained,
+            which does not matter to its time.
+        show_progress: whether to draw progress bars on stderr while text is prepared.
+
+    Raises:
+        UsageError: an axis or a number of steps that cannot be, or too little memory.
+        ConfigError, DataError, RunError: the source, its settings or its text are missing or wrong,
+            or the run is still being trained.
+
+    >>> import llm_timecycle as lt
+    >>> profile = lt.profile("small", steps=10)  # doctest: +SKIP
+    >>> print(profile)  # doctest: +SKIP
+    """
+    axes = check_request(steps, grow)
+    opened = open_source(source, overrides)
+    if inference:
+        from llm_timecycle.profiling.measure.requests import check_length
+
+        check_length(opened.settings.generation.length)
+        if opened.run is not None:
+            opened.run.load_weights()
+    from llm_timecycle.model.tf_import import import_tensorflow
+
+    import_tensorflow()
+    from llm_timecycle.profiling.measure.scaling import check_memory, check_step_memory
+    from llm_timecycle.text.cache_directory import find_cache_directory
+    from llm_timecycle.text.prepare import prepare_text
+    from llm_timecycle.training.session import cut_training_lanes, resolve_machine
+
+    text = prepare_text(
+        opened.settings,
+        opened.base,
+        find_cache_directory(),
+        show_progress,
+        tokenizer=opened.tokenizer,
+    )
+    cut_training_lanes(opened.settings, text)
+    vocab_size = text.tokenizer.vocab_size
+    for axis in axes:
+        check_memory(opened.settings, vocab_size, axis, read_free_bytes())
+    check_step_memory(opened.settings, vocab_size, read_free_bytes())
+    opened = replace(opened, settings=resolve_machine(opened.settings, vocab_size))
+    with _quieten_tensorflow():
+        return ProfileResult(_measure(opened, text, steps, axes, parallel, inference))
+
+
+def check_request(steps: int | None, grow: Sequence[str]) -> tuple[str, ...]:
+    """The axes of growth, each once.
+
+    Raises:
+        UsageError: an axis or a number of steps that cannot be.
+    """
+    if steps is not None and not FEWEST_STEPS <= steps <= MOST_STEPS:
+        raise UsageError(f"steps: expected {FEWEST_STEPS} to {MOST_STEPS:,}, received {steps}.")
+    if isinstance(grow, str):
+        raise UsageError(f"grow: expected a list of axes such as [{grow!r}], received a text.")
+    for axis in grow:
+        if axis not in GROWTH_AXES:
+            raise UsageError(
+                f"grow: expected axes out of {', '.join(GROWTH_AXES)}, received {axis!r}."
+            )
+    return tuple(dict.fromkeys(grow))
+
+
+@contextmanager
+def _quieten_tensorflow() -> Iterator[None]:
+    """Let TensorFlow not warn of what is meant here: a step is traced again for every size."""
+    its_log = logging.getLogger("tensorflow")
+    before = its_log.level
+    its_log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        its_log.setLevel(before)
+
+
+def _measure(
+    source: Source,
+    text: PreparedText,
+    steps: int | None,
+    axes: Sequence[str],
+    parallel: bool,
+    inference: bool,
+) -> Profile:
+    """Everything that was asked for, one after the other."""
+    from llm_timecycle.profiling.analysis.advice import give_advice
+    from llm_timecycle.profiling.measure.scaling import measure_growth
+    from llm_timecycle.profiling.measure.stages import compute_marking_cost, measure_training
+    from llm_timecycle.training.session import cut_training_lanes
+
+    settings, vocab_size = source.settings, text.tokenizer.vocab_size
+    shapes = compute_parameter_shapes(settings.model, vocab_size)
+    log.info("measuring training steps by stage, then each layer")
+    cycle = measure_training(settings, vocab_size, cut_training_lanes(settings, text), steps)
+    found = Profile(
+        name=source.name,
+        machine=describe_machine(),
+        versions=read_versions(),
+        settings=settings.model_dump(),
+        parameters=sum(math.prod(shape) for shape in shapes.values()),
+        training=cycle,
+        measuring_cost=compute_marking_cost(cycle),
+        history=source.history,
+    )
+    found = _place(found, settings, vocab_size)
+    if axes:
+        log.info("measuring growth along %s", ", ".join(axes))
+        grown = [measure_growth(settings, vocab_size, axis) for axis in axes]
+        found = replace(found, growth=tuple(grown))
+    if inference:
+        log.info("measuring inference")
+        found = replace(found, inference=_measure_requests(source, text))
+    if parallel:
+        from llm_timecycle.profiling.measure.parallelism import measure_sharing
+
+        log.info("measuring threads and replicas, each in a process of its own")
+        sweeps = measure_sharing(settings, vocab_size, tokenizer=text.tokenizer, base=source.base)
+        found = replace(found, sweeps=tuple(sweeps))
+    return replace(found, advice=tuple(give_advice(found)))
+
+
+def _place(found: Profile, settings: Settings, vocab_size: int) -> Profile:
+    """The profile with its stages under this machine's ceilings."""
+    from llm_timecycle.profiling.analysis.placing import measure_machine_ceilings, place_step
+    from llm_timecycle.training.devices import choose_threads
+
+    assert found.training is not None
+    assert settings.training.threads is not None
+    parts = choose_threads(settings.training.threads, settings.training.batch_size).shards
+    log.info("measuring this machine's ceilings")
+    try:
+        ceilings = measure_machine_ceilings(settings, vocab_size, parts)
+    except UsageError as error:
+        log.info("the ceilings are left out: %s", error)
+        return found
+    points = place_step(found.training, settings, vocab_size, ceilings)
+    return replace(found, ceilings=ceilings, points=points)
+
+
+def _measure_requests(source: Source, text: PreparedText) -> InferenceCycle:
+    """The inference of a run; a configuration gets one for the time being, not trained.
+
+    So does a run with other settings of generation: the processes that start cold read them there.
+    """
+    from llm_timecycle.profiling.measure.requests import measure_inference
+
+    run, settings = source.run, source.settings
+    if run is not None and run.settings.generation == settings.generation:
+        return measure_inference(run)
+    with tempfile.TemporaryDirectory(prefix="llm-timecycle-") as place:
+        path = Path(place) / "run"
+        if run is None:
+            return measure_inference(make_untrained_run(path, settings, text))
+        return measure_inference(copy_run(run, path, settings))
+
+
+def copy_run(run: Run, path: Path, settings: Settings) -> Run:
+    """A run with the tokenizer and the weights of another one, and settings of its own.
+
+    Args:
+        path: where; nothing may be there yet.
+        settings: with the model and the tokenizer of `run`.
+    """
+    from llm_timecycle.runs.directory import create_run
+
+    copy = create_run(path, settings, run.tokenizer_path.read_bytes(), run.vocab_size, {})
+    copy.save_weights(run.load_weights(), {})
+    return copy
+
+
+def make_untrained_run(path: Path, settings: Settings, text: PreparedText) -> Run:
+    """A run with the weights that training begins with.
+
+    Args:
+        path: where; nothing may be there yet.
+    """
+    import numpy as np
+
+    from llm_timecycle.model.network import (
+        build_network,
+        list_parameters,
+        start_from_frequencies,
+    )
+    from llm_timecycle.runs.directory import create_run
+    from llm_timecycle.text.batches import count_tokens
+
+    tokenizer = text.tokenizer
+    network = build_network(settings.model, tokenizer.vocab_size, seed=settings.training.seed)
+    start_from_frequencies(network, count_tokens(text.train.ids, tokenizer.vocab_size))
+    run = create_run(path, settings, tokenizer.to_json().encode(), tokenizer.vocab_size, {})
+    weights = {name: np.asarray(value) for name, value in list_parameters(network).items()}
+    run.save_weights(weights, {})
+    return run

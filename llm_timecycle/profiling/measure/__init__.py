@@ -1,0 +1,1 @@
+"""Runs things and times them; the only part of `profiling` that needs TensorFlow."""

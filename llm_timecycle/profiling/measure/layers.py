@@ -1,0 +1,119 @@
+"""The forward and the backward pass of each layer by itself, at the sizes of a training step.
+
+Inside a step the gradient of a weight may be formed at any time after its layer's turn, so no
+moment of a step belongs to one layer. Here every layer runs alone, compiled, its lanes in the
+parts that the step has, on inputs of the step's shapes: forward, and forward with backward, in
+turn; the backward pass is the difference. The sum over the layers is close to the stages of the
+step; what is missing there is that layers of one step share no cache, and overlap.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from llm_timecycle.model.loss import compute_losses
+from llm_timecycle.model.output import read_output
+from llm_timecycle.profiling.results import Durations
+from llm_timecycle.text.batches import Lanes
+
+ROUNDS = 7
+Pass = Callable[[], Any]
+
+
+def measure_layers(
+    network: keras.Model,
+    lanes: Lanes,
+    parts: int,
+    *,
+    rounds: int = ROUNDS,
+    now: Callable[[], float] = time.perf_counter,
+) -> dict[str, dict[str, Durations]]:
+    """Seconds of each layer's forward and backward pass, by layer name.
+
+    Args:
+        parts: parts of the lanes that compute side by side.
+    """
+    tokens, targets = lanes.read_window(0)
+    passes = {
+        layer.name: _make_passes(layer, tokens, targets, parts)
+        for layer in network.layers
+        if layer.trainable_variables
+    }
+    times_s: dict[str, list[list[float]]] = {name: [[], []] for name in passes}
+    for turn in range(rounds + 1):
+        for name, pair in passes.items():
+            for run, taken in zip(pair, times_s[name], strict=True):
+                began = now()
+                run()
+                if turn > 0:  # the first turn compiles
+                    taken.append(now() - began)
+    layers = {}
+    for name, (forward_s, both_s) in times_s.items():
+        typical_s = median(forward_s)
+        layers[name] = {
+            "forward": Durations(tuple(forward_s)),
+            "backward": Durations(tuple(max(s - typical_s, 0.0) for s in both_s)),
+        }
+    return layers
+
+
+def _make_passes(
+    layer: keras.layers.Layer, tokens: np.ndarray, targets: np.ndarray, parts: int
+) -> tuple[Pass, Pass]:
+    """The forward pass of a layer, and forward with backward, compiled."""
+    shares = [
+        _make_call(layer, tf.constant(x), tf.constant(y))
+        for x, y in zip(np.array_split(tokens, parts), np.array_split(targets, parts), strict=True)
+    ]
+    variables = [variable.value for variable in layer.trainable_variables]
+
+    @tf.function  # type: ignore[untyped-decorator]
+    def run_forward() -> list[tf.Tensor]:
+        return [_touch(call(x)) for call, x in shares]
+
+    @tf.function  # type: ignore[untyped-decorator]
+    def run_both() -> list[tf.Tensor]:
+        touched = []
+        with tf.GradientTape() as tape:
+            tape.watch([x for _, x in shares if x.dtype.is_floating])
+            outputs = [call(x) for call, x in shares]
+        wanted = [*variables, *(x for _, x in shares if x.dtype.is_floating)]
+        for gradient in tape.gradient(outputs, wanted):
+            if gradient is not None:
+                touched.append(_touch(tf.convert_to_tensor(gradient)))
+        return touched
+
+    return (
+        lambda: [value.numpy() for value in run_forward()],
+        lambda: [value.numpy() for value in run_both()],
+    )
+
+
+def _make_call(
+    layer: keras.layers.Layer, tokens: tf.Tensor, targets: tf.Tensor
+) -> tuple[Callable[[tf.Tensor], tf.Tensor], tf.Tensor]:
+    """A layer as a function of one input, and such an input of the step's shape and type."""
+    if isinstance(layer, keras.layers.Embedding):
+        return (lambda x: layer(x)), tokens
+    width = layer.input.shape[-1] if not isinstance(layer.input, list) else layer.input[0].shape[-1]
+    x = tf.zeros((*tokens.shape, width), layer.compute_dtype)
+    if layer.name == "output":
+        flat_targets = tf.reshape(targets, [-1])
+        return (
+            lambda x: compute_losses(tf.reshape(x, (-1, width)), flat_targets, *read_output(layer))
+        ), x
+    if isinstance(layer, keras.layers.LSTM):
+        return (lambda x: layer(x, training=True)[0]), x
+    return (lambda x: layer(x)), x
+
+
+def _touch(tensor: tf.Tensor) -> tf.Tensor:
+    """One number of a tensor: the whole of it must have been computed."""
+    return tf.cast(tf.reshape(tensor, [-1])[0], tf.float32)

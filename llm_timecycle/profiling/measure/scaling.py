@@ -1,0 +1,318 @@
+"""How the time of a training step, or of a generated text, grows along one axis.
+
+    T  sequence_length   B  batch_size   E  embedding_dim   H  hidden_units   L  num_layers
+    V  vocabulary        length  tokens of a generated text
+
+A geometric range of sizes is timed in turn, round after round, so that a slow moment of the machine
+falls on all of them. The range ends at the configured size where it can, since smaller sizes cost
+less; batches go up to twice that, to tell what larger ones would save; the number of layers goes
+up from 1, the length both ways, to `LONGEST_TEXT` tokens at most. What does not fit in memory is
+refused before anything is built.
+
+The sharing among the cores stays that of the configured size, so batches no smaller than its parts
+allow are measured.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from llm_timecycle.config.settings import ModelSettings, Settings
+from llm_timecycle.config.weight_shapes import compute_parameter_shapes
+from llm_timecycle.errors import UsageError
+from llm_timecycle.profiling.analysis.estimators import FEWEST_REPEATS
+from llm_timecycle.profiling.analysis.flops import add_work, count_step_work, count_token_work
+from llm_timecycle.profiling.analysis.growth_reasons import explain_growth
+from llm_timecycle.profiling.analysis.memory import estimate_step_bytes, estimate_weight_bytes
+from llm_timecycle.profiling.analysis.power_law import fit_growth, predict_exponent
+from llm_timecycle.profiling.results import GROWTH_AXES, Growth
+from llm_timecycle.system import count_cores, read_free_bytes
+from llm_timecycle.training.devices import LANES_PER_SHARD, choose_threads
+
+WINDOW_AXES = ("T", "B")  # all sizes run on the same weights
+SIZES = 5
+RANGE = 16  # the largest size over the smallest
+LONGEST_TEXT = 2_000  # tokens; each length is written several times
+MOST_ROUNDS = 15
+MEMORY_SHARE = 0.8  # of what is free
+
+_KEYS = {
+    "T": "training.sequence_length",
+    "B": "training.batch_size",
+    "E": "model.embedding_dim",
+    "H": "model.hidden_units",
+    "L": "model.num_layers",
+    "V": "tokenizer.vocab_size",
+    "length": "generation.length",
+}
+Run = Callable[[], object]
+
+
+def measure_growth(
+    settings: Settings,
+    vocab_size: int,
+    axis: str,
+    *,
+    budget_s: float = 6.0,
+    free_bytes: int | None = None,
+    now: Callable[[], float] = time.perf_counter,
+) -> Growth:
+    """Time five sizes of `axis` and fit their growth.
+
+    TensorFlow must be configured, and precision and threads resolved, as for
+    `stages.measure_training`.
+
+    Args:
+        vocab_size: V. axis: one of `GROWTH_AXES`.
+        budget_s: after this long no further round of timings begins, once there are enough.
+        free_bytes: the memory that may be used; None asks the system.
+        now: seconds on a clock that never goes back.
+
+    Raises:
+        UsageError: there is no such axis, or its sizes do not fit in memory.
+    """
+    check_axis(axis)
+    sizes = choose_sizes(settings, vocab_size, axis)
+    check_memory(
+        settings, vocab_size, axis, read_free_bytes() if free_bytes is None else free_bytes
+    )
+    make = _make_texts if axis == "length" else _make_steps
+    samples_s = time_in_turn(make(settings, vocab_size, axis, sizes), budget_s=budget_s, now=now)
+    counts = {float(n): count_operations(settings, vocab_size, axis, n) for n in sizes}
+    fit = fit_growth(samples_s)
+    explanation = explain_growth(fit, counts, axis)
+    if axis == "length" and settings.generation.length > sizes[-1]:
+        explanation += f"; texts of more than {sizes[-1]:,} tokens are not timed"
+    return Growth(
+        axis=axis,
+        fit=fit,
+        predicted_exponent=predict_exponent(counts),
+        explanation=explanation,
+        samples_s=samples_s,
+        counts=counts,
+    )
+
+
+def check_axis(axis: str) -> None:
+    """Raise UsageError where there is no such axis."""
+    if axis not in GROWTH_AXES:
+        raise UsageError(f"--grow: expected one of {', '.join(GROWTH_AXES)}, received {axis}.")
+
+
+def choose_sizes(settings: Settings, vocab_size: int, axis: str) -> tuple[int, ...]:
+    """Five sizes of `axis`, ascending, about evenly spaced in their logarithms.
+
+    >>> choose_sizes(Settings(), 10_000, "T"), choose_sizes(Settings(), 10_000, "L")
+    ((3, 6, 12, 25, 50), (1, 2, 3, 4, 5))
+    """
+    size, least = _read_size(settings, vocab_size, axis), 1
+    if axis == "length":
+        least = max(min(size // 2, LONGEST_TEXT // RANGE), 2)
+        size = min(8 * size, LONGEST_TEXT)
+    elif axis == "V":
+        least = min(8, size)
+    elif axis == "B":
+        least, size = min(_count_parts(settings) * LANES_PER_SHARD, size), 2 * size
+    low = max(round(size / RANGE), least)
+    high = max(size, low + SIZES - 1, 2 * low)
+    sizes: list[int] = []
+    for size in np.geomspace(low, high, SIZES).round().astype(int).tolist():
+        sizes.append(max(size, sizes[-1] + 1) if sizes else size)
+    return tuple(sizes)
+
+
+def check_memory(settings: Settings, vocab_size: int, axis: str, free_bytes: int | None) -> None:
+    """Raise UsageError where the sizes of `axis` do not fit into free memory; says what would.
+
+    Args:
+        free_bytes: None where the system does not say, which refuses nothing.
+    """
+    allowed = MEMORY_SHARE * (free_bytes or np.inf)
+    needed = estimate_growth_bytes(settings, vocab_size, axis)
+    if needed <= allowed:
+        return
+    fits = _find_fitting_size(
+        settings,
+        vocab_size,
+        axis,
+        lambda resized, V: estimate_growth_bytes(resized, V, axis),
+        allowed,
+    )
+    would = f"--set {_KEYS[axis]}={fits} would fit" if fits else "a smaller model would"
+    raise UsageError(
+        f"--grow {axis}: the sizes {', '.join(map(str, choose_sizes(settings, vocab_size, axis)))} "
+        f"take about {needed / 1e9:.1f} GB, and {allowed / 1e9:.1f} GB of memory may be used: "
+        f"{would}."
+    )
+
+
+def check_step_memory(settings: Settings, vocab_size: int, free_bytes: int | None) -> None:
+    """Raise UsageError where one training step does not fit into free memory; says what would.
+
+    Args:
+        free_bytes: None where the system does not say, which refuses nothing.
+    """
+    needed = estimate_step_bytes(settings, vocab_size)
+    if free_bytes is None or needed <= free_bytes:
+        return
+    would = "a smaller model would"
+    for axis in ("B", "H"):
+        if fits := _find_fitting_size(settings, vocab_size, axis, estimate_step_bytes, free_bytes):
+            would = f"--set {_KEYS[axis]}={fits} would fit"
+            break
+    raise UsageError(
+        f"a training step takes about {needed / 1e9:.1f} GB, and {free_bytes / 1e9:.1f} GB of "
+        f"memory are free: {would}."
+    )
+
+
+def _find_fitting_size(
+    settings: Settings,
+    vocab_size: int,
+    axis: str,
+    estimate: Callable[[Settings, int], int],
+    allowed: float,
+) -> int | None:
+    """The configured size of an axis, halved until it fits; None where not even 1 does."""
+    size = _read_size(settings, vocab_size, axis)
+    while size >= 1:
+        if estimate(*_resize(settings, vocab_size, axis, size)) <= allowed:
+            return size
+        size //= 2
+    return None
+
+
+def estimate_growth_bytes(settings: Settings, vocab_size: int, axis: str) -> int:
+    """Bytes that all sizes of `axis` take: the largest step, and the weights of the others."""
+    if axis == "length":
+        return 2 * estimate_weight_bytes(settings, vocab_size)
+    resized = [
+        _resize(settings, vocab_size, axis, n) for n in choose_sizes(settings, vocab_size, axis)
+    ]
+    largest = max(estimate_step_bytes(*each) for each in resized)
+    others = [] if axis in WINDOW_AXES else resized[:-1]
+    return largest + sum(estimate_weight_bytes(*each) for each in others)
+
+
+def count_operations(settings: Settings, vocab_size: int, axis: str, size: int) -> float:
+    """The operations of one timing at a size of `axis`."""
+    if axis == "length":
+        return size * add_work(count_token_work(settings.model, vocab_size)).operations
+    settings, vocab_size = _resize(settings, vocab_size, axis, size)
+    training = settings.training
+    works = count_step_work(
+        settings.model,
+        vocab_size,
+        batch_size=training.batch_size,
+        sequence_length=training.sequence_length,
+        optimizer=training.optimizer,
+        is_clipped=training.gradient_clip_norm is not None,
+    )
+    return add_work(works).operations
+
+
+def time_in_turn(
+    runs: Mapping[float, Run],
+    *,
+    budget_s: float,
+    now: Callable[[], float],
+    fewest: int = FEWEST_REPEATS,
+    most: int = MOST_ROUNDS,
+) -> dict[float, tuple[float, ...]]:
+    """Seconds of every run, all of them in turn, after two turns that are not counted.
+
+    Args:
+        budget_s: no turn begins after this long, once there are `fewest`.
+    """
+    for _ in range(2):  # the first compiles, the second fills caches and pools
+        for run in runs.values():
+            run()
+    samples_s: dict[float, list[float]] = {size: [] for size in runs}
+    began = now()
+    for turn in range(most):
+        if turn >= fewest and now() - began >= budget_s:
+            break
+        for size, run in runs.items():
+            start = now()
+            run()
+            samples_s[size].append(now() - start)
+    return {size: tuple(taken) for size, taken in samples_s.items()}
+
+
+def _make_steps(
+    settings: Settings, vocab_size: int, axis: str, sizes: Sequence[int]
+) -> dict[float, Run]:
+    """A training step of each size; one network where the size is that of its windows."""
+    from llm_timecycle.profiling.measure.trial_step import TrialStep
+
+    parts = _count_parts(settings)
+    shared = TrialStep(settings, vocab_size, parts) if axis in WINDOW_AXES else None
+    runs = {}
+    for size in sizes:
+        resized, V = _resize(settings, vocab_size, axis, size)
+        step = shared or TrialStep(resized, V, parts)
+        training = resized.training
+        runs[float(size)] = step.prepare(training.batch_size, training.sequence_length)
+    return runs
+
+
+def _make_texts(
+    settings: Settings, vocab_size: int, axis: str, sizes: Sequence[int]
+) -> dict[float, Run]:
+    """A text of each length, from one prompt token, out of weights that were drawn."""
+    from llm_timecycle.generation.engines.numpy_engine import NumpyEngine
+    from llm_timecycle.generation.sampling.pipeline import SamplingPlan, choose_tokens
+
+    random = np.random.default_rng(0)
+    engine = NumpyEngine(_draw_weights(settings.model, vocab_size, random), settings.model)
+    generation = settings.generation.model_copy(
+        update={"repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
+    )
+    plan = SamplingPlan(generation)
+
+    def write(length: int) -> None:
+        engine.reset()
+        logits = engine.prefill(np.array([[0]]))
+        for left in range(length, 0, -1):
+            ids = choose_tokens(logits, random.random(1), plan)
+            if left > 1:
+                logits = engine.step(ids)
+
+    return {float(size): partial(write, size) for size in sizes}
+
+
+def _draw_weights(
+    model: ModelSettings, vocab_size: int, random: np.random.Generator
+) -> dict[str, np.ndarray]:
+    return {
+        name: (0.05 * random.standard_normal(shape, np.float32))
+        for name, shape in compute_parameter_shapes(model, vocab_size).items()
+    }
+
+
+def _count_parts(settings: Settings) -> int:
+    training = settings.training
+    return choose_threads(training.threads or count_cores(), training.batch_size).shards
+
+
+def _read_size(settings: Settings, vocab_size: int, axis: str) -> int:
+    """The configured size of an axis."""
+    if axis == "V":
+        return vocab_size
+    section, key = _KEYS[axis].split(".")
+    value: Any = getattr(getattr(settings, section), key)
+    return int(value)
+
+
+def _resize(settings: Settings, vocab_size: int, axis: str, size: int) -> tuple[Settings, int]:
+    """Settings and V with another size of an axis."""
+    if axis == "V":
+        return settings, size
+    section, key = _KEYS[axis].split(".")
+    changed = getattr(settings, section).model_copy(update={key: size})
+    return settings.model_copy(update={section: changed}), vocab_size

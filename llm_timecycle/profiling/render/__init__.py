@@ -1,0 +1,1 @@
+"""One result in many forms: terminal, HTML, charts, Mermaid, JSON. Computes nothing."""

@@ -1,0 +1,109 @@
+"""What is to be profiled: a run directory or a configuration, opened and checked. No TensorFlow."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from llm_timecycle.config.load import read_settings
+from llm_timecycle.config.settings import Settings
+from llm_timecycle.errors import RunError
+from llm_timecycle.runs.directory import Run, open_run
+from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Source:
+    """Settings to profile, and the run that they are of."""
+
+    name: str
+    settings: Settings
+    base: Path
+    """The directory that relative paths of texts begin at."""
+    tokenizer: Tokenizer | None = None
+    """The run's; None where one is to be trained on the text."""
+    run: Run | None = None
+    """The run whose weights fit the settings; None where there is none."""
+    history: Sequence[dict[str, float]] = ()
+    """Rows of its metrics.csv."""
+
+
+def open_source(source: str | Path, overrides: Sequence[str] = ()) -> Source:
+    """The run or configuration that `source` means.
+
+    A directory is a run, and so is a path that is neither a YAML file nor the bare name of one; a
+    run's own config.yaml stands for it. With other settings of the model or the tokenizer, only the
+    settings of a run count, not its weights.
+
+    Raises:
+        ConfigError: there are no such settings, or they are wrong.
+        RunError: there is no such run, it is damaged, or it is still being trained.
+    """
+    path = Path(source)
+    if path.name == "config.yaml" and (path.parent / "manifest.json").exists():
+        path = path.parent
+    if not _is_run(path):
+        loaded = read_settings(source, overrides)
+        return Source(loaded.name, loaded.settings, loaded.base)
+    run = open_run(path)
+    check_is_idle(run)
+    history = read_history(run)
+    settings = run.settings
+    if overrides:
+        settings = read_settings(path / "config.yaml", overrides).settings
+    has_same_tokens = settings.tokenizer == run.settings.tokenizer
+    has_same_model = has_same_tokens and settings.model == run.settings.model
+    tokenizer = Tokenizer.load(run.tokenizer_path, settings.tokenizer) if has_same_tokens else None
+    if tokenizer is not None:
+        run.check_vocab_size(tokenizer.vocab_size)
+    return Source(
+        name=str(source),
+        settings=settings,
+        base=path.absolute(),
+        tokenizer=tokenizer,
+        run=run if has_same_model else None,
+        history=history,
+    )
+
+
+def check_is_idle(run: Run) -> None:
+    """Raise RunError where another process trains the run: both would slow each other down."""
+    try:
+        with run.lock():
+            pass
+    except OSError:  # its place cannot be written to, so nobody trains it
+        return
+    except RunError as error:
+        raise RunError(
+            f"{run.path} is still being trained, and what is measured beside it would be wrong: "
+            f"wait for the training to end, or stop it (Ctrl-C is safe)"
+        ) from error
+
+
+def read_history(run: Run) -> list[dict[str, float]]:
+    """The rows of a run's metrics.csv, each with the columns that have a finite value.
+
+    Raises:
+        RunError: the file is damaged.
+    """
+    if not run.metrics_path.exists():
+        return []
+    if "metrics.csv" in run.read_manifest()["files"]:
+        run.check_metrics()
+    try:
+        with run.metrics_path.open(encoding="utf-8", newline="") as file:
+            rows = [
+                {key: float(cell) for key, cell in row.items() if cell}
+                for row in csv.DictReader(file)
+            ]
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        raise RunError(f"{run.metrics_path} cannot be read: {error}") from error
+    return [{key: cell for key, cell in row.items() if math.isfinite(cell)} for row in rows]
+
+
+def _is_run(path: Path) -> bool:
+    is_settings_name = path.suffix.lower() in {".yaml", ".yml"} or len(path.parts) == 1
+    return path.is_dir() or not (path.is_file() or is_settings_name)

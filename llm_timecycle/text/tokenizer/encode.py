@@ -1,0 +1,183 @@
+"""Encoding by look-up: the ids that the library's pipeline gives, many times faster.
+
+char, byte          one NumPy table from code point or byte to id
+word, whitespace    a table from word to id
+word, unicode;      the text is divided where tokens always end, into pieces such as a word
+subword             with its punctuation, and each distinct piece goes through the library once
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+
+from llm_timecycle.config.settings import TokenizerSettings
+from llm_timecycle.text.tokenizer.characters import BLANK, HAN, WHITE_SPACE
+from llm_timecycle.text.tokenizer.pipelines import (
+    END,
+    SPECIAL_TOKENS,
+    UNKNOWN_ID,
+    Vocabulary,
+    build_pipeline,
+)
+from llm_timecycle.text.tokenizer.vocabulary import CODE_POINTS, UNICODE_PIECE
+
+PIECES_KEPT = 250_000
+PIECE_CHARACTERS_KEPT = 64
+PIECES_AT_ONCE = 250
+
+# Between these pieces, the tokens of the subword level always end.
+SUBWORD_PIECE = re.compile(
+    f" ?[^{WHITE_SPACE}{HAN}]+|[{HAN}]|\n|[{BLANK}]+(?![^{WHITE_SPACE}])|[{BLANK}]"
+)
+
+
+class Lookup(Protocol):
+    """Encodes text that is already in lower case where the settings ask for it."""
+
+    def encode(self, text: str) -> np.ndarray:
+        """The ids (N,) of `text`, in the narrowest unsigned type that holds the vocabulary."""
+
+    def list_unknown(self, text: str) -> list[str]:
+        """Every piece of `text` that is encoded as `<unk>`, in order."""
+
+
+def make_lookup(settings: TokenizerSettings, vocabulary: Vocabulary) -> Lookup:
+    """The encoder of a level."""
+    if settings.level == "char":
+        return CharacterTable(vocabulary)
+    if settings.level == "byte":
+        return ByteTable(vocabulary)
+    if settings.level == "word" and settings.word_split == "whitespace":
+        return WordTable(vocabulary)
+    return PieceTable(settings, vocabulary)
+
+
+def choose_dtype(vocab_size: int) -> np.dtype[Any]:
+    """The narrowest unsigned type for ids below `vocab_size`: uint8, uint16 or uint32."""
+    return np.dtype(np.min_scalar_type(vocab_size - 1))
+
+
+class CharacterTable:
+    """Code point to id."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._ids = np.zeros(CODE_POINTS, choose_dtype(len(vocabulary.tokens)))
+        first = len(SPECIAL_TOKENS)
+        code_points = [ord(token) for token in vocabulary.tokens[first:]]
+        self._ids[code_points] = np.arange(first, len(vocabulary.tokens))
+
+    def encode(self, text: str) -> np.ndarray:
+        """The ids (N,) of the N characters."""
+        return self._ids.take(np.frombuffer(text.encode("utf-32-le"), np.uint32))
+
+    def list_unknown(self, text: str) -> list[str]:
+        """The characters that are not in the vocabulary."""
+        return [text[place] for place in np.flatnonzero(self.encode(text) == UNKNOWN_ID)]
+
+
+class ByteTable:
+    """Byte to id: the byte's value and 2, for the special tokens."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._dtype = choose_dtype(len(vocabulary.tokens))
+
+    def encode(self, text: str) -> np.ndarray:
+        """The ids (N,) of the N bytes of the UTF-8 form."""
+        ids = np.frombuffer(text.encode(), np.uint8).astype(self._dtype)
+        ids += len(SPECIAL_TOKENS)
+        return ids
+
+    def list_unknown(self, text: str) -> list[str]:
+        """Nothing: every byte is in the vocabulary."""
+        return []
+
+
+class _IdBytes(dict[str, bytes]):
+    """Pieces of text to the bytes of their ids."""
+
+    def __init__(self, ids: dict[str, int], dtype: np.dtype[Any]) -> None:
+        super().__init__((piece, np.array(id, dtype).tobytes()) for piece, id in ids.items())
+        self._unknown = np.array(UNKNOWN_ID, dtype).tobytes()
+
+    def __missing__(self, piece: str) -> bytes:
+        return self._unknown
+
+
+class WordTable:
+    """Word to id."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._dtype = choose_dtype(len(vocabulary.tokens))
+        self._ids = _IdBytes(vocabulary.number_tokens(), self._dtype)
+
+    def encode(self, text: str) -> np.ndarray:
+        """The ids (N,) of the words and line breaks."""
+        words = text.replace("\n", f" {END} ").split()
+        return np.frombuffer(b"".join(map(self._ids.__getitem__, words)), self._dtype)
+
+    def list_unknown(self, text: str) -> list[str]:
+        """The words that are not in the vocabulary, and `<unk>` itself."""
+        unknown = self._ids[SPECIAL_TOKENS[UNKNOWN_ID]]
+        return [word for word in text.split() if self._ids[word] == unknown]
+
+
+class PieceTable(dict[str, bytes]):
+    """Piece to the bytes of its ids, filled from the library as pieces are met.
+
+    Threads may share a table: a piece that is missing at any moment is just encoded anew.
+    """
+
+    def __init__(self, settings: TokenizerSettings, vocabulary: Vocabulary) -> None:
+        super().__init__()
+        self._pipeline = build_pipeline(settings, vocabulary)
+        self._dtype = choose_dtype(len(vocabulary.tokens))
+        self._divide = (SUBWORD_PIECE if settings.level == "subword" else UNICODE_PIECE).findall
+        (self._line_break,) = self._pipeline.encode("\n").ids
+        self._packed_line_break = np.array(self._line_break, self._dtype).tobytes()
+
+    def encode(self, text: str) -> np.ndarray:
+        """The ids (N,) of the tokens."""
+        pieces = self._divide(text)
+        kinds = set(pieces)
+        kinds.discard("\n")
+        new = self._list_new(kinds)
+        if len(self) + len(new) > PIECES_KEPT:
+            self.clear()
+            new = self._list_new(kinds)
+        self.update(zip(new, self._encode_new(new), strict=True))
+        self["\n"] = self._packed_line_break
+        return np.frombuffer(b"".join(map(self.__getitem__, pieces)), self._dtype)
+
+    def list_unknown(self, text: str) -> list[str]:
+        """The words and marks that are not in the vocabulary."""
+        encoding = self._pipeline.encode(text)
+        pairs = zip(encoding.ids, encoding.offsets, strict=True)
+        return [text[start:stop] for id, (start, stop) in pairs if id == UNKNOWN_ID]
+
+    def __missing__(self, piece: str) -> bytes:
+        return np.array(self._pipeline.encode(piece).ids, self._dtype).tobytes()
+
+    def _list_new(self, kinds: set[str]) -> list[str]:
+        """The pieces that are not in the table yet and are to be kept there."""
+        return [p for p in kinds if p not in self and len(p) <= PIECE_CHARACTERS_KEPT]
+
+    def _encode_new(self, pieces: list[str]) -> Iterator[bytes]:
+        """The ids of each of the pieces, none of which is a line break.
+
+        Many go through the library at once, one on each line of a text, and texts in threads.
+        """
+        starts = range(0, len(pieces), PIECES_AT_ONCE)
+        texts = ["\n".join(pieces[start : start + PIECES_AT_ONCE]) for start in starts]
+        for encoding in self._pipeline.encode_batch_fast(texts):
+            ids = np.array(encoding.ids, self._dtype)
+            (breaks,) = np.nonzero(ids == self._line_break)
+            packed, width = ids.tobytes(), ids.itemsize
+            ends = [*(breaks * width).tolist(), len(packed)]
+            start = 0
+            for end in ends:
+                yield packed[start:end]
+                start = end + width

@@ -1,0 +1,128 @@
+"""Reading `tokenizer.json` with suspicion: nothing in it is trusted before it was checked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer as Pipeline
+
+from llm_timecycle.config.settings import TokenizerSettings
+from llm_timecycle.errors import RunError
+from llm_timecycle.text.tokenizer.pipelines import (
+    BYTE_CHARACTERS,
+    SPECIAL_TOKENS,
+    Vocabulary,
+    build_pipeline,
+)
+
+FILE_BYTES_AT_MOST = 256 << 20
+MODEL_TYPES = {"char": "WordLevel", "word": "WordLevel", "byte": "BPE", "subword": "BPE"}
+
+
+def read_vocabulary(path: Path, settings: TokenizerSettings) -> Vocabulary:
+    """The vocabulary of a `tokenizer.json`.
+
+    Raises RunError where the file is missing, too large, no JSON, or not one that these settings
+    lead to: another kind of model, ids that are not 0 to V - 1, special tokens out of place,
+    tokens that the level cannot have, or text divided in another way.
+    """
+    try:
+        content = _parse(_read(path))
+        vocabulary = _extract_vocabulary(content, settings)
+        _check_pipeline(content, settings)
+    except _UnfitError as error:
+        raise RunError(
+            f"{path} cannot be used: {error}. It was damaged, or made by another program or for "
+            f"other settings; expected the tokenizer.json that `llm-timecycle train` writes for "
+            f"level: {settings.level}. Put the original back, or train again"
+        ) from None
+    return vocabulary
+
+
+class _UnfitError(Exception):
+    """Why a file is not a tokenizer of ours."""
+
+
+def _read(path: Path) -> bytes:
+    try:
+        size_bytes = path.stat().st_size
+        if size_bytes > FILE_BYTES_AT_MOST:
+            raise _UnfitError(
+                f"it has {size_bytes:,} bytes, and at most {FILE_BYTES_AT_MOST:,} are read"
+            )
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise RunError(f"there is no tokenizer at {path}: the run is incomplete") from error
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _parse(data: bytes) -> dict[str, Any]:
+    try:
+        content = json.loads(data)
+    except (ValueError, RecursionError):
+        raise _UnfitError("it is not valid JSON") from None
+    if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
+        raise _UnfitError("it holds no tokenizer")
+    return content
+
+
+def _extract_vocabulary(content: dict[str, Any], settings: TokenizerSettings) -> Vocabulary:
+    model = content["model"]
+    if model.get("type") != MODEL_TYPES[settings.level]:
+        raise _UnfitError(
+            f"expected a model of type {MODEL_TYPES[settings.level]}, found {model.get('type')!r}"
+        )
+    ids = model.get("vocab")
+    if not isinstance(ids, dict) or not all(type(id) is int for id in ids.values()):
+        raise _UnfitError("its vocabulary is not a table from token to id")
+    if sorted(ids.values()) != list(range(len(ids))):
+        raise _UnfitError(f"the ids of its {len(ids):,} tokens are not 0 to {len(ids) - 1:,}")
+    if len(ids) > settings.vocab_size:
+        raise _UnfitError(f"it has {len(ids):,} tokens, and vocab_size is {settings.vocab_size:,}")
+    tokens = tuple(sorted(ids, key=ids.__getitem__))
+    if tokens[: len(SPECIAL_TOKENS)] != SPECIAL_TOKENS:
+        raise _UnfitError("its first tokens are not <unk> and <eos>")
+    _check_tokens(tokens[len(SPECIAL_TOKENS) :], settings)
+    merges = _extract_merges(model.get("merges"), ids) if settings.level == "subword" else ()
+    return Vocabulary(tokens, merges)
+
+
+def _check_tokens(ordinary: tuple[str, ...], settings: TokenizerSettings) -> None:
+    if settings.level == "char" and any(len(token) != 1 for token in ordinary):
+        raise _UnfitError("a token of it is not one character")
+    if settings.level == "word" and any(len(token.split()) != 1 for token in ordinary):
+        raise _UnfitError("a token of it is not one word")
+    if settings.level == "byte" and ordinary != tuple(BYTE_CHARACTERS):
+        raise _UnfitError("its tokens are not the 256 bytes")
+    if settings.level == "subword" and (
+        not set(BYTE_CHARACTERS).issubset(ordinary)
+        or not set(BYTE_CHARACTERS).issuperset("".join(ordinary))
+        or "" in ordinary
+    ):
+        raise _UnfitError("its tokens are not made of the 256 bytes")
+
+
+def _extract_merges(merges: Any, ids: dict[str, int]) -> tuple[tuple[str, str], ...]:
+    try:
+        pairs = tuple((left, right) for left, right in merges)
+        if all(left in ids and right in ids and left + right in ids for left, right in pairs):
+            return pairs
+    except (TypeError, ValueError):
+        pass
+    raise _UnfitError("its merges do not fit its vocabulary")
+
+
+def _check_pipeline(content: dict[str, Any], settings: TokenizerSettings) -> None:
+    """The file must divide text as this version of the program does."""
+    expected = build_pipeline(settings, Vocabulary(SPECIAL_TOKENS))
+    model = json.loads(expected.to_str())["model"]
+    try:
+        found = Pipeline.from_str(json.dumps({**content, "model": model}))
+    except Exception as error:  # noqa: BLE001  # the library raises nothing more precise
+        raise _UnfitError(f"the tokenizers library refuses it ({error})") from None
+    # Both as this version of the library writes them, whichever version wrote the file.
+    if json.loads(found.to_str()) != json.loads(expected.to_str()):
+        raise _UnfitError("it divides text in another way than its settings say")

@@ -1,0 +1,114 @@
+"""The four levels as pipelines of the `tokenizers` library: what `tokenizer.json` holds.
+
+    char     each character is a token
+    byte     each byte of the UTF-8 form is a token
+    word     whitespace: what stands between white space; each line break is <eos>
+             unicode: words and numbers, single marks, single Han and Kana characters; each line
+             break is <eos>
+    subword  byte-level BPE (Sennrich et al. 2016; Radford et al. 2019)
+
+`<unk>` is 0 and `<eos>` is 1, everywhere. They are entries of the vocabulary and not "added
+tokens", which the library would look for inside the user's text: at char, byte and subword level
+and at word level with the unicode split, a text that spells `<eos>` is encoded as the characters
+that it has. With the whitespace split, the words `<unk>` and `<eos>` are the special tokens, as
+the texts of the Penn Treebank and of WikiText mean them.
+
+A byte stands in the vocabulary as a printable character, as in GPT-2: itself where it is one,
+else the character 256 + n for the n-th byte that is not.
+
+Before BPE, a text is divided so that merges stay inside a word: a word of up to 24 letters with
+the space before it, up to three digits, up to 24 marks, or a run of white space. Each line break
+and each Han character stands alone. Runs of Han characters have no spaces, so nearly every one
+is different, and counting them takes memory without bound; with each on its own, a common
+character becomes one token and a rare one up to three bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+from llm_timecycle.config.settings import TokenizerSettings
+from llm_timecycle.text.tokenizer.characters import BLANK, HAN, KANA, WHITE_SPACE
+
+UNKNOWN, END = "<unk>", "<eos>"
+UNKNOWN_ID, END_ID = 0, 1
+SPECIAL_TOKENS = (UNKNOWN, END)
+
+_PRINTABLE = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+_OTHERS = [byte for byte in range(256) if byte not in _PRINTABLE]
+BYTE_CHARACTERS = "".join(
+    chr(byte) if byte in _PRINTABLE else chr(256 + _OTHERS.index(byte)) for byte in range(256)
+)
+"""The character that stands for each byte, in the order of the bytes."""
+
+_LETTER = rf"[\p{{L}}\p{{M}}&&[^{HAN}]]"
+_SUBWORD_PIECE = (
+    rf"\n|[{HAN}]"
+    rf"|['’](?:[sdmt]|ll|ve|re)(?!{_LETTER})"
+    rf"| ?{_LETTER}{{1,24}}"
+    rf"| ?\p{{N}}{{1,3}}"
+    rf"| ?[^{WHITE_SPACE}\p{{L}}\p{{M}}\p{{N}}]{{1,24}}"
+    rf"|[{BLANK}]{{1,24}}(?![^{WHITE_SPACE}])|[{BLANK}]{{1,24}}"
+)
+
+# A full stop or an apostrophe belongs to the word between letters (a simple form of UAX #29).
+_IN_WORD = rf"[\p{{L}}\p{{M}}\p{{N}}\p{{Pc}}&&[^{HAN}{KANA}]]"
+_WORD = rf"{_IN_WORD}(?:{_IN_WORD}|['’.](?={_IN_WORD})|(?<=\p{{N}})[,:](?=\p{{N}}))*"
+_UNICODE_PIECE = rf"{END}|[{HAN}{KANA}]|{_WORD}|[^{WHITE_SPACE}]"
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The tokens by id, spelt as in `tokenizer.json`, and for BPE the merges by rank."""
+
+    tokens: tuple[str, ...]
+    merges: tuple[tuple[str, str], ...] = ()
+
+    def number_tokens(self) -> dict[str, int]:
+        """The id of each token."""
+        return {token: id for id, token in enumerate(self.tokens)}
+
+
+def build_pipeline(settings: TokenizerSettings, vocabulary: Vocabulary) -> Tokenizer:
+    """The tokenizer of the library that encodes as the settings and the vocabulary say."""
+    if settings.level == "subword" or settings.level == "byte":
+        model: Any = models.BPE(vocabulary.number_tokens(), list(vocabulary.merges))
+    else:
+        model = models.WordLevel(vocabulary.number_tokens(), unk_token=UNKNOWN)
+    pipeline = Tokenizer(model)
+    if steps := _list_normalizers(settings):
+        pipeline.normalizer = normalizers.Sequence(steps)
+    pipeline.pre_tokenizer = _build_pre_tokenizer(settings)
+    if settings.level == "char":
+        pipeline.decoder = decoders.Fuse()
+    elif settings.level != "word":
+        pipeline.decoder = decoders.ByteLevel()
+    return pipeline
+
+
+def _list_normalizers(settings: TokenizerSettings) -> list[Any]:
+    steps: list[Any] = [normalizers.Lowercase()] if settings.lowercase else []
+    if settings.level == "word" and settings.word_split == "whitespace":
+        steps.append(normalizers.Replace("\n", f" {END} "))
+    elif settings.level == "word":
+        # A text that spells <eos> is three tokens, and must not be taken for a line break.
+        steps.append(normalizers.Replace(END, "< eos >"))
+        steps.append(normalizers.Replace("\n", END))
+    return steps
+
+
+def _build_pre_tokenizer(settings: TokenizerSettings) -> Any:
+    into_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    if settings.level == "char":
+        return pre_tokenizers.Split("", "isolated")
+    if settings.level == "byte":
+        return into_bytes
+    if settings.level == "subword":
+        divide = pre_tokenizers.Split(Regex(_SUBWORD_PIECE), "isolated")
+        return pre_tokenizers.Sequence([divide, into_bytes])
+    if settings.word_split == "whitespace":
+        return pre_tokenizers.Split(Regex(f"[{WHITE_SPACE}]+"), "removed")
+    return pre_tokenizers.Split(Regex(_UNICODE_PIECE), "removed", invert=True)

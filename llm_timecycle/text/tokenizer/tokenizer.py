@@ -1,0 +1,111 @@
+"""The tokenizer: text to ids and back, at the level that the settings ask for.
+
+`text.tokenizer.pipelines` says what the tokens of each level are, `text.tokenizer.decode` how they become text again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from llm_timecycle.config.settings import TokenizerSettings
+from llm_timecycle.files import write_durably
+from llm_timecycle.text.tokenizer.characters import check_characters, lower_text
+from llm_timecycle.text.tokenizer.decode import Decoder, TextStream
+from llm_timecycle.text.tokenizer.encode import Lookup, choose_dtype, make_lookup
+from llm_timecycle.text.tokenizer.load import read_vocabulary
+from llm_timecycle.text.tokenizer.pipelines import END_ID, UNKNOWN_ID, Vocabulary, build_pipeline
+from llm_timecycle.text.tokenizer.vocabulary import learn_vocabulary
+
+
+class Tokenizer:
+    """A vocabulary, and the settings that say how text is divided into its tokens.
+
+    Made by `Tokenizer.train` and `Tokenizer.load`.
+
+    Attributes:
+        settings: the level and its options.
+        vocab_size: kinds of tokens (V), special tokens included; at most `settings.vocab_size`.
+        unk_id: the id of `<unk>`, what is not in the vocabulary: 0.
+        eos_id: the id of `<eos>`, the end of a line (word level) or of a document: 1.
+        dtype: the type of ids, the narrowest unsigned one that holds V - 1.
+    """
+
+    unk_id = UNKNOWN_ID
+    eos_id = END_ID
+
+    def __init__(self, settings: TokenizerSettings, vocabulary: Vocabulary) -> None:
+        self.settings = settings
+        self.vocab_size = len(vocabulary.tokens)
+        self.dtype = choose_dtype(self.vocab_size)
+        self._vocabulary = vocabulary
+
+    @classmethod
+    def train(cls, settings: TokenizerSettings, chunks: Iterable[str]) -> Tokenizer:
+        """Learn a vocabulary from training text.
+
+        Args:
+            chunks: the text, cut where words end (as `Document.chunks` does); read once.
+
+        Raises ConfigError where `vocab_size` is too small for the level.
+        """
+        return cls(settings, learn_vocabulary(settings, chunks))
+
+    @classmethod
+    def load(cls, path: Path, settings: TokenizerSettings) -> Tokenizer:
+        """Read a `tokenizer.json` that was saved by this program, with the same settings.
+
+        Raises RunError where it is missing, too large, damaged, or not what the settings imply.
+        """
+        return cls(settings, read_vocabulary(path, settings))
+
+    def save(self, path: Path) -> None:
+        """Write `tokenizer.json`, which `tokenizers.Tokenizer.from_file` reads."""
+        write_durably(path, self.to_json().encode())
+
+    def to_json(self) -> str:
+        """The content of `tokenizer.json`."""
+        return self._json
+
+    def encode(self, text: str) -> np.ndarray:
+        """The ids (N,) of a text, in the narrowest unsigned type; no `<eos>` is added at its end.
+
+        Raises DataError where the text holds half of a surrogate pair.
+        """
+        check_characters(text)
+        return self._lookup.encode(lower_text(text) if self.settings.lowercase else text)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of the ids: exact for byte and subword, and for char on known characters."""
+        stream = self.stream()
+        return "".join([*(stream.push(int(id)) for id in ids), stream.finish()])
+
+    def stream(self) -> TextStream:
+        """A decoder that takes one id at a time; joined, its texts are what `decode` gives."""
+        return self._decoder.stream()
+
+    def token(self, id: int) -> str:
+        """A token as it is shown to people, for example `the`, ` th`, `\\n`, `\\xe4`, `<eos>`."""
+        return self._decoder.show(id)
+
+    def unknown_tokens(self, text: str) -> list[str]:
+        """The distinct pieces of `text` that are encoded as `<unk>`, in order."""
+        check_characters(text)
+        normal = lower_text(text) if self.settings.lowercase else text
+        return list(dict.fromkeys(self._lookup.list_unknown(normal)))
+
+    @cached_property
+    def _json(self) -> str:
+        pipeline = build_pipeline(self.settings, self._vocabulary)
+        return str(pipeline.to_str(pretty=True))
+
+    @cached_property
+    def _lookup(self) -> Lookup:
+        return make_lookup(self.settings, self._vocabulary)
+
+    @cached_property
+    def _decoder(self) -> Decoder:
+        return Decoder(self.settings, self._vocabulary)

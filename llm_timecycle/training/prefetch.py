@@ -1,0 +1,59 @@
+"""The next window of every lane, prepared while the step before it computes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import tensorflow as tf
+
+from llm_timecycle.model.sharding_replicas import share_out
+from llm_timecycle.text.batches import Lanes
+
+Window = tuple[Any, Any]
+
+
+class WindowFeed:
+    """Reads windows in a thread of its own, one ahead.
+
+    Reading, the copy into tensors and the sharing out over replicas are done when a step asks for
+    its window, unless it asks for another one than comes next.
+    """
+
+    def __init__(
+        self,
+        lanes: Lanes,
+        strategy: tf.distribute.Strategy,
+        now: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._lanes, self._strategy, self._now = lanes, strategy, now
+        self._thread = ThreadPoolExecutor(1, "windows")
+        self._next: tuple[int, Future[tuple[Window, float]]] | None = None
+        self.preparing_s = 0.0
+        """What preparing the windows took that were asked for, waited for or not."""
+
+    def take(self, position: int) -> Window:
+        """Tokens and targets (B, <= T) of window `position` of an epoch, as the strategy's values.
+
+        The one after it begins to be prepared.
+        """
+        expected, prepared = self._next or (None, None)
+        if prepared is None or expected != position:
+            prepared = self._thread.submit(self._prepare, position)
+        window, seconds = prepared.result()
+        self.preparing_s += seconds
+        following = (position + 1) % self._lanes.steps_per_epoch
+        self._next = following, self._thread.submit(self._prepare, following)
+        return window
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    def _prepare(self, position: int) -> tuple[Window, float]:
+        began = self._now()
+        tokens, targets = self._lanes.read_window(position)
+        window = share_out(self._strategy, tokens), share_out(self._strategy, targets)
+        return window, self._now() - began

@@ -1,0 +1,51 @@
+"""Everything that a step changes, as arrays by name, and back: what a checkpoint holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from llm_timecycle.model.network import list_parameters, list_random_states
+from llm_timecycle.model.sharding_replicas import gather, share_out
+
+
+@dataclass(frozen=True)
+class TrainState:
+    """What a training loop drives: built once, under the strategy's scope."""
+
+    network: keras.Model
+    optimizer: keras.optimizers.Optimizer
+    strategy: tf.distribute.Strategy
+    shards: int = 1
+    """Parts of the lanes that compute side by side on a device."""
+
+    def list_variables(self) -> dict[str, keras.Variable]:
+        """Weights, random states and optimizer variables, by their names in a checkpoint."""
+        weights = {f"weights.{n}": v for n, v in list_parameters(self.network).items()}
+        random = {f"random.{n}": v for n, v in list_random_states(self.network).items()}
+        moments = {f"optimizer.{n}": v for n, v in enumerate(self.optimizer.variables)}
+        return weights | random | moments
+
+    def compute_shapes(self, states: Sequence[Any], lanes: int) -> dict[str, tuple[int, ...]]:
+        """Name and shape of every tensor that `collect` gives."""
+        shapes = {name: tuple(v.shape) for name, v in self.list_variables().items()}
+        width = self.network.inputs[1].shape[-1]
+        return shapes | {f"state.{number}": (lanes, width) for number in range(len(states))}
+
+    def collect(self, states: Sequence[Any]) -> dict[str, np.ndarray]:
+        """A copy of every variable and of the LSTM states, all lanes together (B, H)."""
+        tensors = {name: np.asarray(v) for name, v in self.list_variables().items()}
+        for number, state in enumerate(states):
+            tensors[f"state.{number}"] = gather(self.strategy, state)
+        return tensors
+
+    def restore(self, tensors: Mapping[str, np.ndarray], states: int) -> list[Any]:
+        """Fill every variable; returns the LSTM states, shared out over the replicas."""
+        for name, variable in self.list_variables().items():
+            variable.assign(tensors[name])
+        return [share_out(self.strategy, tensors[f"state.{n}"]) for n in range(states)]

@@ -1,0 +1,252 @@
+"""The NumPy engine against its twin in `reference`, and the laws of a state that is carried."""
+
+from __future__ import annotations
+
+import itertools
+import time
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info
+
+from llm_timecycle.config.settings import GenerationSettings, ModelSettings, TokenizerSettings
+from llm_timecycle.config.weight_shapes import compute_parameter_shapes
+from llm_timecycle.errors import UsageError
+from llm_timecycle.generation.engines import blocked_matmul as products
+from llm_timecycle.generation.engines import numpy_engine
+from llm_timecycle.generation.engines.numpy_engine import NumpyEngine, _Layer
+from llm_timecycle.generation.engines.thread_pool import ThreadPool
+from llm_timecycle.generation.generator import TextGenerator
+from llm_timecycle.reference.network import forward, make_zero_states
+from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
+
+
+def draw_weights(
+    settings: ModelSettings, V: int, seed: int, dtype: type = np.float64
+) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    shapes = compute_parameter_shapes(settings, V)
+    return {name: rng.normal(size=shape).astype(dtype) for name, shape in shapes.items()}
+
+
+def draw_network(seed: int, is_tied: bool) -> tuple[ModelSettings, int]:
+    """A small network of random shape, and its V."""
+    V, E, H, L = np.random.default_rng(seed).integers([2, 1, 1, 1], [30, 9, 9, 4]).tolist()
+    settings = ModelSettings(embedding_dim=E, hidden_units=H, num_layers=L, tie_embeddings=is_tied)
+    return settings, V
+
+
+@pytest.mark.parametrize("is_tied", [False, True])
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 2e-4)])
+def test_logits_are_those_of_the_reference(
+    seed: int, is_tied: bool, dtype: type, tolerance: float
+) -> None:
+    settings, V = draw_network(seed, is_tied)
+    weights = draw_weights(settings, V, seed, dtype)
+    rng = np.random.default_rng(seed)
+    B, T = rng.integers(1, 7, 2)
+    ids = rng.integers(0, V, (B, T + 3))
+    exact = {name: weight.astype(np.float64) for name, weight in weights.items()}
+    expected, _, _ = forward(exact, ids, make_zero_states(exact, B))
+    engine = NumpyEngine(weights, settings)
+    logits = [engine.prefill(ids[:, :T]), *(engine.step(ids[:, T + n]) for n in range(3))]
+    assert all(found.dtype == dtype for found in logits)
+    np.testing.assert_allclose(np.stack(logits, axis=1), expected[:, T - 1 :], tolerance, tolerance)
+
+
+def test_tied_with_e_equal_to_h_needs_no_projection() -> None:
+    settings = ModelSettings(embedding_dim=3, hidden_units=3, num_layers=1, tie_embeddings=True)
+    weights = draw_weights(settings, 7, seed=1)
+    assert "projection.kernel" not in weights
+    expected, _, _ = forward(weights, np.array([[6, 2]]), make_zero_states(weights, 1))
+    logits = NumpyEngine(weights, settings).prefill(np.array([[6, 2]]))
+    np.testing.assert_allclose(logits, expected[:, -1], 1e-12)
+
+
+@pytest.fixture
+def engine() -> NumpyEngine:
+    settings = ModelSettings(embedding_dim=4, hidden_units=5, num_layers=2)
+    return NumpyEngine(draw_weights(settings, 9, seed=2), settings)
+
+
+def test_a_prompt_longer_than_a_window_is_the_same_as_token_by_token(
+    engine: NumpyEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(numpy_engine, "PREFILL_WINDOW", 3)
+    ids = np.array([[1, 8, 0, 3, 3, 7, 2]])
+    in_windows = engine.prefill(ids)
+    engine.reset()
+    for token in ids[0]:
+        one_by_one = engine.step(np.array([token]))
+    np.testing.assert_allclose(in_windows, one_by_one, 1e-12)
+
+
+def test_reset_forgets(engine: NumpyEngine) -> None:
+    first = engine.prefill(np.array([[4, 5]]))
+    assert not np.array_equal(engine.prefill(np.array([[4, 5]])), first)
+    engine.reset()
+    assert np.array_equal(engine.prefill(np.array([[4, 5]])), first)
+
+
+def test_rows_are_selected_and_repeated(engine: NumpyEngine) -> None:
+    engine.prefill(np.array([[1, 2], [3, 4], [5, 6]]))
+    engine.select_rows([2, 0, 2])
+    logits = engine.step(np.array([7, 7, 7]))
+    engine.reset()
+    engine.prefill(np.array([[1, 2], [5, 6]]))
+    alone = engine.step(np.array([7, 7]))
+    np.testing.assert_allclose(logits, alone[[1, 0, 1]], 1e-12)
+
+
+@pytest.fixture(params=["in blocks", "plain"])
+def is_exact(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether rows are promised to the last bit: where products are direct, or to rounding."""
+    if request.param == "plain":
+        monkeypatch.setattr(products, "_has_direct_products", lambda: False)
+    elif not products._has_direct_products():
+        pytest.skip("this machine has no direct products")
+    return request.param == "in blocks"
+
+
+def assert_same(found: np.ndarray, expected: np.ndarray, is_exact: bool) -> None:
+    if is_exact:
+        assert np.array_equal(found, expected)
+    else:
+        np.testing.assert_allclose(found, expected, 1e-4, 1e-5)
+
+
+def make_calm_engine(settings: ModelSettings, V: int) -> NumpyEngine:
+    """Weights so small that rounding does not grow, of sizes that libraries take fast ways for."""
+    weights = draw_weights(settings, V, seed=3, dtype=np.float32)
+    return NumpyEngine({name: 0.1 * weight for name, weight in weights.items()}, settings)
+
+
+@pytest.mark.parametrize("rows", [2, 5, 9])
+def test_a_row_is_the_same_alone_and_with_others(rows: int, is_exact: bool) -> None:
+    settings = ModelSettings(embedding_dim=64, hidden_units=128, num_layers=2)
+    engine = make_calm_engine(settings, 3000)
+    ids = np.random.default_rng(3).integers(0, 3000, (rows, 4))
+    together = [engine.step(column) for column in ids.T]
+    for row in range(rows):
+        engine.reset()
+        alone = [engine.step(column[[row]]) for column in ids.T]
+        assert_same(np.concatenate(alone), np.stack(together)[:, row], is_exact)
+
+
+def test_a_text_is_the_same_alone_and_with_others(is_exact: bool) -> None:
+    """Rounding differs where a row is computed with others; what is drawn does not."""
+    tokenizer = Tokenizer.train(
+        TokenizerSettings(level="word", vocab_size=3000), [" ".join(f"w{n}" for n in range(2998))]
+    )
+    engine = make_calm_engine(ModelSettings(embedding_dim=64, hidden_units=128), 3000)
+    settings = GenerationSettings(length=50, temperature=1.0, seed=1)
+    generator = TextGenerator(engine, tokenizer, settings)
+    together = generator.generate("w1 w2", samples=20)
+    assert len({text.ids for text in together}) == 20
+    for number in range(20):
+        decoder = generator.begin("w1 w2", first_sample=number)
+        for _ in decoder.advance():
+            pass
+        assert tuple(decoder.samples[0].ids) == together[number].ids
+
+
+@pytest.mark.parametrize("rows", [1, 2, 6])
+def test_a_prompt_gives_the_same_however_it_is_cut(rows: int, is_exact: bool) -> None:
+    settings = ModelSettings(embedding_dim=64, hidden_units=128, num_layers=3)
+    engine = make_calm_engine(settings, 300)
+    T = 2 * numpy_engine.PREFILL_WINDOW + 3
+    ids = np.random.default_rng(4).integers(0, 300, (rows, T))
+    whole = engine.prefill(ids)
+    engine.reset()
+    engine.prefill(ids[:, :5])
+    cut = engine.prefill(ids[:, 5:])
+    engine.reset()
+    for column in ids.T:
+        one_by_one = engine.step(column)
+    assert_same(cut, whole, is_exact)
+    assert_same(one_by_one, whole, is_exact)
+
+
+@pytest.mark.parametrize("is_tied", [False, True])
+def test_reading_gives_the_logits_after_every_token(is_tied: bool, is_exact: bool) -> None:
+    settings = ModelSettings(
+        embedding_dim=64, hidden_units=128, num_layers=2, tie_embeddings=is_tied
+    )
+    engine = make_calm_engine(settings, 300)
+    ids = np.random.default_rng(5).integers(0, 300, (3, 20))
+    one_by_one = np.stack([engine.step(column) for column in ids.T], axis=1)
+    engine.reset()
+    engine.prefill(ids[:, :2])
+    assert_same(engine.read(ids[:, 2:]), one_by_one[:, 2:], is_exact)
+    assert_same(engine.step(ids[:, 0]), step_after(settings, ids), is_exact)
+
+
+def step_after(settings: ModelSettings, ids: np.ndarray) -> np.ndarray:
+    """The logits after ids (B, T), and the first of them once more."""
+    engine = make_calm_engine(settings, 300)
+    engine.prefill(ids)
+    return engine.step(ids[:, 0])
+
+
+def test_the_library_has_its_threads_back_after_a_long_prompt(is_exact: bool) -> None:
+    engine = make_calm_engine(ModelSettings(embedding_dim=8, hidden_units=8), 20)
+    before = [library["num_threads"] for library in threadpool_info()]
+    engine.prefill(np.zeros((1, 3 * numpy_engine.PREFILL_WINDOW), np.int64))
+    assert [library["num_threads"] for library in threadpool_info()] == before
+
+
+def test_a_new_text_does_not_meet_what_ctrl_c_left_at_work(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The lower layer reads in another thread while the upper one, here, is interrupted."""
+    settings = ModelSettings(embedding_dim=8, hidden_units=16)
+    engine = make_calm_engine(settings, 20)
+    expected = make_calm_engine(settings, 20).prefill(np.array([[1, 2, 3]]))
+    engine._pool = ThreadPool(2)
+    read_window, calls = _Layer.read_window, itertools.count()
+
+    def read(layer: _Layer, x: np.ndarray, chunk_rows: int) -> np.ndarray:
+        if layer is engine._layers[1]:
+            raise KeyboardInterrupt
+        if next(calls) == 1:
+            time.sleep(0.05)
+        return read_window(layer, x, chunk_rows)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_Layer, "read_window", read)
+        with pytest.raises(KeyboardInterrupt):
+            engine.prefill(np.zeros((1, 3 * numpy_engine.PREFILL_WINDOW), np.int64))
+        engine.reset()
+    engine.prefill(np.array([[1, 2]]))
+    time.sleep(0.1)  # in which the other thread would go on with its window
+    np.testing.assert_allclose(engine.step(np.array([3])), expected, 1e-4, 1e-6)
+
+
+def test_logits_that_were_given_stay_as_they_are(engine: NumpyEngine) -> None:
+    first = engine.step(np.array([1]))
+    kept = first.copy()
+    engine.step(np.array([2]))
+    assert np.array_equal(first, kept)
+
+
+def test_weights_that_cannot_be_written_to_are_enough() -> None:
+    settings = ModelSettings(embedding_dim=4, hidden_units=5, num_layers=1)
+    weights = draw_weights(settings, 70, seed=2, dtype=np.float32)
+    expected = NumpyEngine(weights, settings).prefill(np.array([[1, 2]]))
+    for weight in weights.values():
+        weight.flags.writeable = False
+    engine = NumpyEngine(weights, settings)
+    assert np.array_equal(engine.prefill(np.array([[1, 2]])), expected)
+    engine.step(np.array([3]))
+
+
+def test_the_number_of_rows_cannot_change_on_the_way(engine: NumpyEngine) -> None:
+    engine.step(np.array([1, 2]))
+    with pytest.raises(UsageError, match=r"expected ids for 2 rows, received 3; call reset\(\)"):
+        engine.step(np.array([1, 2, 3]))
+
+
+def test_a_prompt_holds_a_token(engine: NumpyEngine) -> None:
+    with pytest.raises(UsageError, match="a prompt must hold at least one token, received none"):
+        engine.prefill(np.zeros((1, 0), np.int64))

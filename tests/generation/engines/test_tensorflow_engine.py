@@ -1,0 +1,206 @@
+"""The TensorFlow engine against the reference, the NumPy engine, and choosing token by token."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from llm_timecycle.config.settings import GenerationSettings, ModelSettings, TokenizerSettings
+from llm_timecycle.config.weight_shapes import compute_parameter_shapes
+from llm_timecycle.errors import RunError, UsageError
+from llm_timecycle.generation import decoding as decoder
+from llm_timecycle.generation.engines import tensorflow_engine
+from llm_timecycle.generation.engines.engine import BlockEngine
+from llm_timecycle.generation.engines.numpy_engine import NumpyEngine
+from llm_timecycle.generation.engines.tensorflow_engine import TensorFlowEngine
+from llm_timecycle.generation.generator import TextGenerator
+from llm_timecycle.generation.sampling.pipeline import (
+    SamplingPlan,
+    choose_tokens,
+    compute_log_probabilities,
+)
+from llm_timecycle.reference.network import forward, make_zero_states
+from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
+
+V = 40
+SETTINGS = ModelSettings(embedding_dim=4, hidden_units=6, num_layers=2)
+
+
+def draw_weights(settings: ModelSettings = SETTINGS, seed: int = 1) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    shapes = compute_parameter_shapes(settings, V)
+    return {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+@pytest.fixture
+def engine() -> TensorFlowEngine:
+    return TensorFlowEngine(draw_weights(), SETTINGS)
+
+
+@pytest.mark.parametrize("is_tied", [False, True])
+@pytest.mark.parametrize("E", [4, 6])
+def test_logits_are_those_of_the_reference(
+    is_tied: bool, E: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tensorflow_engine, "PREFILL_WINDOW", 3)
+    settings = ModelSettings(embedding_dim=E, hidden_units=6, num_layers=2, tie_embeddings=is_tied)
+    weights = draw_weights(settings)
+    ids = np.random.default_rng(2).integers(0, V, (3, 10))
+    exact = {name: weight.astype(np.float64) for name, weight in weights.items()}
+    expected, _, _ = forward(exact, ids, make_zero_states(exact, 3))
+    engine = TensorFlowEngine(weights, settings)
+    logits = [engine.prefill(ids[:, :7]), engine.step(ids[:, 7])]
+    np.testing.assert_allclose(np.stack(logits, 1), expected[:, 6:8], 1e-4, 1e-4)
+    np.testing.assert_allclose(engine.read(ids[:, 8:]), expected[:, 8:], 1e-4, 1e-4)
+
+
+PLANS: list[dict[str, Any]] = [
+    {"temperature": 0.0},
+    {"temperature": 1.0},
+    {"temperature": 0.7, "top_k": 5},
+    {"temperature": 1.3, "top_k": 30, "top_p": 0.8},
+    {"temperature": 1.0, "top_p": 0.5, "min_p": 0.1},
+    {"temperature": 1.0, "typical_p": 0.6},
+    {"temperature": 1.0, "top_k": 20, "top_p": 0.9, "min_p": 0.02, "typical_p": 0.9},
+    {"temperature": 0.9, "repetition_penalty": 1.5},
+    {"temperature": 1.1, "presence_penalty": 0.5, "frequency_penalty": 0.7, "top_k": 10},
+    {"temperature": 0.0, "repetition_penalty": 2.0},
+]
+
+
+@pytest.mark.parametrize("with_ban", [False, True])
+@pytest.mark.parametrize("options", PLANS)
+def test_a_block_is_what_choosing_token_by_token_gives(
+    engine: TensorFlowEngine, options: dict[str, Any], with_ban: bool
+) -> None:
+    banned = (3, 7) if with_ban else ()
+    bias = ((5, 2.0), (6, -1.0)) if with_ban else ()
+    plan = SamplingPlan(GenerationSettings(**options), banned, bias)
+    assert engine.can_decode(plan)
+    prompt = np.array([[1, 2, 3], [4, 5, 6], [1, 1, 1]])
+    uniforms = np.random.default_rng(3).random((12, 3))
+    counts = [np.bincount(row, minlength=V) for row in prompt]
+    logits = engine.prefill(prompt)
+    expected, said, counted = [], [], [row.copy() for row in counts]
+    for row_of_uniforms in uniforms:
+        chosen = choose_tokens(logits, row_of_uniforms, plan, counted)
+        expected.append(chosen)
+        said.append(compute_log_probabilities(logits, chosen))
+        for row, token in enumerate(chosen):
+            counted[row][token] += 1
+        logits = engine.step(chosen)
+    engine.reset()
+    engine.prefill(prompt)
+    first = engine.decode_block(uniforms[:5], plan, counts, with_log_probabilities=True)
+    for row in range(3):
+        np.add.at(counts[row], first.ids[:, row], 1)
+    second = engine.decode_block(uniforms[5:], plan, counts, with_log_probabilities=True)
+    assert np.array_equal(np.concatenate([first.ids, second.ids]), np.stack(expected))
+    assert first.log_probabilities is not None
+    assert second.log_probabilities is not None
+    found = np.concatenate([first.log_probabilities, second.log_probabilities])
+    np.testing.assert_allclose(found, np.stack(said), 1e-5, 1e-5)
+    np.testing.assert_allclose(engine.step(expected[-1]).shape, (3, V))
+
+
+def test_equal_logits_are_kept_from_the_lowest_id_on() -> None:
+    weights = {name: np.zeros_like(weight) for name, weight in draw_weights().items()}
+    engine = TensorFlowEngine(weights, SETTINGS)
+    engine.prefill(np.array([[0]]))
+    plan = SamplingPlan(GenerationSettings(temperature=1.0, top_k=4))
+    uniforms = np.arange(50.0)[:, np.newaxis] / 50
+    assert set(engine.decode_block(uniforms, plan).ids.ravel().tolist()) == {0, 1, 2, 3}
+
+
+def test_what_needs_a_sorted_vocabulary_is_left_to_numpy(
+    engine: TensorFlowEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(engine, BlockEngine)
+    monkeypatch.setattr("llm_timecycle.generation.sampling.tensorflow_pipeline.SORTED_AT_MOST", 10)
+
+    def can(**options: Any) -> bool:
+        return engine.can_decode(SamplingPlan(GenerationSettings(**options)))
+
+    assert not can(top_p=0.9)
+    assert not can(typical_p=0.9, top_k=11)
+    assert can(top_p=0.9, top_k=10)
+    assert can(top_p=0.9, temperature=0.0)
+    assert can(min_p=0.1)
+    assert not can(beams=2)
+
+
+def test_rows_are_selected_and_repeated(engine: TensorFlowEngine) -> None:
+    plan = SamplingPlan(GenerationSettings(temperature=1.0))
+    uniforms = np.random.default_rng(3).random((4, 2))
+    engine.prefill(np.array([[1, 2], [3, 4], [5, 6]]))
+    engine.select_rows([2, 0])
+    found = engine.decode_block(uniforms, plan).ids
+    engine.reset()
+    engine.prefill(np.array([[5, 6], [1, 2]]))
+    assert np.array_equal(engine.decode_block(uniforms, plan).ids, found)
+
+
+def test_wrong_numbers_of_rows_are_refused(engine: TensorFlowEngine) -> None:
+    plan = SamplingPlan(GenerationSettings())
+    with pytest.raises(UsageError, match="nothing to go on from: call prefill first"):
+        engine.decode_block(np.zeros((1, 1)), plan)
+    engine.prefill(np.array([[1], [2]]))
+    with pytest.raises(UsageError, match="uniform numbers for 2 rows, received them for 3"):
+        engine.decode_block(np.zeros((1, 3)), plan)
+    with pytest.raises(UsageError, match=r"expected ids for 2 rows, received 1; call reset\(\)"):
+        engine.step(np.array([1]))
+    engine.reset()
+    with pytest.raises(UsageError, match="a prompt must hold at least one token"):
+        engine.prefill(np.zeros((1, 0), np.int64))
+
+
+def test_logits_that_are_not_finite_are_told_of() -> None:
+    weights = draw_weights()
+    weights["output.bias"][3] = np.inf
+    engine = TensorFlowEngine(weights, SETTINGS)
+    engine.prefill(np.array([[1]]))
+    with pytest.raises(RunError, match=r"not finite: 1 of 40 are infinite"):
+        engine.decode_block(np.zeros((2, 1)), SamplingPlan(GenerationSettings()))
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    text = "".join(chr(ord("a") + n) for n in range(26)) + "0123456789 .\n"
+    tokenizer = Tokenizer.train(TokenizerSettings(level="char"), [text])
+    assert tokenizer.vocab_size <= V + 10
+    return tokenizer
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.9])
+@pytest.mark.parametrize("samples", [1, 5])
+def test_both_engines_write_the_same_texts(
+    tokenizer: Tokenizer, temperature: float, samples: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where texts end at different tokens, in the middle of a block."""
+    monkeypatch.setattr(decoder, "BLOCK_TOKENS", 7)
+    rng = np.random.default_rng(5)
+    shapes = compute_parameter_shapes(SETTINGS, tokenizer.vocab_size)
+    weights = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    weights["output.bias"][tokenizer.eos_id] = 1.5
+    settings = GenerationSettings(
+        length=60, temperature=temperature, seed=4, stop=["zz", "a"], repetition_penalty=1.1
+    )
+    texts = []
+    for kind in (NumpyEngine, TensorFlowEngine):
+        generator = TextGenerator(
+            kind(weights, SETTINGS), tokenizer, settings, with_log_probabilities=True
+        )
+        texts.append(generator.generate("abc", samples))
+        assert generator.times is not None
+        assert generator.times.tokens == sum(len(text.ids) for text in texts[-1])
+    for ours, theirs in zip(*texts, strict=True):
+        assert (ours.text, ours.ids, ours.finish_reason) == (
+            theirs.text,
+            theirs.ids,
+            theirs.finish_reason,
+        )
+        assert ours.log_probabilities == pytest.approx(theirs.log_probabilities, abs=1e-4)
+    if samples > 1 and temperature:
+        assert len({len(text.ids) for text in texts[0]}) > 1

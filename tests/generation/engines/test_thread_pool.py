@@ -1,0 +1,71 @@
+"""Work done on several cores at once."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+
+import pytest
+
+from llm_timecycle.generation.engines.thread_pool import ThreadPool
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_every_task_is_done_once_however_many_threads_there_are(threads: int) -> None:
+    pool = ThreadPool(threads)
+    for tasks in (0, 1, 2, 3, 7):
+        done: list[int] = []
+        pool.run([partial(done.append, number) for number in range(tasks)])
+        assert sorted(done) == list(range(tasks))
+
+
+def test_tasks_are_done_at_the_same_time() -> None:
+    both_are_there = threading.Barrier(2, timeout=60)
+    ThreadPool(2).run([both_are_there.wait, both_are_there.wait])
+
+
+def test_the_first_task_is_done_by_the_caller() -> None:
+    threads: list[int] = []
+    ThreadPool(2).run([lambda: threads.append(threading.get_ident()), lambda: None])
+    assert threads == [threading.get_ident()]
+
+
+def test_an_error_elsewhere_is_raised_here_and_the_crew_goes_on() -> None:
+    def fail() -> None:
+        raise ValueError("weights of another shape")
+
+    pool = ThreadPool(2)
+    with pytest.raises(ValueError, match="weights of another shape"):
+        pool.run([lambda: None, fail])
+    done: list[str] = []
+    pool.run([lambda: done.append("here"), lambda: done.append("there")])
+    assert sorted(done) == ["here", "there"]
+
+
+def test_a_crew_settles_when_what_was_interrupted_is_done() -> None:
+    may_end, done = threading.Event(), list[str]()
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    def work() -> None:
+        may_end.wait(60)
+        done.append("work")
+
+    pool = ThreadPool(2)
+    pool.wait_until_idle()
+    with pytest.raises(KeyboardInterrupt):
+        pool.run([interrupt, work])
+    assert not done
+    threading.Timer(0.05, may_end.set).start()
+    pool.wait_until_idle()
+    assert done == ["work"]
+
+
+def test_threads_end_with_their_crew() -> None:
+    pool = ThreadPool(2)
+    workers: list[threading.Thread] = []
+    pool.run([lambda: None, lambda: workers.append(threading.current_thread())])
+    del pool
+    workers[0].join(timeout=60)
+    assert not workers[0].is_alive()

@@ -1,0 +1,188 @@
+"""The Python interface on a tiny run: `lt.load`, and its examples in docstrings and READMEs."""
+
+from __future__ import annotations
+
+import doctest
+import itertools
+import re
+from pathlib import Path
+from typing import get_type_hints
+
+import numpy as np
+import pytest
+
+import llm_timecycle as lt
+from llm_timecycle.config.settings import (
+    GenerationSettings,
+    ModelSettings,
+    Settings,
+    TokenizerSettings,
+)
+from llm_timecycle.config.weight_shapes import compute_parameter_shapes
+from llm_timecycle.errors import RunError, UsageError
+from llm_timecycle.generation import api as model_module
+from llm_timecycle.generation.api import GenerationOptions
+from llm_timecycle.runs.directory import create_run
+from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
+
+READMES = [Path(__file__).parents[2] / name for name in ("README.md", "README.zh-CN.md")]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a run at runs/my, whose weights are drawn, and which never ends a text."""
+    place = tmp_path_factory.mktemp("place")
+    (place / "runs").mkdir()
+    settings = Settings(
+        tokenizer=TokenizerSettings(level="char", vocab_size=50),
+        model=ModelSettings(embedding_dim=4, num_layers=2, hidden_units=6),
+        generation=GenerationSettings(length=12, temperature=1.0),
+    )
+    tokenizer = Tokenizer.train(settings.tokenizer, ["Once upon a time, 从前有座山。"])
+    run = create_run(
+        place / "runs/my", settings, tokenizer.to_json().encode(), tokenizer.vocab_size, {}
+    )
+    rng = np.random.default_rng(5)
+    shapes = compute_parameter_shapes(settings.model, tokenizer.vocab_size)
+    weights = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    weights["output.bias"][tokenizer.eos_id] = -1000.0
+    run.save_weights(weights, {"step": 0})
+    return place
+
+
+@pytest.fixture
+def model(place: Path) -> lt.Model:
+    return lt.load(place / "runs/my")
+
+
+def test_a_text_is_what_the_settings_of_the_run_and_of_the_call_say(model: lt.Model) -> None:
+    text = model.generate("Once", seed=3)
+    assert isinstance(text, lt.GeneratedText)
+    assert len(text.ids) == 12
+    assert text.finish_reason == "length"
+    assert str(text) == text.text == model.tokenizer.decode(text.ids)
+    assert text.log_probabilities is None
+    assert len(model.generate("Once", seed=3, length=5).ids) == 5
+    assert model.settings.generation.length == 12
+
+
+def test_a_tokenizer_of_another_size_is_refused(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Tokenizer.train(TokenizerSettings(level="char", vocab_size=50), ["abc"])  # 5 tokens
+    monkeypatch.setattr(Tokenizer, "load", lambda *_: other)
+    with pytest.raises(RunError, match="has 5 tokens, and the manifest of the run says"):
+        lt.load(place / "runs/my")
+
+
+def test_samples_make_a_list(model: lt.Model) -> None:
+    texts = model.generate("Once", samples=3, seed=3)
+    assert len(texts) == 3
+    assert texts[0] == model.generate("Once", seed=3)
+    assert model.generate("Once", samples=1, seed=3) == texts[:1]
+
+
+def test_a_stream_joins_to_the_text(model: lt.Model) -> None:
+    assert "".join(model.stream("On", seed=8)) == model.generate("On", seed=8).text
+
+
+def test_calls_do_not_disturb_a_stream_that_is_not_finished(model: lt.Model) -> None:
+    expected = [model.generate(prompt, seed=1).text for prompt in ("On", "Tw")]
+    first, second = model.stream("On", seed=1), model.stream("Tw", seed=1)
+    pieces = list(itertools.zip_longest(first, second, fillvalue=""))
+    model.score("Once")
+    assert ["".join(column) for column in zip(*pieces, strict=True)] == expected
+
+
+def test_engines_are_used_again(model: lt.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    model.generate(seed=1)
+    monkeypatch.setattr(model_module, "make_engine", lambda *_, **__: pytest.fail("made anew"))
+    model.generate(seed=1)
+    model.score("Once")
+    "".join(model.stream(seed=1))
+
+
+def test_a_score_is_what_generation_says_of_its_own_text(model: lt.Model) -> None:
+    text = model.generate(length=30, seed=1, log_probabilities=True)
+    score = model.score(text.text)
+    assert score.ids == text.ids
+    assert score.log_probabilities == pytest.approx(text.log_probabilities, abs=1e-5)
+
+
+def test_keras_model_gives_the_same_logits(model: lt.Model) -> None:
+    network = model.keras_model
+    assert model.keras_model is network
+    score = model.score("Once upon")
+    ids = np.array([[model.tokenizer.eos_id, *score.ids]], np.int32)
+    logits, *_ = network([ids, *(np.zeros((1, 6), np.float32) for _ in range(4))])
+    rows = np.asarray(logits)[0].astype(np.float64)
+    log_probabilities = rows - np.log(np.exp(rows).sum(axis=1, keepdims=True))
+    said = log_probabilities[np.arange(9), ids[0, 1:]]
+    assert score.log_probabilities == pytest.approx(said.tolist(), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"temprature": 1}, "temprature: there is no such setting; did you mean temperature?"),
+        ({"temperature": -1}, "temperature: received -1; expected a number from 0 to 100"),
+        ({"samples": 0}, "samples: received 0; expected a whole number, 1 or more"),
+        ({"samples": True}, "samples: received True; expected a whole number, 1 or more"),
+        ({"beams": 2, "top_k": 3}, "top_k would do nothing with beams 2"),
+        ({"ban": ["Zzz"]}, "ban: received 'Zzz', which the model does not know"),
+    ],
+)
+def test_options_that_cannot_work(
+    model: lt.Model, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        model.generate("Once", **options)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("options", [{"temprature": 1}, {"beams": 2}])
+def test_a_stream_that_cannot_work_is_refused_at_once(
+    model: lt.Model, options: dict[str, object]
+) -> None:
+    with pytest.raises(UsageError, match=r"temprature|beams: a search knows no text before"):
+        model.stream("Once", **options)
+
+
+def test_a_run_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="there is no run at"):
+        lt.load(tmp_path / "gone")
+
+
+def test_options_are_the_settings() -> None:
+    assert list(GenerationOptions.__annotations__) == list(GenerationSettings.model_fields)
+
+
+def test_public_names() -> None:
+    classes = ["Comparison", "GeneratedText", "Model", "ProfileResult", "Score"]
+    assert lt.__all__ == [*classes, "__version__", "compare", "load", "profile"]
+    assert dir(lt) == lt.__all__
+    assert get_type_hints(lt.GeneratedText)["text"] is str
+    with pytest.raises(AttributeError, match="module 'llm_timecycle' has no attribute 'lode'"):
+        lt.lode  # noqa: B018
+
+
+def test_examples_in_docstrings(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    results = doctest.testmod(model_module)
+    assert results.attempted > 10
+    assert results.failed == 0
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda readme: readme.name)
+def test_the_first_example_of_the_readme_runs(
+    readme: Path,
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(place)
+    blocks = re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)
+    assert "lt.load" in blocks[0]
+    for block in blocks:
+        exec(compile(block, readme.name, "exec"), {})
+    assert capsys.readouterr().out.count("\n") >= 2

@@ -1,0 +1,70 @@
+"""Training on several devices: the same numbers as on one, with the lanes shared out."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from llm_timecycle.errors import ConfigError
+from llm_timecycle.training.devices import choose_strategy
+
+# Logical devices can only be made before TensorFlow is used, so each count has its own process.
+PROGRAM = """
+import json, sys
+import numpy as np
+import tensorflow as tf
+from llm_timecycle.config.settings import ModelSettings, TrainingSettings
+from llm_timecycle.model.network import build_network, make_zero_states, read_parameters
+from llm_timecycle.training.devices import choose_strategy
+from llm_timecycle.model.sharding_replicas import gather, read_first, share_out
+from llm_timecycle.training.optimizers import make_optimizer
+from llm_timecycle.training.step import make_train_step
+
+devices = [tf.config.LogicalDeviceConfiguration()] * int(sys.argv[1])
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], devices)
+settings = ModelSettings(embedding_dim=5, hidden_units=6, num_layers=1)
+strategy = choose_strategy(8)
+with strategy.scope():
+    network = build_network(settings, 20, seed=1)
+    optimizer = make_optimizer(TrainingSettings())
+    optimizer.build(network.trainable_variables)
+step = make_train_step(network, optimizer, strategy, 0.1)
+rng = np.random.default_rng(0)
+states = [share_out(strategy, state) for state in make_zero_states(settings, 8)]
+numbers = [strategy.num_replicas_in_sync]
+for _ in range(3):
+    ids = rng.integers(0, 20, (8, 6)).astype(np.int32)
+    windows = share_out(strategy, ids[:, :-1]), share_out(strategy, ids[:, 1:])
+    loss, norm, states = step(*windows, states)
+    numbers += [read_first(strategy, loss), read_first(strategy, norm)]
+numbers += [float(np.abs(w).sum()) for w in read_parameters(network).values()]
+numbers += gather(strategy, states[0]).ravel().tolist()
+print(json.dumps(numbers))
+"""
+
+
+def run_on(devices: int) -> list[float]:
+    command = [sys.executable, "-c", PROGRAM, str(devices)]
+    result = subprocess.run(command, check=True, capture_output=True, text=True)
+    numbers: list[float] = json.loads(result.stdout)
+    return numbers
+
+
+def test_two_replicas_train_as_one_does() -> None:
+    one, two = run_on(1), run_on(2)
+    assert (one[0], two[0]) == (1, 2)
+    assert two[1:] == pytest.approx(one[1:], rel=1e-4, abs=1e-6)
+
+
+def test_lanes_that_cannot_be_shared_out_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tensorflow as tf
+
+    devices = tf.config.list_logical_devices("CPU") * 3
+    monkeypatch.setattr(
+        tf.config, "list_logical_devices", lambda kind: devices if kind == "CPU" else []
+    )
+    with pytest.raises(ConfigError, match="multiple of the 3 devices, found 8"):
+        choose_strategy(8)

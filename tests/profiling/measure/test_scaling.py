@@ -1,0 +1,197 @@
+"""Growth: which sizes are timed, how, what they count, and what is refused before."""
+
+from __future__ import annotations
+
+import pytest
+
+from llm_timecycle.config.settings import (
+    GenerationSettings,
+    ModelSettings,
+    Settings,
+    TrainingSettings,
+)
+from llm_timecycle.config.weight_shapes import compute_parameter_shapes
+from llm_timecycle.errors import UsageError
+from llm_timecycle.profiling.analysis.flops import add_work, count_step_work, count_token_work
+from llm_timecycle.profiling.analysis.memory import estimate_step_bytes, estimate_weight_bytes
+from llm_timecycle.profiling.measure import scaling as growing
+from llm_timecycle.profiling.measure.scaling import (
+    check_memory,
+    check_step_memory,
+    choose_sizes,
+    count_operations,
+    estimate_growth_bytes,
+    measure_growth,
+    time_in_turn,
+)
+from llm_timecycle.profiling.results import GROWTH_AXES
+
+SECTION5 = Settings(training=TrainingSettings(threads=2, precision="float32"))
+TINY = Settings.model_construct(
+    model=ModelSettings(embedding_dim=4, hidden_units=8, num_layers=1),
+    training=TrainingSettings(batch_size=8, sequence_length=16, precision="float32", threads=1),
+    generation=GenerationSettings(length=10),
+)
+V = 30
+
+
+@pytest.mark.parametrize(
+    ("axis", "sizes"),
+    [
+        ("T", (3, 6, 12, 25, 50)),  # 50 / 16 and up by 2 each
+        ("B", (8, 16, 32, 64, 128)),  # two parts of four lanes at least, and twice 64
+        ("E", (16, 32, 64, 128, 256)),
+        ("H", (32, 64, 128, 256, 512)),
+        ("L", (1, 2, 3, 4, 5)),  # there is no fewer than 1
+        ("V", (625, 1250, 2500, 5000, 10000)),
+        ("length", (25, 50, 100, 200, 400)),  # 50 both ways
+    ],
+)
+def test_sizes_are_a_geometric_range_around_the_configured_one(
+    axis: str, sizes: tuple[int, ...]
+) -> None:
+    assert choose_sizes(SECTION5, 10_000, axis) == sizes
+
+
+@pytest.mark.parametrize("axis", GROWTH_AXES)
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 9])
+def test_small_sizes_are_five_different_ones_too(axis: str, size: int) -> None:
+    settings = Settings.model_construct(
+        model=ModelSettings(embedding_dim=size, hidden_units=size, num_layers=size),
+        training=TrainingSettings(batch_size=size, sequence_length=size, threads=2),
+        generation=GenerationSettings(length=size),
+    )
+    sizes = choose_sizes(settings, max(size, 3), axis)
+    assert len(set(sizes)) == 5
+    assert sorted(sizes) == list(sizes)
+    assert sizes[-1] >= 2 * sizes[0]
+
+
+@pytest.mark.parametrize(
+    ("length", "smallest", "largest"),
+    [(250, 125, 2000), (251, 125, 2000), (2000, 125, 2000), (1_000_000, 125, 2000)],
+)
+def test_texts_are_bounded_however_long_those_of_the_run_are(
+    length: int, smallest: int, largest: int
+) -> None:
+    settings = SECTION5.model_copy(update={"generation": GenerationSettings(length=length)})
+    sizes = choose_sizes(settings, 10_000, "length")
+    assert (sizes[0], sizes[-1]) == (smallest, largest)
+
+
+def test_where_the_texts_of_the_run_are_longer_than_those_timed_it_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(growing, "LONGEST_TEXT", 32)
+    settings = TINY.model_copy(update={"generation": GenerationSettings(length=33)})
+    growth = measure_growth(settings, V, "length", budget_s=0.0)
+    assert growth.explanation.endswith("; texts of more than 32 tokens are not timed")
+
+
+class Program:
+    """Runs that take as many seconds as they are told, on a clock of their own."""
+
+    def __init__(self) -> None:
+        self.s = 0.0
+        self.order: list[float] = []
+
+    def now(self) -> float:
+        return self.s
+
+    def run(self, seconds: float) -> None:
+        self.order.append(seconds)
+        self.s += seconds
+
+
+def test_sizes_are_timed_in_turn_after_two_turns_that_do_not_count() -> None:
+    program = Program()
+    runs = {size: (lambda size=size: program.run(size)) for size in (1.0, 2.0, 4.0)}
+    samples = time_in_turn(runs, budget_s=0.0, now=program.now)
+    assert samples == {size: (size,) * 5 for size in runs}
+    assert program.order == [1.0, 2.0, 4.0] * 7
+
+
+@pytest.mark.parametrize(
+    ("budget_s", "rounds"),
+    [(0, 5), (15, 5), (16, 6), (17, 6), (1e9, 15)],  # a round takes 3 s
+)
+def test_rounds_begin_until_the_time_is_spent(budget_s: float, rounds: int) -> None:
+    program = Program()
+    runs = {size: (lambda size=size: program.run(size)) for size in (1.0, 2.0)}
+    samples = time_in_turn(runs, budget_s=budget_s, now=program.now)
+    assert {len(taken) for taken in samples.values()} == {rounds}
+
+
+def test_operations_are_those_of_the_settings_with_the_size_put_in() -> None:
+    works = count_step_work(
+        ModelSettings(hidden_units=64), 10_000, batch_size=64, sequence_length=50
+    )
+    assert count_operations(SECTION5, 10_000, "H", 64) == add_work(works).operations
+    works = count_step_work(ModelSettings(), 500, batch_size=64, sequence_length=50)
+    assert count_operations(SECTION5, 10_000, "V", 500) == add_work(works).operations
+    token = add_work(count_token_work(ModelSettings(), 10_000)).operations
+    assert count_operations(SECTION5, 10_000, "length", 30) == 30 * token
+
+
+@pytest.mark.parametrize("axis", ["T", "V", "length"])  # one for each way of making the runs
+def test_an_axis_is_measured(axis: str) -> None:
+    growth = measure_growth(TINY, V, axis, budget_s=0.0)
+    assert growth.axis == axis
+    assert tuple(growth.samples_s) == tuple(map(float, choose_sizes(TINY, V, axis)))
+    assert all(len(taken) >= 5 for taken in growth.samples_s.values())
+    assert growth.predicted_exponent == pytest.approx(1.0, abs=0.01)
+    assert f"{axis} = " in growth.explanation or "exponent" in growth.explanation
+
+
+def test_an_axis_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(UsageError, match="expected one of T, B, E, H, L, V, length, received W"):
+        measure_growth(TINY, V, "W")
+
+
+def test_what_does_not_fit_is_refused_and_what_would_is_said() -> None:
+    needed = estimate_step_bytes(SECTION5, 10_000)
+    check_memory(SECTION5, 10_000, "T", int(needed / 0.8) + 1)
+    with pytest.raises(UsageError, match=r"3, 6, 12, 25, 50 take about .*sequence_length=25 would"):
+        check_memory(SECTION5, 10_000, "T", int(0.95 * needed))
+    with pytest.raises(UsageError, match="a smaller model would"):
+        check_memory(SECTION5, 10_000, "T", 1_000)
+    check_memory(SECTION5, 10_000, "T", None)  # nobody knows
+
+
+def test_a_step_that_does_not_fit_is_refused_and_what_would_is_said() -> None:
+    needed = estimate_step_bytes(SECTION5, 10_000)
+    check_step_memory(SECTION5, 10_000, needed)
+    # Half of the batch leaves out 64 / 2 x 50 tokens, far more than a byte.
+    with pytest.raises(
+        UsageError, match=r"1\.0 GB .* are free: --set training.batch_size=32 would"
+    ):
+        check_step_memory(SECTION5, 10_000, needed - 1)
+    wide = SECTION5.model_copy(update={"model": ModelSettings(hidden_units=60_000)})
+    # The weights alone are beyond it; those of H = 60,000 / 2^k are not, for some k.
+    with pytest.raises(UsageError, match=r"--set model.hidden_units=\d+ would fit"):
+        check_step_memory(wide, 10_000, needed)
+    with pytest.raises(UsageError, match="a smaller model would"):
+        check_step_memory(SECTION5, 10_000, 1_000)
+    check_step_memory(SECTION5, 10_000, None)  # nobody knows
+
+
+def test_sizes_with_weights_of_their_own_take_the_memory_of_all_weights() -> None:
+    needed = estimate_growth_bytes(SECTION5, 10_000, "V")
+    smaller = [estimate_weight_bytes(SECTION5, n) for n in (625, 1250, 2500, 5000)]
+    assert needed == estimate_step_bytes(SECTION5, 10_000) + sum(smaller)
+
+
+def test_the_memory_of_a_step_is_that_of_weights_and_activations() -> None:
+    parameters = sum(
+        rows * (columns[0] if columns else 1)
+        for rows, *columns in compute_parameter_shapes(ModelSettings(), 10_000).values()
+    )
+    assert parameters == 11_364_112
+    assert estimate_weight_bytes(SECTION5, 10_000) == 20 * parameters
+    # Of a token: embedding 12 E, two layers of 60 H + 4 H, logits 12 V.
+    token = 12 * 256 + 2 * 64 * 512 + 12 * 10_000
+    expected = 170_000_000 + 20 * parameters + 64 * 50 * token
+    assert estimate_step_bytes(SECTION5, 10_000) == expected
+    half = SECTION5.training.model_copy(update={"precision": "mixed_bfloat16"})
+    in_half = estimate_step_bytes(SECTION5.model_copy(update={"training": half}), 10_000)
+    assert 0.6 * expected < in_half < expected

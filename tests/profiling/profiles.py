@@ -1,0 +1,129 @@
+"""A profile made by hand, with figures that are easy to reckon with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llm_timecycle.profiling.analysis.amdahl import fit_amdahl
+from llm_timecycle.profiling.analysis.power_law import fit_growth
+from llm_timecycle.profiling.analysis.roofline import Roofline, place_under_roof
+from llm_timecycle.profiling.results import (
+    Advice,
+    Durations,
+    Growth,
+    InferenceCycle,
+    Profile,
+    Sweep,
+    TrainingCycle,
+)
+
+STAGES_S = {"input": 0.001, "forward": 0.1, "backward": 0.2, "update": 0.03, "other": 0.002}
+ROOF = Roofline(peak_operations_per_s=400e9, bandwidth_bytes_per_s=20e9)
+SPREAD = (0.98, 0.99, 1.0, 1.01, 1.02)
+
+
+def spread(seconds: float, times: int = 1) -> Durations:
+    """Timings around a median, five or so many times five of them."""
+    return Durations(tuple(seconds * factor for factor in SPREAD) * times)
+
+
+def make_cycle(scale: float = 1.0) -> TrainingCycle:
+    """A step of 8 x 16 = 128 tokens: 333 ms by stage, 330 ms undisturbed, all times `scale`."""
+    layers = {"embedding": (0.001, 0.002), "lstm_1": (0.06, 0.11), "output": (0.03, 0.06)}
+    return TrainingCycle(
+        stages={stage: spread(scale * s) for stage, s in STAGES_S.items()},
+        layers={
+            layer: {"forward": spread(scale * f), "backward": spread(scale * b)}
+            for layer, (f, b) in layers.items()
+        },
+        wall=spread(scale * 0.33),
+        hidden_input=spread(scale * 0.004),
+        batch_size=8,
+        sequence_length=16,
+    )
+
+
+def make_inference() -> InferenceCycle:
+    """A request of 10 + 50 tokens, 2 ms each."""
+    return InferenceCycle(
+        engine="numpy",
+        prompt_tokens=10,
+        new_tokens=50,
+        load=spread(0.08),
+        cold_first_token=spread(0.4),
+        prefill=spread(0.005),
+        first_token=spread(0.007),
+        per_output_token=spread(0.002),
+        between_tokens=spread(0.002, times=20),
+        step=spread(0.0018),
+        sampling=spread(0.00015),
+        decoding=spread(0.00004),
+        tokens_per_s={1: 500.0, 8: 1500.0, 32: 2000.0},
+    )
+
+
+def make_growth(axis: str = "T") -> Growth:
+    """12 ms + 1 ms n."""
+    samples_s = {
+        float(n): tuple((0.012 + 0.001 * n) * f for f in SPREAD) for n in (8, 16, 32, 64, 128)
+    }
+    return Growth(
+        axis=axis,
+        fit=fit_growth(samples_s),
+        predicted_exponent=1.0,
+        explanation=f"time grows as the work does along {axis}, after a fixed cost",
+        samples_s=samples_s,
+        counts={n: 1e6 * n for n in samples_s},
+    )
+
+
+def make_sweep() -> Sweep:
+    """Work of which a fifth is serial."""
+    samples_s = {n: tuple((0.2 + 0.8 / n) * f for f in SPREAD) for n in (1, 2, 4)}
+    remark = "more replicas here only share the same cores"
+    return Sweep("threads", samples_s, fit_amdahl(samples_s), remark)
+
+
+def make_profile(**changes: Any) -> Profile:
+    """A profile with every part; `changes` replace some."""
+    parts: dict[str, Any] = {
+        "name": "tiny",
+        "machine": {
+            "processor": "A Processor",
+            "cores": 2,
+            "memory_bytes": 25_769_803_776,
+            "system": "Linux",
+        },
+        "versions": {"llm_timecycle": "0.1.0", "python": "3.11.2"},
+        "settings": {
+            "model": {"hidden_units": 16, "tie_embeddings": False, "input_dropout": None},
+            "training": {"batch_size": 8, "learning_rate": 0.001},
+        },
+        "parameters": 12_345,
+        "training": make_cycle(),
+        "measuring_cost": 0.008,
+        "points": (
+            place_under_roof("forward", 20_000_000_000, 100_000_000, 0.1, ROOF),
+            place_under_roof("backward", 40_000_000_000, 200_000_000, 0.2, ROOF),
+            place_under_roof("update", 14_000_000, 28_000_000, 0.03, ROOF),
+            place_under_roof("embedding forward", 0, 2_000_000, 0.001, ROOF),
+        ),
+        "ceilings": {"float32": 400e9, "bfloat16": 800e9, "read": 20e9, "copy": 15e9},
+        "growth": (make_growth(),),
+        "inference": make_inference(),
+        "sweeps": (make_sweep(),),
+        "advice": (
+            Advice(
+                "Tie the embeddings",
+                "output layer: 31 % of the step and bound by memory",
+                0.021,
+                ("model.tie_embeddings=true",),
+            ),
+            Advice("A GPU would help", "nothing here prevents cuDNN", 0.0),
+        ),
+        "history": (
+            {"step": 2.0, "train_loss_nats": 3.0, "tokens_per_s": 1000.0},
+            {"step": 4.0, "train_loss_nats": 2.5, "valid_loss_nats": 2.7, "tokens_per_s": 1200.0},
+        ),
+    }
+    return Profile(**{**parts, **changes})

@@ -1,0 +1,177 @@
+"""The report: one page that refers to nothing outside, with every figure, whatever names hold."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from llm_timecycle.errors import UsageError
+from llm_timecycle.profiling.render.html import render_summary, write_report
+from llm_timecycle.profiling.render.html_parts import PAGE_STYLE, render_table
+from llm_timecycle.profiling.render.report_file import check_report_path, save_report
+from llm_timecycle.profiling.results import Advice
+from tests.profiling.profiles import make_growth, make_profile
+
+NASTY = "a<script>alert(1)</script>&\"'"
+VOID = {"meta", "br"}
+# What of a page makes a browser ask for another file.
+REFERRING = {"src", "href", "xlink:href", "action", "data", "srcset", "poster", "background"}
+
+
+class Page(HTMLParser):
+    """Every tag closed in its turn; texts and attributes kept."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.texts: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+@pytest.fixture(scope="module")
+def page() -> Page:
+    return Page(write_report(make_profile()))
+
+
+def test_it_has_every_picture_and_every_section(page: Page) -> None:
+    sections = [page.texts[i] for i, text in enumerate(page.texts) if text in EXPECTED_SECTIONS]
+    assert sections == EXPECTED_SECTIONS
+    titles = [value for key, value in page.attributes if key == "aria-label"]
+    assert titles == [
+        "The time cycle of tiny",
+        "Stages of a training step",
+        "Time of a training step",
+        "Layers of a training step",
+        "Roofline",
+        "Growth of the time along T",
+        "Time between tokens",
+        "Speed-up by threads",
+        "Loss of the run",
+        "Throughput of the run",
+    ]
+
+
+EXPECTED_SECTIONS = [
+    "The cycle",
+    "Layers",
+    "What would shorten it",
+    "Under this machine's ceilings",
+    "Growth",
+    "Inference",
+    "Sharing the work",
+    "The run",
+    "Measured with",
+]
+
+
+@pytest.mark.parametrize(
+    "figure",
+    [
+        "1.009",  # closure
+        "0.8 %",  # cost of measuring
+        "60.1 %",  # share of the backward pass
+        "388",  # tokens a second
+        "400 GFLOP/s",
+        "50.0 %",  # of the ceiling
+        "62.5 %",  # efficiency of four workers
+        "A Processor",
+        "3.11.2",
+        "learning_rate",
+        "model.tie_embeddings=true",
+        "more replicas here only share the same cores",
+        "(end to end - first token) / (N - 1), for N tokens of one request",
+    ],
+)
+def test_it_holds_the_figures(page: Page, figure: str) -> None:
+    assert any(figure in text for text in page.texts)
+
+
+def test_it_refers_to_nothing_outside_and_forbids_itself_to(page: Page) -> None:
+    assert not REFERRING & {key for key, _ in page.attributes}
+    assert not {"script", "link", "img", "iframe", "object", "base"} & set(page.tags)
+    html = write_report(make_profile())
+    assert set(re.findall(r"https?://[^\s\"']+", html)) == {"http://www.w3.org/2000/svg"}
+    assert not re.search(r"url\(|@import|javascript:", html)
+    assert ("content", "default-src 'none'; style-src 'unsafe-inline'") in page.attributes
+
+
+def test_it_is_made_for_phones_paper_and_the_dark() -> None:
+    assert 'name="viewport"' in write_report(make_profile())
+    for rule in ("prefers-color-scheme: dark", "@media print", "max-width: 30rem"):
+        assert rule in PAGE_STYLE
+    assert PAGE_STYLE.count("{") == PAGE_STYLE.count("}")
+
+
+def test_nothing_that_a_name_holds_becomes_markup() -> None:
+    nasty = make_profile(
+        name=NASTY,
+        machine={"processor": NASTY},
+        versions={NASTY: NASTY},
+        settings={NASTY: {NASTY: NASTY}, "data": {"train": [NASTY]}},
+        growth=(make_growth(NASTY),),
+        advice=(Advice(NASTY, NASTY, 0.1, (NASTY,)),),
+        ceilings={NASTY: 1e9},
+    )
+    found = Page(write_report(nasty))
+    assert "script" not in found.tags
+    assert sum(NASTY in text for text in found.texts) > 8
+    assert "script" not in Page(render_summary(nasty)).tags
+    assert "script" not in Page(render_table([(NASTY,), (NASTY,)])).tags
+
+
+def test_a_profile_of_less_makes_a_shorter_page() -> None:
+    bare = make_profile(
+        training=None, points=(), growth=(), inference=None, sweeps=(), advice=(), history=()
+    )
+    found = Page(write_report(bare))
+    assert "svg" not in found.tags
+    assert not set(EXPECTED_SECTIONS[:-1]) & set(found.texts)
+    assert "Measured with" in found.texts
+
+
+def test_a_notebook_shows_the_cycle_without_a_page_around_it() -> None:
+    found = Page(render_summary(make_profile()))
+    assert {"html", "body", "style"}.isdisjoint(found.tags)
+    assert found.tags.count("svg") == 1
+    assert any("closure 1.009" in text for text in found.texts)
+
+
+def test_a_report_is_written_in_the_place_of_an_older_one(tmp_path) -> None:
+    path = tmp_path / "my.html"
+    path.write_text("old")
+    save_report("<p>中</p>", check_report_path(str(path)))
+    assert path.read_text(encoding="utf-8") == "<p>中</p>"
+    assert [file.name for file in tmp_path.iterdir()] == ["my.html"]
+
+
+def test_a_report_that_cannot_be_written_is_refused_before(tmp_path, monkeypatch) -> None:
+    with pytest.raises(UsageError, match="is a directory; expected a file"):
+        check_report_path(str(tmp_path))
+    with pytest.raises(UsageError, match="is empty; expected a file"):
+        check_report_path("")
+    with pytest.raises(UsageError, match=r"there is no directory .*nowhere"):
+        check_report_path(str(tmp_path / "nowhere" / "my.html"))
+    with pytest.raises(UsageError, match=r"cannot be written to|No such file|not permitted"):
+        check_report_path("/proc/my.html")

@@ -1,0 +1,128 @@
+"""The tables say the figures of a profile made by hand, and nothing that was not measured."""
+
+from __future__ import annotations
+
+import doctest
+from dataclasses import replace
+
+import pytest
+
+from llm_timecycle.profiling.render import columns
+from llm_timecycle.profiling.render.terminal import WIDTH, write_tables
+from llm_timecycle.profiling.results import Durations
+from tests.profiling.profiles import make_cycle, make_growth, make_profile
+
+
+def find_line(text: str, start: str) -> list[str]:
+    """The words of the only line that begins with these words."""
+    found = [line for line in text.splitlines() if line.startswith(start)]
+    assert len(found) == 1, found
+    return found[0].split()
+
+
+def test_stages_stand_with_time_share_and_time_a_token() -> None:
+    text = write_tables(make_profile())
+    # 200 of 333 ms; 200 ms / 128 tokens; 24 cells x 8 eighths x 0.6006 = 115 = 14 cells and 3.
+    bar = "█" * 14 + "▍"
+    line = ["backward", "200", "ms", "204", "ms", "60.1", "%", "1.56", "ms", bar]
+    assert line in [found.split() for found in text.splitlines()]
+    assert find_line(text, "sum") == ["sum", "333", "ms", "2.60", "ms"]
+    assert find_line(text, "undisturbed step")[2:4] == ["330", "ms"]
+    assert "8 x 16 = 128 tokens: 330 ms, 388 tokens/s" in text  # 128 / 0.33 = 387.9
+
+
+def test_a_backward_pass_that_noise_swallows_is_not_said_to_take_no_time() -> None:
+    cycle = make_cycle()
+    layers = {**cycle.layers, "embedding": {"forward": Durations((0.001,) * 5)}}
+    layers["embedding"]["backward"] = Durations((0.0,) * 5)
+    text = write_tables(make_profile(training=replace(cycle, layers=layers)))
+    line = next(line for line in text.splitlines() if line.startswith("embedding  "))
+    assert line.split()[:5] == ["embedding", "1.00", "ms", "within", "noise"]
+
+
+def test_closure_and_the_cost_of_measuring_are_told() -> None:
+    text = " ".join(write_tables(make_profile()).split())
+    assert "closure 1.009 (sum of the stages over an undisturbed step); " in text  # 333 / 330
+    assert "measuring adds 0.8 % to a step" in text
+    assert "a step waits for 1.00 ms of it; 4.00 ms more run hidden" in text
+    assert "Outside 0.97 to 1.03" not in text
+
+
+def test_a_closure_that_is_not_sound_says_so() -> None:
+    cycle = make_cycle()
+    faster = type(cycle)(**{**vars(cycle), "wall": Durations((0.3, 0.3, 0.3))})
+    text = " ".join(write_tables(make_profile(training=faster)).split())
+    assert "closure 1.110" in text
+    assert "Outside 0.97 to 1.03" in text
+
+
+def test_the_roof_the_growth_and_the_sharing() -> None:
+    text = write_tables(make_profile())
+    # 20 GFLOP at 400 GFLOP/s take 50 ms, half of what was measured.
+    roof = next(line for line in text.splitlines() if "compute" in line and "forward" in line)
+    assert roof.split()[1:9] == ["100", "ms", "50.0", "ms", "50.0", "%", "compute", "200"]
+    assert "time = 12.0 ms + 1.00 ms x T^1.00" in text
+    assert find_line(text, "4        400") == [
+        "4",
+        "400",
+        "ms",
+        "2.50",
+        "62.5",
+        "%",
+    ]  # 1 s / 0.4 s, of 4
+    assert "serial fraction 0.20" in text
+    assert "more replicas here only share the same cores" in text
+
+
+def test_advice_stands_with_its_saving_its_reason_and_its_settings() -> None:
+    lines = write_tables(make_profile()).splitlines()
+    place = lines.index("1. Tie the embeddings (saves 21.0 ms)")
+    assert lines[place + 1 : place + 4] == [
+        "   output layer: 31 % of the step and bound by memory",
+        "   --set model.tie_embeddings=true",
+        "2. A GPU would help",
+    ]
+
+
+def test_inference_stands_with_its_definitions() -> None:
+    text = write_tables(make_profile())
+    assert "numpy engine, a prompt of 10 tokens, 50 new tokens" in text
+    assert find_line(text, "8          1500")[:4] == ["8", "1500", "3.00", "x"]
+    definition = "(end to end - first token) / (N - 1), for N tokens of one request"
+    assert " ".join(find_line(text, "each output token    ")[3:]) == definition
+
+
+def test_what_was_not_measured_is_not_shown() -> None:
+    bare = make_profile(
+        training=None, points=(), growth=(), inference=None, sweeps=(), advice=(), history=()
+    )
+    assert write_tables(bare) == "tiny: 12,345 parameters\nA Processor, 2 cores, 24.0 GiB"
+
+
+def test_lines_are_no_wider_than_a_terminal() -> None:
+    text = write_tables(make_profile(growth=(make_growth(), make_growth("length"))))
+    assert max(map(len, text.splitlines())) <= WIDTH
+
+
+def test_colours_are_written_where_they_are_wanted_and_change_nothing_else() -> None:
+    plain = write_tables(make_profile())
+    coloured = write_tables(make_profile(), is_coloured=True)
+    assert "\x1b" not in plain
+    assert "\x1b[32m██" in coloured  # the third stage is green
+    for code in (1, 31, 32, 33, 34, 35, 36, 0):
+        coloured = coloured.replace(f"\x1b[{code}m", "")
+    assert coloured == plain
+
+
+@pytest.mark.parametrize(("share", "cells"), [(1.0, 24), (1.7, 24), (-0.2, 0), (1 / 24, 1)])
+def test_a_bar_is_as_long_as_its_share_and_never_leaves_its_room(share: float, cells: int) -> None:
+    assert columns.draw_bar(share) == "█" * cells
+
+
+def test_columns_stand_below_each_other() -> None:
+    lines = columns.align_columns([("a", "bb", "c"), ("aaa", "b", "ccc")])
+    assert lines == ["a    bb    c", "aaa   b  ccc"]
+
+
+def test_every_example_runs() -> None:
+    assert doctest.testmod(columns).failed == 0

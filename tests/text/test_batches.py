@@ -1,0 +1,88 @@
+"""Lanes: what each step reads, and what a text that is too short is told."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from llm_timecycle.errors import DataError
+from llm_timecycle.text.batches import Lanes, count_tokens, cut_lanes
+
+
+def test_two_lanes_of_eleven_tokens_worked_by_hand() -> None:
+    lanes = Lanes(np.arange(11, dtype=np.uint8), lanes=2, window=3)
+    # (11 - 1) // 2 = 5 predictions a lane: a window of 3, then one of 2; lane 2 begins at 5.
+    assert (lanes.lane_length, lanes.steps_per_epoch) == (5, 2)
+    tokens, targets = lanes.read_window(0)
+    assert tokens.tolist() == [[0, 1, 2], [5, 6, 7]]
+    assert targets.tolist() == [[1, 2, 3], [6, 7, 8]]
+    tokens, targets = lanes.read_window(1)
+    assert tokens.tolist() == [[3, 4], [8, 9]]
+    assert targets.tolist() == [[4, 5], [9, 10]]
+    assert tokens.dtype == np.int32
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_an_epoch_predicts_every_token_of_the_lanes_once(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    B, T = (int(n) for n in rng.integers(1, 7, 2))
+    N = int(rng.integers(B * T + 1, 200))
+    lanes = cut_lanes(np.arange(N), B, T)
+    windows = [lanes.read_window(position) for position in range(lanes.steps_per_epoch)]
+    tokens = np.concatenate([tokens for tokens, _ in windows], axis=1)
+    targets = np.concatenate([targets for _, targets in windows], axis=1)
+    assert sorted(targets.ravel().tolist()) == list(range(1, targets.size + 1))
+    assert np.array_equal(targets, tokens + 1)
+    assert N - 1 - targets.size < B
+
+
+def test_a_text_of_exactly_one_step_is_enough() -> None:
+    assert cut_lanes(np.zeros(13, np.uint8), 4, 3).steps_per_epoch == 1
+
+
+def test_a_short_text_is_told_how_short_and_what_would_fit() -> None:
+    with pytest.raises(DataError) as caught:
+        cut_lanes(np.zeros(101, np.uint8), 64, 50)
+    message = str(caught.value)
+    assert "takes 3,201 tokens" in message
+    assert "has 101, 3,100 too few" in message
+    assert "training.batch_size=2 or training.sequence_length=1 would fit" in message
+
+
+@pytest.mark.parametrize(("key", "value"), [("batch_size", 2), ("sequence_length", 1)])
+def test_what_is_said_to_fit_does_fit(key: str, value: int) -> None:
+    B, T = (value, 50) if key == "batch_size" else (64, value)
+    assert cut_lanes(np.zeros(101, np.uint8), B, T).steps_per_epoch >= 1
+
+
+def test_a_text_of_one_token_has_no_setting_that_fits() -> None:
+    with pytest.raises(DataError, match=r"Give a longer text$"):
+        cut_lanes(np.zeros(1, np.uint8), 2, 2)
+
+
+def test_counts_are_of_every_id_also_of_those_that_are_not_there() -> None:
+    assert count_tokens(np.array([3, 1, 3, 3, 0], np.uint16), 5).tolist() == [1, 1, 0, 3, 0]
+
+
+def read_mapped_megabytes() -> float:
+    """Memory of this process that holds mapped files."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssFile")) / 1024
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_reading_a_mapped_stream_keeps_no_memory(tmp_path: Path) -> None:
+    np.zeros(40_000_000, np.uint16).tofile(tmp_path / "ids.bin")
+    ids = np.memmap(tmp_path / "ids.bin", np.uint16, "r")
+    before = read_mapped_megabytes()
+    assert int(ids.sum()) == 0
+    assert read_mapped_megabytes() - before > 70  # so the figure does see it
+    assert count_tokens(ids, 3).tolist() == [40_000_000, 0, 0]
+    assert read_mapped_megabytes() - before < 10
+    lanes = cut_lanes(ids, 16, 1000)
+    for position in range(lanes.steps_per_epoch):
+        lanes.read_window(position)
+    assert read_mapped_megabytes() - before < 40

@@ -1,0 +1,56 @@
+"""Vocabularies: counts that forget only what is rare."""
+
+from __future__ import annotations
+
+import pytest
+
+from llm_timecycle.config.settings import TokenizerSettings
+from llm_timecycle.text.tokenizer import vocabulary as learning
+from llm_timecycle.text.tokenizer.vocabulary import BoundedCounter, learn_vocabulary
+
+
+def test_a_counter_with_room_is_exact():
+    counter = BoundedCounter(3)
+    for word in "abaca":
+        counter.add([word])
+    assert counter.counts == {"a": 3, "b": 1, "c": 1}
+
+
+def test_a_full_counter_forgets_the_rarest_half():
+    counter = BoundedCounter(3)
+    counter.add("aaabbc")
+    counter.add(["d"])
+    # The counts are 1 1 2 3; the upper of the two middle ones is 2, and goes with those below it.
+    assert counter.counts == {"a": 3}
+
+
+def test_frequent_words_survive_a_stream_of_rare_ones(monkeypatch):
+    monkeypatch.setattr(learning, "KINDS_COUNTED", 50)
+    chunks = [f"the {number} cat {number + 0.5} the\n" for number in range(500)]
+    settings = TokenizerSettings(level="word", vocab_size=4)
+    assert learn_vocabulary(settings, chunks).tokens == ("<unk>", "<eos>", "the", "cat")
+
+
+def test_merges_are_the_same_each_time():
+    settings = TokenizerSettings(level="subword", vocab_size=400)
+    text = "the cat and the hat, the thing that thinks\n" * 3
+    first, second = (learn_vocabulary(settings, [text]) for _ in range(2))
+    assert first == second
+    assert len(first.merges) == len(first.tokens) - 258
+
+
+def test_words_are_counted_where_each_piece_stands_once(monkeypatch):
+    monkeypatch.setattr(learning, "KINDS_COUNTED", 50)
+    monkeypatch.setattr(learning, "PIECES_COUNTED", 10)
+    monkeypatch.setattr(learning, "PIECE_CHARACTERS_COUNTED", 12)
+    chunks = [f"the,{number},cat the,{number},cat,of,the,house\n" for number in range(300)]
+    settings = TokenizerSettings(level="word", word_split="unicode", vocab_size=5)
+    # Each chunk has 7 commas, 3 times "the" and twice "cat".
+    assert learn_vocabulary(settings, chunks).tokens[2:] == (",", "the", "cat")
+
+
+@pytest.mark.parametrize("word_split", ["whitespace", "unicode"])
+def test_a_word_beyond_reason_is_left_out(word_split):
+    settings = TokenizerSettings(level="word", word_split=word_split)
+    chunks = ["x" * 101 + " " + "y" * 100]
+    assert learn_vocabulary(settings, chunks).tokens[2:] == ("y" * 100,)

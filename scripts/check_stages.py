@@ -164,7 +164,7 @@ def record_steps(settings: Settings, vocab_size: int, lanes: Lanes, times: int) 
 
     training, profiler = settings.training, tf.profiler.experimental
     assert training.threads is not None, "threads that are not resolved"
-    parts = choose_threads(training.threads, training.batch_size).parts
+    parts = choose_threads(training.threads, training.batch_size).shards
     trial = TrialStep(settings, vocab_size, parts)
     run = trial.prepare_for_windows(lanes.lanes)
     windows = max(

@@ -1,4 +1,4 @@
-"""The house: imports point down only, rooms stay small, and each room holds only what belongs there."""
+"""The house: imports point down only, and each room holds only what belongs there."""
 
 import ast
 import sys
@@ -131,7 +131,7 @@ def test_reference_stands_on_numpy_alone():
         (
             "runs/directory.py",
             "def f():\n    from llm_timecycle import training",
-            "run -> training",
+            "runs/directory -> training",
         ),
         ("model/a.py", "from llm_timecycle import load", "model/a -> load"),
         ("model/a.py", "import llm_timecycle", "model/a -> (the package itself)"),

@@ -1,6 +1,6 @@
 """Why training is faster than with stock Keras, in milliseconds a shard.
 
-    .venv/bin/python scripts/bench/shards.py [--steps N] [--precision float32|mixed_bfloat16]
+    .venv/bin/python scripts/bench/parts.py [--steps N] [--precision float32|mixed_bfloat16]
 
 The reference model (V 10000, E 256, two layers of H 512, B 64, T 50) trains in two processes in
 turn, once with our layers and step and once with Keras' LSTM, Dense, loss and optimizer. The same
@@ -79,7 +79,7 @@ def build_step(ours: bool, precision: str, marks: Any) -> Any:
 
 
 def run_worker(ours: bool, precision: str, steps: int) -> None:
-    """Time one program's shards and print them."""
+    """Time one program's passes and print them."""
     from llm_timecycle.profiling.measure.pass_markers import StepMarks
 
     marks = StepMarks()

@@ -32,7 +32,8 @@ from safetensors.numpy import save
 
 from llm_timecycle import __version__
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
-from llm_timecycle.config.load import dump_settings, read_settings
+from llm_timecycle.config.dump import dump_settings
+from llm_timecycle.config.load import read_settings
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.errors import ConfigError, RunError
 from llm_timecycle.system import read_versions

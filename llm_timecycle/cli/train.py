@@ -11,6 +11,7 @@ import click
 from llm_timecycle.cli.options import HELP, config_overrides
 from llm_timecycle.cli.terminal import draw_shares, set_up_logging
 from llm_timecycle.config.load import read_settings
+from llm_timecycle.config.locate import find_run
 from llm_timecycle.errors import RunError, RunExistsError
 from llm_timecycle.runs.directory import open_run
 
@@ -54,7 +55,7 @@ def command(
     set_up_logging()
     if run_path == Path():
         raise click.UsageError("--run is empty; expected a directory")
-    if resume and (found := find_run(Path(config))) is not None:
+    if resume and (found := find_run(config)) is not None:
         run_path = run_path or found
         config = str(open_run(found).path / "config.yaml")
     loaded = read_settings(config, overrides)
@@ -104,15 +105,3 @@ def _explain_existing(error: RunExistsError) -> str:
             f"choose another directory with --run DIR"
         )
     return f"{error.path} exists already and is not a run: choose another directory with --run DIR"
-
-
-def find_run(config: Path) -> Path | None:
-    """The run that CONFIG of `train --resume` means; None where it is a settings file.
-
-    A directory is a run, and so is what is neither a file nor the bare name of one; a run's own
-    config.yaml stands for it.
-    """
-    if config.name == "config.yaml" and (config.parent / "manifest.json").exists():
-        return config.parent
-    is_name = config.name == str(config)
-    return config if config.is_dir() or not (config.is_file() or is_name) else None

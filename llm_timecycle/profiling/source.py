@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llm_timecycle.config.load import read_settings
+from llm_timecycle.config.locate import find_run
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.errors import RunError, RunInUseError
-from llm_timecycle.runs.directory import Run, find_run, open_run
+from llm_timecycle.runs.directory import Run, open_run
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 
@@ -34,9 +35,8 @@ class Source:
 def open_source(source: str | Path, overrides: Sequence[str] = ()) -> Source:
     """The run or configuration that `source` means.
 
-    A directory is a run, and so is a path that is neither a YAML file nor the bare name of one; a
-    run's own config.yaml stands for it. With other settings of the model or the tokenizer, only the
-    settings of a run count, not its weights.
+    `config.locate.find_run` tells one from the other. With other settings of the model or the
+    tokenizer, only the settings of a run count, not its weights.
 
     Raises:
         ConfigError: there are no such settings, or they are wrong.

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors.numpy import save
 
-from llm_timecycle.config.load import dump_settings, read_settings
+from llm_timecycle.config.dump import dump_settings
+from llm_timecycle.config.load import read_settings
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import ConfigError, RunError, RunExistsError, RunInUseError
@@ -234,19 +235,6 @@ def open_run(path: Path) -> Run:
     except ConfigError as error:
         raise RunError(f"the settings of {path} cannot be read: {error}") from error
     return Run(path, settings, manifest["vocab_size"])
-
-
-def find_run(source: str | Path) -> Path | None:
-    """The run that `source` means where it may be a run or settings; None where it means settings.
-
-    A directory is a run, and so is what is neither a file nor the bare name of settings; a run's
-    `config.yaml` means the run.
-    """
-    path = Path(source)
-    if path.name == "config.yaml" and (path.parent / "manifest.json").exists():
-        return path.parent
-    is_settings_name = path.suffix.lower() in {".yaml", ".yml"} or len(path.parts) == 1
-    return path if path.is_dir() or not (path.is_file() or is_settings_name) else None
 
 
 def _read_umask() -> int:

@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 from llm_timecycle.config.settings import ModelSettings, Settings, TrainingSettings
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import RunError, RunExistsError, RunInUseError
-from llm_timecycle.runs.directory import Run, check_run_is_new, create_run, find_run, open_run
+from llm_timecycle.runs.directory import Run, check_run_is_new, create_run, open_run
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 SETTINGS = Settings(model=ModelSettings(embedding_dim=2, hidden_units=3, num_layers=1))
@@ -261,26 +261,3 @@ def test_a_run_that_cannot_be_written_to_cannot_be_locked(run: Run) -> None:
     with pytest.raises(RunError, match=f"cannot lock {run.path}") as caught, run.lock():
         pass
     assert not isinstance(caught.value, RunInUseError)
-
-
-@pytest.mark.parametrize(
-    ("source", "is_run"),
-    [
-        ("mine", True),
-        ("mine/config.yaml", True),
-        ("runs/none", True),
-        ("own.yaml", False),
-        ("none.yaml", False),
-        ("sub/none.yml", False),
-        ("small", False),
-        ("README", False),
-    ],
-)
-def test_a_run_is_told_from_settings(
-    run: Run, monkeypatch: pytest.MonkeyPatch, source: str, is_run: bool
-) -> None:
-    monkeypatch.chdir(run.path.parent)
-    Path("own.yaml").write_text("model: {}\n")
-    found = find_run(source)
-    expected = Path(source.removesuffix("/config.yaml")) if is_run else None
-    assert found == expected

@@ -38,7 +38,7 @@ def command(run: Path, data: str | None, split: str | None, as_json: bool) -> No
 
     import_tensorflow()
     from llm_timecycle.evaluation.report import score_run
-    from llm_timecycle.text.cache_directory import find_cache_directory
+    from llm_timecycle.text.prepare import find_cache_directory
 
     figures = score_run(
         run,

@@ -63,7 +63,7 @@ def command(
     from llm_timecycle.model.tf_import import import_tensorflow
 
     import_tensorflow()
-    from llm_timecycle.text.cache_directory import find_cache_directory
+    from llm_timecycle.text.prepare import find_cache_directory
     from llm_timecycle.training.metrics import add_stage_seconds
     from llm_timecycle.training.session import train
     from llm_timecycle.training.tensorboard import make_callbacks

@@ -108,7 +108,7 @@ def evaluate(
     import_tensorflow()
     from llm_timecycle.evaluation.stream import make_scorer, score_stream
     from llm_timecycle.model.network import build_trained_network
-    from llm_timecycle.text.cache_directory import find_cache_directory
+    from llm_timecycle.text.prepare import find_cache_directory
 
     opened = open_run(Path(run))
     weights = opened.load_weights()

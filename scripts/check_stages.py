@@ -195,8 +195,7 @@ def measure(
     import_tensorflow()
     from llm_timecycle.profiling.measure.stages import measure_training
     from llm_timecycle.profiling.source import open_source
-    from llm_timecycle.text.cache_directory import find_cache_directory
-    from llm_timecycle.text.prepare import prepare_text
+    from llm_timecycle.text.prepare import find_cache_directory, prepare_text
     from llm_timecycle.training.session import cut_training_lanes, resolve_machine
 
     opened, cache = open_source(source, overrides), find_cache_directory()

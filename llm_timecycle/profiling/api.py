@@ -106,8 +106,7 @@ def profile(
 
     import_tensorflow()
     from llm_timecycle.profiling.measure.scaling import check_memory, check_step_memory
-    from llm_timecycle.text.cache_directory import find_cache_directory
-    from llm_timecycle.text.prepare import prepare_text
+    from llm_timecycle.text.prepare import find_cache_directory, prepare_text
     from llm_timecycle.training.session import cut_training_lanes, resolve_machine
 
     text = prepare_text(

@@ -11,7 +11,7 @@ from pathlib import Path
 from llm_timecycle.config.load import read_settings
 from llm_timecycle.config.locate import find_run
 from llm_timecycle.config.settings import Settings
-from llm_timecycle.errors import RunError
+from llm_timecycle.errors import RunError, RunInUseError
 from llm_timecycle.runs.directory import Run, open_run
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
@@ -54,14 +54,11 @@ def open_source(source: str | Path, overrides: Sequence[str] = ()) -> Source:
         settings = read_settings(path / "config.yaml", overrides).settings
     has_same_tokens = settings.tokenizer == run.settings.tokenizer
     has_same_model = has_same_tokens and settings.model == run.settings.model
-    tokenizer = Tokenizer.load(run.tokenizer_path, settings.tokenizer) if has_same_tokens else None
-    if tokenizer is not None:
-        run.check_vocab_size(tokenizer.vocab_size)
     return Source(
         name=str(source),
         settings=settings,
         base=path.absolute(),
-        tokenizer=tokenizer,
+        tokenizer=run.load_tokenizer() if has_same_tokens else None,
         run=run if has_same_model else None,
         history=history,
     )
@@ -72,13 +69,13 @@ def check_is_idle(run: Run) -> None:
     try:
         with run.lock():
             pass
-    except OSError:  # its place cannot be written to, so nobody trains it
-        return
-    except RunError as error:
+    except RunInUseError as error:
         raise RunError(
             f"{run.path} is still being trained, and what is measured beside it would be wrong: "
             f"wait for the training to end, or stop it (Ctrl-C is safe)"
         ) from error
+    except RunError:  # its directory cannot be written to, so nobody trains it
+        return
 
 
 def read_history(run: Run) -> list[dict[str, float]]:

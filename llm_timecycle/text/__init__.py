@@ -1,1 +1,1 @@
-"""Stage 1, input processing: corpora, tokenizers, the token store, lanes."""
+"""Stage 1, input processing: text files, corpora, tokenizers, the token store, batches."""

@@ -1,8 +1,8 @@
-"""Contiguous lanes: a stream of tokens cut into B pieces that are read side by side.
+"""Batches for training: a token stream cut into B contiguous lanes, read in windows of T tokens.
 
-A step takes the next T tokens of every lane, and the next step goes on where it ended, so that the
-state of the LSTM can be carried. The last step of an epoch takes what is left of the lanes, which
-may be fewer than T. Fewer than B tokens at the end of the stream belong to no lane.
+Each step reads the next T tokens of every lane, and the next step continues where it ended, so the
+state of the LSTM can be carried over. The last window of an epoch holds what is left of the lanes
+and may be shorter than T. At most B - 1 tokens at the end of the stream belong to no lane.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ WINDOWS_BETWEEN_RELEASES = 512
 
 @dataclass(frozen=True)
 class Lanes:
-    """A stream of ids (N,) as `lanes` lanes (B) read in windows of `window` tokens (T)."""
+    """A stream of ids (N,) as `lanes` lanes (B), read in windows of `window` tokens (T)."""
 
     ids: np.ndarray
     lanes: int
@@ -27,16 +27,16 @@ class Lanes:
 
     @property
     def lane_length(self) -> int:
-        """Predictions that each lane holds: a token's successor must be in the stream."""
+        """Predictions per lane: a token counts only if its successor is in the stream too."""
         return (len(self.ids) - 1) // self.lanes
 
     @property
     def steps_per_epoch(self) -> int:
-        """Windows that cover a lane; the last may be shorter."""
+        """Windows that cover a lane; the last one may be shorter than T."""
         return -(-self.lane_length // self.window)
 
     def read_window(self, position: int) -> tuple[np.ndarray, np.ndarray]:
-        """Window number `position` of an epoch: tokens and their successors, int32 (B, <= T)."""
+        """Window number `position` of an epoch: inputs and targets, int32 (B, <= T) each."""
         start = position * self.window
         width = min(self.window, self.lane_length - start) + 1
         first = np.arange(self.lanes)[:, None] * self.lane_length + start
@@ -47,7 +47,7 @@ class Lanes:
 
 
 def cut_lanes(ids: np.ndarray, lanes: int, window: int) -> Lanes:
-    """Lanes over a training stream; DataError where it is too short for one whole step.
+    """Lanes over a training stream; DataError if it is too short for one full step.
 
     Args:
         ids: the stream (N,). lanes: `training.batch_size` (B). window: `training.sequence_length`.
@@ -64,14 +64,14 @@ def cut_lanes(ids: np.ndarray, lanes: int, window: int) -> Lanes:
         advice = f"; {' or '.join(fits)} would fit" if fits else ""
         raise DataError(
             f"the training text is too short: one step takes {needed:,} tokens (batch_size {lanes}"
-            f" x sequence_length {window} + 1), the text has {len(ids):,}, {needed - len(ids):,} "
-            f"too few. Give a longer text{advice}"
+            f" x sequence_length {window} + 1), and the text has {len(ids):,}, "
+            f"{needed - len(ids):,} too few. Use a longer text{advice}"
         )
     return Lanes(ids, lanes, window)
 
 
 def count_tokens(ids: np.ndarray, vocab_size: int) -> np.ndarray:
-    """How often each id is in a stream (N,), read a piece at a time: counts (V,), int64."""
+    """How often each id occurs in a stream (N,), read piece by piece: int64 (V,)."""
     counts = np.zeros(vocab_size, np.int64)
     piece = 1 << 22
     for start in range(0, len(ids), piece):
@@ -81,10 +81,10 @@ def count_tokens(ids: np.ndarray, vocab_size: int) -> np.ndarray:
 
 
 def release_pages(ids: np.ndarray) -> None:
-    """Let go of the memory that holds what was read of a memory-mapped stream.
+    """Release the memory behind the part of a memory-mapped stream that was read.
 
-    The system would keep it, and count it as this process's, until it runs short; a stream of a
-    gigabyte is to cost no gigabyte. What is read again comes from the system's own cache.
+    Otherwise the system keeps those pages and counts them as this process's memory until it runs
+    short: reading a gigabyte would cost a gigabyte. Pages read again come from the system's cache.
     """
     if isinstance(ids.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         ids.base.madvise(mmap.MADV_DONTNEED)

@@ -1,22 +1,28 @@
-"""Corpora: one or many texts, read as a stream, and cut by position into parts.
+"""Corpora: the files that a setting names, their text as a stream, and its split by position.
 
-A corpus is a row of documents. Its length and hash take one pass over the files, made when first
-asked for and remembered; reading a part begins near the part, not at the start of its file.
+A corpus is a sequence of documents. Measuring and hashing it takes one pass over its files, made
+when first needed and remembered; reading a part starts near the part, not at the start of its file.
 """
 
 from __future__ import annotations
 
+import glob
 import hashlib
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
-from llm_timecycle.text.corpus_find import find_text_files
+from llm_timecycle.config.settings import BUILT_IN_CORPORA
+from llm_timecycle.config.spelling import find_nearest
+from llm_timecycle.errors import DataError
+from llm_timecycle.text.python_docs import extract_python_docs
 from llm_timecycle.text.text_file import TextFile
 
-LINE_CHARACTERS_AT_MOST = 1000
+LINE_CHARACTERS_AT_MOST = 1000  # a cut moves no further than this to the next line
+SAMPLES = {"sample-english": "english.txt", "sample-chinese": "chinese.txt"}
 
 
 @dataclass(frozen=True)
@@ -38,11 +44,11 @@ class Document:
         return self.stop is None
 
     def chunks(self) -> Iterator[str]:
-        """The text in pieces of about a megabyte, which join to the whole of it.
+        """The text in pieces of about a megabyte; joined, they are the whole text.
 
-        A piece ends after a line break; in a line longer than a megabyte, before a space; where
-        there is not even a space, anywhere between two characters. Raises DataError if the file
-        is not UTF-8 or is damaged.
+        A piece ends after a line break; in a line longer than a megabyte, before a space; without
+        even a space, between any two characters. Raises DataError if the file is not UTF-8 or is
+        damaged.
         """
         return _gather_lines(self.file.read(self.start, self.stop))
 
@@ -59,10 +65,10 @@ class Document:
 
 @dataclass(frozen=True)
 class Corpus:
-    """A row of documents; nothing of their text is kept in memory.
+    """A sequence of documents; none of their text is kept in memory.
 
     Attributes:
-        name: what messages call it.
+        name: its name in messages.
         texts: the documents, in order.
     """
 
@@ -70,11 +76,11 @@ class Corpus:
     texts: tuple[Document, ...]
 
     def documents(self) -> Iterator[Document]:
-        """The documents in order; none of a corpus that is the empty part of another."""
+        """The documents in order; an empty part of a corpus has none."""
         return iter(self.texts)
 
     def measure(self, show_progress: bool = False) -> None:
-        """Read every file once, so that lengths and hashes are known; at once if they are.
+        """Read every file once to learn its length and hash; nothing is read if they are known.
 
         Raises DataError if a file is not UTF-8 or is damaged.
         """
@@ -98,8 +104,8 @@ class Corpus:
     def sha256(self) -> str:
         """A hash (in hex) of the text of every document and of where the documents end.
 
-        Names and places of files do not enter. A part's hash is that of its files and its cuts,
-        so that it too changes whenever its text does.
+        File names and locations do not matter. The hash of a part covers its files and its cuts,
+        so it changes whenever the text of the part does.
         """
         digest = hashlib.sha256()
         for document in self.texts:
@@ -124,18 +130,18 @@ class Corpus:
 def open_corpus(
     spec: str | list[str], base: Path, cache: Path, show_progress: bool = False
 ) -> Corpus:
-    """The corpus that a setting means; no more than the first bytes of its files are read.
+    """The corpus that a setting names; only the first bytes of its files are read.
 
     Args:
         spec: a file (`.gz`: compressed), a directory (every `.txt` and `.gz` below it, sorted),
             a glob (`**` for any depth, sorted), a built-in name (python-docs, sample-english,
-            sample-chinese), or a list of these. A file that is meant twice is read once.
-        base: the directory that relative paths begin at.
-        cache: the directory that keeps the extracted text of python-docs.
-        show_progress: whether an extraction shows a bar on stderr.
+            sample-chinese), or a list of these. A file named twice is read once.
+        base: the directory that relative paths start from.
+        cache: the directory for the extracted text of python-docs.
+        show_progress: whether the extraction shows a progress bar on stderr.
 
-    Raises DataError for a missing or empty file, a directory or glob with no text, and whatever
-    cannot be read.
+    Raises DataError for a missing or empty file, a directory or glob without text, and anything
+    that cannot be read.
     """
     specs = [spec] if isinstance(spec, str) else spec
     files: dict[Path, TextFile] = {}
@@ -151,10 +157,10 @@ def split_corpus(
 ) -> tuple[Corpus, Corpus | None, Corpus | None]:
     """Cut a corpus by position into training, validation and test text, in this order.
 
-    Validation begins at 1 - valid_fraction - test_fraction of the characters, the test text at
+    Validation starts at 1 - valid_fraction - test_fraction of the characters, the test text at
     1 - test_fraction; both move on to the next start of a line, unless it is more than 1,000
-    characters away. The parts join to the whole. A fraction of 0 gives None; a part of a very
-    short text can be empty. Raises DataError if a file is not UTF-8 or is damaged.
+    characters away. Joined, the parts are the whole text. A fraction of 0 gives None; a part of a
+    very short text can be empty. Raises DataError if a file is not UTF-8 or is damaged.
     """
     corpus.measure(show_progress)
     total = corpus.count_characters()
@@ -183,7 +189,7 @@ def _find_line_start(corpus: Corpus, position: int) -> int:
 
 
 def _gather_lines(pieces: Iterable[str]) -> Iterator[str]:
-    """Pieces of text, joined and cut anew so that they end at a good place."""
+    """Pieces of text, recut so that each ends where words end, if possible."""
     rest = ""
     for piece in pieces:
         rest += piece
@@ -195,8 +201,100 @@ def _gather_lines(pieces: Iterable[str]) -> Iterator[str]:
 
 
 def _find_cut(text: str) -> int:
-    """Where to end a piece that begins like `text`: at least one character from its start."""
+    """Where to cut `text`: after its last line break, else before its last space, else its end."""
     if after_break := text.rfind("\n") + 1:
         return after_break
     space = text.rfind(" ")
     return space if space > 0 else len(text)
+
+
+def find_text_files(
+    spec: str, base: Path, cache: Path, show_progress: bool = False
+) -> list[TextFile]:
+    """The files behind a file name, a directory, a glob or a built-in name, in order.
+
+    A built-in name wins; write `./python-docs` for a file of that name. Empty files inside a
+    directory or a glob are skipped. Raises DataError if there is no text at all.
+    """
+    if spec == "python-docs":
+        return [TextFile(extract_python_docs(cache, show_progress))]
+    if spec in SAMPLES:
+        return [TextFile(_find_sample_directory() / SAMPLES[spec])]
+    path = Path(spec).expanduser() if spec.startswith("~/") else Path(spec)
+    try:
+        return _find_on_disk(spec, path, base)
+    except OSError as error:
+        raise DataError(f"{spec[:200]} cannot be read: {error.strerror or error}") from error
+
+
+def _find_on_disk(spec: str, named: Path, base: Path) -> list[TextFile]:
+    path = base / named
+    if path.exists() and not path.is_dir():
+        file = TextFile(path)
+        if file.is_empty:
+            raise DataError(f"{path} is empty; expected text")
+        return [file]
+    if path.is_dir():
+        paths = _list_directory(path)
+        nothing = f"the directory {path} has no text; expected files that end in .txt or .gz"
+    elif glob.has_magic(spec):
+        paths = _match_glob(str(named), base)
+        nothing = (
+            f"{path} matches no file; expected a pattern such as texts/*.txt or texts/**/*.txt"
+        )
+    else:
+        raise DataError(_explain_missing(spec, path))
+    if not paths:
+        raise DataError(nothing)
+    texts = [file for file in map(TextFile, paths) if not file.is_empty]
+    if not texts:
+        raise DataError(f"{path} has only empty files; expected text in at least one of them")
+    return texts
+
+
+def _list_directory(directory: Path) -> list[Path]:
+    """Every text file below a directory, sorted, without hidden files and archives."""
+    return sorted(
+        path
+        for path in _walk(directory)
+        if path.name.lower().endswith((".txt", ".gz")) and not path.name.endswith(".tar.gz")
+    )
+
+
+def _walk(directory: Path) -> Iterator[Path]:
+    """The files below a directory that are not hidden."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for parent, directories, names in os.walk(directory, onerror=refuse):
+        directories[:] = [name for name in directories if not name.startswith(".")]
+        yield from (Path(parent, name) for name in names if not name.startswith("."))
+
+
+def _match_glob(pattern: str, base: Path) -> list[Path]:
+    # Not Path.glob: it refuses absolute patterns and takes hidden files.
+    names = glob.iglob(pattern, root_dir=base, recursive=True)  # noqa: PTH207
+    return sorted(path for path in (base / name for name in names) if path.is_file())
+
+
+def _find_sample_directory() -> Path:
+    """Where the bundled texts are: in the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "data"
+    return installed if installed.is_dir() else package.parent / "data"
+
+
+def _explain_missing(spec: str, path: Path) -> str:
+    if "/" in spec or path.suffix:
+        siblings = [file.name for file in path.parent.glob("*")] if path.parent.is_dir() else []
+        if not path.parent.is_dir():
+            return f"there is no file {path}: there is no directory {path.parent}"
+        nearest = find_nearest(path.name, siblings)
+        return f"there is no file {path}." + (f" Did you mean {nearest}?" if nearest else "")
+    nearest = find_nearest(spec, BUILT_IN_CORPORA)
+    return (
+        f"there is no file {path}, and no built-in corpus named {spec}."
+        + (f" Did you mean {nearest}?" if nearest else "")
+        + f" The built-in corpora: {', '.join(BUILT_IN_CORPORA)}"
+    )

@@ -1,16 +1,18 @@
-"""From settings to streams of ids: texts opened and split, tokenizer trained, text encoded.
+"""From settings to token streams: open and split the texts, train the tokenizer, encode.
 
-What was done before is found in the cache: a trained tokenizer by the hash of its training text,
-its settings and the version of the library; an encoded text by its own hash and the tokenizer's.
+Results are cached: a trained tokenizer under the hash of its training text, its settings and the
+library's version; an encoded text under its own hash and the tokenizer's.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import platformdirs
 import tokenizers
 from tqdm import tqdm
 
@@ -18,8 +20,13 @@ from llm_timecycle.config.settings import Settings, TokenizerSettings
 from llm_timecycle.errors import DataError, RunError
 from llm_timecycle.files import explain_os_error
 from llm_timecycle.text.corpus import Corpus, open_corpus, split_corpus
-from llm_timecycle.text.token_store import TokenStream, build_store, keep_newest, open_store
-from llm_timecycle.text.token_store_write import encode_documents
+from llm_timecycle.text.token_store import (
+    TokenStream,
+    build_store,
+    encode_documents,
+    keep_newest,
+    open_store,
+)
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 from llm_timecycle.text.tokenizer.vocabulary import LEARNING_VERSION
 
@@ -31,16 +38,16 @@ BPE_CHARACTERS = 20_000_000
 
 @dataclass(frozen=True)
 class PreparedText:
-    """What training needs of its text."""
+    """The tokenizer and the token streams of a training run."""
 
     tokenizer: Tokenizer
     """Trained on the training text only."""
     train: TokenStream
-    """The text to learn from."""
+    """The training text."""
     valid: TokenStream | None
-    """The text to choose the best weights by, if there is one."""
+    """The text that selects the best weights, if there is one."""
     test: TokenStream | None
-    """The text for the final figure, if there is one."""
+    """The text for the final score, if there is one."""
 
 
 def prepare_text(
@@ -54,13 +61,13 @@ def prepare_text(
     """Open, split and encode the texts of `settings.data`.
 
     Args:
-        base: the directory that relative paths begin at.
-        cache: the directory of everything that can be made again.
-        show_progress: whether to draw progress bars on stderr.
+        base: the directory that relative paths start from.
+        cache: the cache directory.
+        show_progress: whether to show progress bars on stderr.
         tokenizer: the one to use; None trains one on the training text.
 
-    Raises DataError where a text is missing, cannot be read, or has fewer than two tokens (one to
-    predict, and one to predict it from); RunError where the cache cannot be written.
+    Raises DataError if a text is missing, cannot be read, or has fewer than two tokens (one to
+    predict, and one to predict it from); RunError if the cache cannot be written.
     """
     parts = _open_parts(settings, base, cache, show_progress)
     if tokenizer is None:
@@ -73,16 +80,26 @@ def prepare_text(
     return PreparedText(tokenizer, streams["train"], streams.get("valid"), streams.get("test"))
 
 
+def find_cache_directory() -> Path:
+    """Where extracted corpora, tokenizers and token stores are kept; all can be made again.
+
+    LLM_TIMECYCLE_CACHE names it; otherwise it is the user's cache directory.
+    """
+    if named := os.environ.get("LLM_TIMECYCLE_CACHE"):
+        return Path(named)
+    return platformdirs.user_cache_path("llm-timecycle", appauthor=False)
+
+
 def encode_corpus(
     tokenizer: Tokenizer, corpus: Corpus, cache: Path, show_progress: bool
 ) -> TokenStream:
-    """A corpus as a stream of ids, from its store; the store is made where there is none.
+    """A corpus as a token stream, from its store, which is written first if there is none.
 
     Args:
-        cache: the directory of everything that can be made again.
-        show_progress: whether to draw progress bars on stderr.
+        cache: the cache directory.
+        show_progress: whether to show progress bars on stderr.
 
-    Raises DataError where the text cannot be read, RunError where the store cannot be written.
+    Raises DataError if the text cannot be read, RunError if the store cannot be written.
     """
     corpus.measure(show_progress)
     facts = {
@@ -102,14 +119,14 @@ def encode_corpus(
         raise RunError(_explain_cache(cache, error)) from error
     stream = open_store(path)
     if stream is None:
-        raise RunError(f"{path} was deleted while it was being written: begin again")
+        raise RunError(f"{path} was deleted while it was being written; run the command again")
     return stream
 
 
 def _open_parts(
     settings: Settings, base: Path, cache: Path, show_progress: bool
 ) -> dict[str, Corpus]:
-    """The corpora "train", "valid" and "test", those that there are."""
+    """The corpora "train", "valid" and "test", without those that the settings leave out."""
     data = settings.data
     train, valid, test = split_corpus(
         open_corpus(data.train, base, cache, show_progress),
@@ -128,7 +145,7 @@ def _open_parts(
 def _obtain_tokenizer(
     settings: TokenizerSettings, corpus: Corpus, cache: Path, show_progress: bool
 ) -> Tokenizer:
-    """The tokenizer of a training text, from the cache or trained now."""
+    """The tokenizer of a training text, from the cache or newly trained."""
     key = _compute_key(
         corpus.sha256(), settings.model_dump_json(), tokenizers.__version__, LEARNING_VERSION
     )
@@ -154,8 +171,8 @@ def _read_for_learning(
 ) -> Iterator[str]:
     """The chunks of a text that its tokenizer learns from.
 
-    All of them; but of a text of more than `BPE_CHARACTERS`, BPE learns from every n-th chunk
-    only, since its memory grows with the text.
+    All of them, except that BPE learns from only every n-th chunk of a text longer than
+    `BPE_CHARACTERS`, since its memory grows with the text.
     """
     total = corpus.count_characters()
     step = -(-total // BPE_CHARACTERS) if settings.level == "subword" else 1
@@ -180,14 +197,17 @@ def _compute_key(*parts: str | int) -> str:
 
 
 def _explain_short(part: str, corpus: Corpus, tokens: int) -> str:
-    advice = "Give a longer text"
+    advice = "Use a longer text"
     if part != "train":
-        advice += f" in data.{part}, or do without one: data.{part}_fraction=0"
-    return f"{corpus.name} is too short: it has {tokens} tokens, and 2 are needed. {advice}"
+        advice += f" in data.{part}, or none at all: data.{part}_fraction=0"
+    found = "1 token" if tokens == 1 else f"{tokens} tokens"
+    return (
+        f"{corpus.name} is too short: it has {found}; expected at least {TOKENS_AT_LEAST}. {advice}"
+    )
 
 
 def _explain_cache(cache: Path, error: OSError) -> str:
     return (
-        f"cannot keep encoded text in {cache}: {explain_os_error(error)}; or name another "
-        f"directory in the environment variable LLM_TIMECYCLE_CACHE"
+        f"cannot write to the cache directory {cache}: {explain_os_error(error)}; or set the "
+        f"environment variable LLM_TIMECYCLE_CACHE to another directory"
     )

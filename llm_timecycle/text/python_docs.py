@@ -1,12 +1,12 @@
 """The built-in corpus `python-docs`: the English prose inside this Python's standard library.
 
-Docstrings and the topics of `help()` are taken from the sources by parsing them; no module is
-imported. What is not prose (examples, signatures, tables, lists of names) is left out, and a
-paragraph that appears again and again is kept once. Each paragraph is one line of the corpus.
+Docstrings and the topics of `help()` are parsed out of the sources; no module is imported. What is
+not prose (examples, signatures, tables, lists of names) is left out, and a repeated paragraph is
+kept once. Each paragraph is one line of the corpus.
 
-Parts of a text are cut by position, and the library is anything but even: a chapter on `email`
-reads unlike one on `ctypes`. So the text is laid out in short sections of one module each, ordered
-by a hash: every part of the corpus then samples the whole library, alike on every machine.
+A corpus is split by position, and the library is uneven: a chapter on `email` does not read like
+one on `ctypes`. So the text is laid out in short sections of one module each, ordered by a hash:
+every part of the corpus then samples the whole library, the same on every machine.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tqdm import tqdm
 from llm_timecycle.errors import DataError
 from llm_timecycle.files import explain_os_error, write_durably
 
-FORMAT = 1  # raised whenever the same sources give another text
+FORMAT = 1  # increased whenever the same sources give another text
 PARAGRAPHS_PER_SECTION = 25
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 SKIPPED_DIRECTORIES = {"site-packages", "dist-packages", "test", "tests", "idle_test"}
@@ -53,15 +53,15 @@ COMMON_WORD_SHARE = 0.12
 
 
 def extract_python_docs(cache: Path, show_progress: bool = False) -> Path:
-    """The file that holds the corpus, made on first use (a few seconds) and kept in `cache`.
+    """The file that holds the corpus, extracted on first use (a few seconds) and kept in `cache`.
 
     Args:
-        cache: a directory; it is made if need be.
-        show_progress: whether the extraction shows a bar on stderr.
+        cache: a directory; it is created if it does not exist.
+        show_progress: whether the extraction shows a progress bar on stderr.
 
-    The name of the file tells the version of Python and where its library lies, so that another
-    Python makes another file. Raises DataError if this Python came without its sources, or if
-    `cache` cannot be written.
+    The name of the file depends on the version of Python and the location of its library, so
+    another Python writes another file. Raises DataError if this Python came without its sources,
+    or if `cache` cannot be written.
     """
     library = Path(sysconfig.get_path("stdlib"))
     origin = hashlib.sha256(f"{FORMAT} {library}".encode()).hexdigest()[:8]
@@ -72,7 +72,7 @@ def extract_python_docs(cache: Path, show_progress: bool = False) -> Path:
     if not text:
         raise DataError(
             f"this Python has no sources of its standard library in {library}; "
-            f"expected them for the corpus python-docs. Give a text of your own as data.train"
+            f"expected them for the corpus python-docs. Set data.train to another text"
         )
     try:
         cache.mkdir(parents=True, exist_ok=True)
@@ -124,7 +124,7 @@ def is_prose(paragraph: str) -> bool:
 
 
 def _join_lines(lines: list[str]) -> str:
-    """One line without the marks of reStructuredText, white space made single."""
+    """One line without reStructuredText markup, its white space normalized."""
     text = " ".join(lines)
     if bullet := ITEM.match(text):
         text = text[bullet.end() :]
@@ -171,7 +171,7 @@ def _walk(library: Path) -> Iterator[Path]:
 def _parse(path: Path) -> ast.Module | None:
     """The syntax tree of a source file; None for one that this Python cannot read."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # old escapes in other people's sources
+        warnings.simplefilter("ignore")  # old escapes in these sources
         try:
             return ast.parse(path.read_bytes())
         except (OSError, SyntaxError, ValueError, RecursionError):

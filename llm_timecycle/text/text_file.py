@@ -1,8 +1,8 @@
 """One text file, read as a stream: strict UTF-8, plain or gzip, a megabyte at a time.
 
-A file is never held whole. A mark at the start of the file (the byte order mark of some editors)
-is dropped, and every way of ending a line (LF, CR LF, CR) becomes one line feed; nothing else
-is changed, and nothing that is not UTF-8 is let pass. What is compressed counts as its content.
+A file is never held in memory as a whole. A byte order mark at the start is dropped, and every
+line ending (LF, CR LF, CR) becomes one line feed; nothing else changes, and anything that is not
+UTF-8 is an error. A compressed file counts as its content.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import codecs
 import gzip
 import hashlib
 import os
+import shlex
 import stat
 import zlib
 from bisect import bisect_right
@@ -26,14 +27,14 @@ BLOCK_BYTES = 1 << 20
 
 
 class Landmark(NamedTuple):
-    """A place in a file where reading can begin: characters before it, and its byte offset."""
+    """A position in a file where reading can start: characters before it, and its byte offset."""
 
     characters: int
     offset: int
 
 
 class Measure(NamedTuple):
-    """What one pass over a file finds: its length, its SHA-256 (in hex), and places to begin at."""
+    """The result of one pass over a file: its length, its SHA-256 (in hex), and its landmarks."""
 
     characters: int
     sha256: str
@@ -41,13 +42,13 @@ class Measure(NamedTuple):
 
 
 class TextFile:
-    """A file of text on the disk, which is expected not to change while the program works.
+    """A text file on disk, which must not change while the program runs.
 
     Args:
         path: the file; a name that ends in `.gz` means that it is compressed with gzip.
 
-    Raises DataError if the file is not there, is no regular file, cannot be opened, or is called
-    `.gz` and is not gzip.
+    Raises DataError if the file is missing, is not a regular file, cannot be opened, or is named
+    `.gz` but is not gzip.
     """
 
     def __init__(self, path: Path) -> None:
@@ -64,14 +65,14 @@ class TextFile:
 
     @property
     def size_bytes(self) -> int:
-        """How much the file takes on the disk, in bytes."""
+        """The size of the file on disk, in bytes."""
         return self._identity[0]
 
     def read(self, start: int = 0, stop: int | None = None) -> Iterator[str]:
         """The text from character `start` to before character `stop`, in pieces.
 
-        Raises DataError, naming the byte offset, where the file is not UTF-8; and if it is
-        damaged, or has changed since it was first looked at.
+        Raises DataError, with the byte offset, if the file is not UTF-8; and if it is damaged, or
+        has changed since it was opened first.
         """
         landmark = Landmark(0, 0)
         if start > 0:
@@ -90,10 +91,10 @@ class TextFile:
                     return
 
     def measure(self, report: Callable[[int], object] | None = None) -> Measure:
-        """Read the file once from end to end; later calls answer at once.
+        """Read the file once from start to end; later calls return the same result at once.
 
         Args:
-            report: is called with the bytes that were read since it was last called.
+            report: called with the number of bytes read since the last call.
 
         Raises DataError as `read` does.
         """
@@ -123,7 +124,7 @@ class TextFile:
                 text, used = codecs.utf_8_decode(data, "strict", not block)
             except UnicodeDecodeError as error:
                 raise DataError(self._explain_encoding(data, error.start, offset)) from None
-            if block and text.endswith("\r"):  # whether a line feed follows is not known yet
+            if block and text.endswith("\r"):  # a line feed may follow
                 text, used = text[:-1], used - 1
             rest = data[used:]
             offset += used
@@ -147,7 +148,8 @@ class TextFile:
         status = os.fstat(file.fileno())
         if (status.st_size, status.st_mtime_ns) != self._identity:
             raise DataError(
-                f"{self.path} changed while it was being read; begin again once it is complete"
+                f"{self.path} changed while it was being read; run the command again once it is "
+                f"complete"
             )
 
     @contextmanager
@@ -163,26 +165,34 @@ class TextFile:
             raise DataError(f"there is no file {self.path}") from error
         except PermissionError as error:
             raise DataError(
-                f"{self.path} cannot be read: you have no permission to. "
-                f"Give it to yourself with: chmod u+r {self.path}"
+                f"{self.path} cannot be read: permission denied. "
+                f"Allow it with: chmod u+r {shlex.quote(str(self.path))}"
             ) from error
         except OSError as error:
             raise DataError(f"{self.path} cannot be read: {error.strerror or error}") from error
 
     def _explain_encoding(self, data: bytes, start: int, offset: int) -> str:
         if offset == 0 and data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            advice = "It looks like UTF-16; convert it: iconv -f UTF-16 -t UTF-8 OLD > NEW"
+            advice = f"It looks like UTF-16; convert it: {self._write_iconv('UTF-16')}"
         elif offset == 0 and data.startswith(b"\x1f\x8b"):
-            advice = "It is compressed with gzip: let its name end in .gz"
+            advice = "It is compressed with gzip: rename it so that its name ends in .gz"
         else:
             advice = (
-                "Save it again as UTF-8, or convert it: iconv -f GB18030 -t UTF-8 OLD > NEW "
-                "(with its own encoding in place of GB18030)"
+                f"Save it as UTF-8, or convert it: {self._write_iconv('GB18030')} "
+                f"(with its encoding in place of GB18030)"
             )
         return (
             f"{self.path} is not UTF-8 text: the byte at offset {offset + start} "
             f"(0x{data[start]:02x}) fits no character. {advice}"
         )
+
+    def _write_iconv(self, encoding: str) -> str:
+        """The command that makes a copy of the file in UTF-8."""
+        source = shlex.quote(str(self.path))
+        copy = shlex.quote(str(self.path.with_suffix(".utf-8.txt")))
+        if self.is_compressed:
+            return f"gzip -cd {source} | iconv -f {encoding} -t UTF-8 > {copy}"
+        return f"iconv -f {encoding} -t UTF-8 {source} > {copy}"
 
 
 def _unify_line_breaks(text: str) -> str:

@@ -1,11 +1,11 @@
-"""The token store: ids on the disk, as one memory-mapped array and a manifest.
+"""The token store: a corpus encoded once, its ids on disk as a memory-mapped array with a manifest.
 
     <cache>/tokens/<key>/ids.bin  manifest.json
 
-The key is a hash of all that the ids depend on, so a store that is found is the right one. It is
-written under a temporary name, flushed to the disk and renamed, so a store that is found is
-whole; of two processes that make the same one, the second to finish drops its own. The stores
-that were used last are kept and the others deleted; who still reads a deleted one can go on.
+The key is a hash of everything the ids depend on, so a store that is found is the right one. It is
+written under a temporary name, flushed to disk and renamed, so it is always complete; if two
+processes write the same store, the second to finish discards its copy. Only the most recently used
+stores are kept; a process that is reading a deleted one can continue.
 """
 
 from __future__ import annotations
@@ -15,30 +15,69 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from tqdm import tqdm
 
 from llm_timecycle.files import flush_directory, write_durably
-from llm_timecycle.text.token_store_write import Counts
+from llm_timecycle.system import count_hardware_threads
+from llm_timecycle.text.corpus import Corpus
+from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 FORMAT_VERSION = 1
 STALE_AFTER_S = 24 * 3600.0
+WORKERS_AT_MOST = 4  # threads that encode
+
+_Input = TypeVar("_Input")
+_Output = TypeVar("_Output")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How large a text is, in every unit.
+
+    Characters, bytes and words are counted in the text as it is read, before any lower-casing:
+    all characters (line breaks too), the bytes of their UTF-8 form, and the words between white
+    space. So losses can be given per character, byte or word, whatever the tokens are.
+    """
+
+    tokens: int = 0
+    """Ids, each document's `<eos>` included."""
+    words: int = 0
+    """Words."""
+    characters: int = 0
+    """Characters."""
+    bytes: int = 0
+    """Bytes."""
+    unknown: int = 0
+    """Ids that are `<unk>`."""
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.tokens + other.tokens,
+            self.words + other.words,
+            self.characters + other.characters,
+            self.bytes + other.bytes,
+            self.unknown + other.unknown,
+        )
 
 
 @dataclass(frozen=True)
 class TokenStream:
-    """A corpus as ids, and its size in every unit (`text.token_store_write.Counts` defines them)."""
+    """A corpus as ids, and its size in every unit (see `Counts`)."""
 
     ids: np.ndarray
     """The ids (N,), memory-mapped, in the narrowest unsigned type."""
     tokens: int
     """How many there are (N), each document's `<eos>` included."""
     words: int
-    """What stands between white space, in the text as it is read."""
+    """Words between white space, in the text as it is read."""
     characters: int
     """Characters of the text as it is read."""
     bytes: int
@@ -50,7 +89,7 @@ class TokenStream:
 
 
 def open_store(path: Path) -> TokenStream | None:
-    """The store at `path`, marked as used now; None where there is none that is sound."""
+    """The store at `path`, marked as just used; None if it is missing or damaged."""
     try:
         manifest = json.loads((path / "manifest.json").read_bytes())
         dtype = np.dtype(manifest["dtype"])
@@ -68,18 +107,70 @@ def open_store(path: Path) -> TokenStream | None:
         return None
 
 
+def encode_documents(
+    tokenizer: Tokenizer, corpus: Corpus, show_progress: bool = False
+) -> Iterator[tuple[np.ndarray, Counts]]:
+    """The ids (N,) and the counts of each piece of a corpus, in order.
+
+    `<eos>` ends each document, unless a split cut the document off or it already ends in one, as
+    it does at word level after a final line break.
+    """
+
+    def encode(text: str) -> tuple[np.ndarray, Counts]:
+        ids = tokenizer.encode(text)
+        unknown = int(np.count_nonzero(ids == tokenizer.unk_id))
+        return ids, Counts(len(ids), len(text.split()), len(text), len(text.encode()), unknown)
+
+    workers = min(WORKERS_AT_MOST, count_hardware_threads())
+    with (
+        ThreadPoolExecutor(workers) as pool,
+        tqdm(
+            desc=f"encoding {corpus.name}",
+            total=corpus.count_characters(),
+            unit="char",
+            unit_scale=True,
+            leave=False,
+            disable=not show_progress,
+        ) as bar,
+    ):
+        for document in corpus.documents():
+            last_id: int | None = None
+            for ids, counts in _map_in_order(pool, encode, document.chunks(), workers):
+                yield ids, counts
+                bar.update(counts.characters)
+                last_id = ids[-1] if len(ids) else last_id
+            if document.reaches_end and last_id != tokenizer.eos_id:
+                yield np.array([tokenizer.eos_id], tokenizer.dtype), Counts(tokens=1)
+
+
+def _map_in_order(
+    pool: ThreadPoolExecutor,
+    function: Callable[[_Input], _Output],
+    inputs: Iterable[_Input],
+    ahead: int,
+) -> Iterator[_Output]:
+    """`map` in threads that reads at most `ahead` inputs further than it has given results."""
+    running: deque[Future[_Output]] = deque()
+    for item in inputs:
+        running.append(pool.submit(function, item))
+        if len(running) > ahead:
+            yield running.popleft().result()
+    while running:
+        yield running.popleft().result()
+
+
 def build_store(
     path: Path,
     pieces: Iterable[tuple[np.ndarray, Counts]],
     dtype: np.dtype[Any],
     facts: dict[str, str],
 ) -> None:
-    """Write a store whole or not at all; OSError where the disk refuses.
+    """Write a complete store or none; OSError if the disk refuses.
 
     Args:
-        path: where; a sound store that is there already stays, and ours is dropped.
+        path: where; a sound store already there stays, and the new one is discarded.
         pieces: the ids (N,) of each piece of the text, of type `dtype`, and its counts.
-        facts: for the manifest: `corpus_sha256`, and what else is worth knowing.
+        facts: for the manifest: `corpus_sha256`, and anything else worth keeping.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".building-", dir=path.parent))
@@ -100,7 +191,7 @@ def build_store(
         }
         write_durably(staging / "manifest.json", json.dumps(manifest, indent=2).encode())
         if open_store(path) is None:
-            shutil.rmtree(path, ignore_errors=True)  # damaged, if it is there at all
+            shutil.rmtree(path, ignore_errors=True)  # damaged, if it exists at all
         try:
             staging.rename(path)
         except OSError:
@@ -112,16 +203,16 @@ def build_store(
 
 
 def keep_newest(directory: Path, kept: int) -> None:
-    """Delete all but the `kept` entries of a cache directory that were used last.
+    """Delete all but the `kept` most recently used entries of a cache directory.
 
-    Hidden entries are work in progress: they go once they are a day old, and count for nothing.
+    Hidden entries are work in progress: they do not count, and are deleted once a day old.
     """
     now_s = time.time()
     ages = []
     for entry in directory.iterdir():
         try:
             age_s = now_s - entry.stat().st_mtime
-        except FileNotFoundError:  # another process tidies up too
+        except FileNotFoundError:  # another process is deleting too
             continue
         if not entry.name.startswith("."):
             ages.append((age_s, entry))

@@ -1,4 +1,4 @@
-"""Lanes: what each step reads, and what a text that is too short is told."""
+"""Lanes: what each step reads, and the message for a text that is too short."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from llm_timecycle.errors import DataError
 from llm_timecycle.text.batches import Lanes, count_tokens, cut_lanes
@@ -25,11 +27,10 @@ def test_two_lanes_of_eleven_tokens_worked_by_hand() -> None:
     assert tokens.dtype == np.int32
 
 
-@pytest.mark.parametrize("seed", range(10))
-def test_an_epoch_predicts_every_token_of_the_lanes_once(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    B, T = (int(n) for n in rng.integers(1, 7, 2))
-    N = int(rng.integers(B * T + 1, 200))
+@given(B=st.integers(1, 7), T=st.integers(1, 7), more=st.integers(1, 150))
+@settings(max_examples=50, deadline=None)
+def test_an_epoch_predicts_every_token_of_the_lanes_once(B: int, T: int, more: int) -> None:
+    N = B * T + more
     lanes = cut_lanes(np.arange(N), B, T)
     windows = [lanes.read_window(position) for position in range(lanes.steps_per_epoch)]
     tokens = np.concatenate([tokens for tokens, _ in windows], axis=1)
@@ -43,7 +44,7 @@ def test_a_text_of_exactly_one_step_is_enough() -> None:
     assert cut_lanes(np.zeros(13, np.uint8), 4, 3).steps_per_epoch == 1
 
 
-def test_a_short_text_is_told_how_short_and_what_would_fit() -> None:
+def test_a_short_text_is_an_error_that_says_what_would_fit() -> None:
     with pytest.raises(DataError) as caught:
         cut_lanes(np.zeros(101, np.uint8), 64, 50)
     message = str(caught.value)
@@ -53,17 +54,17 @@ def test_a_short_text_is_told_how_short_and_what_would_fit() -> None:
 
 
 @pytest.mark.parametrize(("key", "value"), [("batch_size", 2), ("sequence_length", 1)])
-def test_what_is_said_to_fit_does_fit(key: str, value: int) -> None:
+def test_the_suggested_settings_do_fit(key: str, value: int) -> None:
     B, T = (value, 50) if key == "batch_size" else (64, value)
     assert cut_lanes(np.zeros(101, np.uint8), B, T).steps_per_epoch >= 1
 
 
 def test_a_text_of_one_token_has_no_setting_that_fits() -> None:
-    with pytest.raises(DataError, match=r"Give a longer text$"):
+    with pytest.raises(DataError, match=r"Use a longer text$"):
         cut_lanes(np.zeros(1, np.uint8), 2, 2)
 
 
-def test_counts_are_of_every_id_also_of_those_that_are_not_there() -> None:
+def test_counts_cover_every_id_even_those_that_never_occur() -> None:
     assert count_tokens(np.array([3, 1, 3, 3, 0], np.uint16), 5).tolist() == [1, 1, 0, 3, 0]
 
 

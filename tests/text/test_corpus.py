@@ -10,12 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llm_timecycle.errors import DataError
-from llm_timecycle.text import text_file as reading
+from llm_timecycle.text import text_file
 from llm_timecycle.text.corpus import Corpus, open_corpus, split_corpus
 
 TEXTS = st.lists(st.text(alphabet="ab \n钟🕰", min_size=1, max_size=60), min_size=1, max_size=4)
 FRACTIONS = st.sampled_from([0.0, 0.05, 0.2, 0.5])
-EACH_EXAMPLE_WRITES_ANEW = [HealthCheck.function_scoped_fixture]
+EVERY_EXAMPLE_REWRITES_FILES = [HealthCheck.function_scoped_fixture]
 
 
 def open_texts(directory: Path, *texts: str) -> Corpus:
@@ -42,21 +42,21 @@ def test_documents_keep_their_order_and_names(tmp_path):
 
 
 def test_a_chunk_ends_after_a_line_break(tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "BLOCK_BYTES", 8)
+    monkeypatch.setattr(text_file, "BLOCK_BYTES", 8)
     document = open_texts(tmp_path, "one\ntwo\nthree\nfour").texts[0]
     # Blocks end after 3 + 8 and 19 bytes: "one\ntwo\nthr", "ee\nfour".
     assert list(document.chunks()) == ["one\ntwo\n", "three\n", "four"]
 
 
 def test_in_a_long_line_a_chunk_ends_before_a_space(tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "BLOCK_BYTES", 8)
+    monkeypatch.setattr(text_file, "BLOCK_BYTES", 8)
     document = open_texts(tmp_path, "seven eight nine ten").texts[0]
     # Blocks end after 3 + 8 and 19 bytes: "seven eight", " nine te", "n".
     assert list(document.chunks()) == ["seven", " eight nine", " ten"]
 
 
 def test_a_long_line_without_spaces_is_not_kept_together(tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "BLOCK_BYTES", 9)
+    monkeypatch.setattr(text_file, "BLOCK_BYTES", 9)
     document = open_texts(tmp_path, "钟" * 9).texts[0]
     assert list(document.chunks()) == ["钟" * 4, "钟" * 3, "钟" * 2]
 
@@ -141,10 +141,10 @@ def test_a_part_knows_whether_it_ends_where_its_document_does(tmp_path):
 
 
 @given(texts=TEXTS, valid=FRACTIONS, test=FRACTIONS, block_bytes=st.integers(1, 9))
-@settings(max_examples=150, deadline=None, suppress_health_check=EACH_EXAMPLE_WRITES_ANEW)
+@settings(max_examples=150, deadline=None, suppress_health_check=EVERY_EXAMPLE_REWRITES_FILES)
 def test_the_parts_join_to_the_whole(tmp_path, texts, valid, test, block_bytes):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "BLOCK_BYTES", block_bytes)
+        patch.setattr(text_file, "BLOCK_BYTES", block_bytes)
         corpus = open_texts(tmp_path, *texts)
         parts = split_corpus(corpus, valid, test)
         joined = "".join(text for part in parts if part for text in read(part))
@@ -155,7 +155,7 @@ def test_the_parts_join_to_the_whole(tmp_path, texts, valid, test, block_bytes):
 
 
 @given(texts=TEXTS, cuts=st.lists(st.integers(0, 250), min_size=4, max_size=4))
-@settings(max_examples=100, deadline=None, suppress_health_check=EACH_EXAMPLE_WRITES_ANEW)
+@settings(max_examples=100, deadline=None, suppress_health_check=EVERY_EXAMPLE_REWRITES_FILES)
 def test_a_part_of_a_part_is_a_part(tmp_path, texts, cuts):
     corpus = open_texts(tmp_path, *texts)
     (start, stop), (inner_start, inner_stop) = sorted(cuts[:2]), sorted(cuts[2:])
@@ -166,17 +166,17 @@ def test_a_part_of_a_part_is_a_part(tmp_path, texts, cuts):
 
 
 def test_a_split_reads_the_whole_once_and_then_near_the_cuts_only(tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "BLOCK_BYTES", 1 << 16)
+    monkeypatch.setattr(text_file, "BLOCK_BYTES", 1 << 16)
     corpus = open_texts(tmp_path, "the river\n" * 200_000)
     read_bytes = 0
-    decode = reading.codecs.utf_8_decode
+    decode = text_file.codecs.utf_8_decode
 
     def count(data: bytes, errors: str, final: bool) -> tuple[str, int]:
         nonlocal read_bytes
         read_bytes += len(data)
         return decode(data, errors, final)
 
-    monkeypatch.setattr(reading.codecs, "utf_8_decode", count)
+    monkeypatch.setattr(text_file.codecs, "utf_8_decode", count)
     parts = split_corpus(corpus, 0.05, 0.05)
     hashes = {part.sha256() for part in parts if part}
     assert len(hashes) == 3

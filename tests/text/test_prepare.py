@@ -161,29 +161,26 @@ def test_a_validation_part_without_text_is_refused(directory):
     (directory / "my.txt").write_text("one short line\n")
     with pytest.raises(DataError) as caught:
         run(directory, make_settings(valid_fraction=0.1, test_fraction=0.0))
-    assert str(caught.value) == (
-        "the validation part of my.txt is too short: it has 0 tokens, and 2 are needed. "
-        "Give a longer text in data.valid, or do without one: data.valid_fraction=0"
-    )
+    message = str(caught.value)
+    assert "the validation part of my.txt is too short: it has 0 tokens" in message
+    assert message.endswith("data.valid, or none at all: data.valid_fraction=0")
 
 
 def test_a_test_text_of_one_token_is_refused(directory):
     (directory / "held.txt").write_text("\n")
-    with pytest.raises(DataError, match=r"held\.txt is too short: it has 1 tokens"):
+    with pytest.raises(DataError, match=r"held\.txt is too short: it has 1 token;"):
         run(directory, make_settings("word", test="held.txt"))
 
 
 def test_a_training_part_without_text_is_refused(directory):
     (directory / "my.txt").write_text("\n")
-    with pytest.raises(DataError, match=r"is too short: it has 1 tokens, .* Give a longer text$"):
+    with pytest.raises(DataError, match=r"is too short: it has 1 token; .* longer text$"):
         run(directory, make_settings("word", valid_fraction=0.0, test_fraction=0.0))
 
 
 def test_a_cache_that_cannot_be_written_is_named(directory):
     (directory / "cache").write_text("a file")
-    with pytest.raises(
-        RunError, match=r"cannot keep encoded text in .*cache: .*LLM_TIMECYCLE_CACH"
-    ):
+    with pytest.raises(RunError, match=r"cannot write .*cache: .*LLM_TIMECYCLE_CACHE"):
         run(directory, make_settings())
 
 

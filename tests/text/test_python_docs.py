@@ -8,7 +8,7 @@ import pytest
 
 from llm_timecycle.errors import DataError
 from llm_timecycle.text import python_docs
-from llm_timecycle.text.cache_directory import find_cache_directory
+from llm_timecycle.text.prepare import find_cache_directory
 from llm_timecycle.text.python_docs import (
     extract_python_docs,
     is_prose,

@@ -1,10 +1,13 @@
-"""One file as a stream: line breaks, the mark at its start, borders of blocks, refusals."""
+"""One file as a stream: line breaks, the byte order mark, block borders, and every refusal."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
 import os
+import re
+import shutil
+import subprocess
 import tracemalloc
 from pathlib import Path
 
@@ -13,10 +16,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llm_timecycle.errors import DataError
-from llm_timecycle.text import text_file as reading
+from llm_timecycle.text import text_file
 from llm_timecycle.text.text_file import TextFile
 
-EACH_EXAMPLE_WRITES_ANEW = [HealthCheck.function_scoped_fixture]
+EVERY_EXAMPLE_REWRITES_THE_FILE = [HealthCheck.function_scoped_fixture]
 
 
 def write(directory: Path, content: bytes, name: str = "a.txt") -> Path:
@@ -31,8 +34,8 @@ def read(path: Path, start: int = 0, stop: int | None = None) -> str:
 
 @pytest.fixture(params=[1, 2, 3, 5])
 def small_blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Blocks of a few bytes, so that everything comes to lie across a border."""
-    monkeypatch.setattr(reading, "BLOCK_BYTES", request.param)
+    """Blocks of a few bytes, so that everything falls across a border."""
+    monkeypatch.setattr(text_file, "BLOCK_BYTES", request.param)
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a.txt.gz", "A.GZ"])
@@ -60,13 +63,13 @@ def test_text_is_read_by_the_rules_whatever_the_blocks(tmp_path, name, content, 
     block_bytes=st.integers(1, 12),
     cuts=st.tuples(st.integers(0, 40), st.integers(0, 40)),
 )
-@settings(max_examples=200, deadline=None, suppress_health_check=EACH_EXAMPLE_WRITES_ANEW)
+@settings(max_examples=200, deadline=None, suppress_health_check=EVERY_EXAMPLE_REWRITES_THE_FILE)
 def test_any_range_of_any_text_equals_the_slice(tmp_path, text, block_bytes, cuts):
     path = write(tmp_path, text.encode())
     expected = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     start, stop = min(cuts), max(cuts)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reading, "BLOCK_BYTES", block_bytes)
+        patch.setattr(text_file, "BLOCK_BYTES", block_bytes)
         assert read(path) == expected
         assert read(path, start, stop) == expected[start:stop]
         assert read(path, start) == expected[start:]
@@ -77,7 +80,7 @@ def test_any_range_of_any_text_equals_the_slice(tmp_path, text, block_bytes, cut
 
 @pytest.mark.parametrize("name", ["a.txt", "a.gz"])
 def test_landmarks_lie_between_characters(tmp_path, monkeypatch, name):
-    monkeypatch.setattr(reading, "BLOCK_BYTES", 4)
+    monkeypatch.setattr(text_file, "BLOCK_BYTES", 4)
     file = TextFile(write(tmp_path, "钟钟钟钟钟abcd".encode(), name))
     # 3 + 4 bytes give 2 characters, and 1 byte is held back; then blocks end at bytes 11, 15, 19.
     offsets = [landmark.offset for landmark in file.measure().landmarks]
@@ -86,7 +89,7 @@ def test_landmarks_lie_between_characters(tmp_path, monkeypatch, name):
 
 
 def test_measuring_reports_every_byte_once_and_is_remembered(tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "BLOCK_BYTES", 4)
+    monkeypatch.setattr(text_file, "BLOCK_BYTES", 4)
     file = TextFile(write(tmp_path, b"\xef\xbb\xbf" + "钟 and clock\r\n".encode()))
     reported: list[int] = []
     measure = file.measure(reported.append)
@@ -111,7 +114,7 @@ def test_what_is_not_utf8_is_refused_with_its_offset(tmp_path, name, content, of
     file = TextFile(write(tmp_path, content, name))
     with pytest.raises(DataError, match=rf"is not UTF-8 text: .* offset {offset} \({byte}\)"):
         list(file.read())
-    with pytest.raises(DataError, match=r"Save it again as UTF-8, or convert it: iconv"):
+    with pytest.raises(DataError, match=r"convert it: .*iconv -f GB18030"):
         file.measure()
 
 
@@ -120,12 +123,24 @@ def test_what_is_not_utf8_is_refused_with_its_offset(tmp_path, name, content, of
     [
         ("river".encode("utf-16"), "looks like UTF-16; convert it: iconv -f UTF-16"),
         (b"\xfe\xff\x00r", "looks like UTF-16"),
-        (gzip.compress(b"river", mtime=0), r"compressed with gzip: let its name end in \.gz"),
+        (gzip.compress(b"river", mtime=0), r"compressed with gzip: rename it"),
     ],
 )
-def test_a_file_in_a_known_disguise_is_told_what_it_is(tmp_path, content, advice):
+def test_the_message_names_an_encoding_that_it_recognizes(tmp_path, content, advice):
     with pytest.raises(DataError, match=advice):
         read(write(tmp_path, content))
+
+
+@pytest.mark.skipif(shutil.which("iconv") is None, reason="needs iconv")
+@pytest.mark.parametrize("name", ["my text.txt", "my text.txt.gz"])
+def test_the_proposed_command_converts_the_file_when_pasted(tmp_path, name):
+    with pytest.raises(DataError) as caught:
+        read(write(tmp_path, "钟".encode("gb18030"), name))
+    found = re.search(r"convert it: (.*) \(with its encoding", str(caught.value))
+    assert found is not None
+    subprocess.run(found[1], shell=True, check=True)
+    (copy,) = tmp_path.glob("*.utf-8.txt")
+    assert read(copy) == "钟"
 
 
 def test_a_gz_file_that_is_cut_short_is_refused(tmp_path):
@@ -220,7 +235,7 @@ def test_a_file_that_grows_while_it_is_read_is_refused(tmp_path):
     assert next(pieces) == "river"
     with path.open("ab") as file:
         file.write(b" and sea")
-    with pytest.raises(DataError, match=r"begin again once it is complete"):
+    with pytest.raises(DataError, match=r"changed while it was being read; run the command again"):
         list(pieces)
 
 

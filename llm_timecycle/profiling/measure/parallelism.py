@@ -31,7 +31,7 @@ from llm_timecycle.profiling.measure.subprocesses import explain_failure, run_ch
 from llm_timecycle.profiling.render.format import format_duration
 from llm_timecycle.profiling.results import Sweep
 from llm_timecycle.system import count_cores
-from llm_timecycle.text.cache_directory import find_cache_directory
+from llm_timecycle.text.prepare import find_cache_directory
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 RunWorker = Callable[[Job], Times]

@@ -158,12 +158,12 @@ def _time_feeding(job: Job, settings: Settings, now: Clock) -> Times:
 
 def _time_encoding(job: Job, settings: Settings, now: Clock) -> Times:
     """A text, or the beginning of a long one, to ids with so many workers."""
-    from llm_timecycle.text import token_store_write as encoding
+    from llm_timecycle.text import token_store as encoding
     from llm_timecycle.text.corpus import open_corpus
     from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
     # The program has no setting for it: it takes a worker for each core, at most four.
-    encoding.THREADS = job.value
+    encoding.WORKERS_AT_MOST = job.value
     tokenizer = Tokenizer.load(Path(job.tokenizer_path), settings.tokenizer)
     corpus = open_corpus(settings.data.train, Path(job.base), Path(job.cache))
     corpus.measure()

@@ -1,7 +1,7 @@
-"""Kinds of characters that decide where a text may be divided.
+"""Classes of characters that decide where text may be split.
 
 Each constant is the inside of a character class `[...]`, written with the characters themselves,
-so that Python's `re` and the `tokenizers` library read it alike.
+so that Python's `re` and the `tokenizers` library read it the same way.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from llm_timecycle.errors import DataError
 
 BLANK = "\t\x0b\x0c\r\x1c-\x1f \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-"""White space but for the line feed."""
+"""White space except the line feed."""
 
 WHITE_SPACE = f"\n{BLANK}"
 """What `str.split` splits on."""
@@ -25,15 +25,15 @@ FULL_WIDTH_MARKS = "\u3000-\u3004\u3006\u3008-\u3020\u3030\u303d\u30fb\uff01-\uf
 
 
 def lower_text(text: str) -> str:
-    """The text in lower case, each character for itself (a capital sigma is always σ).
+    """The text in lower case, character by character (a capital sigma always becomes σ).
 
-    `str.lower` looks at a sigma's neighbours, so that a text and its pieces would differ.
+    `str.lower` looks at the neighbours of a sigma, so a text and its pieces could differ.
     """
     return text.replace("Σ", "σ").lower()
 
 
 def check_characters(text: str) -> None:
-    """Raise DataError where `text` holds half of a surrogate pair, which is no character."""
+    """Raise DataError if `text` contains half of a surrogate pair, which is not a character."""
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -1,9 +1,9 @@
-"""Encoding by look-up: the ids that the library's pipeline gives, many times faster.
+"""Encoding by look-up: the same ids as the library's pipeline, many times faster.
 
 char, byte          one NumPy table from code point or byte to id
-word, whitespace    a table from word to id
-word, unicode;      the text is divided where tokens always end, into pieces such as a word
-subword             with its punctuation, and each distinct piece goes through the library once
+word, whitespace    a dictionary from word to id
+word, unicode;      the text is split where tokens always end, into pieces such as a word with
+subword             its punctuation, and each distinct piece goes through the library once
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ SUBWORD_PIECE = re.compile(
 
 
 class Lookup(Protocol):
-    """Encodes text that is already in lower case where the settings ask for it."""
+    """Encodes text that is already lower-cased if the settings ask for that."""
 
     def encode(self, text: str) -> np.ndarray:
         """The ids (N,) of `text`, in the narrowest unsigned type that holds the vocabulary."""
@@ -76,11 +76,11 @@ class CharacterTable:
 
     def list_unknown(self, text: str) -> list[str]:
         """The characters that are not in the vocabulary."""
-        return [text[place] for place in np.flatnonzero(self.encode(text) == UNKNOWN_ID)]
+        return [text[position] for position in np.flatnonzero(self.encode(text) == UNKNOWN_ID)]
 
 
 class ByteTable:
-    """Byte to id: the byte's value and 2, for the special tokens."""
+    """Byte to id: the value of the byte plus 2, after the special tokens."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._dtype = choose_dtype(len(vocabulary.tokens))
@@ -126,9 +126,9 @@ class WordTable:
 
 
 class PieceTable(dict[str, bytes]):
-    """Piece to the bytes of its ids, filled from the library as pieces are met.
+    """Piece to the bytes of its ids, filled by the library as new pieces occur.
 
-    Threads may share a table: a piece that is missing at any moment is just encoded anew.
+    Threads may share a table: a piece that is missing at any moment is simply encoded again.
     """
 
     def __init__(self, settings: TokenizerSettings, vocabulary: Vocabulary) -> None:
@@ -142,12 +142,12 @@ class PieceTable(dict[str, bytes]):
     def encode(self, text: str) -> np.ndarray:
         """The ids (N,) of the tokens."""
         pieces = self._divide(text)
-        kinds = set(pieces)
-        kinds.discard("\n")
-        new = self._list_new(kinds)
+        distinct = set(pieces)
+        distinct.discard("\n")
+        new = self._list_new(distinct)
         if len(self) + len(new) > PIECES_KEPT:
             self.clear()
-            new = self._list_new(kinds)
+            new = self._list_new(distinct)
         self.update(zip(new, self._encode_new(new), strict=True))
         self["\n"] = self._packed_line_break
         return np.frombuffer(b"".join(map(self.__getitem__, pieces)), self._dtype)
@@ -161,14 +161,14 @@ class PieceTable(dict[str, bytes]):
     def __missing__(self, piece: str) -> bytes:
         return np.array(self._pipeline.encode(piece).ids, self._dtype).tobytes()
 
-    def _list_new(self, kinds: set[str]) -> list[str]:
-        """The pieces that are not in the table yet and are to be kept there."""
-        return [p for p in kinds if p not in self and len(p) <= PIECE_CHARACTERS_KEPT]
+    def _list_new(self, pieces: set[str]) -> list[str]:
+        """The pieces that are not in the table yet and are short enough to keep."""
+        return [p for p in pieces if p not in self and len(p) <= PIECE_CHARACTERS_KEPT]
 
     def _encode_new(self, pieces: list[str]) -> Iterator[bytes]:
-        """The ids of each of the pieces, none of which is a line break.
+        """The ids of each piece; none of them is a line break.
 
-        Many go through the library at once, one on each line of a text, and texts in threads.
+        Many go through the library at once, one piece per line of a text, texts in parallel.
         """
         starts = range(0, len(pieces), PIECES_AT_ONCE)
         texts = ["\n".join(pieces[start : start + PIECES_AT_ONCE]) for start in starts]

@@ -1,4 +1,4 @@
-"""Reading `tokenizer.json` with suspicion: nothing in it is trusted before it was checked."""
+"""Reading `tokenizer.json`, whose content is validated before anything uses it."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ MODEL_TYPES = {"char": "WordLevel", "word": "WordLevel", "byte": "BPE", "subword
 def read_vocabulary(path: Path, settings: TokenizerSettings) -> Vocabulary:
     """The vocabulary of a `tokenizer.json`.
 
-    Raises RunError where the file is missing, too large, no JSON, or not one that these settings
-    lead to: another kind of model, ids that are not 0 to V - 1, special tokens out of place,
-    tokens that the level cannot have, or text divided in another way.
+    Raises RunError if the file is missing, too large, not JSON, or does not fit the settings:
+    another type of model, ids that are not 0 to V - 1, misplaced special tokens, tokens that the
+    level cannot have, or text split in another way.
     """
     try:
         content = _parse(_read(path))
@@ -34,15 +34,15 @@ def read_vocabulary(path: Path, settings: TokenizerSettings) -> Vocabulary:
         _check_pipeline(content, settings)
     except _UnfitError as error:
         raise RunError(
-            f"{path} cannot be used: {error}. It was damaged, or made by another program or for "
+            f"{path} cannot be used: {error}. It is damaged, or was made by another program or for "
             f"other settings; expected the tokenizer.json that `llm-timecycle train` writes for "
-            f"level: {settings.level}. Put the original back, or train again"
+            f"level: {settings.level}. Restore the original, or train again"
         ) from None
     return vocabulary
 
 
 class _UnfitError(Exception):
-    """Why a file is not a tokenizer of ours."""
+    """Why a file is not a tokenizer that this program wrote for these settings."""
 
 
 def _read(path: Path) -> bytes:
@@ -116,7 +116,7 @@ def _extract_merges(merges: Any, ids: dict[str, int]) -> tuple[tuple[str, str], 
 
 
 def _check_pipeline(content: dict[str, Any], settings: TokenizerSettings) -> None:
-    """The file must divide text as this version of the program does."""
+    """Check that the file splits text as this version of the program does."""
     expected = build_pipeline(settings, Vocabulary(SPECIAL_TOKENS))
     model = json.loads(expected.to_str())["model"]
     try:
@@ -125,4 +125,4 @@ def _check_pipeline(content: dict[str, Any], settings: TokenizerSettings) -> Non
         raise _UnfitError(f"the tokenizers library refuses it ({error})") from None
     # Both as this version of the library writes them, whichever version wrote the file.
     if json.loads(found.to_str()) != json.loads(expected.to_str()):
-        raise _UnfitError("it divides text in another way than its settings say")
+        raise _UnfitError("it splits text in another way than the settings do")

@@ -2,24 +2,24 @@
 
     char     each character is a token
     byte     each byte of the UTF-8 form is a token
-    word     whitespace: what stands between white space; each line break is <eos>
-             unicode: words and numbers, single marks, single Han and Kana characters; each line
-             break is <eos>
+    word     whitespace: words between white space; each line break is <eos>
+             unicode: words and numbers, single punctuation marks, single Han and Kana characters;
+             each line break is <eos>
     subword  byte-level BPE (Sennrich et al. 2016; Radford et al. 2019)
 
-`<unk>` is 0 and `<eos>` is 1, everywhere. They are entries of the vocabulary and not "added
-tokens", which the library would look for inside the user's text: at char, byte and subword level
-and at word level with the unicode split, a text that spells `<eos>` is encoded as the characters
-that it has. With the whitespace split, the words `<unk>` and `<eos>` are the special tokens, as
-the texts of the Penn Treebank and of WikiText mean them.
+`<unk>` is 0 and `<eos>` is 1 everywhere. They are ordinary entries of the vocabulary and not
+"added tokens", which the library would look for inside the user's text: at char, byte and subword
+level, and at word level with the unicode split, a text that spells `<eos>` is encoded as its
+characters. With the whitespace split, the words `<unk>` and `<eos>` are the special tokens, as in
+the Penn Treebank and WikiText.
 
-A byte stands in the vocabulary as a printable character, as in GPT-2: itself where it is one,
-else the character 256 + n for the n-th byte that is not.
+In the vocabulary each byte is written as a printable character, as in GPT-2: as itself if it is
+printable, else as the character 256 + n for the n-th byte that is not.
 
-Before BPE, a text is divided so that merges stay inside a word: a word of up to 24 letters with
-the space before it, up to three digits, up to 24 marks, or a run of white space. Each line break
-and each Han character stands alone. Runs of Han characters have no spaces, so nearly every one
-is different, and counting them takes memory without bound; with each on its own, a common
+Before BPE, text is split so that merges stay inside a word: a word of up to 24 letters with the
+space before it, up to three digits, up to 24 punctuation marks, or a run of white space. Line
+breaks and Han characters are always separate. Runs of Han characters have no spaces, so nearly
+every run is different, and counting them would take unbounded memory; separately, a common
 character becomes one token and a rare one up to three bytes.
 """
 
@@ -62,7 +62,7 @@ _UNICODE_PIECE = rf"{END}|[{HAN}{KANA}]|{_WORD}|[^{WHITE_SPACE}]"
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The tokens by id, spelt as in `tokenizer.json`, and for BPE the merges by rank."""
+    """The tokens by id, spelled as in `tokenizer.json`, and for BPE the merges by rank."""
 
     tokens: tuple[str, ...]
     merges: tuple[tuple[str, str], ...] = ()
@@ -73,7 +73,7 @@ class Vocabulary:
 
 
 def build_pipeline(settings: TokenizerSettings, vocabulary: Vocabulary) -> Tokenizer:
-    """The tokenizer of the library that encodes as the settings and the vocabulary say."""
+    """The library's tokenizer for these settings and this vocabulary."""
     if settings.level == "subword" or settings.level == "byte":
         model: Any = models.BPE(vocabulary.number_tokens(), list(vocabulary.merges))
     else:
@@ -94,7 +94,7 @@ def _list_normalizers(settings: TokenizerSettings) -> list[Any]:
     if settings.level == "word" and settings.word_split == "whitespace":
         steps.append(normalizers.Replace("\n", f" {END} "))
     elif settings.level == "word":
-        # A text that spells <eos> is three tokens, and must not be taken for a line break.
+        # A text that spells <eos> is three tokens; it must not be mistaken for a line break.
         steps.append(normalizers.Replace(END, "< eos >"))
         steps.append(normalizers.Replace("\n", END))
     return steps

@@ -1,6 +1,7 @@
-"""The tokenizer: text to ids and back, at the level that the settings ask for.
+"""The tokenizer: text to ids and back, at the level that the settings choose.
 
-`text.tokenizer.pipelines` says what the tokens of each level are, `text.tokenizer.decode` how they become text again.
+`pipelines` defines the tokens of each level, `vocabulary` learns them from text, `encode` and
+`decode` convert, `load` reads a saved tokenizer.
 """
 
 from __future__ import annotations
@@ -22,14 +23,15 @@ from llm_timecycle.text.tokenizer.vocabulary import learn_vocabulary
 
 
 class Tokenizer:
-    """A vocabulary, and the settings that say how text is divided into its tokens.
+    """A vocabulary, and the settings that define how text is split into its tokens.
 
-    Made by `Tokenizer.train` and `Tokenizer.load`.
+    Made by `Tokenizer.train` or `Tokenizer.load`.
 
     Attributes:
         settings: the level and its options.
-        vocab_size: kinds of tokens (V), special tokens included; at most `settings.vocab_size`.
-        unk_id: the id of `<unk>`, what is not in the vocabulary: 0.
+        vocab_size: tokens in the vocabulary (V), special tokens included; at most
+            `settings.vocab_size`.
+        unk_id: the id of `<unk>`, which stands for anything outside the vocabulary: 0.
         eos_id: the id of `<eos>`, the end of a line (word level) or of a document: 1.
         dtype: the type of ids, the narrowest unsigned one that holds V - 1.
     """
@@ -50,15 +52,15 @@ class Tokenizer:
         Args:
             chunks: the text, cut where words end (as `Document.chunks` does); read once.
 
-        Raises ConfigError where `vocab_size` is too small for the level.
+        Raises ConfigError if `vocab_size` is too small for the level.
         """
         return cls(settings, learn_vocabulary(settings, chunks))
 
     @classmethod
     def load(cls, path: Path, settings: TokenizerSettings) -> Tokenizer:
-        """Read a `tokenizer.json` that was saved by this program, with the same settings.
+        """Read a `tokenizer.json` that this program saved under the same settings.
 
-        Raises RunError where it is missing, too large, damaged, or not what the settings imply.
+        Raises RunError if it is missing, too large, damaged, or does not fit the settings.
         """
         return cls(settings, read_vocabulary(path, settings))
 
@@ -73,7 +75,7 @@ class Tokenizer:
     def encode(self, text: str) -> np.ndarray:
         """The ids (N,) of a text, in the narrowest unsigned type; no `<eos>` is added at its end.
 
-        Raises DataError where the text holds half of a surrogate pair.
+        Raises DataError if the text contains half of a surrogate pair.
         """
         check_characters(text)
         return self._lookup.encode(lower_text(text) if self.settings.lowercase else text)
@@ -84,11 +86,11 @@ class Tokenizer:
         return "".join([*(stream.push(int(id)) for id in ids), stream.finish()])
 
     def stream(self) -> TextStream:
-        """A decoder that takes one id at a time; joined, its texts are what `decode` gives."""
+        """A decoder that takes one id at a time; joined, its texts equal `decode` of all ids."""
         return self._decoder.stream()
 
     def token(self, id: int) -> str:
-        """A token as it is shown to people, for example `the`, ` th`, `\\n`, `\\xe4`, `<eos>`."""
+        """A token as shown to people, for example `the`, ` th`, `\\n`, `\\xe4`, `<eos>`."""
         return self._decoder.show(id)
 
     def unknown_tokens(self, text: str) -> list[str]:

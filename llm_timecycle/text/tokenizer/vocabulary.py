@@ -1,7 +1,7 @@
 """Learning a vocabulary from training text, read once as a stream.
 
-Characters are counted in an array of all code points, and words in a table that forgets the rarest
-when it is full, so their memory is bounded. That of BPE grows with the different words it is given.
+Characters are counted in an array over all code points, and words in a table that drops the rarest
+when it is full, so memory is bounded. BPE's memory grows with the number of distinct words.
 """
 
 from __future__ import annotations
@@ -25,37 +25,43 @@ from llm_timecycle.text.tokenizer.pipelines import (
 )
 
 LEARNING_VERSION = 1
-"""To be raised whenever the same text gives another vocabulary than before."""
+"""Increase it whenever the same text gives another vocabulary than before."""
 
 CODE_POINTS = 0x110000
-KINDS_COUNTED = 1_000_000
+DISTINCT_WORDS_COUNTED = 1_000_000
 PIECES_COUNTED = 500_000
 PIECE_CHARACTERS_COUNTED = 64
 WORD_CHARACTERS_AT_MOST = 100
-"""A longer word is never part of a vocabulary."""
+"""Longer words never enter a vocabulary."""
 LINES_FED_AT_ONCE = 64
 
 BYTE_VOCABULARY_SIZE = len(SPECIAL_TOKENS) + len(BYTE_CHARACTERS)
 
-# Between these pieces, words of the unicode split always end.
+# Words of the unicode split never cross the border of such a piece.
 UNICODE_PIECE = re.compile(f"[{HAN}{KANA}]|[^{WHITE_SPACE}{HAN}{KANA}]+|\n")
 
 
 class BoundedCounter:
-    """Counts of pieces of text; the rarest half is forgotten when there are too many kinds.
+    """Counts of pieces of text; the rarest half is dropped when there are too many distinct ones.
 
-    Exact while there are at most `kinds_at_most` kinds. Above that, a piece may be counted too low
-    by as often as it was seen before it was last forgotten: rare pieces only.
+    Exact up to `capacity` distinct pieces. Above that, a rare piece may be undercounted by the
+    occurrences before it was last dropped.
+
+    >>> counter = BoundedCounter(capacity=2)
+    >>> counter.add(["a", "a", "b"])
+    >>> counter.add(["c", "a"])
+    >>> dict(counter.counts)
+    {'a': 3}
     """
 
-    def __init__(self, kinds_at_most: int) -> None:
-        self.kinds_at_most = kinds_at_most
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
         self.counts: Counter[str] = Counter()
 
     def add(self, pieces: Iterable[str] | Mapping[str, int]) -> None:
-        """Count each of the pieces; a mapping says how often to."""
+        """Count each piece; a mapping gives the number of occurrences of each."""
         self.counts.update(pieces)
-        if len(self.counts) > self.kinds_at_most:
+        if len(self.counts) > self.capacity:
             values = np.fromiter(self.counts.values(), np.int64, len(self.counts))
             middle = np.partition(values, len(values) // 2)[len(values) // 2]
             self.counts = Counter({p: n for p, n in self.counts.items() if n > middle})
@@ -64,8 +70,8 @@ class BoundedCounter:
 def learn_vocabulary(settings: TokenizerSettings, chunks: Iterable[str]) -> Vocabulary:
     """The vocabulary of a training text, given in chunks as `Document.chunks` cuts them.
 
-    The most frequent characters or words, ties in the order of their code points; for BPE the
-    merges too. Special tokens come first. Raises ConfigError where `vocab_size` is too small.
+    Special tokens come first, then the most frequent characters or words, ties in the order of
+    their code points; for BPE, the merges too. Raises ConfigError if `vocab_size` is too small.
     """
     if settings.level in ("byte", "subword") and settings.vocab_size < BYTE_VOCABULARY_SIZE:
         raise ConfigError(
@@ -99,7 +105,7 @@ def _rank_characters(chunks: Iterable[str]) -> list[str]:
 
 
 def _count_words(settings: TokenizerSettings, chunks: Iterable[str]) -> Counter[str]:
-    counter = BoundedCounter(max(KINDS_COUNTED, 2 * settings.vocab_size))
+    counter = BoundedCounter(max(DISTINCT_WORDS_COUNTED, 2 * settings.vocab_size))
     for words in _read_words(settings, chunks):
         counter.add(words)
     return counter.counts
@@ -108,12 +114,12 @@ def _count_words(settings: TokenizerSettings, chunks: Iterable[str]) -> Counter[
 def _read_words(
     settings: TokenizerSettings, chunks: Iterable[str]
 ) -> Iterator[list[str] | Counter[str]]:
-    """The words of a text, some at a time, or how often each of them stands there."""
+    """The words of a text, batch by batch: a list of them, or their counts."""
     if settings.word_split == "whitespace":
         for chunk in chunks:
             yield [word for word in chunk.split() if len(word) <= WORD_CHARACTERS_AT_MOST]
         return
-    # The library takes a word at a time, so each kind of piece is given to it once for many.
+    # The library takes one word at a time, so each distinct piece goes through it only once.
     counts: Counter[str] = Counter()
     split = _make_splitter(settings)
     for chunk in chunks:
@@ -131,7 +137,7 @@ def _read_words(
 def _make_splitter(
     settings: TokenizerSettings,
 ) -> Callable[[Counter[str]], Counter[str]]:
-    """What makes counts of words from counts of pieces, at word level with the unicode split."""
+    """The function from counts of pieces to counts of words, for the unicode split."""
     pipeline = build_pipeline(settings, Vocabulary(SPECIAL_TOKENS))
     normalize, divide = pipeline.normalizer.normalize_str, pipeline.pre_tokenizer.pre_tokenize_str
 
@@ -161,7 +167,7 @@ def _learn_merges(settings: TokenizerSettings, chunks: Iterable[str]) -> Vocabul
 
 
 def _cut_small(chunks: Iterable[str]) -> Iterator[str]:
-    """Chunks, a few lines at a time: the trainer keeps a few hundred of what it gets in memory."""
+    """Chunks, a few lines at a time: the trainer keeps a few hundred items in memory."""
     for chunk in chunks:
         lines = chunk.split("\n")
         for start in range(0, len(lines), LINES_FED_AT_ONCE):

@@ -20,7 +20,7 @@ from llm_timecycle.errors import TimecycleError
 from llm_timecycle.profiling.measure.parallelism import measure_sharing, run_worker
 from llm_timecycle.profiling.measure.parallelism_worker import Job, Times, read_job, run_job
 from llm_timecycle.profiling.results import Sweep
-from llm_timecycle.text import token_store_write as encoding
+from llm_timecycle.text import token_store as encoding
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 SETTINGS = Settings(
@@ -156,7 +156,7 @@ def test_steps_are_timed_with_windows_between_and_ahead() -> None:
 def test_encoding_takes_the_workers_that_it_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(encoding, "THREADS", 4)  # put back afterwards
+    monkeypatch.setattr(encoding, "WORKERS_AT_MOST", 4)  # put back afterwards
     (tmp_path / "text.txt").write_text("abc\n" * 1000)
     Tokenizer.train(SETTINGS.tokenizer, ["abc\n"]).save(tmp_path / "tokenizer.json")
     job = Job(
@@ -170,7 +170,7 @@ def test_encoding_takes_the_workers_that_it_is_told(
         cache=str(tmp_path),
     )
     assert len(run_job(job)["samples_s"]) == 5
-    assert encoding.THREADS == 1
+    assert encoding.WORKERS_AT_MOST == 1
 
 
 def test_importing_the_worker_is_light() -> None:

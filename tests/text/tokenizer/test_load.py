@@ -1,4 +1,4 @@
-"""tokenizer.json: it comes back as it was, and nothing else is let pass."""
+"""tokenizer.json: it loads as it was saved, and nothing else is accepted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import tokenizers
 
 from llm_timecycle.config.settings import TokenizerSettings
 from llm_timecycle.errors import RunError
-from llm_timecycle.text.tokenizer import load as tokenizer_file
+from llm_timecycle.text.tokenizer import load
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 TEXT = "The cat sat; the cat's 钟 ran.\n"
@@ -64,7 +64,7 @@ def test_a_directory_is_refused(tmp_path):
 
 
 def test_a_large_file_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(tokenizer_file, "FILE_BYTES_AT_MOST", 1000)
+    monkeypatch.setattr(load, "FILE_BYTES_AT_MOST", 1000)
     message = refuse(tmp_path / "tokenizer.json", "char", b"[" * 1001)
     assert "it has 1,001 bytes, and at most 1,000 are read" in message
 
@@ -161,11 +161,11 @@ def test_merges_that_do_not_fit_are_refused(tmp_path, merge):
                         "stride": 0}),
     ],
 )  # fmt: skip
-def test_a_file_that_divides_text_in_another_way_is_refused(tmp_path, section, value):
+def test_a_file_that_splits_text_in_another_way_is_refused(tmp_path, section, value):
     path, content = save(tmp_path, "unicode")
     content[section] = value
     message = refuse(path, "unicode", content)
-    assert "it divides text in another way than its settings say" in message
+    assert "it splits text in another way than the settings do" in message
 
 
 def test_a_section_that_the_library_does_not_know_is_refused(tmp_path):

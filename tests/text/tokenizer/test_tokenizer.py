@@ -1,4 +1,4 @@
-"""Tokenizers: what each level makes of a text, the way back, and the library as the twin."""
+"""Tokenizers: the tokens of each level, decoding, and the library as the twin."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from llm_timecycle.config.settings import TokenizerSettings
 from llm_timecycle.errors import ConfigError, DataError
-from llm_timecycle.text.tokenizer import encode as lookup
+from llm_timecycle.text.tokenizer import encode
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 TRICKY = (
@@ -33,7 +33,7 @@ SETTINGS = {
 }
 LEVELS = pytest.mark.parametrize("level", [*SETTINGS])
 
-# Texts of few kinds of pieces, so that they meet in many ways.
+# Texts of a few different pieces, so that they meet in many ways.
 TEXTS = st.lists(
     st.sampled_from(
         [
@@ -179,7 +179,7 @@ def test_unknown_words_and_marks_are_named():
 
 def test_merges():
     tokenizer = train("subword", "abab abab ab", vocab_size=261)
-    # ab stands 5 times, then " ab" and "abab" (twice each).
+    # ab occurs 5 times, then " ab" and "abab" (twice each).
     assert tokenizer.token(258) == "ab"
     assert tokenizer.vocab_size == 261
     assert show(tokenizer, "ab\n\nba") == ["ab", "\\n", "\\n", "b", "a"]
@@ -280,9 +280,9 @@ def test_training_reads_its_chunks_once():
 
 
 @pytest.mark.parametrize("level", ["unicode", "subword"])
-def test_a_table_of_pieces_that_is_full_begins_anew(level, monkeypatch):
-    monkeypatch.setattr(lookup, "PIECES_KEPT", 8)
-    monkeypatch.setattr(lookup, "PIECE_CHARACTERS_KEPT", 3)
+def test_a_table_of_pieces_that_is_full_starts_over(level, monkeypatch):
+    monkeypatch.setattr(encode, "PIECES_KEPT", 8)
+    monkeypatch.setattr(encode, "PIECE_CHARACTERS_KEPT", 3)
     tokenizer = train(level)
     for text in (TRICKY, "a b c d e", TRICKY):
         assert tokenizer.encode(text).tolist() == TWINS[level].encode(text).ids
@@ -290,7 +290,7 @@ def test_a_table_of_pieces_that_is_full_begins_anew(level, monkeypatch):
 
 @pytest.mark.parametrize("level", ["unicode", "subword"])
 def test_threads_share_a_table_of_pieces(level, monkeypatch):
-    monkeypatch.setattr(lookup, "PIECES_KEPT", 8)
+    monkeypatch.setattr(encode, "PIECES_KEPT", 8)
     tokenizer = train(level)
     lines = [f"{line}\n" for line in TRICKY.split("\n")] * 50
     with ThreadPoolExecutor(4) as pool:

@@ -1,11 +1,11 @@
-"""Vocabularies: counts that forget only what is rare."""
+"""Vocabularies: counts that drop only rare words."""
 
 from __future__ import annotations
 
 import pytest
 
 from llm_timecycle.config.settings import TokenizerSettings
-from llm_timecycle.text.tokenizer import vocabulary as learning
+from llm_timecycle.text.tokenizer import vocabulary
 from llm_timecycle.text.tokenizer.vocabulary import BoundedCounter, learn_vocabulary
 
 
@@ -16,7 +16,7 @@ def test_a_counter_with_room_is_exact():
     assert counter.counts == {"a": 3, "b": 1, "c": 1}
 
 
-def test_a_full_counter_forgets_the_rarest_half():
+def test_a_full_counter_drops_the_rarest_half():
     counter = BoundedCounter(3)
     counter.add("aaabbc")
     counter.add(["d"])
@@ -25,7 +25,7 @@ def test_a_full_counter_forgets_the_rarest_half():
 
 
 def test_frequent_words_survive_a_stream_of_rare_ones(monkeypatch):
-    monkeypatch.setattr(learning, "KINDS_COUNTED", 50)
+    monkeypatch.setattr(vocabulary, "DISTINCT_WORDS_COUNTED", 50)
     chunks = [f"the {number} cat {number + 0.5} the\n" for number in range(500)]
     settings = TokenizerSettings(level="word", vocab_size=4)
     assert learn_vocabulary(settings, chunks).tokens == ("<unk>", "<eos>", "the", "cat")
@@ -39,10 +39,10 @@ def test_merges_are_the_same_each_time():
     assert len(first.merges) == len(first.tokens) - 258
 
 
-def test_words_are_counted_where_each_piece_stands_once(monkeypatch):
-    monkeypatch.setattr(learning, "KINDS_COUNTED", 50)
-    monkeypatch.setattr(learning, "PIECES_COUNTED", 10)
-    monkeypatch.setattr(learning, "PIECE_CHARACTERS_COUNTED", 12)
+def test_words_are_counted_where_each_piece_occurs_once(monkeypatch):
+    monkeypatch.setattr(vocabulary, "DISTINCT_WORDS_COUNTED", 50)
+    monkeypatch.setattr(vocabulary, "PIECES_COUNTED", 10)
+    monkeypatch.setattr(vocabulary, "PIECE_CHARACTERS_COUNTED", 12)
     chunks = [f"the,{number},cat the,{number},cat,of,the,house\n" for number in range(300)]
     settings = TokenizerSettings(level="word", word_split="unicode", vocab_size=5)
     # Each chunk has 7 commas, 3 times "the" and twice "cat".
@@ -50,7 +50,7 @@ def test_words_are_counted_where_each_piece_stands_once(monkeypatch):
 
 
 @pytest.mark.parametrize("word_split", ["whitespace", "unicode"])
-def test_a_word_beyond_reason_is_left_out(word_split):
+def test_an_absurdly_long_word_is_left_out(word_split):
     settings = TokenizerSettings(level="word", word_split=word_split)
     chunks = ["x" * 101 + " " + "y" * 100]
     assert learn_vocabulary(settings, chunks).tokens[2:] == ("y" * 100,)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llm_timecycle.text.tokenizer.word_join import MarkJoiner, WordJoiner
+from llm_timecycle.text.tokenizer.decode import MarkJoiner, WordJoiner
 
 
 def join(joiner: WordJoiner | MarkJoiner, words: str) -> str:

@@ -1,4 +1,4 @@
-"""What a setting may mean: files, lists, directories, globs, built-in names; and every refusal."""
+"""What a setting may name: files, lists, directories, globs, built-in corpora; every refusal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from llm_timecycle.errors import DataError
-from llm_timecycle.text import corpus_find as finding
+from llm_timecycle.text import corpus as corpora
 from llm_timecycle.text.corpus import open_corpus
 
 
@@ -26,7 +26,7 @@ def base(tmp_path: Path) -> Path:
 
 
 def read(spec: str | list[str], base: Path) -> list[str]:
-    """The text of every document that `spec` means."""
+    """The text of every document that `spec` names."""
     corpus = open_corpus(spec, base, base / "cache")
     return ["".join(document.chunks()) for document in corpus.documents()]
 
@@ -49,7 +49,7 @@ def test_a_tilde_is_the_home_directory(base, monkeypatch):
     assert read("~/?.txt", Path("/")) == ["a.txt", "b.txt"]
 
 
-def test_a_directory_means_every_text_below_it_sorted(base):
+def test_a_directory_is_every_text_below_it_sorted(base):
     found = ["a.txt", "b.txt", "in/d.TXT", "in/deep/e.txt", "in/f.txt.gz", "in/g.gz"]
     assert read("texts", base) == found
     assert read("texts/", base) == found
@@ -64,12 +64,12 @@ def test_a_directory_means_every_text_below_it_sorted(base):
         ("texts/in/*.gz", ["in/f.txt.gz", "in/g.gz", "in/i.tar.gz"]),
     ],
 )
-def test_a_glob_means_the_files_that_it_matches_sorted(base, pattern, found):
+def test_a_glob_is_the_files_that_it_matches_sorted(base, pattern, found):
     assert read(pattern, base) == found
     assert read(str(base / pattern), Path("/")) == found
 
 
-def test_a_path_that_exists_is_no_pattern(base):
+def test_a_path_that_exists_is_not_a_pattern(base):
     (base / "notes[1]").mkdir()
     (base / "notes[1]/x?.txt").write_text("what")
     assert read("notes[1]/x?.txt", base) == ["what"]
@@ -82,7 +82,7 @@ def test_a_list_keeps_its_order_and_reads_a_file_once(base):
     assert read(spec, base) == ["c.md", "b.txt", "a.txt"]
 
 
-def test_texts_of_a_directory_that_are_empty_are_passed_over(base):
+def test_empty_files_of_a_directory_are_skipped(base):
     (base / "texts/in/empty.txt").touch()
     (base / "texts/in/empty.gz").write_bytes(gzip.compress(b""))
     (base / "texts/in/mark.txt").write_bytes(b"\xef\xbb\xbf")
@@ -120,7 +120,7 @@ def test_the_samples_of_an_installed_package_are_its_own(tmp_path, monkeypatch):
     package = tmp_path / "package"
     (package / "data").mkdir(parents=True)
     (package / "data/english.txt").write_text("inside the wheel")
-    monkeypatch.setattr(finding, "__file__", str(package / "text/corpus_find.py"))
+    monkeypatch.setattr(corpora, "__file__", str(package / "text/corpus.py"))
     assert read("sample-english", tmp_path) == ["inside the wheel"]
 
 
@@ -131,11 +131,11 @@ def test_python_docs_is_extracted_into_the_cache(tmp_path, monkeypatch):
         (cache / "docs.txt").write_text("prose\n")
         return cache / "docs.txt"
 
-    monkeypatch.setattr(finding, "extract_python_docs", extract)
+    monkeypatch.setattr(corpora, "extract_python_docs", extract)
     assert read("python-docs", tmp_path) == ["prose\n"]
 
 
-def test_a_file_called_like_a_built_in_corpus_is_written_as_a_path(base):
+def test_a_file_named_like_a_built_in_corpus_is_written_as_a_path(base):
     (base / "sample-english").write_text("mine")
     assert read("./sample-english", base) == ["mine"]
     assert read("sample-english", base) != ["mine"]
@@ -156,7 +156,7 @@ def test_a_file_called_like_a_built_in_corpus_is_written_as_a_path(base):
         ),
         ("texts/*.doc", r"texts/\*\.doc matches no file; expected a pattern such as texts/\*\.txt"),
         ("texts/i*", r"texts/i\* matches no file"),  # a directory only
-        ("bare", r"the directory .*bare holds no text; expected names that end in \.txt"),
+        ("bare", r"the directory .*bare has no text; expected files that end in \.txt"),
         ("empty.txt", r"empty\.txt is empty; expected text"),
         ("mark.txt", r"mark\.txt is empty; expected text"),
         ("empty.gz", r"empty\.gz is empty; expected text"),
@@ -183,5 +183,5 @@ def test_a_directory_that_cannot_be_listed_is_refused(base, monkeypatch):
     def refuse_listing(*_: object) -> None:  # the tests may run as root
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(finding.os, "scandir", refuse_listing)
+    monkeypatch.setattr(corpora.os, "scandir", refuse_listing)
     assert "texts cannot be read: Permission denied" in refuse("texts", base)

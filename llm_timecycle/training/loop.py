@@ -16,7 +16,7 @@ from shlex import quote
 
 import keras
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from llm_timecycle.clock import StageClock
 from llm_timecycle.config.settings import Settings

@@ -115,7 +115,7 @@ def list_roofline_rows(profile: Profile) -> list[Row]:
 def list_ceiling_rows(profile: Profile) -> list[Row]:
     """This machine's ceilings."""
     rows: list[Row] = [("ceiling", "rate")]
-    for name, rate in profile.ceilings.items():
+    for name, rate in profile.limits.items():
         is_memory = name in ("read", "copy")
         label = f"memory {name}" if is_memory else f"{name} products"
         rows.append((label, format_count(rate, "B/s" if is_memory else "FLOP/s")))

@@ -13,7 +13,7 @@ from typing import Any
 
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.profiling.analysis.what_if import StepModel, make_step_model
-from llm_timecycle.profiling.render.format import format_duration
+from llm_timecycle.profiling.format import format_duration
 from llm_timecycle.profiling.results import Advice, Profile
 
 WORTH_SHARE = 0.02  # of the step: less is not worth a change

@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_timecycle.errors import UsageError
+from llm_timecycle.profiling.format import format_duration
 from llm_timecycle.profiling.render.columns import align_columns
-from llm_timecycle.profiling.render.format import format_duration
 from llm_timecycle.profiling.render.html_parts import render_table
 from llm_timecycle.profiling.render.json_form import describe_profile, read_timings
 from llm_timecycle.profiling.results import Profile

@@ -11,7 +11,7 @@ from llm_timecycle.profiling.analysis.power_law import (
     fit_growth,
     predict_exponent,
 )
-from llm_timecycle.profiling.render.format import format_digits, format_duration
+from llm_timecycle.profiling.format import format_digits, format_duration
 
 _WORTH_SAYING = 0.05  # a fixed cost below this share of the smallest size explains nothing
 _GROWTH_RATIO = 1.05  # a last time below this many first ones has not grown

@@ -26,9 +26,9 @@ from llm_timecycle.config.settings import Settings
 from llm_timecycle.errors import TimecycleError
 from llm_timecycle.profiling.analysis.amdahl import AmdahlFit, fit_amdahl
 from llm_timecycle.profiling.analysis.estimators import FEWEST_REPEATS
+from llm_timecycle.profiling.format import format_duration
 from llm_timecycle.profiling.measure.parallelism_worker import Job, Kind, Times
 from llm_timecycle.profiling.measure.subprocesses import explain_failure, run_child
-from llm_timecycle.profiling.render.format import format_duration
 from llm_timecycle.profiling.results import Sweep
 from llm_timecycle.system import count_cores
 from llm_timecycle.text.cache_directory import find_cache_directory

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from llm_timecycle.profiling.render.columns import format_share
-from llm_timecycle.profiling.render.format import format_digits, format_duration
+from llm_timecycle.profiling.format import format_digits, format_duration, format_share
 from llm_timecycle.profiling.render.html_parts import (
     PAGE_STYLE,
     escape,

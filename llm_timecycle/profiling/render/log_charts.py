@@ -13,7 +13,7 @@ import numpy as np
 from llm_timecycle.errors import UsageError
 from llm_timecycle.profiling.analysis.power_law import GrowthFit
 from llm_timecycle.profiling.analysis.roofline import RooflinePoint
-from llm_timecycle.profiling.render.format import format_count, format_duration
+from llm_timecycle.profiling.format import format_count, format_duration
 from llm_timecycle.profiling.render.svg import (
     LINE_HEIGHT,
     WIDTH,

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from statistics import median
 
-from llm_timecycle.profiling.render.columns import format_share
-from llm_timecycle.profiling.render.format import format_count, format_digits, format_duration
+from llm_timecycle.profiling.format import (
+    format_count,
+    format_digits,
+    format_duration,
+    format_share,
+)
 from llm_timecycle.profiling.results import (
     Durations,
     Growth,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
+from llm_timecycle.profiling.format import format_digits, format_duration
 from llm_timecycle.profiling.render.columns import (
     BAR_CELLS,
     align_columns,
@@ -12,7 +13,6 @@ from llm_timecycle.profiling.render.columns import (
     embolden,
     paint,
 )
-from llm_timecycle.profiling.render.format import format_digits, format_duration
 from llm_timecycle.profiling.render.rows import (
     INFERENCE_DEFINITIONS,
     Row,

@@ -1,4 +1,4 @@
-"""Numbers with three significant digits and their unit: 12.3 ms, 4.56 GB."""
+"""Numbers with their units, in three digits: 12.3 ms, 4.56 GFLOP/s, 8.2 %."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _COUNTS = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def format_duration(duration_s: float) -> str:
-    """A duration with three significant digits, in s, ms, µs or ns.
+    """Seconds with three digits and the unit that suits them.
 
     >>> format_duration(0.01234), format_duration(0.000002), format_duration(75), format_duration(0)
     ('12.3 ms', '2.00 µs', '75.0 s', '0 s')
@@ -23,7 +23,7 @@ def format_duration(duration_s: float) -> str:
 
 
 def format_count(count: float, unit: str = "") -> str:
-    """A count with three significant digits and an SI prefix before its unit.
+    """A count with three digits and the prefix that suits it, before its unit.
 
     >>> format_count(1.5e9, "FLOP/s"), format_count(999.7), format_count(12), format_count(0.25)
     ('1.50 GFLOP/s', '1.00 k', '12.0', '0.250')
@@ -35,7 +35,7 @@ def format_count(count: float, unit: str = "") -> str:
 
 
 def format_digits(number: float) -> str:
-    """A number with three significant digits, or all digits before the point.
+    """A number with three digits that count, or all of those before the point.
 
     >>> format_digits(1.2345), format_digits(123.4), format_digits(1234.5), format_digits(0.5)
     ('1.23', '123', '1234', '0.500')
@@ -47,7 +47,7 @@ def format_digits(number: float) -> str:
 
 
 def format_share(share: float) -> str:
-    """A part of a whole in percent.
+    """A part of a whole in per cent.
 
     >>> format_share(0.0825), format_share(1.5), format_share(-0.0001)
     ('8.2 %', '150.0 %', '0.0 %')

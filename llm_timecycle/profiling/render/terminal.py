@@ -55,7 +55,7 @@ def _write_lines(profile: Profile, is_coloured: bool) -> Iterator[str]:
     if profile.training is not None:
         yield from head(_title_step(profile.training))
         yield from _write_stages(profile.training, is_coloured)
-        yield from _wrap(describe_closure(profile))
+        yield from _wrap(describe_closure(profile.training))
         yield from _wrap(describe_hidden_input(profile.training))
         if profile.training.layers:
             yield from head("Layers, each by itself")

@@ -2,11 +2,13 @@
 
     import llm_timecycle as lt
 
-    model = lt.load("runs/my")
+    result = lt.train("novel.txt", run="runs/novel")
+    print(lt.evaluate("runs/novel", split="test"))
+    model = lt.load("runs/novel")
     print(model.generate("Once", length=100, temperature=0.8))
-    print(lt.profile("runs/my"))
+    print(lt.profile("runs/novel"))
 
-Importing the package loads nothing; what a name stands for is loaded when the name is used.
+Importing the package loads nothing: each name is loaded when it is first used.
 """
 
 from typing import TYPE_CHECKING
@@ -15,37 +17,50 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Comparison",
+    "EvaluationResult",
     "GeneratedText",
     "Model",
     "ProfileResult",
     "Score",
+    "Settings",
+    "TrainingResult",
     "__version__",
     "compare",
+    "evaluate",
     "load",
     "profile",
+    "train",
 ]
 
 if TYPE_CHECKING:
+    from llm_timecycle.config.settings import Settings
+    from llm_timecycle.evaluation.api import EvaluationResult, evaluate
     from llm_timecycle.generation.api import Model, load
     from llm_timecycle.generation.generator import GeneratedText
     from llm_timecycle.generation.scoring import Score
     from llm_timecycle.profiling.analysis.comparison import Comparison, compare
     from llm_timecycle.profiling.api import ProfileResult, profile
+    from llm_timecycle.training.api import TrainingResult, train
 
 _HOMES = {
     "Comparison": "profiling.analysis.comparison",
+    "EvaluationResult": "evaluation.api",
     "GeneratedText": "generation.generator",
     "Model": "generation.api",
     "ProfileResult": "profiling.api",
     "Score": "generation.scoring",
+    "Settings": "config.settings",
+    "TrainingResult": "training.api",
     "compare": "profiling.analysis.comparison",
+    "evaluate": "evaluation.api",
     "load": "generation.api",
     "profile": "profiling.api",
+    "train": "training.api",
 }
 
 
 def __getattr__(name: str) -> object:
-    """A public name, from the file where it lives."""
+    """Load a public name from its module."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -1,11 +1,13 @@
 """Every error that a user can cause, each with the exit code of the command that meets it.
 
-TimecycleError            1    a fault of the program's own
+TimecycleError            1    an internal error
 +-- UsageError            2    a command was called in a way that cannot work
 +-- ConfigError           3    a setting or a settings file is wrong
 |   +-- DivergenceError   3    a loss that is not a number: the settings cannot train this model
 +-- DataError             4    a text is missing, unreadable or unfit
 +-- RunError              5    a run directory or a checkpoint is missing, damaged or in the way
+|   +-- RunExistsError    5    something is already where a new run was to be written
+|   +-- RunInUseError     5    another process is training the run
 +-- Interrupted           130  Ctrl-C or SIGTERM ended the work after it was saved (143 for SIGTERM)
 
 A message says what was expected, what was found and what to do next, in one or a few lines.
@@ -14,6 +16,7 @@ A message says what was expected, what was found and what to do next, in one or 
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 
 class TimecycleError(Exception):
@@ -48,6 +51,25 @@ class RunError(TimecycleError):
     """A run directory or checkpoint is missing, incomplete, damaged, or already there."""
 
     exit_code = 5
+
+
+class RunExistsError(RunError):
+    """Something is already where a new run was to be written.
+
+    Attributes:
+        path: what is there.
+        is_run: whether it is a run, so that resuming it is a way out.
+    """
+
+    def __init__(self, path: Path, is_run: bool) -> None:
+        self.path, self.is_run = path, is_run
+        resume = "to go on with it, pass resume=True; for a new one, pass" if is_run else "pass"
+        kind = "" if is_run else " and is not a run"
+        super().__init__(f"{path} exists already{kind}: {resume} another directory as run")
+
+
+class RunInUseError(RunError):
+    """Another process is training the run."""
 
 
 class Interrupted(TimecycleError):  # noqa: N818 - not an error: the work was saved

@@ -12,7 +12,7 @@ from llm_timecycle.cli.options import HELP, config_overrides
 from llm_timecycle.config.dump import dump_settings, render_commented
 from llm_timecycle.config.json_schema import settings_schema
 from llm_timecycle.config.load import LoadedSettings, read_settings
-from llm_timecycle.config.load_locate import find_shipped_directory
+from llm_timecycle.config.locate import find_shipped_directory
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import ConfigError, UsageError
 from llm_timecycle.files import explain_os_error, write_durably

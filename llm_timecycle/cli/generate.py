@@ -99,8 +99,7 @@ def command(
     )
     _check_beams(settings.beams, samples, stream)
     text = (prompt or "") if prompt_file is None else read_prompt(prompt_file)
-    tokenizer = Tokenizer.load(opened.tokenizer_path, opened.settings.tokenizer)
-    opened.check_vocab_size(tokenizer.vocab_size)
+    tokenizer = opened.load_tokenizer()
     loaded = make_engine(opened, engine, rows=max(samples, settings.beams), tokens=settings.length)
     load_s = time.perf_counter() - start_s
     if interactive:

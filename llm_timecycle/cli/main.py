@@ -1,4 +1,4 @@
-"""The group of all commands, and the one place where an error becomes a message."""
+"""The group of all commands, and where an error becomes a message and an exit code."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from llm_timecycle.errors import Interrupted, TimecycleError, UsageError
 from llm_timecycle.files import FULL_DISK, explain_os_error
 
 COMMANDS = {
-    "train": "Train a model as a YAML file says.",
+    "train": "Train a model from a settings file.",
     "evaluate": "Score a trained model on held-out text.",
     "generate": "Generate text from a trained model.",
     "profile": "Show where the time goes.",
     "config": "Make, check and show settings.",
+    "demo": "Train a small model on a built-in text, score it, and let it write.",
 }
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command's file when that command is asked for, and not before."""
+    """A group that imports a command's file only when that command is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names in the order of use."""
@@ -36,7 +37,7 @@ class LazyGroup(click.Group):
         """The command of that name, from its file."""
         if cmd_name not in COMMANDS:
             return None
-        # What is imported stays: looking through it for garbage is a tenth of the time to start.
+        # Imported modules stay: collecting garbage among them is a tenth of the time to start.
         gc.disable()
         try:
             module = importlib.import_module(f"llm_timecycle.cli.{cmd_name}")
@@ -47,7 +48,7 @@ class LazyGroup(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command; a reader that closed our pipe has read enough, and all is well."""
+        """Run the command; end quietly where the reader of our output has closed the pipe."""
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
@@ -65,7 +66,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings=HELP)
 @click.version_option(__version__, prog_name="llm-timecycle")
 def group() -> None:
-    """Train a small LSTM language model on your own text and generate from it."""
+    """Train a small LSTM language model on your own text, generate from it, profile it."""
 
 
 def main() -> None:
@@ -95,31 +96,31 @@ def main() -> None:
         if wants_traceback:
             raise
         _end(
-            f"Error: a fault of llm-timecycle's own: {type(error).__name__}: {error}\n"
-            f"Run it again with LLM_TIMECYCLE_DEBUG=1 to see where, and please report it.",
+            f"Error: internal error: {type(error).__name__}: {error}\n"
+            f"Run again with LLM_TIMECYCLE_DEBUG=1 for a traceback, and please report it.",
             1,
         )
 
 
 def _prepare_streams() -> None:
-    """Let output not fail for a character that its encoding lacks: it is written as an escape.
+    """Write a character that the output's encoding lacks as an escape instead of failing.
 
-    Python has no stream where the shell closed it. Without standard error, messages go nowhere;
-    without standard output, nothing is begun: UsageError.
+    A stream that the shell closed is None in Python. Without standard error, messages are dropped;
+    without standard output, nothing is started: UsageError.
     """
     if sys.stderr is None:
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # to the end
     if sys.stdout is None:
         raise UsageError(
-            "standard output is closed; expected a place for what is printed: "
-            "leave it open, or add > /dev/null"
+            "standard output is closed, and there is output to write: leave it open, or redirect "
+            "it with > /dev/null"
         )
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _abandon_stdout() -> None:
-    """Let what is still to be written go nowhere, so that ending does not fail once more."""
+    """Drop what is still to be written, so that the end of the process does not fail too."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -1,4 +1,4 @@
-"""What several commands share: how help is asked for, and sets of options."""
+"""What several commands share: the help option, --set, and the options of `generation`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def config_overrides(function: Function) -> Function:
         "overrides",
         metavar="KEY=VALUE",
         multiple=True,
-        help="Set one setting in place of the file's, such as training.epochs=3. Repeatable.",
+        help="Override one setting of the file, such as training.epochs=3. Repeatable.",
     )(function)
 
 
@@ -44,77 +44,30 @@ class TokenValue(click.ParamType):  # type: ignore[type-arg]  # not generic befo
 
 
 def generation_settings(function: Function) -> Function:
-    """Give a command an option for every setting of `generation`, under the setting's name.
+    """Give a command an option for every setting of `generation`, made from the setting.
 
     None, or () for a repeatable one, where it is not given.
     """
-    for option in reversed(_GENERATION_OPTIONS):
-        function = option(function)
+    from llm_timecycle.config.sections import list_section_keys  # pydantic: not for `--help`
+
+    for key in reversed(list_section_keys()["generation"]):
+        function = _make_option(key)(function)
     return function
 
 
-def _number(flag: str, kind: type, help_text: str) -> Callable[[Function], Function]:
-    metavar = "N" if kind is int else "F"
-    return click.option(flag, type=kind, metavar=metavar, help=help_text)
+def _make_option(key: str) -> Callable[[Function], Function]:
+    from llm_timecycle.config.sections import find_value_type
+    from llm_timecycle.config.settings import GenerationSettings
 
-
-_GENERATION_OPTIONS: tuple[Callable[..., Any], ...] = (
-    _number("--length", int, "Tokens to generate at most."),
-    _number(
-        "--temperature",
-        float,
-        "Below 1 plays safe, above 1 takes risks, 0 always takes the likeliest token.",
-    ),
-    _number("--top-k", int, "Draw from the N likeliest tokens only."),
-    _number("--top-p", float, "Draw from the fewest tokens that together have this probability."),
-    _number(
-        "--min-p",
-        float,
-        "Leave out tokens less likely than this share of the likeliest one's probability.",
-    ),
-    _number(
-        "--typical-p",
-        float,
-        "Draw from the tokens whose surprise is nearest to what is expected, the fewest that "
-        "together have this probability.",
-    ),
-    _number(
-        "--repetition-penalty",
-        float,
-        "Above 1 makes tokens that have already appeared, in the prompt too, less likely.",
-    ),
-    _number("--presence-penalty", float, "Take F off the logit of a token that has appeared."),
-    _number(
-        "--frequency-penalty",
-        float,
-        "Take F off the logit of a token for each time it has appeared.",
-    ),
-    click.option(
-        "--bias",
-        type=TokenValue(),
-        multiple=True,
-        help="Add VALUE to the logit of a token. Repeatable.",
-    ),
-    click.option(
-        "--ban", multiple=True, metavar="TOKEN", help="Never produce this token. Repeatable."
-    ),
-    click.option(
-        "--allow-unknown",
-        is_flag=True,
-        default=None,
-        help="Let <unk> be produced, the token for all that is not in the vocabulary.",
-    ),
-    _number("--beams", int, "Above 1, search for the likeliest text with N beams; draw nothing."),
-    _number(
-        "--length-penalty",
-        float,
-        "With --beams, how far a long text is forgiven for being less likely than a short one.",
-    ),
-    _number("--seed", int, "The same seed gives the same text."),
-    click.option(
-        "--stop",
-        multiple=True,
-        metavar="TEXT",
-        help="End where this text appears, and do not print it. Repeatable.",
-    ),
-)
+    kind = find_value_type("generation", key)
+    options: dict[type, dict[str, Any]] = {
+        int: {"type": int, "metavar": "N"},
+        float: {"type": float, "metavar": "F"},
+        bool: {"is_flag": True, "default": None},
+        list: {"metavar": "TEXT", "multiple": True},
+        dict: {"type": TokenValue(), "multiple": True},
+    }
+    help_text = GenerationSettings.model_fields[key].description
+    repeatable = " Repeatable." if options[kind].get("multiple") else ""
+    flag = f"--{key.replace('_', '-')}"
+    return click.option(flag, help=f"{help_text}{repeatable}", **options[kind])

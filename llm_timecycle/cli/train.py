@@ -11,6 +11,8 @@ import click
 from llm_timecycle.cli.options import HELP, config_overrides
 from llm_timecycle.cli.terminal import format_shares, set_up_logging
 from llm_timecycle.config.load import read_settings
+from llm_timecycle.config.locate import find_run
+from llm_timecycle.errors import RunError, RunExistsError
 from llm_timecycle.runs.directory import open_run
 
 
@@ -21,16 +23,16 @@ from llm_timecycle.runs.directory import open_run
     "--run",
     "run_path",
     type=click.Path(path_type=Path),
-    help="Where to write the run.  [default: runs/NAME, after the name of CONFIG]",
+    help="Directory to write the run to.  [default: runs/NAME, after the name of CONFIG]",
 )
-@click.option("--resume", is_flag=True, help="Go on with the run from its newest checkpoint.")
+@click.option("--resume", is_flag=True, help="Resume the run from its newest checkpoint.")
 @click.option(
-    "--tensorboard", is_flag=True, help="Write the losses for TensorBoard, into RUN/tensorboard."
+    "--tensorboard", is_flag=True, help="Write the losses to RUN/tensorboard for TensorBoard."
 )
 @click.option(
     "--profile-trace",
     is_flag=True,
-    help="Record five steps with TensorFlow's own profiler, into RUN/tensorboard.",
+    help="Record five steps with TensorFlow's profiler to RUN/tensorboard.",
 )
 def command(
     config: str,
@@ -40,10 +42,10 @@ def command(
     tensorboard: bool,
     profile_trace: bool,
 ) -> None:
-    """Train a model as CONFIG says.
+    """Train a model with the settings of CONFIG.
 
-    CONFIG is a YAML file, the name of one that comes with the program (section5, small, char,
-    chinese), or, with --resume, a run directory.
+    CONFIG is a YAML file, the name of shipped settings (section5, small, char, chinese), or, with
+    --resume, a run directory.
 
     \b
     llm-timecycle train small
@@ -53,7 +55,7 @@ def command(
     set_up_logging()
     if run_path == Path():
         raise click.UsageError("--run is empty; expected a directory")
-    if resume and (found := find_run(Path(config))) is not None:
+    if resume and (found := find_run(config)) is not None:
         run_path = run_path or found
         config = str(open_run(found).path / "config.yaml")
     loaded = read_settings(config, overrides)
@@ -71,35 +73,35 @@ def command(
         scalars_every=loaded.settings.training.log_every if tensorboard else None,
         trace=profile_trace,
     )
-    summary = train(
-        loaded,
-        run_path,
-        cache=find_cache_directory(),
-        resume=resume,
-        callbacks=callbacks,
-        show_progress=sys.stderr.isatty(),
-    )
+    try:
+        summary = train(
+            loaded,
+            run_path,
+            cache=find_cache_directory(),
+            resume=resume,
+            callbacks=callbacks,
+            show_progress=sys.stderr.isatty(),
+        )
+    except RunExistsError as error:
+        raise RunError(_explain_existing(error)) from error
     summary.run.check_weights_exist()
-    progress, place = summary.progress, quote(str(run_path))
-    is_scored = summary.has_validation
+    progress, run = summary.progress, quote(str(run_path))
+    has_validation = summary.has_validation
     kept = f"the best weights are those of step {progress.best_step:,}"
     click.echo(
         f"Trained {progress.step:,} steps in {progress.wall_s:.0f} s; "
-        f"{kept if is_scored else 'the last weights are kept: there is no validation text'}.\n"
+        f"{kept if has_validation else 'the last weights are kept: there is no validation text'}.\n"
         f"{format_shares(add_stage_seconds(summary.run.metrics_path))}\n"
-        f"Next: llm-timecycle evaluate {place}{'' if is_scored else ' --data FILE'}\n"
-        f'      llm-timecycle generate {place} --prompt "Once upon"',
+        f"Next: llm-timecycle evaluate {run}{'' if has_validation else ' --data FILE'}\n"
+        f'      llm-timecycle generate {run} --prompt "Once upon"',
         err=True,
     )
 
 
-def find_run(config: Path) -> Path | None:
-    """The run that CONFIG of `train --resume` means; None where it is a settings file.
-
-    A directory is a run, and so is what is neither a file nor the bare name of one; a run's own
-    config.yaml stands for it.
-    """
-    if config.name == "config.yaml" and (config.parent / "manifest.json").exists():
-        return config.parent
-    is_name = config.name == str(config)
-    return config if config.is_dir() or not (config.is_file() or is_name) else None
+def _explain_existing(error: RunExistsError) -> str:
+    if error.is_run:
+        return (
+            f"{error.path} exists already. To go on with it, add --resume; to train a new run, "
+            f"choose another directory with --run DIR"
+        )
+    return f"{error.path} exists already and is not a run: choose another directory with --run DIR"

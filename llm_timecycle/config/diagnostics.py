@@ -8,7 +8,7 @@ from typing import Any
 
 from llm_timecycle.config.json_schema import describe_allowed
 from llm_timecycle.config.spelling import find_nearest
-from llm_timecycle.config.yaml_nodes import Node, Place, Scalar, describe_node, resolve_scalar
+from llm_timecycle.config.yaml_nodes import Location, Node, Scalar, describe_node, resolve_scalar
 from llm_timecycle.errors import ConfigError
 
 MOST_PROBLEMS_SHOWN = 30
@@ -17,22 +17,24 @@ BOOLEAN_WORDS = {"yes": "true", "on": "true", "no": "false", "off": "false"}
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: its dotted path, its place, and what to say about it."""
+    """One thing that is wrong: its dotted path, its location, and what to say about it."""
 
     path: str
-    place: Place
+    location: Location
     explanation: str
 
     def __str__(self) -> str:
-        found = self.place.find_misspelling()
-        reason = found.explanation if found and self.place.is_override else found
+        found = self.location.find_misspelling()
+        reason = found.explanation if found and self.location.is_override else found
         hint = f" ({reason})" if reason else ""
-        return f"{self.place}: {self.path}: {self.explanation}{hint}"
+        return f"{self.location}: {self.path}: {self.explanation}{hint}"
 
 
 def combine_problems(problems: Sequence[Problem], origin: str) -> ConfigError:
     """One error that lists every problem, those of the file in the order of its lines."""
-    ordered = sorted(problems, key=lambda problem: (problem.place.is_override, problem.place.line))
+    ordered = sorted(
+        problems, key=lambda problem: (problem.location.is_override, problem.location.line)
+    )
     shown = [f"  {problem}" for problem in ordered[:MOST_PROBLEMS_SHOWN]]
     if len(ordered) > len(shown):
         shown.append(f"  and {len(ordered) - len(shown)} more")

@@ -7,7 +7,6 @@ import re
 import textwrap
 from typing import Any
 
-from llm_timecycle.config.descriptions import read_descriptions
 from llm_timecycle.config.json_schema import describe_allowed, list_key_schemas
 from llm_timecycle.config.settings import Settings
 
@@ -45,8 +44,8 @@ def render_commented(settings: Settings, schema_location: str | None = None) -> 
         "# Relative paths start from the directory of this file.",
     ]
     for section, values in settings.model_dump().items():
-        purpose = read_descriptions()["Settings"][section]
-        lines += ["", *_write_comment(purpose, ""), f"{section}:"]
+        purpose = Settings.model_fields[section].description
+        lines += ["", *_write_comment(str(purpose), ""), f"{section}:"]
         for number, (key, value) in enumerate(values.items()):
             schema = list_key_schemas(section)[key]
             allowed = f"{describe_allowed(schema)}; default {_write_value(schema['default'])}"

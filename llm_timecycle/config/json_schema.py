@@ -1,13 +1,10 @@
-"""The JSON Schema of a settings file, and what it allows in plain words."""
+"""The JSON Schema of a settings file, and what it allows in words."""
 
 from __future__ import annotations
 
 from functools import cache
 from typing import Any
 
-from pydantic import BaseModel
-
-from llm_timecycle.config.descriptions import read_descriptions
 from llm_timecycle.config.settings import Settings
 
 SCHEMA_DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -18,30 +15,12 @@ def settings_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of a settings file, for completion and checks in editors."""
     schema = Settings.model_json_schema()
     _tidy(schema)
-    for name, definition in {"Settings": schema, **schema["$defs"]}.items():
-        descriptions = read_descriptions()[name]
-        for key, value in definition["properties"].items():
-            described = {**value, "description": descriptions[key]}
-            definition["properties"][key] = dict(sorted(described.items()))
     return {
         "$schema": SCHEMA_DIALECT,
         "$id": SCHEMA_ID,
         "title": "Settings of llm-timecycle",
         **schema,
     }
-
-
-@cache
-def list_sections() -> dict[str, type[BaseModel]]:
-    """The sections in order, each with its model."""
-    defaults = Settings()
-    return {section: type(getattr(defaults, section)) for section in Settings.model_fields}
-
-
-@cache
-def list_section_keys() -> dict[str, tuple[str, ...]]:
-    """The sections in order, each with its keys in order."""
-    return {section: tuple(model.model_fields) for section, model in list_sections().items()}
 
 
 @cache

@@ -1,19 +1,27 @@
-"""The tree of settings: five sections, every key with its default, its range and one line of help.
+"""All settings: five sections, every key with its range, default and help text.
 
-The docstring under a field is its help text: it feeds the JSON Schema, the options of `generate`,
-and the comments of `config new`. `config.descriptions` reads it when it is asked for: pydantic
-would read it at every import. Settings are frozen; `config.load` makes them from YAML.
+This is the only place where they are written down. The JSON Schema, the comments of `config new`,
+the options of `generate`, the keyword arguments of `Model.generate`, the commands of
+`--interactive` and `docs/settings.md` are made from these classes. Settings are frozen and are
+checked whenever they are made, from a file or in Python; `config.load` reads them from YAML.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from llm_timecycle.config.validation import validate_settings
 
 Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]
 Path = Annotated[str, Field(min_length=1)]
 Paths = Path | Annotated[list[Path], Field(min_length=1)]
+HeldOut = Annotated[float, Field(ge=0.0, le=0.5)]
+Count = Annotated[int, Field(ge=1)]
+Size = Annotated[int, Field(ge=1, le=65_536)]
+Probability = Annotated[float, Field(gt=0.0, le=1.0)]
 TokenText = Annotated[str, Field(min_length=1)]
 AddedLogit = Annotated[float, Field(ge=-1_000.0, le=1_000.0)]
 Penalty = Annotated[float, Field(ge=-100.0, le=100.0)]
@@ -23,220 +31,291 @@ BUILT_IN_CORPORA = ("python-docs", "sample-english", "sample-chinese")
 
 class _Section(BaseModel):
     model_config = ConfigDict(
-        frozen=True,
-        strict=True,
-        extra="forbid",
-        allow_inf_nan=False,
-        validate_default=True,
+        frozen=True, strict=True, extra="forbid", allow_inf_nan=False, validate_default=True
     )
 
 
 class DataSettings(_Section):
-    """Which texts to learn from, and which to keep for checking."""
+    """The training text, and the held-out texts for validation and testing."""
 
-    train: Paths = "python-docs"
-    """The text to learn from: a file (.txt or .gz), a directory, a glob, a list of these, or the
-    name of a built-in corpus (python-docs, sample-english, sample-chinese)."""
-
-    valid: Paths | None = None
-    """The text that decides which weights are best; left out, it is cut from the end of train."""
-
-    test: Paths | None = None
-    """The text for the final figure; left out, it is cut from the end of train."""
-
-    valid_fraction: Annotated[float, Field(ge=0.0, le=0.5)] = 0.05
-    """The share of train that is kept for validation when no valid text is given."""
-
-    test_fraction: Annotated[float, Field(ge=0.0, le=0.5)] = 0.05
-    """The share of train that is kept for testing when no test text is given."""
+    train: Paths = Field(
+        default="python-docs",
+        description="Training text: a file (.txt or .gz), a directory, a glob, a list of these, or "
+        "the name of a built-in corpus (python-docs, sample-english, sample-chinese).",
+    )
+    valid: Paths | None = Field(
+        default=None,
+        description="Validation text, which decides which weights are kept; null holds out the end "
+        "of train.",
+    )
+    test: Paths | None = Field(
+        default=None, description="Test text, for the final score; null holds out the end of train."
+    )
+    valid_fraction: HeldOut = Field(
+        default=0.05, description="Fraction of train held out for validation if valid is not set."
+    )
+    test_fraction: HeldOut = Field(
+        default=0.05, description="Fraction of train held out for testing if test is not set."
+    )
 
 
 class TokenizerSettings(_Section):
-    """How text becomes numbers."""
+    """How text is split into tokens."""
 
-    level: Literal["char", "word", "subword", "byte"] = "word"
-    """What one token is: a character, a word, a piece of a word (byte-level BPE), or a byte."""
-
-    vocab_size: Annotated[int, Field(ge=3, le=1_000_000)] = 10_000
-    """At most this many kinds of tokens, special tokens included."""
-
-    lowercase: bool = False
-    """Whether text is put in lower case first (a smaller vocabulary, but capitals are lost)."""
-
-    word_split: Literal["whitespace", "unicode"] = "whitespace"
-    """At word level, where words end: at white space only (the Penn Treebank convention), or at
-    punctuation and between Han characters too."""
+    level: Literal["char", "word", "subword", "byte"] = Field(
+        default="word",
+        description="Unit of one token: a character, a word, a subword (byte-level BPE) or a byte.",
+    )
+    vocab_size: int = Field(
+        default=10_000,
+        ge=3,
+        le=1_000_000,
+        description="Maximum vocabulary size, special tokens included (V).",
+    )
+    lowercase: bool = Field(
+        default=False,
+        description="Convert text to lower case first: the vocabulary shrinks, but capitals are "
+        "lost.",
+    )
+    word_split: Literal["whitespace", "unicode"] = Field(
+        default="whitespace",
+        description="With level: word, where words end: at whitespace only (the Penn Treebank "
+        "convention), or also at punctuation and between Chinese characters.",
+    )
 
 
 class ModelSettings(_Section):
     """The network: Embedding, num_layers x LSTM, TimeDistributed(Dense)."""
 
-    embedding_dim: Annotated[int, Field(ge=1, le=65_536)] = 256
-    """Numbers that stand for one token (E)."""
-
-    num_layers: Annotated[int, Field(ge=1, le=64)] = 2
-    """LSTM layers, one above the other (L)."""
-
-    hidden_units: Annotated[int, Field(ge=1, le=65_536)] = 512
-    """Units of each LSTM layer (H)."""
-
-    dropout: Dropout = 0.0
-    """The share of values that training drops, at every place where no rate of its own is set."""
-
-    input_dropout: Dropout | None = None
-    """Dropout between the embedding and the first LSTM layer; left out, it is `dropout`."""
-
-    layer_dropout: Dropout | None = None
-    """Dropout between one LSTM layer and the next; left out, it is `dropout`."""
-
-    output_dropout: Dropout | None = None
-    """Dropout between the last LSTM layer and the output layer; left out, it is `dropout`."""
-
-    variational_dropout: bool = False
-    """Whether a dropped value stays dropped for all steps of a window (Gal and Ghahramani 2016)."""
-
-    weight_drop: Dropout = 0.0
-    """The share of recurrent weights that training drops, a new draw each step (AWD-LSTM)."""
-
-    tie_embeddings: bool = False
-    """Whether the output layer uses the embedding's weights (Press and Wolf 2017): fewer weights;
-    a projection from H to E is added where they differ."""
+    embedding_dim: Size = Field(default=256, description="Embedding size (E).")
+    num_layers: int = Field(
+        default=2, ge=1, le=64, description="Number of stacked LSTM layers (L)."
+    )
+    hidden_units: Size = Field(default=512, description="Units per LSTM layer (H).")
+    dropout: Dropout = Field(
+        default=0.0, description="Dropout rate, wherever no more specific rate is set."
+    )
+    input_dropout: Dropout | None = Field(
+        default=None,
+        description="Dropout between the embedding and the first LSTM layer; null uses dropout.",
+    )
+    layer_dropout: Dropout | None = Field(
+        default=None, description="Dropout between LSTM layers; null uses dropout."
+    )
+    output_dropout: Dropout | None = Field(
+        default=None,
+        description="Dropout between the last LSTM layer and the output layer; null uses dropout.",
+    )
+    variational_dropout: bool = Field(
+        default=False,
+        description="Use one dropout mask for all time steps of a window (Gal and Ghahramani "
+        "2016).",
+    )
+    weight_drop: Dropout = Field(
+        default=0.0,
+        description="Dropout rate of the recurrent weights, drawn anew at each step (AWD-LSTM).",
+    )
+    tie_embeddings: bool = Field(
+        default=False,
+        description="Share the embedding's weights with the output layer (Press and Wolf 2017): "
+        "fewer parameters; a projection from H to E is added if the two differ.",
+    )
 
 
 class TrainingSettings(_Section):
-    """How the weights are learned."""
+    """How the model is trained."""
 
-    epochs: Annotated[int, Field(ge=1)] = 10
-    """Times that the whole training text is read."""
-
-    max_steps: Annotated[int, Field(ge=1)] | None = None
-    """Stop after this many steps, whatever `epochs` says."""
-
-    batch_size: Annotated[int, Field(ge=1, le=65_536)] = 64
-    """Places in the text that are read side by side (B)."""
-
-    sequence_length: Annotated[int, Field(ge=1, le=65_536)] = 50
-    """Tokens that each place moves on by in a step, and how far back gradients reach (T)."""
-
-    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
-    """The rule that turns gradients into new weights."""
-
-    learning_rate: Annotated[float, Field(gt=0.0, le=1_000.0)] = 1e-3
-    """The size of a step; 1e-3 suits adam and adamw, sgd wants about 1."""
-
-    schedule: Literal["constant", "cosine", "plateau"] = "constant"
-    """How the rate changes: not at all, down a half cosine to zero at the end, or multiplied by
-    `plateau_factor` whenever validation stops getting better."""
-
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
-    """Steps over which the rate rises from zero to `learning_rate`."""
-
-    plateau_factor: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
-    """With `schedule: plateau`, what the rate is multiplied by."""
-
-    plateau_patience: Annotated[int, Field(ge=0)] = 0
-    """With `schedule: plateau`, validations without a new best that are put up with first."""
-
-    gradient_clip_norm: Annotated[float, Field(gt=0.0)] | None = 1.0
-    """Gradients with a larger global norm are scaled down to it; null leaves them alone."""
-
-    weight_decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    """With `optimizer: adamw`, how far the weight matrices are pulled to zero (times the rate)."""
-
-    precision: Literal["auto", "float32", "mixed_bfloat16"] = "auto"
-    """The numbers of the matrix products; auto takes what this machine runs faster."""
-
-    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """Processor threads to compute with; null takes one for each core."""
-
-    patience: Annotated[int, Field(ge=1)] | None = None
-    """Stop after this many validations without a new best; null never stops early."""
-
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 1
-    """The start of every random draw: the same seed gives the same weights."""
-
-    eval_every: Annotated[int, Field(ge=1)] | None = None
-    """Validate every so many steps, beside the end of each epoch."""
-
-    checkpoint_every: Annotated[int, Field(ge=1)] | None = None
-    """Write a checkpoint every so many steps, beside the end of each epoch."""
-
-    keep_checkpoints: Annotated[int, Field(ge=1)] = 2
-    """The newest checkpoints that are kept."""
-
-    log_every: Annotated[int, Field(ge=1)] = 50
-    """Steps between two rows of metrics.csv."""
+    epochs: Count = Field(default=10, description="Passes over the training text.")
+    max_steps: Count | None = Field(
+        default=None, description="Stop after this many steps, even before the last epoch."
+    )
+    batch_size: Size = Field(
+        default=64, description="Batch size: text streams (lanes) trained in parallel (B)."
+    )
+    sequence_length: Size = Field(
+        default=50, description="Tokens per lane and step; gradients flow back this far (T)."
+    )
+    optimizer: Literal["adam", "adamw", "sgd"] = Field(
+        default="adam", description="Optimizer that updates the weights."
+    )
+    learning_rate: float = Field(
+        default=1e-3,
+        gt=0.0,
+        le=1_000.0,
+        description="Learning rate; 1e-3 suits adam and adamw, sgd needs about 1.",
+    )
+    schedule: Literal["constant", "cosine", "plateau"] = Field(
+        default="constant",
+        description="Learning-rate schedule: constant, cosine decay to zero, or multiplied by "
+        "plateau_factor when validation stops improving.",
+    )
+    warmup_steps: int = Field(
+        default=0, ge=0, description="Steps over which the learning rate rises to its full value."
+    )
+    plateau_factor: float = Field(
+        default=0.5,
+        gt=0.0,
+        lt=1.0,
+        description="With schedule: plateau, the factor by which the learning rate drops.",
+    )
+    plateau_patience: int = Field(
+        default=0,
+        ge=0,
+        description="With schedule: plateau, validations without improvement before the rate "
+        "drops.",
+    )
+    gradient_clip_norm: float | None = Field(
+        default=1.0,
+        gt=0.0,
+        description="Maximum global norm of the gradients; larger ones are scaled down. null "
+        "turns clipping off.",
+    )
+    weight_decay: float = Field(
+        default=0.0,
+        ge=0.0,
+        lt=1.0,
+        description="With optimizer: adamw, weight decay of the weight matrices (times the rate).",
+    )
+    precision: Literal["auto", "float32", "mixed_bfloat16"] = Field(
+        default="auto",
+        description="Number format of matrix products; auto measures which is faster on this "
+        "machine.",
+    )
+    threads: int | None = Field(
+        default=None, ge=1, le=1024, description="CPU threads to use; null uses one per core."
+    )
+    patience: Count | None = Field(
+        default=None,
+        description="Early stopping: stop after this many validations without improvement; null "
+        "never stops early.",
+    )
+    seed: int = Field(
+        default=1, ge=0, lt=2**31, description="Random seed: the same seed gives the same weights."
+    )
+    eval_every: Count | None = Field(
+        default=None,
+        description="Steps between additional validations; null validates after each epoch only.",
+    )
+    checkpoint_every: Count | None = Field(
+        default=None,
+        description="Steps between additional checkpoints; null saves after each epoch and every "
+        "ten minutes only.",
+    )
+    keep_checkpoints: Count = Field(
+        default=2, description="Number of most recent checkpoints to keep."
+    )
+    log_every: Count = Field(default=50, description="Steps between two rows of metrics.csv.")
 
 
 class GenerationSettings(_Section):
-    """How text is drawn from the model; each has an option of `generate` too."""
+    """How text is generated; `generate` has an option for each key."""
 
-    length: Annotated[int, Field(ge=1)] = 50
-    """Tokens to generate at most."""
-
-    temperature: Annotated[float, Field(ge=0.0, le=100.0)] = 0.8
-    """Below 1 plays safe, above 1 takes risks, 0 always takes the likeliest token."""
-
-    top_k: Annotated[int, Field(ge=1)] | None = None
-    """Draw from the k likeliest tokens only."""
-
-    top_p: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    """Draw from the smallest set of tokens that together reach this probability."""
-
-    min_p: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
-    """Leave out tokens less likely than this share of the likeliest one's probability."""
-
-    typical_p: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    """Draw from the tokens whose surprise is nearest to what is expected, the fewest that together
-    reach this probability."""
-
-    repetition_penalty: Annotated[float, Field(ge=0.01, le=100.0)] = 1.0
-    """Above 1 makes tokens that have already appeared less likely, those of the prompt too."""
-
-    presence_penalty: Penalty = 0.0
-    """Taken off the logit of every token that has already appeared, in the prompt too."""
-
-    frequency_penalty: Penalty = 0.0
-    """Taken off the logit of a token once for each time it has appeared, in the prompt too."""
-
-    bias: dict[TokenText, AddedLogit] = {}
-    """Added to the logits of these tokens: above 0 makes a token likelier, below 0 less likely."""
-
-    ban: list[TokenText] = []
-    """Tokens that are never produced."""
-
-    allow_unknown: bool = False
-    """Whether <unk>, the token for all that is not in the vocabulary, may be produced."""
-
-    beams: Annotated[int, Field(ge=1, le=1_000)] = 1
-    """Above 1, search for the likeliest text and keep so many at every step, in place of drawing;
-    temperature and seed are then not used."""
-
-    length_penalty: Annotated[float, Field(ge=0.0, le=10.0)] = 0.6
-    """With beams, how far a long text is forgiven that it is less likely than a short one; 0 not at
-    all."""
-
-    stop: list[Annotated[str, Field(min_length=1)]] = []
-    """Texts at which generation ends; they are not printed."""
-
-    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
-    """The same seed gives the same text; null draws a new one each time."""
+    length: Count = Field(default=50, description="Maximum number of tokens to generate.")
+    temperature: float = Field(
+        default=0.8,
+        ge=0.0,
+        le=100.0,
+        description="Sampling temperature: below 1 is safer, above 1 more surprising; 0 always "
+        "takes the most likely token.",
+    )
+    top_k: Count | None = Field(
+        default=None, description="Sample from the k most likely tokens only."
+    )
+    top_p: Probability = Field(
+        default=1.0,
+        description="Nucleus sampling: sample from the smallest set of tokens whose probabilities "
+        "add up to this value.",
+    )
+    min_p: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=1.0,
+        description="Drop tokens less likely than this fraction of the most likely token's "
+        "probability.",
+    )
+    typical_p: Probability = Field(
+        default=1.0,
+        description="Locally typical sampling: sample from the tokens whose surprise is closest to "
+        "the expected one, as few as have probabilities that add up to this value.",
+    )
+    repetition_penalty: float = Field(
+        default=1.0,
+        ge=0.01,
+        le=100.0,
+        description="Above 1 makes tokens that have already appeared, in the prompt or the text, "
+        "less likely.",
+    )
+    presence_penalty: Penalty = Field(
+        default=0.0,
+        description="Subtracted once from the logit of every token that has already appeared, in "
+        "the prompt or the text.",
+    )
+    frequency_penalty: Penalty = Field(
+        default=0.0,
+        description="Subtracted from a token's logit for each time it has appeared, in the prompt "
+        "or the text.",
+    )
+    bias: dict[TokenText, AddedLogit] = Field(
+        default={},
+        description="Added to the logits of these tokens: above 0 makes a token more likely, below "
+        "0 less likely.",
+    )
+    ban: list[TokenText] = Field(default=[], description="Tokens that are never generated.")
+    allow_unknown: bool = Field(
+        default=False,
+        description="Allow <unk>, the token for text outside the vocabulary, to be generated.",
+    )
+    beams: int = Field(
+        default=1,
+        ge=1,
+        le=1_000,
+        description="Beam width: above 1, search for the most likely text instead of sampling; "
+        "temperature and seed are then not used.",
+    )
+    length_penalty: float = Field(
+        default=0.6,
+        ge=0.0,
+        le=10.0,
+        description="With beams, how strongly longer texts are favoured; 0 ranks by total "
+        "probability alone.",
+    )
+    stop: list[TokenText] = Field(
+        default=[],
+        description="Stop sequences: generation ends where one of these texts appears; it is not "
+        "printed.",
+    )
+    seed: int | None = Field(
+        default=None,
+        ge=0,
+        lt=2**63,
+        description="Random seed: the same seed gives the same text; without a seed, each text is "
+        "different.",
+    )
 
 
 class Settings(_Section):
-    """Everything that decides what a run does."""
+    """Everything that decides what a run does.
 
-    data: DataSettings = DataSettings()
-    """Which texts to learn from, and which to keep for checking."""
+    >>> Settings(training={"epochs": 3}).training.epochs
+    3
+    """
 
-    tokenizer: TokenizerSettings = TokenizerSettings()
-    """How text becomes numbers."""
+    data: DataSettings = Field(
+        default=DataSettings(), description="The training text, and the held-out texts."
+    )
+    tokenizer: TokenizerSettings = Field(
+        default=TokenizerSettings(), description="How text is split into tokens."
+    )
+    model: ModelSettings = Field(default=ModelSettings(), description="The network.")
+    training: TrainingSettings = Field(
+        default=TrainingSettings(), description="How the model is trained."
+    )
+    generation: GenerationSettings = Field(
+        default=GenerationSettings(), description="How text is generated."
+    )
 
-    model: ModelSettings = ModelSettings()
-    """The network."""
-
-    training: TrainingSettings = TrainingSettings()
-    """How the weights are learned."""
-
-    generation: GenerationSettings = GenerationSettings()
-    """How text is drawn from the model."""
+    @model_validator(mode="wrap")
+    @classmethod
+    def _validate(cls, data: Any, handler: Callable[[Any], Settings]) -> Settings:
+        """Report wrong values and contradictions together; see `config.validation`."""
+        return validate_settings(data, handler)

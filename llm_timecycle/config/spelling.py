@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from llm_timecycle.config.json_schema import list_section_keys
+from llm_timecycle.config.sections import list_section_keys
 
 LOOK_ALIKES = {
     "“": 'a curly quote; YAML wants "',

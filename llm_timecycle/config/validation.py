@@ -1,115 +1,178 @@
-"""Settings that are each allowed but at odds with one another."""
+"""Contradictions: settings that are each allowed but cannot work together.
+
+`Settings` calls `validate_settings` whenever it is made, so that a file, an override and
+`Settings(...)` in Python are checked alike.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from llm_timecycle.config.settings import GenerationSettings, Settings
+from pydantic import BaseModel, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+if TYPE_CHECKING:
+    from llm_timecycle.config.settings import GenerationSettings, Settings
 
 BYTE_VOCABULARY = 258  # 256 bytes, <unk> and <eos>
-DRAWING_KEYS = (
-    *("top_k", "top_p", "min_p", "typical_p"),
-    *("repetition_penalty", "presence_penalty", "frequency_penalty"),
-)
-"""Settings of `generation` that decide which token is drawn, and that beam search has no use for;
-so are temperature and seed, but a file that has values for both ways is fine."""
+CONTRADICTION = "contradiction"
+"""The type of a contradiction among the errors of a pydantic ValidationError."""
+
+BEAM_SEARCH_KEYS = {"length", "bias", "ban", "allow_unknown", "beams", "length_penalty", "stop"}
+"""The settings of `generation` that a beam search uses; all others decide how tokens are drawn."""
+ALLOWED_BESIDE_BEAMS = {"temperature", "seed"}
+"""Settings that a beam search does not use; a file may have values for both ways."""
 
 
 @dataclass(frozen=True)
-class Conflict:
+class Contradiction:
     """Dotted paths of the settings involved, the one to blame first, and what to do."""
 
     paths: tuple[str, ...]
     explanation: str
 
 
-def find_conflicts(settings: Settings) -> list[Conflict]:
-    """Every pair of settings that cannot work together, or of which one would do nothing."""
-    return [
-        *_find_vocabulary_conflicts(settings),
-        *_find_held_out_conflicts(settings),
-        *_find_optimizer_conflicts(settings),
-        *_find_beam_conflicts(settings),
-    ]
+def validate_settings(data: Any, make: Callable[[Any], Settings]) -> Settings:
+    """The settings made from `data`.
+
+    Args:
+        data: sections by name, each a mapping or already a section.
+        make: pydantic's own validation.
+
+    Raises:
+        ValidationError: every wrong value, and every contradiction among the right ones.
+    """
+    try:
+        settings = make(data)
+    except ValidationError as error:
+        wrong = error.errors(include_url=False)
+        right = _leave_out(data, [detail["loc"] for detail in wrong])
+        try:
+            settings = make(right)
+        except ValidationError:  # not even sections
+            raise error from None
+        errors = [
+            InitErrorDetails(
+                type=detail["type"],
+                loc=detail["loc"],
+                input=detail["input"],
+                ctx=detail.get("ctx", {}),
+            )
+            for detail in wrong
+        ]
+    else:
+        wrong, errors = [], []
+    wrong_paths = {".".join(map(str, detail["loc"][:2])) for detail in wrong}
+    for found in find_contradictions(settings):
+        if wrong_paths.isdisjoint(found.paths):
+            errors.append(_describe(found, settings))
+    if errors:
+        raise ValidationError.from_exception_data("Settings", errors)
+    return settings
 
 
-def _find_vocabulary_conflicts(settings: Settings) -> list[Conflict]:
+def _leave_out(data: Any, locations: list[tuple[int | str, ...]]) -> Any:
+    """The sections without the values at `locations`."""
+    if not isinstance(data, Mapping):
+        return data
+    kept = dict(data)
+    for section, *keys in locations:
+        values = kept.get(section)
+        if keys and isinstance(values, Mapping):
+            kept[section] = {key: value for key, value in values.items() if key != keys[0]}
+        else:
+            kept.pop(section, None)
+    return kept
+
+
+def _describe(found: Contradiction, settings: BaseModel) -> InitErrorDetails:
+    section, key = found.paths[0].split(".")
+    context = {"explanation": found.explanation, "paths": found.paths}
+    return InitErrorDetails(
+        type=PydanticCustomError(CONTRADICTION, "{explanation}", context),
+        loc=(section, key),
+        input=getattr(getattr(settings, section), key),
+    )
+
+
+def find_contradictions(settings: Settings) -> Iterator[Contradiction]:
+    """Every group of settings that cannot work together, or of which one would do nothing."""
+    yield from _check_vocabulary(settings)
+    yield from _check_held_out_texts(settings)
+    yield from _check_optimizer(settings)
+    yield from _check_beam_search(settings)
+
+
+def _check_vocabulary(settings: Settings) -> Iterator[Contradiction]:
     tokenizer = settings.tokenizer
-    if tokenizer.level not in {"byte", "subword"} or tokenizer.vocab_size >= BYTE_VOCABULARY:
-        return []
-    return [
-        Conflict(
+    if tokenizer.level in {"byte", "subword"} and tokenizer.vocab_size < BYTE_VOCABULARY:
+        yield Contradiction(
             ("tokenizer.vocab_size", "tokenizer.level"),
             f"received {tokenizer.vocab_size}, but level: {tokenizer.level} needs "
             f"{BYTE_VOCABULARY} or more (256 bytes and 2 special tokens)",
         )
-    ]
 
 
-def _find_held_out_conflicts(settings: Settings) -> list[Conflict]:
+def _check_held_out_texts(settings: Settings) -> Iterator[Contradiction]:
     data, training = settings.data, settings.training
-    cuts = {
+    held_out = {
         "data.valid_fraction": data.valid_fraction if data.valid is None else 0.0,
         "data.test_fraction": data.test_fraction if data.test is None else 0.0,
     }
-    conflicts = []
-    if sum(cuts.values()) >= 0.9:
-        conflicts.append(
-            Conflict(
-                (*cuts, "data.valid", "data.test"),
-                f"valid_fraction ({data.valid_fraction:g}) and test_fraction "
-                f"({data.test_fraction:g}) must be less than 0.9 together, or too little is left "
-                f"to learn from",
-            )
+    if sum(held_out.values()) >= 0.9:
+        yield Contradiction(
+            (*held_out, "data.valid", "data.test"),
+            f"valid_fraction ({data.valid_fraction:g}) and test_fraction "
+            f"({data.test_fraction:g}) must add up to less than 0.9, or too little text is left to "
+            f"train on",
         )
     if data.valid is not None or data.valid_fraction > 0:
-        return conflicts
+        return
     needs_validation = {
-        "training.schedule": training.schedule == "plateau",
-        "training.patience": training.patience is not None,
-        "training.eval_every": training.eval_every is not None,
+        "schedule": training.schedule == "plateau",
+        "patience": training.patience is not None,
+        "eval_every": training.eval_every is not None,
     }
-    for path, is_set in needs_validation.items():
+    for key, is_set in needs_validation.items():
         if is_set:
-            key = path.removeprefix("training.")
-            conflicts.append(
-                Conflict(
-                    (path, "data.valid", "data.valid_fraction"),
-                    f"{getattr(training, key)} goes by validation, and there is no "
-                    f"validation text: give data.valid, or a data.valid_fraction above 0",
-                )
+            yield Contradiction(
+                (f"training.{key}", "data.valid", "data.valid_fraction"),
+                f"{getattr(training, key)} needs validation, but there is no validation text: set "
+                f"data.valid, or data.valid_fraction above 0",
             )
-    return conflicts
 
 
-def _find_optimizer_conflicts(settings: Settings) -> list[Conflict]:
+def _check_optimizer(settings: Settings) -> Iterator[Contradiction]:
     training = settings.training
-    if training.weight_decay == 0 or training.optimizer == "adamw":
-        return []
-    return [
-        Conflict(
+    if training.weight_decay != 0 and training.optimizer != "adamw":
+        yield Contradiction(
             ("training.weight_decay", "training.optimizer"),
-            f"{training.weight_decay:g} would do nothing with optimizer: {training.optimizer}; "
-            f"set optimizer to adamw, or weight_decay to 0",
+            f"{training.weight_decay:g} has no effect with optimizer: {training.optimizer}; set "
+            f"optimizer to adamw, or weight_decay to 0",
         )
-    ]
 
 
-def find_drawing_keys(generation: GenerationSettings) -> list[str]:
-    """Those settings, other than at their defaults, that do nothing where `beams` is above 1."""
-    defaults = GenerationSettings()
+def _check_beam_search(settings: Settings) -> Iterator[Contradiction]:
+    generation = settings.generation
     if generation.beams == 1:
-        return []
-    return [key for key in DRAWING_KEYS if getattr(generation, key) != getattr(defaults, key)]
+        return
+    for key in list_sampling_keys(type(generation)):
+        value = getattr(generation, key)
+        is_set = value != type(generation).model_fields[key].default
+        if is_set and key not in ALLOWED_BESIDE_BEAMS:
+            yield Contradiction(
+                (f"generation.{key}", "generation.beams"),
+                f"{_write(value)} has no effect with beams: {generation.beams}, because a beam "
+                f"search does not sample; set beams to 1, or leave {key} out",
+            )
 
 
-def _find_beam_conflicts(settings: Settings) -> list[Conflict]:
-    return [
-        Conflict(
-            (f"generation.{key}", "generation.beams"),
-            f"{getattr(settings.generation, key):g} would do nothing with beams: "
-            f"{settings.generation.beams}, which searches and does not draw; set beams to 1, or "
-            f"leave {key} out",
-        )
-        for key in find_drawing_keys(settings.generation)
-    ]
+def _write(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def list_sampling_keys(generation: type[GenerationSettings]) -> list[str]:
+    """The settings of `generation` that have no effect on a beam search."""
+    return [key for key in generation.model_fields if key not in BEAM_SEARCH_KEYS]

@@ -28,7 +28,7 @@ NOT_FINITE = re.compile(r"(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z")
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """Where something was written: in `origin` (a file, or an override), from line to line.
 
     Lines and columns count from 1; `lines` are all lines of the origin.
@@ -53,7 +53,7 @@ class Place:
 class Scalar:
     """One value: text, a number, true, false or null; `written` is its source text."""
 
-    place: Place
+    location: Location
     value: bool | int | float | str | None
     written: str
 
@@ -62,7 +62,7 @@ class Scalar:
 class Items:
     """A list."""
 
-    place: Place
+    location: Location
     nodes: list[Node]
 
 
@@ -70,7 +70,7 @@ class Items:
 class Entries:
     """A mapping: pairs of key and value in the order of the text, repeated keys included."""
 
-    place: Place
+    location: Location
     pairs: list[tuple[Node, Node]]
 
 
@@ -161,35 +161,37 @@ def _build_tree(
     from ruamel.yaml import events as kinds
 
     roots: list[Node] = []
-    open_groups: list[tuple[Place, list[Node]]] = []
+    open_groups: list[tuple[Location, list[Node]]] = []
     document_count = 0
 
     for count, event in enumerate(events):
         start, end = event.start_mark, event.end_mark
         last = max(start.line, end.line - (end.column == 0)) + 1
-        place = Place(origin, lines, start.line + 1, start.column + 1, last, is_override)
-        _refuse(event, place)
+        location = Location(origin, lines, start.line + 1, start.column + 1, last, is_override)
+        _refuse(event, location)
         if count > MOST_VALUES:
-            raise _refusal(place, f"more than {MOST_VALUES} values; settings are about 50")
+            raise _refusal(location, f"more than {MOST_VALUES} values; settings are about 50")
         node: Node
         if isinstance(event, kinds.DocumentStartEvent):
             document_count += 1
             if document_count > 1:
-                raise _refusal(place, "a second document begins here (---); put it in its own file")
+                raise _refusal(
+                    location, "a second document begins here (---); put it in its own file"
+                )
             continue
         if isinstance(event, (kinds.SequenceStartEvent, kinds.MappingStartEvent)):
-            open_groups.append((place, []))
+            open_groups.append((location, []))
             if len(open_groups) > DEEPEST_NESTING:
-                raise _refusal(place, "nested too deeply; settings are sections of plain values")
+                raise _refusal(location, "nested too deeply; settings are sections of plain values")
             continue
         if isinstance(event, kinds.ScalarEvent):
-            node = _build_scalar(event, place)
+            node = _build_scalar(event, location)
         elif isinstance(event, kinds.SequenceEndEvent):
-            group_place, nodes = open_groups.pop()
-            node = Items(group_place, nodes)
+            group_location, nodes = open_groups.pop()
+            node = Items(group_location, nodes)
         elif isinstance(event, kinds.MappingEndEvent):
-            group_place, nodes = open_groups.pop()
-            node = Entries(group_place, list(zip(nodes[::2], nodes[1::2], strict=True)))
+            group_location, nodes = open_groups.pop()
+            node = Entries(group_location, list(zip(nodes[::2], nodes[1::2], strict=True)))
         else:
             continue
         (open_groups[-1][1] if open_groups else roots).append(node)
@@ -198,34 +200,34 @@ def _build_tree(
     return None if is_empty else roots[0]
 
 
-def _build_scalar(event: Any, place: Place) -> Scalar:
+def _build_scalar(event: Any, location: Location) -> Scalar:
     is_plain = event.implicit[0]
     if any("\ud800" <= character <= "\udfff" for character in event.value):
-        raise _refusal(place, "half a character (U+D800 to U+DFFF); write the character itself")
+        raise _refusal(location, "half a character (U+D800 to U+DFFF); write the character itself")
     if is_plain:
-        return Scalar(place, resolve_scalar(event.value), event.value)
+        return Scalar(location, resolve_scalar(event.value), event.value)
     quote = event.style if event.style in {"'", '"'} else '"'
-    return Scalar(place, event.value, f"{quote}{event.value}{quote}")
+    return Scalar(location, event.value, f"{quote}{event.value}{quote}")
 
 
-def _refuse(event: Any, place: Place) -> None:
+def _refuse(event: Any, location: Location) -> None:
     """Raise ConfigError for what YAML has and a settings file has no use for."""
     from ruamel.yaml import events as kinds
 
     if isinstance(event, kinds.AliasEvent):
         raise _refusal(
-            place,
+            location,
             f"an alias (*{event.anchor}); settings files have none. If it is text, such as the "
             f'glob *.txt, put it in quotes: "*.txt"',
         )
     if getattr(event, "tag", None) is not None:
-        raise _refusal(place, f"a tag ({event.tag}); settings files have none. Leave it out")
+        raise _refusal(location, f"a tag ({event.tag}); settings files have none. Leave it out")
     if isinstance(event, kinds.DocumentStartEvent) and (
         event.tags or event.version not in {None, (1, 2)}
     ):
-        raise _refusal(place, "a directive (%) above this line; settings files have none")
+        raise _refusal(location, "a directive (%) above this line; settings files have none")
 
 
-def _refusal(place: Place, explanation: str) -> ConfigError:
-    where = str(place) if place.is_override else f"{place}, column {place.column}"
+def _refusal(location: Location, explanation: str) -> ConfigError:
+    where = str(location) if location.is_override else f"{location}, column {location.column}"
     return ConfigError(f"{where}: {explanation}")

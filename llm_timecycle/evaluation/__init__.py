@@ -1,1 +1,1 @@
-"""Scoring: a stream of tokens, and a trained run on held-out text."""
+"""Scoring a stream of tokens, and a trained run on held-out text."""

@@ -1,7 +1,8 @@
 """Scoring a stream of tokens: loss, perplexity, accuracy.
 
-Every token after the first is predicted exactly once, the LSTM state carried. Sums and counts are
-added over the windows and divided once at the end, so a short last window weighs what it should.
+Every token after the first is predicted exactly once, with the LSTM state carried along. Sums and
+counts are added over the windows and divided once at the end, so a short last window counts by its
+tokens.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from llm_timecycle.config.settings import ModelSettings
 from llm_timecycle.model.loss import LossNetwork
@@ -28,14 +29,14 @@ Scorer = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, list[tf.Tensor]], tuple[tf.T
 
 @dataclass(frozen=True)
 class Sums:
-    """What a scored stream adds up to."""
+    """The sums over a scored stream."""
 
     loss_nats: float
     """The negative log-likelihood of all predicted tokens."""
     correct: int
-    """Predicted tokens that were the likeliest."""
+    """Predicted tokens that were the most likely one."""
     predicted: int
-    """Predicted tokens: one less than the stream holds."""
+    """Predicted tokens: one fewer than the stream holds."""
 
     @property
     def loss_nats_per_token(self) -> float:
@@ -44,12 +45,12 @@ class Sums:
 
     @property
     def perplexity(self) -> float:
-        """exp of the mean loss (infinite where that is beyond a float)."""
+        """exp of the mean loss; infinite where that is beyond a float."""
         return compute_perplexity(self.loss_nats_per_token)
 
     @property
     def accuracy(self) -> float:
-        """The share of tokens predicted right."""
+        """The share of tokens predicted correctly."""
         return self.correct / self.predicted
 
 
@@ -71,22 +72,24 @@ def make_scorer(network: keras.Model, shards: int = 1) -> Scorer:
     `weights` is 1 where a prediction counts and 0 where it does not.
 
     Args:
-        shards: into how many the lanes are cut; they compute side by side, one on each core.
+        network: the model to score with.
+        shards: the number of shards that the lanes are split into, computed in parallel, one on
+            each core.
     """
     loss_network = LossNetwork(network)
 
-    places = tf.TensorSpec((None, None), tf.int32)
+    ids = tf.TensorSpec((None, None), tf.int32)
     weights = tf.TensorSpec((None, None), tf.float32)
     states = [tf.TensorSpec(state.shape, tf.float32) for state in network.inputs[1:]]
 
-    @tf.function(input_signature=(places, places, weights, states))  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=(ids, ids, weights, states))  # type: ignore[untyped-decorator]
     def score_window(
         tokens: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor, states: list[tf.Tensor]
     ) -> tuple[tf.Tensor, ...]:
-        shares = split_lanes([tokens, targets, *states], shards)
-        scores = [loss_network.score(x, y, before) for x, y, *before in shares]
-        losses, is_right, *states = join_lanes([[*score[:2], *score[2]] for score in scores])
-        return tf.reduce_sum(losses * weights), tf.reduce_sum(is_right * weights), *states
+        parts = split_lanes([tokens, targets, *states], shards)
+        scores = [loss_network.score(x, y, before) for x, y, *before in parts]
+        losses, is_correct, *states = join_lanes([[*score[:2], *score[2]] for score in scores])
+        return tf.reduce_sum(losses * weights), tf.reduce_sum(is_correct * weights), *states
 
     scorer: Scorer = score_window
     return scorer
@@ -104,18 +107,23 @@ def score_stream(
 ) -> Sums:
     """Score a whole stream of ids (N,), N >= 2.
 
-    One lane carries the state through the stream from end to end: the exact figure. Several lanes
-    cut the predictions into as many pieces that are scored side by side, much faster; each but the
-    first begins with the state after the `WARM_UP_TOKENS` tokens before it, so the figure differs
-    from the exact one by what the model remembers from further back.
+    A single lane carries the state through the whole stream and gives the exact figure. With
+    several lanes the stream is cut into pieces that are scored in parallel, which is much faster.
+    Each lane but the first then starts from the state after the `WARM_UP_TOKENS` tokens before it,
+    so the result differs from the exact one by what the model remembers from further back.
 
     Args:
-        window: tokens of each lane scored at once; it changes speed and memory, not the sums.
+        scorer: made by `make_scorer`.
+        settings: of the scorer's model.
+        ids: the stream.
+        lanes: pieces to score in parallel.
+        window: tokens of each lane per call; affects speed and memory, not the sums.
+        show_progress: whether to draw a progress bar.
         after_window: called after each window; it may raise to end the work.
     """
     predictions = len(ids) - 1
     lanes = min(lanes, predictions)
-    # Lanes differ in length by at most one prediction; the shorter ones end on one that counts 0.
+    # Lanes differ in length by at most one prediction; a shorter one ends on one of weight 0.
     starts = np.arange(lanes + 1) * predictions // lanes
     length = int(np.max(np.diff(starts)))
     first, ends = starts[:-1, None], starts[1:, None]
@@ -125,16 +133,16 @@ def score_stream(
         total=predictions, unit="tok", unit_scale=True, disable=not show_progress, leave=False
     ) as bar:
         for offset in range(0, length, window):
-            places = first + np.arange(offset, min(offset + window, length))
-            counts = places < ends
-            places = np.minimum(places, predictions - 1)
-            tokens, targets = _read(ids, places), _read(ids, places + 1)
-            loss, right, *states = scorer(
-                tokens, targets, tf.constant(counts, tf.float32), list(states)
+            positions = first + np.arange(offset, min(offset + window, length))
+            is_counted = positions < ends
+            positions = np.minimum(positions, predictions - 1)
+            tokens, targets = _read(ids, positions), _read(ids, positions + 1)
+            window_loss, window_correct, *states = scorer(
+                tokens, targets, tf.constant(is_counted, tf.float32), list(states)
             )
-            loss_nats += float(loss)
-            correct += int(right)
-            bar.update(int(counts.sum()))
+            loss_nats += float(window_loss)
+            correct += int(window_correct)
+            bar.update(int(is_counted.sum()))
             after_window()
     return Sums(loss_nats, correct, predictions)
 
@@ -142,18 +150,18 @@ def score_stream(
 def _warm_up(
     scorer: Scorer, settings: ModelSettings, ids: np.ndarray, first: np.ndarray
 ) -> list[tf.Tensor]:
-    """The state that each lane begins with; that of the first lane is zero."""
+    """The state that each lane starts from; zero for the first lane."""
     lanes = len(first)
     states = make_zero_states(settings, lanes)
     width = min(WARM_UP_TOKENS, int(first[1, 0])) if lanes > 1 else 0
     if width == 0:
         return states
-    places = np.maximum(first + np.arange(-width, 0), 0)
-    tokens = _read(ids, places)
+    positions = np.maximum(first + np.arange(-width, 0), 0)
+    tokens = _read(ids, positions)
     _, _, *states = scorer(tokens, tokens, tf.zeros(tokens.shape), list(states))
     is_later = tf.constant((np.arange(lanes) > 0)[:, None], tf.float32)
     return [state * is_later for state in states]
 
 
-def _read(ids: np.ndarray, places: np.ndarray) -> tf.Tensor:
-    return tf.constant(ids[places].astype(np.int32))
+def _read(ids: np.ndarray, positions: np.ndarray) -> tf.Tensor:
+    return tf.constant(ids[positions].astype(np.int32))

@@ -63,9 +63,7 @@ def load(path: str | Path, *, engine: str = "auto") -> Model:
     (20, 'length')
     """
     run = open_run(Path(path))
-    tokenizer = Tokenizer.load(run.tokenizer_path, run.settings.tokenizer)
-    run.check_vocab_size(tokenizer.vocab_size)
-    return Model(run, tokenizer, engine)
+    return Model(run, run.load_tokenizer(), engine)
 
 
 class Model:

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from llm_timecycle.config.settings import GenerationSettings
+from llm_timecycle.config.validation import list_sampling_keys
 from llm_timecycle.errors import UsageError
 from llm_timecycle.text.tokenizer.pipelines import UNKNOWN
 
@@ -63,9 +64,8 @@ def _to_plain(name: str, value: object) -> object:
 
 def _find_idle(settings: GenerationSettings, given: Mapping[str, Any]) -> list[str]:
     """Which of the given settings would do nothing."""
-    from llm_timecycle.config.validation import DRAWING_KEYS
-
-    idle = {"length_penalty"} if settings.beams == 1 else {"temperature", "seed", *DRAWING_KEYS}
+    has_beams = settings.beams > 1
+    idle = set(list_sampling_keys(GenerationSettings) if has_beams else ["length_penalty"])
     if UNKNOWN in settings.bias and not settings.allow_unknown:
         idle.add("bias")
     return [name for name in given if name in idle]

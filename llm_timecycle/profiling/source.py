@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llm_timecycle.config.load import read_settings
+from llm_timecycle.config.locate import find_run
 from llm_timecycle.config.settings import Settings
-from llm_timecycle.errors import RunError
+from llm_timecycle.errors import RunError, RunInUseError
 from llm_timecycle.runs.directory import Run, open_run
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
@@ -34,18 +35,15 @@ class Source:
 def open_source(source: str | Path, overrides: Sequence[str] = ()) -> Source:
     """The run or configuration that `source` means.
 
-    A directory is a run, and so is a path that is neither a YAML file nor the bare name of one; a
-    run's own config.yaml stands for it. With other settings of the model or the tokenizer, only the
-    settings of a run count, not its weights.
+    `config.locate.find_run` tells one from the other. With other settings of the model or the
+    tokenizer, only the settings of a run count, not its weights.
 
     Raises:
         ConfigError: there are no such settings, or they are wrong.
         RunError: there is no such run, it is damaged, or it is still being trained.
     """
-    path = Path(source)
-    if path.name == "config.yaml" and (path.parent / "manifest.json").exists():
-        path = path.parent
-    if not _is_run(path):
+    path = find_run(source)
+    if path is None:
         loaded = read_settings(source, overrides)
         return Source(loaded.name, loaded.settings, loaded.base)
     run = open_run(path)
@@ -56,14 +54,11 @@ def open_source(source: str | Path, overrides: Sequence[str] = ()) -> Source:
         settings = read_settings(path / "config.yaml", overrides).settings
     has_same_tokens = settings.tokenizer == run.settings.tokenizer
     has_same_model = has_same_tokens and settings.model == run.settings.model
-    tokenizer = Tokenizer.load(run.tokenizer_path, settings.tokenizer) if has_same_tokens else None
-    if tokenizer is not None:
-        run.check_vocab_size(tokenizer.vocab_size)
     return Source(
         name=str(source),
         settings=settings,
         base=path.absolute(),
-        tokenizer=tokenizer,
+        tokenizer=run.load_tokenizer() if has_same_tokens else None,
         run=run if has_same_model else None,
         history=history,
     )
@@ -74,13 +69,13 @@ def check_is_idle(run: Run) -> None:
     try:
         with run.lock():
             pass
-    except OSError:  # its place cannot be written to, so nobody trains it
-        return
-    except RunError as error:
+    except RunInUseError as error:
         raise RunError(
             f"{run.path} is still being trained, and what is measured beside it would be wrong: "
             f"wait for the training to end, or stop it (Ctrl-C is safe)"
         ) from error
+    except RunError:  # its directory cannot be written to, so nobody trains it
+        return
 
 
 def read_history(run: Run) -> list[dict[str, float]]:
@@ -102,8 +97,3 @@ def read_history(run: Run) -> list[dict[str, float]]:
     except (OSError, ValueError, TypeError, csv.Error) as error:
         raise RunError(f"{run.metrics_path} cannot be read: {error}") from error
     return [{key: cell for key, cell in row.items() if math.isfinite(cell)} for row in rows]
-
-
-def _is_run(path: Path) -> bool:
-    is_settings_name = path.suffix.lower() in {".yaml", ".yml"} or len(path.parts) == 1
-    return path.is_dir() or not (path.is_file() or is_settings_name)

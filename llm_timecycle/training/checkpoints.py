@@ -15,9 +15,9 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from llm_timecycle.errors import RunError
@@ -27,6 +27,7 @@ from llm_timecycle.files import (
     flush_directory,
     write_durably,
 )
+from llm_timecycle.runs.tensors import read_tensors
 from llm_timecycle.training.progress import Progress
 
 FORMAT_VERSION = 1
@@ -71,7 +72,7 @@ def write_checkpoint(directory: Path, checkpoint: Checkpoint, keep: int) -> Path
         where = f"the last good checkpoint is {kept[-1]}" if kept else "there is none from before"
         raise RunError(
             f"cannot write the checkpoint {final}: {explain_os_error(error)}; {where}. "
-            f"Then go on with --resume"
+            f"Then resume with: llm-timecycle train {quote(str(directory.parent))} --resume"
         ) from error
     for old in list_checkpoints(directory)[:-keep]:
         _remove(old)
@@ -117,15 +118,8 @@ def read_checkpoint(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Checkp
         file = path / "tensors.safetensors"
         if file.stat().st_size != state.get("bytes") or compute_sha256(file) != state.get("sha256"):
             raise RunError(f"the checkpoint {path} is damaged. {advice}")
-        with safe_open(file, framework="numpy") as tensors:
-            found = {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
-            if found != dict(shapes):
-                differing = sorted(set(found.items()) ^ set(shapes.items()))
-                raise RunError(
-                    f"the checkpoint {path} is of another model: {differing[0]}. {advice}"
-                )
-            return Checkpoint(progress, {name: tensors.get_tensor(name) for name in found})
-    except (OSError, ValueError, RecursionError, SafetensorError) as error:
+        return Checkpoint(progress, read_tensors(file, shapes, advice=advice))
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"the checkpoint {path} cannot be read: {error}. {advice}") from error
 
 

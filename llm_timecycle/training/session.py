@@ -22,7 +22,6 @@ from llm_timecycle.runs.directory import Run, check_run_is_new, create_run, open
 from llm_timecycle.system import count_cores
 from llm_timecycle.text.batches import Lanes, count_tokens, cut_lanes
 from llm_timecycle.text.prepare import PreparedText, prepare_text
-from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 from llm_timecycle.training.devices import (
     choose_precision,
     choose_strategy,
@@ -138,7 +137,7 @@ def _settle_settings(run: Run, loaded: LoadedSettings) -> Settings:
         raise ConfigError(
             "a resumed run is the same run, but these settings differ:\n"
             + "\n".join(lines)
-            + f"\nPut them back, or train a new run with --run DIR. "
+            + f"\nPut them back, or train a new run in another directory. "
             f"To resume as it was: llm-timecycle train {quote(str(run.path))} --resume"
         )
     return settings
@@ -151,15 +150,13 @@ def _prepare_same_text(
     manifest = run.read_manifest()
     if "metrics.csv" in manifest["files"]:
         run.check_metrics()
-    tokenizer = Tokenizer.load(run.tokenizer_path, run.settings.tokenizer)
-    run.check_vocab_size(tokenizer.vocab_size)
-    text = prepare_text(settings, base, cache, show_progress, tokenizer=tokenizer)
+    text = prepare_text(settings, base, cache, show_progress, tokenizer=run.load_tokenizer())
     before, now = manifest["corpora"], _describe_text(text)
     for split in ("train", "valid", "test"):
         if before.get(split, {}).get("sha256") != now.get(split, {}).get("sha256"):
             raise DataError(
                 f"the {split} text is not the one that {run.path} was begun with. "
-                f"Put it back, or train a new run with --run DIR"
+                f"Put it back, or train a new run in another directory"
             )
     return text
 

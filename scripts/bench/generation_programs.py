@@ -261,10 +261,9 @@ def measure_ours(
     from llm_timecycle.generation.engines.select import make_engine
     from llm_timecycle.generation.generator import TextGenerator
     from llm_timecycle.runs.directory import open_run
-    from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
     run = open_run(place / "run")
-    tokenizer = Tokenizer.load(run.tokenizer_path, run.settings.tokenizer)
+    tokenizer = run.load_tokenizer()
     engine = make_engine(run, engine_name)
     rates = {}
     for batch in BATCHES:

@@ -141,7 +141,7 @@ def test_a_directory_that_is_no_run_is_not_offered_to_be_resumed(
 ) -> None:
     (tmp_path / "photos").mkdir()
     outcome = call("train", "tiny.yaml", "--run", "photos")
-    expect_refusal(outcome, 5, "photos exists already. It is no run of llm-timecycle")
+    expect_refusal(outcome, 5, "photos exists already and is not a run", "--run DIR")
     assert "--resume" not in outcome.stderr
 
 

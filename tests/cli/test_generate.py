@@ -68,7 +68,7 @@ def call(run: Path, *arguments: str, stdin: bytes | None = None) -> Result:
 
 def generate_directly(run: Run, prompt: str, samples: int = 1, **settings: object) -> list[str]:
     """What the parts say, put together without the command."""
-    tokenizer = Tokenizer.load(run.tokenizer_path, run.settings.tokenizer)
+    tokenizer = run.load_tokenizer()
     merged = GenerationSettings(**run.settings.generation.model_dump() | settings)
     engine = NumpyEngine(run.load_weights(), run.settings.model)
     texts = TextGenerator(engine, tokenizer, merged).generate(prompt, samples)

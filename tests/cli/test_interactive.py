@@ -71,7 +71,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def write(run: Run, prompt: str, samples: int = 1, **settings: object) -> list[str]:
     """What the parts say, put together without the loop."""
-    tokenizer = Tokenizer.load(run.tokenizer_path, run.settings.tokenizer)
+    tokenizer = run.load_tokenizer()
     merged = GenerationSettings(**run.settings.generation.model_dump() | settings)
     engine = NumpyEngine(run.load_weights(), run.settings.model)
     return [
@@ -88,7 +88,7 @@ def converse(run: Run, capsys: pytest.CaptureFixture[str]) -> Converse:
 
     def give_lines(*lines: str, **settings: object) -> tuple[list[str], list[str]]:
         merged = GenerationSettings(**run.settings.generation.model_dump() | settings)
-        tokenizer = Tokenizer.load(run.tokenizer_path, run.settings.tokenizer)
+        tokenizer = run.load_tokenizer()
         engine = NumpyEngine(run.load_weights(), run.settings.model)
         PromptLoop(engine, tokenizer, merged, read_lines=lambda: iter(lines)).run()
         printed = capsys.readouterr()

@@ -152,7 +152,10 @@ def test_a_run_that_exists_is_not_touched(call: Call, trained: Path, tmp_path: P
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     outcome = call("train", "tiny.yaml", "--run", run)
     assert outcome.exit_code == 5
-    assert "add --resume; to start afresh, choose another place with --run DIR" in outcome.stderr
+    assert (
+        "add --resume; to train a new run, choose another directory with --run DIR"
+        in outcome.stderr
+    )
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 

@@ -1,14 +1,9 @@
 """The JSON Schema: complete, and in words."""
 
-import doctest
-
 import pytest
 
-from llm_timecycle.config import descriptions, spelling
-from llm_timecycle.config import dump as writing
-from llm_timecycle.config import json_schema as schema
-from llm_timecycle.config import yaml_nodes as parsing
-from llm_timecycle.config.json_schema import describe_allowed, list_section_keys, settings_schema
+from llm_timecycle.config.json_schema import describe_allowed, settings_schema
+from llm_timecycle.config.sections import list_section_keys
 from llm_timecycle.config.settings import BUILT_IN_CORPORA
 
 
@@ -64,10 +59,3 @@ def test_help_of_train_names_the_built_in_corpora():
 )
 def test_what_is_allowed_in_words(key, words):
     assert describe_allowed(key) == words
-
-
-@pytest.mark.parametrize("module", [descriptions, parsing, schema, spelling, writing])
-def test_examples_in_docstrings(module):
-    result = doctest.testmod(module)
-    assert result.attempted > 0
-    assert result.failed == 0

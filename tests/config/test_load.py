@@ -74,8 +74,11 @@ def test_byte_order_mark_and_crlf_are_no_matter(read):
         ("data: {train: [a, 3]}", "data.train: received 3 as item 2; expected text (if it is"),
         ("data: {valid: []}", "received an empty list; expected text, a list of texts, or null"),
         ("data: {train: {a: 1}}", "received a group of settings; expected text"),
-        ("data: {train: “a.txt”}", "data.train: received “a.txt”, quotes and all; expected a path"),
-        ('data: {train: "a\\0.txt"}', "data.train: a path cannot hold the character U+0000"),
+        (
+            "data: {train: “a.txt”}",
+            "data.train: received “a.txt”, quotes included; expected a path",
+        ),
+        ('data: {train: "a\\0.txt"}', "data.train: a path cannot contain the character U+0000"),
         ("generation: {stop: [a, '']}", "generation.stop: received '' as item 2; expected text"),
         ("training: {max_steps: 0}", "expected a whole number, 1 or more, or null"),
         ("training: 3", "training: received 3; expected settings on the lines below it"),
@@ -122,8 +125,8 @@ def test_all_problems_come_together_in_the_order_of_the_lines(refuse):
         ["  my.yaml:3", "training.epoch"],
         ["  my.yaml:5", "model.dropout"],
         ["  my.yaml:6", "extra"],
-        ["  --set traning.seed=1", "traning.seed"],
-        ["  --set training.seed=-1", "training.seed"],
+        ["  override traning.seed=1", "traning.seed"],
+        ["  override training.seed=-1", "training.seed"],
     ]
 
 
@@ -173,7 +176,7 @@ def test_override_values_are_yaml(read):
 )
 def test_wrong_override(refuse, override, message):
     refused = refuse("{}", override)
-    assert refused.splitlines()[1].startswith(f"  --set {override}: ")
+    assert refused.splitlines()[1].startswith(f"  override {override}: ")
     assert message in refused
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from llm_timecycle.config.json_schema import settings_schema
 from llm_timecycle.config.load import read_settings
-from llm_timecycle.config.load_locate import list_shipped_names
+from llm_timecycle.config.locate import list_shipped_names
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.config.yaml_nodes import parse_yaml, to_python
 

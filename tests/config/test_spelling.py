@@ -2,7 +2,7 @@
 
 import pytest
 
-from llm_timecycle.config.json_schema import list_section_keys
+from llm_timecycle.config.sections import list_section_keys
 from llm_timecycle.config.spelling import SYNONYMS, find_misspelling
 
 

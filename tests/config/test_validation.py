@@ -1,54 +1,63 @@
-"""Settings that are at odds with one another."""
+"""Settings that contradict one another: found in a file, in an override and in Python."""
 
 import pytest
+from pydantic import ValidationError
+
+from llm_timecycle.config.settings import GenerationSettings, Settings, TrainingSettings
+from llm_timecycle.config.validation import find_contradictions, list_sampling_keys
+from llm_timecycle.config.yaml_nodes import parse_yaml, to_python
+
+CONTRADICTIONS = [
+    ("data: {valid_fraction: 0.5, test_fraction: 0.4}", "data.valid_fraction", "less than 0.9"),
+    ("tokenizer: {level: byte, vocab_size: 257}", "tokenizer.vocab_size", "258 or more"),
+    ("tokenizer: {level: subword, vocab_size: 257}", "tokenizer.vocab_size", "level: subword"),
+    ("training: {weight_decay: 0.1}", "training.weight_decay", "optimizer to adamw"),
+    (
+        "training: {weight_decay: 0.1, optimizer: sgd}",
+        "training.weight_decay",
+        "no effect with optimizer: sgd",
+    ),
+    (
+        "data: {valid_fraction: 0}\ntraining: {patience: 3}",
+        "training.patience",
+        "set data.valid",
+    ),
+    (
+        "data: {valid_fraction: 0}\ntraining: {schedule: plateau}",
+        "training.schedule",
+        "plateau needs validation",
+    ),
+    (
+        "data: {valid_fraction: 0}\ntraining: {eval_every: 5}",
+        "training.eval_every",
+        "data.valid_fraction above 0",
+    ),
+    ("generation: {beams: 4, top_k: 5}", "generation.top_k", "leave top_k out"),
+    ("generation: {beams: 2, top_p: 0.9}", "generation.top_p", "0.9 has no effect with beams: 2"),
+    ("generation: {beams: 2, min_p: 0.9}", "generation.min_p", "set beams to 1"),
+    ("generation: {beams: 2, typical_p: 0.9}", "generation.typical_p", "beams: 2"),
+    ("generation: {beams: 2, repetition_penalty: 2}", "generation.repetition_penalty", "2 has no"),
+    ("generation: {beams: 2, presence_penalty: 2}", "generation.presence_penalty", "beams: 2"),
+    ("generation: {beams: 2, frequency_penalty: 2}", "generation.frequency_penalty", "beams: 2"),
+]
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (
-            "data:\n  valid_fraction: 0.5\n  test_fraction: 0.4\n",
-            "my.yaml:2: data.valid_fraction: valid_fraction (0.5) and test_fraction (0.4) must be "
-            "less than 0.9 together",
-        ),
-        (
-            "tokenizer: {level: byte, vocab_size: 257}",
-            "my.yaml:1: tokenizer.vocab_size: received 257, but level: byte needs 258 or more",
-        ),
-        ("tokenizer: {level: subword, vocab_size: 257}", "but level: subword needs 258 or more"),
-        (
-            "training: {weight_decay: 0.1}",
-            "training.weight_decay: 0.1 would do nothing with optimizer: adam; set optimizer to "
-            "adamw, or weight_decay to 0",
-        ),
-        ("training: {weight_decay: 0.1, optimizer: sgd}", "nothing with optimizer: sgd"),
-        (
-            "data: {valid_fraction: 0}\ntraining: {patience: 3}",
-            "my.yaml:2: training.patience: 3 goes by validation, and there is no validation text",
-        ),
-        (
-            "data: {valid_fraction: 0}\ntraining: {schedule: plateau}",
-            "training.schedule: plateau goes by validation",
-        ),
-        (
-            "data: {valid_fraction: 0}\ntraining: {eval_every: 5}",
-            "training.eval_every: 5 goes by validation",
-        ),
-        (
-            "generation: {beams: 4, top_k: 5}",
-            "my.yaml:1: generation.top_k: 5 would do nothing with beams: 4, which searches and "
-            "does not draw; set beams to 1, or leave top_k out",
-        ),
-        ("generation: {beams: 2, top_p: 0.9}", "generation.top_p: 0.9 would do nothing with beams"),
-        ("generation: {beams: 2, min_p: 0.9}", "generation.min_p: 0.9 would do nothing with beams"),
-        ("generation: {beams: 2, typical_p: 0.9}", "generation.typical_p: 0.9 would do nothing"),
-        ("generation: {beams: 2, repetition_penalty: 2}", "repetition_penalty: 2 would do nothing"),
-        ("generation: {beams: 2, presence_penalty: 2}", "presence_penalty: 2 would do nothing"),
-        ("generation: {beams: 2, frequency_penalty: 2}", "frequency_penalty: 2 would do nothing"),
-    ],
-)
-def test_conflict(refuse, text, message):
-    assert message in refuse(text)
+@pytest.mark.parametrize(("text", "path", "remedy"), CONTRADICTIONS)
+def test_in_a_file(refuse, text, path, remedy):
+    (problem,) = refuse(text).splitlines()[1:]
+    line = text.count("\n") + 1
+    assert problem.startswith(f"  my.yaml:{line}: {path}: ")
+    assert remedy in problem
+
+
+@pytest.mark.parametrize(("text", "path", "remedy"), CONTRADICTIONS)
+def test_in_python(text, path, remedy):
+    with pytest.raises(ValidationError) as caught:
+        Settings(**to_python(parse_yaml(text, "x")))
+    (error,) = caught.value.errors()
+    assert ".".join(error["loc"]) == path
+    assert remedy in error["msg"]
+    assert path in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -67,13 +76,14 @@ def test_conflict(refuse, text, message):
         "generation: {top_k: 5, top_p: 0.9}",
     ],
 )
-def test_no_conflict(read, text):
+def test_no_contradiction(read, text):
     assert read(text).name == "my"
+    assert list(find_contradictions(Settings(**to_python(parse_yaml(text, "x"))))) == []
 
 
-def test_override_is_held_against_the_file(refuse):
+def test_an_override_is_held_against_the_file(refuse):
     message = refuse("tokenizer: {level: byte}", "tokenizer.vocab_size=100")
-    assert "--set tokenizer.vocab_size=100: tokenizer.vocab_size: received 100, but" in message
+    assert "override tokenizer.vocab_size=100: tokenizer.vocab_size: received 100" in message
 
 
 def test_a_wrong_value_is_not_held_against_the_others(refuse):
@@ -82,8 +92,46 @@ def test_a_wrong_value_is_not_held_against_the_others(refuse):
     assert "did you mean adamw?" in message
 
 
-def test_conflicts_come_with_the_other_problems(refuse):
+def test_contradictions_come_with_the_other_problems(refuse):
     message = refuse("training: {weight_decay: 0.1, epochs: 0}")
     assert "2 problems in" in message
     assert "training.epochs: received 0" in message
-    assert "training.weight_decay: 0.1 would do nothing" in message
+    assert "training.weight_decay: 0.1 has no effect" in message
+
+
+def test_python_names_wrong_values_and_contradictions_together():
+    with pytest.raises(ValidationError) as caught:
+        Settings(
+            training={"weight_decay": 0.1, "epochs": 0, "epoch": 3},
+            generation=GenerationSettings(beams=2, top_k=5),
+            extra={},
+        )
+    paths = [".".join(error["loc"]) for error in caught.value.errors()]
+    assert sorted(paths) == [
+        "extra",
+        "generation.top_k",
+        "training.epoch",
+        "training.epochs",
+        "training.weight_decay",
+    ]
+
+
+def test_what_is_no_settings_at_all_is_refused():
+    with pytest.raises(ValidationError, match="training"):
+        Settings(training=3)
+    with pytest.raises(ValidationError, match="dictionary"):
+        Settings.model_validate([1])
+
+
+def test_sections_may_be_mappings_or_sections():
+    expected = Settings(training=TrainingSettings(epochs=3))
+    assert Settings(training={"epochs": 3}) == expected
+    assert Settings.model_validate(expected.model_dump()) == expected
+
+
+def test_a_new_sampling_setting_counts_as_unused_by_beam_search():
+    class Longer(GenerationSettings):
+        new_filter: float = 0.0
+
+    assert "new_filter" in list_sampling_keys(Longer)
+    assert list_sampling_keys(GenerationSettings)[:2] == ["temperature", "top_k"]

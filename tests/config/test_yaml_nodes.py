@@ -46,12 +46,12 @@ def test_quoted_scalars_are_text():
     assert to_python(root) == ["1", "~", "true"]
 
 
-def test_places_count_from_one():
+def test_locations_count_from_one():
     root = parse_yaml("# note\na:\n  b: 1\n", "x.yaml")
     (_, section) = root.pairs[0]
     (key, value) = section.pairs[0]
-    assert (str(key.place), key.place.column) == ("x.yaml:3", 3)
-    assert (str(value.place), value.place.column) == ("x.yaml:3", 6)
+    assert (str(key.location), key.location.column) == ("x.yaml:3", 3)
+    assert (str(value.location), value.location.column) == ("x.yaml:3", 6)
 
 
 @pytest.mark.parametrize(

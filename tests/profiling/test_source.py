@@ -74,7 +74,7 @@ def test_a_run_that_is_still_trained_is_refused(run: Run) -> None:
 
 def test_a_run_that_nobody_can_write_to_is_idle(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(run: Run) -> NoReturn:
-        raise PermissionError(13, "Permission denied")
+        raise RunError("cannot lock it")
 
     monkeypatch.setattr(Run, "lock", refuse)
     check_is_idle(run)

@@ -92,7 +92,7 @@ def measure_inference(
             f"expected at least 1 request, cold start and text, received {requests}, "
             f"{cold_starts} and {min(batches)}."
         )
-    tokenizer = Tokenizer.load(run.tokenizer_path, run.settings.tokenizer)
+    tokenizer = run.load_tokenizer()
     session = _Session(tokenizer, _plan_requests(run, tokenizer, length), now)
     loaded = make_engine(run, engine, rows=1, tokens=length)
     if prompt is None:
@@ -260,7 +260,7 @@ def _measure_load(path: Path, engine: str, length: int, now: Clock, repeats: int
     for _ in range(repeats):
         began = now()
         run = open_run(path)
-        Tokenizer.load(run.tokenizer_path, run.settings.tokenizer)
+        run.load_tokenizer()
         make_engine(run, engine, rows=1, tokens=length)
         taken.append(now() - began)
     return Durations(tuple(taken))

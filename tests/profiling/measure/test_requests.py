@@ -214,7 +214,7 @@ def test_a_cold_start_that_fails_says_why() -> None:
 
 
 def test_texts_that_could_only_end_are_refused(run: Run) -> None:
-    tokenizer = Tokenizer.load(run.tokenizer_path, run.settings.tokenizer)
+    tokenizer = run.load_tokenizer()
     every = [tokenizer.token(id) for id in range(tokenizer.vocab_size) if id != tokenizer.eos_id]
     generation = run.settings.generation.model_copy(update={"ban": every})
     settings = run.settings.model_copy(update={"generation": generation})

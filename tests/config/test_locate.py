@@ -1,4 +1,4 @@
-"""A settings file is found by path or name, and read with suspicion."""
+"""A settings file or a run is found by path or name, and its text is validated on load."""
 
 import os
 import shutil
@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from llm_timecycle.config.load import read_settings
-from llm_timecycle.config.load_locate import SETTINGS_BYTES_AT_MOST, find_settings_file
+from llm_timecycle.config.locate import find_run, find_settings_file
+from llm_timecycle.config.sources import MAX_SETTINGS_BYTES
 from llm_timecycle.errors import ConfigError
 
 
@@ -34,34 +35,51 @@ def test_own_file_comes_before_a_shipped_one():
 
 
 @pytest.mark.parametrize(
-    ("source", "message"),
+    ("source", "parts"),
     [
-        (
-            "sectoin5",
-            "there are no settings named sectoin5. Did you mean section5? The names that come with "
-            "the program: char, chinese, section5, small",
-        ),
-        ("zzzzzz", "there are no settings named zzzzzz. The names that come with the program: "),
-        ("my", "there are no settings named my. Did you mean my.yaml?"),
-        ("mi.yaml", "there is no file mi.yaml. Did you mean my.yaml?"),
-        ("small.yaml", "there is no file small.yaml. The shipped one is called by its name: small"),
-        ("gone/my.yaml", "there is no file gone/my.yaml: there is no directory gone"),
-        (
-            "novel.yaml",
-            "there is no file novel.yaml. Make one with: llm-timecycle config new novel.yaml",
-        ),
-        ("texts", "texts is a directory; expected a settings file (YAML)"),
-        ("run", "run is a run directory; expected a settings file. Its own is run/config.yaml"),
+        ("sectoin5", ["sectoin5", "mean section5?", "char, chinese, section5, small"]),
+        ("zzzzzz", ["no settings named zzzzzz", "section5"]),
+        ("my", ["no settings named my", "mean my.yaml?"]),
+        ("mi.yaml", ["no file mi.yaml", "mean my.yaml?"]),
+        ("small.yaml", ["no file small.yaml", "use the name: small"]),
+        ("gone/my.yaml", ["no file gone/my.yaml", "no directory gone"]),
+        ("novel.yaml", ["no file novel.yaml", "llm-timecycle config new novel.yaml"]),
+        ("my novel.yaml", ["llm-timecycle config new 'my novel.yaml'"]),
+        ("texts", ["texts is a directory", "settings file (YAML)"]),
+        ("run", ["run is a run directory", "run/config.yaml"]),
     ],
 )
-def test_what_cannot_be_found(source, message):
-    Path("my.yaml").write_text("{}")
+def test_what_cannot_be_found(source, parts):
+    if source != "my novel.yaml":
+        Path("my.yaml").write_text("{}")
     Path("texts").mkdir()
     Path("run").mkdir()
     Path("run/config.yaml").write_text("{}")
     with pytest.raises(ConfigError) as caught:
         find_settings_file(source)
-    assert str(caught.value).startswith(message)
+    assert [part for part in parts if part not in str(caught.value)] == []
+
+
+@pytest.mark.parametrize(
+    ("source", "run"),
+    [
+        ("run", "run"),  # a directory
+        ("run/config.yaml", "run"),  # a run's own settings
+        ("gone/run", "gone/run"),  # missing, and not like the name of settings
+        ("small", None),
+        ("my.yaml", None),
+        ("gone/my.yaml", None),
+        ("gone", None),
+        ("other/config.yaml", None),  # no manifest beside it
+    ],
+)
+def test_a_run_or_settings(source, run):
+    Path("my.yaml").write_text("{}")
+    for directory in ("run", "other"):
+        Path(directory).mkdir()
+        Path(directory, "config.yaml").write_text("{}")
+    Path("run/manifest.json").write_text("{}")
+    assert find_run(source) == (None if run is None else Path(run))
 
 
 def test_shipped_files_inside_an_installed_package(tmp_path):
@@ -81,11 +99,12 @@ def test_shipped_files_inside_an_installed_package(tmp_path):
 
 def test_not_utf_8(refuse):
     message = refuse(b"a: 1\nb: caf\xe9\n")
-    assert message.startswith("my.yaml is not UTF-8 text: the byte at offset 11 fits no character")
+    assert "my.yaml is not UTF-8" in message
+    assert "offset 11" in message
 
 
 def test_too_large(refuse):
-    message = refuse(b"#" * (SETTINGS_BYTES_AT_MOST + 1))
+    message = refuse(b"#" * (MAX_SETTINGS_BYTES + 1))
     assert message.startswith("my.yaml is larger than 1 MB")
 
 

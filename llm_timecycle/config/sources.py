@@ -1,0 +1,190 @@
+"""Where settings are written: in a file, and in overrides.
+
+    source    a settings file, or one override such as `training.epochs=3`
+    node      a piece of YAML that knows its location (`yaml_nodes`)
+    Written   one value as it was written: its node, its location, and the directory that paths in
+              it start from
+    Problem   one thing that is wrong, with its location (`diagnostics`)
+
+A source puts its values into a mapping by dotted path, where a later source replaces an earlier
+one, and appends whatever is not a setting to the problems.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from shlex import quote
+from typing import Protocol
+
+from llm_timecycle.config.diagnostics import Problem
+from llm_timecycle.config.sections import list_section_keys
+from llm_timecycle.config.spelling import suggest_key
+from llm_timecycle.config.yaml_nodes import (
+    Entries,
+    Location,
+    Node,
+    Scalar,
+    describe_node,
+    parse_yaml,
+)
+from llm_timecycle.errors import ConfigError
+
+MAX_SETTINGS_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Written:
+    """A value as it was written."""
+
+    node: Node
+    location: Location
+    base: Path
+
+
+class Source(Protocol):
+    """A settings file or an override."""
+
+    def collect(self, written: dict[str, Written], problems: list[Problem]) -> None:
+        """Add the values by dotted path, and whatever is not a setting to the problems."""
+
+
+@dataclass(frozen=True)
+class SettingsFile:
+    """A YAML file; paths in it are relative to its directory."""
+
+    path: Path
+
+    def collect(self, written: dict[str, Written], problems: list[Problem]) -> None:
+        """Add the file's values; see `Source`.
+
+        Raises:
+            ConfigError: the file cannot be read, is not YAML, or has no sections.
+        """
+        root = parse_yaml(_read_text(self.path), str(self.path))
+        if root is None:
+            raise ConfigError(
+                f"{self.path} holds no settings. Write a file to start from with: "
+                f"llm-timecycle config new --force {quote(str(self.path))}"
+            )
+        sections = list_section_keys()
+        if not isinstance(root, Entries):
+            hint = root.location.find_misspelling()
+            raise ConfigError(
+                f"{root.location}: expected sections ({', '.join(sections)}) with settings below "
+                f"them, received {describe_node(root)}" + (f" ({hint})" if hint else "")
+            )
+        for section, location, node in _list_entries(root, "", problems):
+            if section not in sections:
+                suggestion = suggest_key(section, None)
+                problems.append(
+                    Problem(section, location, f"there is no such section; {suggestion}")
+                )
+            elif isinstance(node, Entries):
+                self._collect_section(section, node, written, problems)
+            elif not (isinstance(node, Scalar) and node.value is None):
+                explanation = (
+                    f"received {describe_node(node)}; expected settings on the lines below it, "
+                    f"indented by two spaces, each as key: value"
+                )
+                problems.append(Problem(section, location, explanation))
+
+    def _collect_section(
+        self, section: str, node: Entries, written: dict[str, Written], problems: list[Problem]
+    ) -> None:
+        base = self.path.absolute().parent
+        for key, location, value in _list_entries(node, f"{section}.", problems):
+            if key in list_section_keys()[section]:
+                written[f"{section}.{key}"] = Written(value, location, base)
+                if isinstance(value, Entries):  # report keys that are repeated in the value
+                    list(_list_entries(value, f"{section}.{key}.", problems))
+            else:
+                explanation = f"there is no such setting; {suggest_key(key, section)}"
+                problems.append(Problem(f"{section}.{key}", location, explanation))
+
+
+@dataclass(frozen=True)
+class Override:
+    """`section.key=value`, the value in YAML; paths in it are relative to the current directory."""
+
+    text: str
+
+    def collect(self, written: dict[str, Written], problems: list[Problem]) -> None:
+        """Add the value; see `Source`."""
+        sections = list_section_keys()
+        name, sign, text = self.text.partition("=")
+        name, text = name.strip(), text.strip()
+        section, _, key = name.partition(".")
+        short = self.text if len(self.text) <= 80 else self.text[:77] + "..."
+        location = Location(f"override {short}", [text], 1, 1, 1, is_override=True)
+        if not sign:
+            explanation = "expected KEY=VALUE, such as training.epochs=3"
+        elif name in sections:
+            explanation = (
+                f"this is a section; set one of its keys, such as {name}.{sections[name][0]}=..."
+            )
+        elif section not in sections:
+            explanation = f"there is no such setting; {suggest_key(name, None)}"
+        elif key not in sections[section]:
+            explanation = f"there is no such setting; {suggest_key(key, section)}"
+        elif text == "":
+            explanation = "no value after the =; write null for none"
+        else:
+            try:
+                node = _parse_override(text, location)
+            except ConfigError as error:
+                explanation = str(error).removeprefix(f"{location}: ")
+            else:
+                written[name] = Written(node, location, Path.cwd())
+                return
+        problems.append(Problem(name or "?", location, explanation))
+
+
+def _read_text(path: Path) -> str:
+    """The text of a settings file, which must be UTF-8 and no larger than 1 MB."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_SETTINGS_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from error
+    if len(content) > MAX_SETTINGS_BYTES:
+        raise ConfigError(f"{path} is larger than 1 MB; expected a settings file, which is small")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path} is not UTF-8 text: the byte at offset {error.start} is invalid. Save the file "
+            f"as UTF-8"
+        ) from error
+
+
+def _list_entries(
+    entries: Entries, prefix: str, problems: list[Problem]
+) -> Iterator[tuple[str, Location, Node]]:
+    """Key, location and value of each entry; a repeated key is a problem."""
+    first_lines: dict[str, int] = {}
+    for key_node, value in entries.pairs:
+        key = key_node.written if isinstance(key_node, Scalar) else describe_node(key_node)
+        key = key.strip("'\"")
+        location = replace(key_node.location, last_line=_find_last_line(key_node, value))
+        if key in first_lines:
+            explanation = f"written twice; the first is on line {first_lines[key]}. Keep one"
+            problems.append(Problem(f"{prefix}{key}", location, explanation))
+            continue
+        first_lines[key] = location.line
+        yield key, location, value
+
+
+def _find_last_line(key: Node, value: Node) -> int:
+    is_value = isinstance(value, Scalar) and value.value is not None
+    return max(key.location.line, value.location.last_line) if is_value else key.location.line
+
+
+def _parse_override(text: str, location: Location) -> Node:
+    if text.startswith("*"):  # a glob; the shell has removed the quotes that YAML would want
+        return Scalar(location, text, text)
+    node = parse_yaml(text, location.origin, is_override=True)
+    if node is None:
+        raise ConfigError("no value, only a comment; put text that begins with # in quotes")
+    return node

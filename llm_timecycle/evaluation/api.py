@@ -1,0 +1,191 @@
+"""`evaluate`: a trained run scored on its own held-out text, or on any other text."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llm_timecycle.errors import DataError, RunError, UsageError
+from llm_timecycle.evaluation.table import Figure, write_html_table, write_table
+from llm_timecycle.runs.directory import Run, open_run
+
+if TYPE_CHECKING:
+    from llm_timecycle.evaluation.stream import Sums
+    from llm_timecycle.text.token_store import TokenStream
+    from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
+
+log = logging.getLogger("llm_timecycle")
+
+SPLITS = ("valid", "test")
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """How well a model predicts a text: `print` shows a table, and so does a notebook."""
+
+    split: str
+    """"valid", "test", or the text that was given."""
+    loss_nats_per_token: float
+    """The mean negative log-likelihood."""
+    perplexity: float
+    """exp of the mean loss; infinite where that is beyond a float."""
+    perplexity_per_word: float
+    """exp(nats / words): comparable between models whose tokens differ."""
+    bits_per_character: float
+    """nats / ln 2 / characters: comparable between models whose tokens differ."""
+    bits_per_byte: float
+    """nats / ln 2 / bytes of UTF-8."""
+    accuracy: float
+    """The share of tokens that were the most likely one."""
+    tokens: int
+    """Tokens in the text; all but the first are predicted."""
+    words: int
+    """Words in the text."""
+    characters: int
+    """Characters in the text."""
+    bytes: int
+    """Bytes of UTF-8 in the text."""
+    unknown_tokens: int
+    """Tokens outside the vocabulary (`<unk>`)."""
+
+    def __str__(self) -> str:
+        return write_table(asdict(self))
+
+    def _repr_html_(self) -> str:
+        """The table, for a notebook."""
+        return write_html_table("Evaluation", asdict(self))
+
+    def to_dict(self) -> dict[str, Figure]:
+        """What `--json` prints: every figure by name; None for one that is not finite."""
+        return {
+            key: None if isinstance(value, float) and not math.isfinite(value) else value
+            for key, value in asdict(self).items()
+        }
+
+
+def evaluate(
+    run: str | Path,
+    data: str | Path | None = None,
+    *,
+    split: str | None = None,
+    show_progress: bool = True,
+) -> EvaluationResult:
+    """Score a trained model on text that it was not trained on.
+
+    The LSTM state is carried through the whole text, and every token after the first is predicted
+    exactly once.
+
+    Args:
+        run: a run directory.
+        data: a text to score: a file, a directory, a glob, or the name of a built-in corpus. None
+            scores held-out text of the run.
+        split: which held-out text: "valid" (the default) or "test".
+        show_progress: whether to draw a progress bar.
+
+    Raises:
+        UsageError: `split` is neither, or given beside `data`.
+        DataError: the text is missing, is shorter than two tokens, or is no longer the one that
+            was held out when the run was trained.
+        RunError: the run is missing, damaged or has no weights, or the loss that its weights give
+            is not finite.
+
+    >>> import llm_timecycle as lt
+    >>> result = lt.evaluate("runs/my", split="test")  # doctest: +SKIP
+    >>> result.perplexity, result.bits_per_character  # doctest: +SKIP
+    (78.2, 1.31)
+    """
+    if split not in (None, *SPLITS):
+        raise UsageError(f"split: received {split!r}; expected 'valid' or 'test'")
+    if data is not None and split is not None:
+        raise UsageError("give data or split, not both")
+    if data is not None and str(data) == "":
+        raise UsageError("data is empty; expected a file, a directory, or a glob")
+    from llm_timecycle.model.tf_import import import_tensorflow
+
+    import_tensorflow()
+    from llm_timecycle.evaluation.stream import make_scorer, score_stream
+    from llm_timecycle.model.network import build_trained_network
+    from llm_timecycle.text.prepare import find_cache_directory
+
+    opened = open_run(Path(run))
+    weights = opened.load_weights()
+    split = split or "valid"
+    name = split if data is None else str(data)
+    cache, tokenizer = find_cache_directory(), opened.load_tokenizer()
+    if data is None:
+        stream = _open_split(opened, tokenizer, split, cache, show_progress)
+    else:
+        stream = _open_text(name, tokenizer, cache, show_progress)
+    if stream.tokens < 2:
+        raise DataError(f"{name} holds {stream.tokens} tokens; scoring needs at least 2")
+    if stream.unknown:
+        share = stream.unknown / stream.tokens
+        log.info("%s tokens (%.2f %%) are unknown to the model", f"{stream.unknown:,}", 100 * share)
+    network = build_trained_network(opened.settings.model, opened.vocab_size, weights)
+    sums = score_stream(
+        make_scorer(network), opened.settings.model, stream.ids, show_progress=show_progress
+    )
+    if not math.isfinite(sums.loss_nats):
+        raise RunError(
+            f"the loss of {run} is {sums.loss_nats}, not a finite number. Its weights are damaged "
+            f"or its training went wrong: train it again, with a lower training.learning_rate"
+        )
+    return summarize(name, sums, stream)
+
+
+def summarize(split: str, sums: Sums, stream: TokenStream) -> EvaluationResult:
+    """The figures of a scored text, from its sums and its size.
+
+    perplexity_per_word = exp(nats / words), bits_per_character = nats / ln 2 / characters
+    """
+    from llm_timecycle.evaluation.stream import compute_perplexity
+
+    bits = sums.loss_nats / math.log(2)
+    return EvaluationResult(
+        split=split,
+        loss_nats_per_token=sums.loss_nats_per_token,
+        perplexity=sums.perplexity,
+        perplexity_per_word=compute_perplexity(sums.loss_nats / max(stream.words, 1)),
+        bits_per_character=bits / max(stream.characters, 1),
+        bits_per_byte=bits / max(stream.bytes, 1),
+        accuracy=sums.accuracy,
+        tokens=stream.tokens,
+        words=stream.words,
+        characters=stream.characters,
+        bytes=stream.bytes,
+        unknown_tokens=stream.unknown,
+    )
+
+
+def _open_text(data: str, tokenizer: Tokenizer, cache: Path, show_progress: bool) -> TokenStream:
+    """A text that the run knows nothing of, as ids."""
+    from llm_timecycle.text.corpus import open_corpus
+    from llm_timecycle.text.prepare import encode_corpus
+
+    corpus = open_corpus(data, Path.cwd(), cache)
+    return encode_corpus(tokenizer, corpus, cache, show_progress)
+
+
+def _open_split(
+    run: Run, tokenizer: Tokenizer, split: str, cache: Path, show_progress: bool
+) -> TokenStream:
+    """The run's held-out text, which must be the one that was held out when it was trained."""
+    from llm_timecycle.text.prepare import prepare_text
+
+    held_out = run.read_manifest()["corpora"]
+    if split not in held_out:
+        raise DataError(
+            f"{run.path} has no {split} text: data.{split} was not given and "
+            f"data.{split}_fraction is 0. Give a text to score as data"
+        )
+    text = prepare_text(run.settings, Path.cwd(), cache, show_progress, tokenizer=tokenizer)
+    stream = text.valid if split == "valid" else text.test
+    if stream is None or stream.corpus_sha256 != held_out[split]["sha256"]:
+        raise DataError(
+            f"the {split} text of {run.path} has changed since the run was trained, so the model "
+            f"may have been trained on parts of it. Put it back, or give a text to score as data"
+        )
+    return stream

@@ -1,0 +1,157 @@
+"""`manifest.json`: size and SHA-256 of every other file of a run, true at every moment.
+
+Two files change while a run is trained. `metrics.csv` only grows, so the manifest describes its
+first bytes. `model.safetensors` is replaced, so for that moment the manifest names the old and the
+new content, and a process killed between any two of its writes leaves a directory that still
+matches its manifest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from llm_timecycle.errors import RunError
+from llm_timecycle.files import compute_sha256, explain_os_error, write_durably
+from llm_timecycle.system import read_versions
+
+FORMAT_VERSION = 1
+MANIFEST_BYTES_AT_MOST = 1 << 20
+RESTORE = "Restore it from a copy, or train again"
+
+_ENTRY_TYPES = {"files": dict, "corpora": dict, "replacing": dict, "vocab_size": int}
+
+
+def write_new_manifest(
+    directory: Path, vocab_size: int, corpora: Mapping[str, Any], names: tuple[str, ...]
+) -> None:
+    """The manifest of a run that has no weights yet.
+
+    Args:
+        directory: the run; the files `names` are in it already.
+        vocab_size: the tokenizer's vocabulary size (V).
+        corpora: what is known of each text (name, sha256, counts).
+        names: the files to describe.
+    """
+    write_manifest(
+        directory,
+        {
+            "format_version": FORMAT_VERSION,
+            "versions": read_versions(),
+            "vocab_size": vocab_size,
+            "corpora": dict(corpora),
+            "files": {name: describe_file(directory / name) for name in names},
+            "replacing": {},
+            "best": None,
+        },
+    )
+
+
+def write_manifest(directory: Path, manifest: Mapping[str, Any]) -> None:
+    """Replace `manifest.json`, whole or not at all."""
+    content = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+    write_durably(directory / "manifest.json", content.encode())
+
+
+def read_manifest(directory: Path) -> dict[str, Any]:
+    """The manifest as it is on the disk now.
+
+    Raises:
+        RunError: it is missing, too large, damaged, or of a newer format.
+    """
+    file = directory / "manifest.json"
+    try:
+        if file.stat().st_size > MANIFEST_BYTES_AT_MOST:
+            raise RunError(f"{file} is too large to be a manifest")
+        manifest: dict[str, Any] = json.loads(file.read_bytes())
+    except FileNotFoundError as error:
+        raise RunError(
+            f"{directory} is not a complete run: it has no manifest.json. "
+            f"Give the directory that llm-timecycle train made"
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunError(f"{file} cannot be read: {error}") from error
+    version = manifest.get("format_version") if isinstance(manifest, dict) else None
+    if not isinstance(version, int):
+        raise RunError(f"{file} is not a manifest of llm-timecycle: it has no format version")
+    if version > FORMAT_VERSION:
+        raise RunError(
+            f"{directory} was made by a newer llm-timecycle (format {version}, this one reads up "
+            f"to {FORMAT_VERSION}): upgrade with pip install --upgrade llm-timecycle"
+        )
+    for key, expected in _ENTRY_TYPES.items():
+        if not isinstance(manifest.get(key), expected):
+            raise RunError(f"{file} is damaged: its entry {key} is missing or of the wrong type")
+    return manifest
+
+
+def check_file(directory: Path, manifest: Mapping[str, Any], name: str) -> None:
+    """Check that a file is (or, for `metrics.csv`, begins with) what the manifest says.
+
+    Raises:
+        RunError: it is missing or differs.
+    """
+    entries = [manifest["files"].get(name), manifest.get("replacing", {}).get(name)]
+    accepted = [entry for entry in entries if isinstance(entry, dict)]
+    file = directory / name
+    if not accepted:
+        raise RunError(f"the manifest of {directory} does not list {name}")
+    try:
+        size = file.stat().st_size
+        for entry in accepted:
+            is_whole = size == entry["bytes"] or (name == "metrics.csv" and size > entry["bytes"])
+            if is_whole and compute_sha256(file, entry["bytes"]) == entry["sha256"]:
+                return
+    except OSError as error:
+        raise RunError(
+            f"{directory} is incomplete: {name} cannot be read ({error.strerror})"
+        ) from error
+    except (KeyError, TypeError) as error:
+        raise RunError(f"the manifest of {directory} is damaged in its entry for {name}") from error
+    raise RunError(
+        f"{file} is not what the manifest says: it was changed or damaged after it was written. "
+        f"{RESTORE}"
+    )
+
+
+def replace_file(directory: Path, name: str, content: bytes, facts: Mapping[str, Any]) -> None:
+    """Replace a file and its entry; wherever this is cut short, the manifest stays true.
+
+    Args:
+        directory: the run.
+        name: the file in it.
+        content: its new bytes.
+        facts: other entries of the manifest to set with it.
+
+    Raises:
+        RunError: the disk is full or cannot be written to; the old file is still there.
+    """
+    staged = directory / f".{name}.new"
+    try:
+        write_durably(staged, content)
+        manifest = read_manifest(directory)
+        new_entry = describe_file(staged)
+        write_manifest(directory, {**manifest, "replacing": {name: new_entry}})
+        staged.replace(directory / name)
+        manifest["files"][name] = new_entry
+        write_manifest(directory, {**manifest, "replacing": {}, **facts})
+    except OSError as error:
+        staged.unlink(missing_ok=True)
+        raise RunError(
+            f"cannot write {directory / name}: {explain_os_error(error)}. "
+            f"The previous file is still there"
+        ) from error
+
+
+def record_file(directory: Path, name: str) -> None:
+    """Describe a file in the manifest as it is on the disk now."""
+    manifest = read_manifest(directory)
+    manifest["files"][name] = describe_file(directory / name)
+    write_manifest(directory, manifest)
+
+
+def describe_file(path: Path) -> dict[str, Any]:
+    """A file's entry: its size and its SHA-256."""
+    return {"bytes": path.stat().st_size, "sha256": compute_sha256(path)}

@@ -1,0 +1,113 @@
+"""`lt.evaluate`: its figures, its forms, and what it says of a run that cannot be scored."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import llm_timecycle as lt
+from llm_timecycle.config.settings import ModelSettings, Settings, TokenizerSettings
+from llm_timecycle.config.weight_shapes import compute_parameter_shapes
+from llm_timecycle.errors import DataError, RunError, UsageError
+from llm_timecycle.evaluation.api import summarize
+from llm_timecycle.evaluation.stream import Sums
+from llm_timecycle.runs.directory import Run, create_run
+from llm_timecycle.text.token_store import TokenStream
+from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
+
+SETTINGS = Settings(
+    tokenizer=TokenizerSettings(level="char"),
+    model=ModelSettings(embedding_dim=2, hidden_units=3, num_layers=1),
+)
+STREAM = TokenStream(
+    np.zeros(4, np.uint8), tokens=4, unknown=1, words=2, characters=3, bytes=6, corpus_sha256=""
+)
+
+
+def make_run(place: Path, bad: float = 0.0, added: int = 0) -> Run:
+    """A run whose weights are zero, so that it predicts every token with probability 1 / V."""
+    tokenizer = Tokenizer.train(SETTINGS.tokenizer, ["abc"])
+    vocab_size = tokenizer.vocab_size + added
+    json = tokenizer.to_json().encode()
+    run = create_run(place / "run", SETTINGS, json, vocab_size, {})
+    shapes = compute_parameter_shapes(SETTINGS.model, vocab_size)
+    weights = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    weights["output.bias"][2] = bad
+    run.save_weights(weights, {})
+    (place / "text.txt").write_text("abcabca?")
+    return run
+
+
+def test_figures_are_the_sums_over_the_size_of_the_text() -> None:
+    result = summarize("valid", Sums(loss_nats=6.0, correct=1, predicted=3), STREAM)
+    assert result.loss_nats_per_token == 2.0
+    assert result.perplexity == pytest.approx(math.e**2)
+    assert result.perplexity_per_word == pytest.approx(math.e**3)
+    assert result.bits_per_character == pytest.approx(2 / math.log(2))
+    assert result.bits_per_byte == pytest.approx(1 / math.log(2))
+    assert result.accuracy == pytest.approx(1 / 3)
+    assert (result.tokens, result.words, result.characters, result.bytes) == (4, 2, 3, 6)
+    assert result.unknown_tokens == 1
+
+
+def test_the_dictionary_has_the_keys_of_the_json_object_and_only_finite_numbers() -> None:
+    result = summarize("valid", Sums(loss_nats=3000.0, correct=1, predicted=3), STREAM)
+    assert math.isinf(result.perplexity)
+    assert list(result.to_dict()) == [
+        *("split", "loss_nats_per_token", "perplexity", "perplexity_per_word"),
+        *("bits_per_character", "bits_per_byte", "accuracy"),
+        *("tokens", "words", "characters", "bytes", "unknown_tokens"),
+    ]
+    assert result.to_dict()["perplexity"] is None
+    assert result.to_dict()["loss_nats_per_token"] == 1000.0
+
+
+def test_it_is_a_table_when_printed_and_in_a_notebook() -> None:
+    result = summarize("<valid>", Sums(loss_nats=6.0, correct=1, predicted=3), STREAM)
+    assert "\nloss nats per token               2.0000\n" in str(result)
+    assert "<td>&lt;valid&gt;</td>" in result._repr_html_()
+    assert "<tr><th>loss nats per token</th><td>2.0000</td></tr>" in result._repr_html_()
+
+
+def test_a_text_is_scored_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    result = lt.evaluate(run.path, Path("text.txt"), show_progress=False)
+    assert isinstance(result, lt.EvaluationResult)
+    assert result.perplexity == pytest.approx(run.vocab_size)
+    assert (result.split, result.characters, result.unknown_tokens) == ("text.txt", 8, 1)
+    assert lt.evaluate("run", "text.txt", show_progress=False) == result
+
+
+@pytest.mark.parametrize(
+    ("bad", "added", "message"),
+    [
+        (np.nan, 0, "the loss of .* is nan, not a finite number.*train it again"),
+        (0.0, 1, "has 5 tokens, and the manifest of the run says 6"),
+    ],
+)
+def test_a_run_that_cannot_be_scored(tmp_path: Path, bad: float, added: int, message: str) -> None:
+    run = make_run(tmp_path, bad, added)
+    with pytest.raises(RunError, match=message):
+        lt.evaluate(run.path, tmp_path / "text.txt", show_progress=False)
+
+
+def test_a_run_without_held_out_text_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no test text.*data\.test_fraction is 0.*as data"):
+        lt.evaluate(make_run(tmp_path).path, split="test")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"split": "train"}, "split: received 'train'; expected 'valid' or 'test'"),
+        ({"split": "valid", "data": "x.txt"}, "not both"),
+        ({"data": ""}, "data is empty"),
+    ],
+)
+def test_wrong_arguments_are_named(arguments: dict[str, str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        lt.evaluate("runs/none", **arguments)

@@ -109,7 +109,7 @@ def command(
         return
     if warning := describe_unknown_tokens(tokenizer, text):
         click.echo(f"Warning: {warning}", err=True)
-    generator = TextGenerator(loaded, tokenizer, settings, with_log_probabilities=as_json)
+    generator = TextGenerator(loaded, tokenizer, settings, with_logprobs=as_json)
     request = _Request(run, loaded, tokenizer, settings, generator, text, samples)
     is_streamed = samples == settings.beams == 1 and stream is not False and not as_json
     try:

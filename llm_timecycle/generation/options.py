@@ -1,4 +1,4 @@
-"""Settings of `generation`, some replaced: by options, in a prompt loop, or from Python."""
+"""Settings of `generation` with some replaced: by options, by commands, or from Python."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ def override_settings(
     write_name: Callable[[str], str] = lambda name: name,
     write_value: Callable[[object], str] = repr,
 ) -> GenerationSettings:
-    """The settings with those that are given, checked like those of a file.
+    """The settings with the given ones in place, checked like those of a file.
 
     Args:
-        settings: what holds where nothing is given.
-        given: values by name; lists may be any sequence, and numbers of any kind.
-        write_name: what the user calls a setting, such as `--top-k`.
-        write_value: how the user wrote a value, or a number of `bias`.
+        settings: the values of all settings that are not given.
+        given: values by name; lists may be any sequence, and numbers of any type.
+        write_name: how the user writes the name of a setting, such as `--top-k`.
+        write_value: how the user writes a value, or a number in `bias`.
 
-    Raises UsageError, a line each, for every name that is none, every value that is wrong, and
-    every one that would do nothing because of the others.
+    Raises UsageError, with one line for every unknown name, every wrong value, and every setting
+    that would have no effect because of the others.
 
     >>> override_settings(GenerationSettings(), {"top_k": 5}).top_k
     5
@@ -50,7 +50,7 @@ def override_settings(
 
 
 def _to_plain(name: str, value: object) -> object:
-    """A value as the settings take it: lists for their like, Python's numbers for NumPy's."""
+    """A value as the settings take it: lists for sequences, Python's numbers for NumPy's."""
     if name in ("stop", "ban") and isinstance(value, (tuple, set)):
         return list(value)
     if isinstance(value, Mapping):
@@ -63,7 +63,7 @@ def _to_plain(name: str, value: object) -> object:
 
 
 def _find_idle(settings: GenerationSettings, given: Mapping[str, Any]) -> list[str]:
-    """Which of the given settings would do nothing."""
+    """Which of the given settings would have no effect."""
     has_beams = settings.beams > 1
     idle = set(list_sampling_keys(GenerationSettings) if has_beams else ["length_penalty"])
     if UNKNOWN in settings.bias and not settings.allow_unknown:
@@ -105,7 +105,7 @@ def _explain_wrong(
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether it has no half of a surrogate pair, such as a wrong byte of an argument becomes."""
+    """Whether it has no lone surrogate, which an invalid byte in an argument becomes."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -117,12 +117,12 @@ def _explain_idle(name: str, settings: GenerationSettings, write_name: Callable[
     shown, beams = write_name(name), write_name("beams")
     if name == "bias":
         return (
-            f"{shown}: one for {UNKNOWN} would do nothing, because {UNKNOWN} is never produced: "
+            f"{shown}: a bias for {UNKNOWN} has no effect, because {UNKNOWN} is never generated: "
             f"leave it out, or set {write_name('allow_unknown')}"
         )
     if settings.beams == 1:
-        return f"{shown} would do nothing without a beam search: leave it out, or set {beams}"
+        return f"{shown} has no effect without a beam search: leave it out, or set {beams}"
     return (
-        f"{shown} would do nothing with {beams} {settings.beams}, which searches and does not "
-        f"draw: leave it out, or set {beams} to 1"
+        f"{shown} has no effect with {beams} {settings.beams}, because a beam search does not "
+        f"sample: leave it out, or set {beams} to 1"
     )

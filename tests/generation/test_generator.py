@@ -343,7 +343,7 @@ def test_log_probabilities_are_the_models_own_whatever_changes_the_choice() -> N
         **{"length": 5, "seed": 4, "ban": ["b", "<eos>"]},
     )
     engine = FakeEngine(find_soft_logits)
-    generator = TextGenerator(engine, CHARACTERS, settings, with_log_probabilities=True)
+    generator = TextGenerator(engine, CHARACTERS, settings, with_logprobs=True)
     prompt = encode(CHARACTERS, "a")
     for generated in generator.generate("a", 3):
         assert generated.log_probabilities is not None
@@ -471,13 +471,13 @@ def test_a_draw_by_its_number_is_that_sample() -> None:
 def test_a_beam_search_gives_the_best_texts() -> None:
     engine = FakeEngine(find_soft_logits)
     settings = GenerationSettings(beams=4, length=6, length_penalty=0.0)
-    generator = TextGenerator(engine, CHARACTERS, settings, with_log_probabilities=True)
+    generator = TextGenerator(engine, CHARACTERS, settings, with_logprobs=True)
     texts = generator.generate("a", samples=3)
     totals = [math.fsum(text.log_probabilities or ()) for text in texts]
     assert len(texts) == 3
     assert totals == sorted(totals, reverse=True)
     greedy = GenerationSettings(temperature=0.0, length=6)
-    by_greed = TextGenerator(engine, CHARACTERS, greedy, with_log_probabilities=True)
+    by_greed = TextGenerator(engine, CHARACTERS, greedy, with_logprobs=True)
     assert totals[0] >= math.fsum(generate_one(by_greed, "a").log_probabilities or ())
     assert generator.seed is None
     assert generator.times is not None

@@ -51,7 +51,7 @@ def test_a_text_that_was_generated_has_the_score_that_it_was_generated_with(
     engine: NumpyEngine,
 ) -> None:
     settings = GenerationSettings(length=40, seed=3, ban=["<eos>"])
-    generator = TextGenerator(engine, TOKENIZER, settings, with_log_probabilities=True)
+    generator = TextGenerator(engine, TOKENIZER, settings, with_logprobs=True)
     (text,) = generator.generate()
     found = score_text(engine, TOKENIZER, text.text).log_probabilities
     assert found == pytest.approx(text.log_probabilities, abs=1e-5)

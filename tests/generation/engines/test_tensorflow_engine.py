@@ -18,8 +18,8 @@ from llm_timecycle.generation.engines.tensorflow_engine import TensorFlowEngine
 from llm_timecycle.generation.generator import TextGenerator
 from llm_timecycle.generation.sampling.pipeline import (
     SamplingPlan,
-    choose_tokens,
-    compute_log_probabilities,
+    sample_tokens,
+    compute_logprobs,
 )
 from llm_timecycle.reference.network import forward, make_zero_states
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
@@ -85,18 +85,18 @@ def test_a_block_is_what_choosing_token_by_token_gives(
     logits = engine.prefill(prompt)
     expected, said, counted = [], [], [row.copy() for row in counts]
     for row_of_uniforms in uniforms:
-        chosen = choose_tokens(logits, row_of_uniforms, plan, counted)
+        chosen = sample_tokens(logits, row_of_uniforms, plan, counted)
         expected.append(chosen)
-        said.append(compute_log_probabilities(logits, chosen))
+        said.append(compute_logprobs(logits, chosen))
         for row, token in enumerate(chosen):
             counted[row][token] += 1
         logits = engine.step(chosen)
     engine.reset()
     engine.prefill(prompt)
-    first = engine.decode_block(uniforms[:5], plan, counts, with_log_probabilities=True)
+    first = engine.decode_block(uniforms[:5], plan, counts, with_logprobs=True)
     for row in range(3):
         np.add.at(counts[row], first.ids[:, row], 1)
-    second = engine.decode_block(uniforms[5:], plan, counts, with_log_probabilities=True)
+    second = engine.decode_block(uniforms[5:], plan, counts, with_logprobs=True)
     assert np.array_equal(np.concatenate([first.ids, second.ids]), np.stack(expected))
     assert first.log_probabilities is not None
     assert second.log_probabilities is not None
@@ -190,7 +190,7 @@ def test_both_engines_write_the_same_texts(
     texts = []
     for kind in (NumpyEngine, TensorFlowEngine):
         generator = TextGenerator(
-            kind(weights, SETTINGS), tokenizer, settings, with_log_probabilities=True
+            kind(weights, SETTINGS), tokenizer, settings, with_logprobs=True
         )
         texts.append(generator.generate("abc", samples))
         assert generator.times is not None

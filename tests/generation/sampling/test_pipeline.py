@@ -9,12 +9,12 @@ import pytest
 
 from llm_timecycle.config.settings import GenerationSettings
 from llm_timecycle.errors import RunError
-from llm_timecycle.generation.sampling.gumbel import compute_gaps, draw_places
+from llm_timecycle.generation.sampling.gumbel import compute_gaps, draw_positions
 from llm_timecycle.generation.sampling.pipeline import (
     SamplingPlan,
     adjust_logits,
-    choose_tokens,
-    compute_log_probabilities,
+    sample_tokens,
+    compute_logprobs,
     make_generators,
     penalize_repetition,
 )
@@ -112,7 +112,7 @@ def test_no_temperature_overflows(temperature: float) -> None:
     for more in (0, 1000):
         logits = np.array([[3e38, -3e38, 3e38, 1.0, *[-1e30] * more]])
         drawn = {
-            int(draw_places(logits, np.array([u / 50]), None, temperature)[0]) for u in range(50)
+            int(draw_positions(logits, np.array([u / 50]), None, temperature)[0]) for u in range(50)
         }
         assert drawn == {0, 2}
 
@@ -124,7 +124,7 @@ def draw_often(logits: np.ndarray, draws: int = 100_000, **settings: object) -> 
     rows = np.broadcast_to(logits, (1000, len(logits)))
     counts = np.zeros(len(logits))
     for _ in range(draws // 1000):
-        ids = choose_tokens(rows, generator.random(1000), plan)
+        ids = sample_tokens(rows, generator.random(1000), plan)
         counts += np.bincount(ids, minlength=len(logits))
     return counts
 
@@ -174,8 +174,8 @@ def test_a_row_is_chosen_the_same_alone_and_with_others() -> None:
     logits = rng.normal(scale=2, size=(6, 999)).astype(np.float32)
     u, counts = rng.random(6), rng.integers(0, 3, (6, 999))
     plan = SamplingPlan(EVERYTHING, (0, 5), ((7, 2.0),))
-    together = choose_tokens(logits, u, plan, counts).tolist()
-    alone = [int(choose_tokens(logits[[n]], u[[n]], plan, counts[[n]])[0]) for n in range(6)]
+    together = sample_tokens(logits, u, plan, counts).tolist()
+    alone = [int(sample_tokens(logits[[n]], u[[n]], plan, counts[[n]])[0]) for n in range(6)]
     assert together == alone
 
 
@@ -184,12 +184,12 @@ def test_a_row_is_chosen_the_same_alone_and_with_others() -> None:
 def test_neutral_settings_are_the_identity(seed: int, neutral: dict[str, object]) -> None:
     rng = np.random.default_rng(seed)
     logits, u = rng.normal(scale=3, size=(20, 999)), rng.random(20)
-    plain = choose_tokens(logits, u, SamplingPlan(GenerationSettings(temperature=1.0)))
+    plain = sample_tokens(logits, u, SamplingPlan(GenerationSettings(temperature=1.0)))
     settings = GenerationSettings(
         **{"temperature": 1.0, "min_p": 0.0, "typical_p": 1.0, "repetition_penalty": 1.0}, **neutral
     )
     counts = rng.integers(0, 3, (20, 999))
-    assert choose_tokens(logits, u, SamplingPlan(settings), counts).tolist() == plain.tolist()
+    assert sample_tokens(logits, u, SamplingPlan(settings), counts).tolist() == plain.tolist()
 
 
 def choose(logits: list[float], u: float = 0.5, **options: object) -> int:
@@ -197,7 +197,7 @@ def choose(logits: list[float], u: float = 0.5, **options: object) -> int:
     banned, bias = options.pop("banned", ()), options.pop("bias", ())
     counts = options.pop("counts", None)
     plan = SamplingPlan(GenerationSettings(**{"temperature": 1.0} | options), banned, bias)
-    ids = choose_tokens(
+    ids = sample_tokens(
         np.array([logits], np.float32),
         np.array([u]),
         plan,
@@ -253,12 +253,12 @@ def test_typical_p_comes_after_top_p_and_min_p() -> None:
 
 def test_log_probabilities_are_those_of_the_model() -> None:
     logits = np.log(np.array([PROBABILITIES, np.roll(PROBABILITIES, 1)])) + 5.0
-    found = compute_log_probabilities(logits, np.array([2, 0]))
+    found = compute_logprobs(logits, np.array([2, 0]))
     assert found == pytest.approx([math.log(0.5), math.log(0.0625)])
 
 
 def test_log_probabilities_of_large_logits_are_finite() -> None:
-    found = compute_log_probabilities(np.array([[3e38, -3e38]], np.float32), np.array([0]))
+    found = compute_logprobs(np.array([[3e38, -3e38]], np.float32), np.array([0]))
     assert found.tolist() == [0.0]
 
 

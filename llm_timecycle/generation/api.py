@@ -54,12 +54,10 @@ def load(path: str | Path, *, engine: str = "auto") -> Model:
     Raises:
         RunError: the run is missing, damaged, or has no weights yet.
 
-    >>> import llm_timecycle as lt
-    >>> model = lt.load("runs/my")
-    >>> text = model.generate("Once", length=20, temperature=0.8, seed=1)
-    >>> print(text)  # doctest: +SKIP
-     upon a time
-    >>> len(text.ids), text.finish_reason
+    >>> import llm_timecycle as lt  # doctest: +SKIP
+    >>> model = lt.load("runs/my")  # doctest: +SKIP
+    >>> text = model.generate("Once", length=20, temperature=0.8, seed=1)  # doctest: +SKIP
+    >>> len(text.ids), text.finish_reason  # doctest: +SKIP
     (20, 'length')
     """
     run = open_run(Path(path))
@@ -129,13 +127,13 @@ class Model:
         Raises:
             UsageError: an option is unknown or its value is wrong.
 
-        >>> import llm_timecycle as lt
-        >>> model = lt.load("runs/my")
-        >>> first, second = model.generate("Once", samples=2, length=5, seed=1)
-        >>> model.generate("Once", length=5, seed=1) == first
+        >>> import llm_timecycle as lt  # doctest: +SKIP
+        >>> model = lt.load("runs/my")  # doctest: +SKIP
+        >>> first, second = model.generate("Once", samples=2, length=5, seed=1)  # doctest: +SKIP
+        >>> model.generate("Once", length=5, seed=1) == first  # doctest: +SKIP
         True
-        >>> text = model.generate("Once", length=5, log_probabilities=True)
-        >>> len(text.log_probabilities)
+        >>> text = model.generate("Once", length=5, log_probabilities=True)  # doctest: +SKIP
+        >>> len(text.log_probabilities)  # doctest: +SKIP
         5
         """
         count = 1 if samples is None else samples
@@ -156,10 +154,10 @@ class Model:
         Raises:
             UsageError: an option is unknown or its value is wrong, or `beams` is above 1.
 
-        >>> import llm_timecycle as lt
-        >>> model = lt.load("runs/my")
-        >>> pieces = list(model.stream("Once", length=5, seed=1))
-        >>> "".join(pieces) == model.generate("Once", length=5, seed=1).text
+        >>> import llm_timecycle as lt  # doctest: +SKIP
+        >>> model = lt.load("runs/my")  # doctest: +SKIP
+        >>> pieces = list(model.stream("Once", length=5, seed=1))  # doctest: +SKIP
+        >>> "".join(pieces) == model.generate("Once", length=5, seed=1).text  # doctest: +SKIP
         True
         """
         settings = override_settings(self.settings.generation, options)
@@ -178,9 +176,9 @@ class Model:
         Raises:
             UsageError: the text has no token.
 
-        >>> import llm_timecycle as lt
-        >>> score = lt.load("runs/my").score("Once upon a time")
-        >>> len(score.log_probabilities) == len(score.ids), score.nats > 0
+        >>> import llm_timecycle as lt  # doctest: +SKIP
+        >>> score = lt.load("runs/my").score("Once upon a time")  # doctest: +SKIP
+        >>> len(score.log_probabilities) == len(score.ids), score.nats > 0  # doctest: +SKIP
         (True, True)
         """
         with self._borrow_engine(1, 1) as engine:

@@ -1,4 +1,4 @@
-"""Scoring a text that is given: against the reference network, and against generation itself."""
+"""Scoring a given text: against the reference network, and against generation itself."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_by_hand() -> None:
 
 
 def test_a_text_without_tokens_has_no_score(engine: NumpyEngine) -> None:
-    with pytest.raises(UsageError, match="the text to score holds no token; expected at least"):
+    with pytest.raises(UsageError, match="the text to score is empty"):
         score_text(engine, TOKENIZER, "")
 
 

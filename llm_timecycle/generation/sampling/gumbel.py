@@ -47,9 +47,10 @@ def draw_positions(
         temperature: above 0.
 
     >>> logits = np.log(np.array([[0.5, 0.25, 0.25]]))
-    >>> drawn = [int(draw_positions(logits, np.array([u]))[0]) for u in np.arange(8) / 8]
-    >>> sorted(set(drawn))
-    [0, 1, 2]
+    >>> uniforms = np.random.default_rng(1).random(1000)
+    >>> drawn = [int(draw_positions(logits, uniforms[[n]])[0]) for n in range(1000)]
+    >>> [round(drawn.count(i) / 1000, 1) for i in range(3)]
+    [0.5, 0.2, 0.3]
     """
     N = logits.shape[1]
     if ids is None:

@@ -1,4 +1,4 @@
-"""Draws: by a scalar twin, as likely as the weights say, and hardly changed by rounding."""
+"""Draws: equal to a scalar twin, as likely as their weights, hardly changed by rounding."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from llm_timecycle.generation.sampling.gumbel import EXACT_AT_MOST, draw_positions, hash_ids
 
@@ -25,17 +27,17 @@ def hash_one(token: int, u: float) -> int:
 
 
 def draw_one(weights: list[float], u: float, ids: list[int]) -> int:
-    """The place whose exponential number, divided by its weight, is the least."""
+    """The position whose exponential variable, divided by its weight, is the smallest."""
     arrivals = {
-        place: -math.log1p(-(hash_one(token, u) + 0.5) / 2**32) / weight
-        for place, (token, weight) in enumerate(zip(ids, weights, strict=True))
+        position: -math.log1p(-(hash_one(token, u) + 0.5) / 2**32) / weight
+        for position, (token, weight) in enumerate(zip(ids, weights, strict=True))
         if weight > 0
     }
-    return min(arrivals, key=lambda place: arrivals[place])
+    return min(arrivals, key=lambda position: arrivals[position])
 
 
 def draw_log_weights(seed: int, N: int) -> np.ndarray:
-    """One row, a few of whose tokens are out."""
+    """One row, with a few tokens removed."""
     rng = np.random.default_rng(seed)
     log_weights = rng.normal(scale=rng.uniform(0.1, 5), size=(1, N))
     log_weights[rng.random((1, N)) < 0.1] = -INF
@@ -54,14 +56,14 @@ def test_the_hash_is_its_scalar_twin() -> None:
 
 
 @pytest.mark.parametrize("N", [1, 2, 40, EXACT_AT_MOST, EXACT_AT_MOST + 1, 5000])
-def test_the_first_to_arrive_is_drawn(N: int) -> None:
-    rng = np.random.default_rng(N)
-    for seed in range(20):
-        log_weights, u = draw_log_weights(seed, N), rng.random(1)
-        ids = rng.permutation(10_000)[:N]
-        expected = draw_one(np.exp(log_weights[0]).tolist(), float(u[0]), ids.tolist())
-        assert draw_positions(log_weights, u, ids[np.newaxis])[0] == expected
-        assert draw_positions(3 * log_weights, u, ids[np.newaxis], 3.0)[0] == expected
+@given(seed=st.integers(0, 2**32 - 1), u=st.floats(0.0, 1.0, exclude_max=True))
+@settings(max_examples=20, deadline=None)
+def test_the_first_to_arrive_is_drawn(N: int, seed: int, u: float) -> None:
+    log_weights, uniforms = draw_log_weights(seed, N), np.array([u])
+    ids = np.random.default_rng(seed).permutation(10_000)[:N]
+    expected = draw_one(np.exp(log_weights[0]).tolist(), u, ids.tolist())
+    assert draw_positions(log_weights, uniforms, ids[np.newaxis])[0] == expected
+    assert draw_positions(3 * log_weights, uniforms, ids[np.newaxis], 3.0)[0] == expected
 
 
 @pytest.mark.parametrize("N", [50, 2000])
@@ -94,7 +96,7 @@ def test_neighbouring_ids_are_drawn_independently_of_each_other() -> None:
 
 
 @pytest.mark.parametrize("N", [30, 3000])
-def test_what_is_out_is_never_drawn(N: int) -> None:
+def test_a_removed_token_is_never_drawn(N: int) -> None:
     log_weights = np.full((1, N), -INF)
     log_weights[0, [3, 20]] = -700.0, -701.0
     drawn = {int(draw_positions(log_weights, np.array([u / 100]))[0]) for u in range(100)}

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import llm_timecycle as lt
+from llm_timecycle.config.generation_options import GenerationOptions
 from llm_timecycle.config.settings import (
     GenerationSettings,
     ModelSettings,
@@ -21,7 +22,6 @@ from llm_timecycle.config.settings import (
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import RunError, UsageError
 from llm_timecycle.generation import api as model_module
-from llm_timecycle.generation.api import GenerationOptions
 from llm_timecycle.runs.directory import create_run
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
@@ -128,7 +128,7 @@ def test_keras_model_gives_the_same_logits(model: lt.Model) -> None:
         ({"temperature": -1}, "temperature: received -1; expected a number from 0 to 100"),
         ({"samples": 0}, "samples: received 0; expected a whole number, 1 or more"),
         ({"samples": True}, "samples: received True; expected a whole number, 1 or more"),
-        ({"beams": 2, "top_k": 3}, "top_k would do nothing with beams 2"),
+        ({"beams": 2, "top_k": 3}, "top_k has no effect with beams 2"),
         ({"ban": ["Zzz"]}, "ban: received 'Zzz', which the model does not know"),
     ],
 )

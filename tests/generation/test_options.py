@@ -36,12 +36,12 @@ def test_what_is_given_takes_the_place_and_the_rest_stays() -> None:
         ({"typical_p": 0.0}, "--typical-p: received 0.0; expected a number above 0 and at most 1"),
         ({"presence_penalty": 101.0}, "expected a number from -100 to 100"),
         ({"frequency_penalty": float("nan")}, "--frequency-penalty: received nan; expected"),
-        ({"bias": {"the": float("inf")}}, "--bias: received the=inf; expected for each text a"),
-        ({"bias": {"the": 1, "": 2}}, "--bias: received an empty text; expected a token"),
+        ({"bias": {"the": float("inf")}}, "--bias: received the=inf; expected a mapping from"),
+        ({"bias": {"the": 1, "": 2}}, "--bias: received an empty text; expected at least one"),
         ({"bias": {}, "stop": [""]}, "--stop: received an empty text; expected at least one"),
         ({"ban": "the"}, "--ban: received 'the'; expected a list of texts"),
         ({"length": None}, "--length: received None; expected a whole number, 1 or more"),
-        ({"bias": {"the": "5"}}, "--bias: received the='5'; expected for each text a number"),
+        ({"bias": {"the": "5"}}, "--bias: received the='5'; expected a mapping from"),
         ({"stop": ["\udcff"]}, r"--stop: received '\udcff', which is not UTF-8; expected text in"),
         ({"bias": {"\udcff": 1}}, r"--bias: received '\udcff', which is not UTF-8; expected text"),
         ({"beams": 0}, "--beams: received 0; expected a whole number from 1 to 1000"),
@@ -59,12 +59,11 @@ def test_all_problems_are_named() -> None:
 @pytest.mark.parametrize(
     "name", ["temperature", "seed", "top_k", "top_p", "min_p", "typical_p", "presence_penalty"]
 )
-def test_what_a_beam_search_has_no_use_for_is_refused_beside_it(name: str) -> None:
+def test_what_a_beam_search_does_not_use_is_refused_beside_it(name: str) -> None:
     flag = f"--{name.replace('_', '-')}"
-    assert refuse(GenerationSettings(), {"beams": 3, name: 1}) == (
-        f"{flag} would do nothing with --beams 3, which searches and does not draw: leave it out, "
-        f"or set --beams to 1"
-    )
+    message = refuse(GenerationSettings(), {"beams": 3, name: 1})
+    assert message.startswith(f"{flag} has no effect with --beams 3")
+    assert message.endswith("set --beams to 1")
     assert flag in refuse(GenerationSettings(beams=3), {name: 1})
 
 
@@ -73,9 +72,9 @@ def test_what_only_the_run_says_is_no_conflict() -> None:
 
 
 def test_a_length_penalty_without_a_search_is_refused() -> None:
-    assert refuse(GenerationSettings(), {"length_penalty": 1.0}) == (
-        "--length-penalty would do nothing without a beam search: leave it out, or set --beams"
-    )
+    message = refuse(GenerationSettings(), {"length_penalty": 1.0})
+    assert "--length-penalty has no effect" in message
+    assert message.endswith("set --beams")
     assert override_settings(GenerationSettings(), {"length_penalty": 1.0, "beams": 2}).beams == 2
 
 
@@ -87,9 +86,8 @@ def test_numbers_of_numpy_are_numbers() -> None:
 
 
 def test_a_bias_for_unknown_tokens_needs_that_they_may_come() -> None:
-    assert refuse(GenerationSettings(), {"bias": {"<unk>": 5}}) == (
-        "--bias: one for <unk> would do nothing, because <unk> is never produced: leave it out, "
-        "or set --allow-unknown"
-    )
+    message = refuse(GenerationSettings(), {"bias": {"<unk>": 5}})
+    assert "--bias for <unk> has no effect" in message
+    assert message.endswith("set --allow-unknown")
     allowed = override_settings(GenerationSettings(allow_unknown=True), {"bias": {"<unk>": 5}})
     assert allowed.bias == {"<unk>": 5.0}

@@ -70,7 +70,7 @@ def measure_sharing(
     """All sweeps of `settings`, one after the other.
 
     Args:
-        settings: with threads and precision resolved (`training.session.resolve_machine`).
+        settings: with threads and precision resolved (`training.devices.resolve_machine`).
         vocab_size: V.
         tokenizer, base: those of the text, and the directory that its path begins at; without them
             encoding is not timed.

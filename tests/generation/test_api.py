@@ -6,7 +6,6 @@ import doctest
 import itertools
 import re
 from pathlib import Path
-from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -155,15 +154,6 @@ def test_a_run_that_is_not_there(tmp_path: Path) -> None:
 
 def test_options_are_the_settings() -> None:
     assert list(GenerationOptions.__annotations__) == list(GenerationSettings.model_fields)
-
-
-def test_public_names() -> None:
-    classes = ["Comparison", "GeneratedText", "Model", "ProfileResult", "Score"]
-    assert lt.__all__ == [*classes, "__version__", "compare", "load", "profile"]
-    assert dir(lt) == lt.__all__
-    assert get_type_hints(lt.GeneratedText)["text"] is str
-    with pytest.raises(AttributeError, match="module 'llm_timecycle' has no attribute 'lode'"):
-        lt.lode  # noqa: B018
 
 
 def test_examples_in_docstrings(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,15 +46,15 @@ def profile_step(settings: Settings, vocab_size: int) -> Profile:
     from llm_timecycle.profiling.measure.stages import measure_training
     from llm_timecycle.system import describe_machine
     from llm_timecycle.text.batches import cut_lanes
-    from llm_timecycle.training.devices import choose_threads, configure_tensorflow
+    from llm_timecycle.training.devices import configure_tensorflow, read_plan
 
     training = settings.training
-    threads = choose_threads(training.threads or 1, training.batch_size)
-    configure_tensorflow(threads)
+    plan = read_plan(settings)
+    configure_tensorflow(plan)
     B, T = training.batch_size, training.sequence_length
     ids = np.random.default_rng(0).integers(0, vocab_size, B * T * WINDOWS + 1, np.int32)
     cycle = measure_training(settings, vocab_size, cut_lanes(ids, B, T), steps=9)
-    ceilings = measure_machine_ceilings(settings, vocab_size, threads.shards)
+    ceilings = measure_machine_ceilings(settings, vocab_size, plan.shards)
     return Profile(
         name="check",
         machine=describe_machine(),
@@ -88,10 +88,11 @@ def follow(advice: Advice, settings: Settings, vocab_size: int) -> tuple[Setting
 
 def time_step(settings: Settings, vocab_size: int, tokens: int) -> list[float]:
     """Seconds of so many tokens, a step each, in a fresh process."""
-    training = settings.training
-    assert training.threads is not None
+    from llm_timecycle.training.devices import read_plan
+
+    training, plan = settings.training, read_plan(settings)
     dumped = settings.model_dump(mode="json")
-    samples_s = run_worker(Job("threads", training.threads, dumped, vocab_size, STEPS))["samples_s"]
+    samples_s = run_worker(Job("threads", plan.threads, dumped, vocab_size, STEPS))["samples_s"]
     return [s * tokens / (training.batch_size * training.sequence_length) for s in samples_s]
 
 

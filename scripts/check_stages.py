@@ -159,12 +159,11 @@ def record_steps(settings: Settings, vocab_size: int, lanes: Lanes, times: int) 
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
     from llm_timecycle.profiling.measure.trial_step import TrialStep
-    from llm_timecycle.training.devices import choose_threads
+    from llm_timecycle.training.devices import read_plan
     from llm_timecycle.training.prefetch import WindowFeed
 
-    training, profiler = settings.training, tf.profiler.experimental
-    assert training.threads is not None, "threads that are not resolved"
-    parts = choose_threads(training.threads, training.batch_size).shards
+    profiler = tf.profiler.experimental
+    parts = read_plan(settings).shards
     trial = TrialStep(settings, vocab_size, parts)
     run = trial.prepare_for_windows(lanes.lanes)
     windows = max(
@@ -196,12 +195,13 @@ def measure(
     from llm_timecycle.profiling.measure.stages import measure_training
     from llm_timecycle.profiling.source import open_source
     from llm_timecycle.text.prepare import find_cache_directory, prepare_text
-    from llm_timecycle.training.session import cut_training_lanes, resolve_machine
+    from llm_timecycle.training.devices import resolve_machine
+    from llm_timecycle.training.session import cut_training_lanes
 
     opened, cache = open_source(source, overrides), find_cache_directory()
     text = prepare_text(opened.settings, opened.base, cache, False, tokenizer=opened.tokenizer)
     vocab_size = text.tokenizer.vocab_size
-    settings = resolve_machine(opened.settings, vocab_size)
+    settings = resolve_machine(opened.settings, vocab_size).fill_in(opened.settings)
     lanes = cut_training_lanes(settings, text)
     cycle = measure_training(settings, vocab_size, lanes, steps)
     traced = [split_trace(trace) for trace in record_steps(settings, vocab_size, lanes, steps)]

@@ -1,10 +1,11 @@
-"""`config`: make a settings file, check it, show it as resolved, print its JSON Schema."""
+"""`llm-timecycle config`: write a settings file, check one, show one, print the JSON Schema."""
 
 from __future__ import annotations
 
 import json
 import math
 from pathlib import Path
+from shlex import quote
 
 import click
 
@@ -29,11 +30,11 @@ def command() -> None:
 def new(file: Path, force: bool) -> None:
     """Write a commented settings file to start from.
 
-    FILE is my.yaml unless given. Its values are those of the shipped settings `small`, which train
-    in a few minutes.
+    FILE is my.yaml by default. The values are those of the shipped settings `small`, which train in
+    a few minutes.
     """
     if file.is_dir():
-        raise UsageError(f"{file} is a directory; give the name of a file, such as {file}/my.yaml")
+        raise UsageError(f"{file} is a directory; expected a file name, such as {file / 'my.yaml'}")
     if file.exists() and not force:
         raise UsageError(f"{file} exists already. Choose another name, or replace it with --force")
     schema = find_shipped_directory() / "schema.json"
@@ -43,9 +44,9 @@ def new(file: Path, force: bool) -> None:
     except OSError as error:
         raise ConfigError(f"cannot write {file}: {explain_os_error(error)}") from error
     click.echo(
-        f"Wrote {file}. Next: put the path of your text at data.train, then\n"
-        f"  llm-timecycle config check {file}\n"
-        f"  llm-timecycle train {file}",
+        f"Wrote {file}. Next: set data.train to the path of your text, then\n"
+        f"  llm-timecycle config check {quote(str(file))}\n"
+        f"  llm-timecycle train {quote(str(file))}",
         err=True,
     )
 
@@ -53,10 +54,10 @@ def new(file: Path, force: bool) -> None:
 @command.command("check")
 @click.argument("file", metavar="FILE")
 def check(file: str) -> None:
-    """Check a settings file, and say what it comes to.
+    """Check a settings file and summarize it.
 
-    FILE is a path, or the name of shipped settings. Ends with exit code 3 and a list of all
-    problems if there are any.
+    FILE is a path, or the name of shipped settings. If anything is wrong, all problems are listed
+    and the exit code is 3.
     """
     click.echo(_summarize(read_settings(file)))
 
@@ -65,9 +66,9 @@ def check(file: str) -> None:
 @click.argument("config", metavar="CONFIG")
 @config_overrides
 def show(config: str, overrides: tuple[str, ...]) -> None:
-    """Print every setting as resolved.
+    """Print every setting, with defaults and --set applied.
 
-    Defaults and --set are included. CONFIG is a path, or the name of shipped settings.
+    CONFIG is a path, or the name of shipped settings.
     """
     click.echo(dump_settings(read_settings(config, overrides).settings), nl=False)
 
@@ -76,13 +77,13 @@ def show(config: str, overrides: tuple[str, ...]) -> None:
 def schema() -> None:
     """Print the JSON Schema of settings files.
 
-    Editors that know it complete and check settings as they are typed.
+    Editors use it to complete and check settings while you type.
     """
     click.echo(json.dumps(settings_schema(), indent=2, ensure_ascii=False))
 
 
 def _summarize(loaded: LoadedSettings) -> str:
-    """The main facts of some settings, a line each."""
+    """The main facts about some settings, one per line."""
     settings = loaded.settings
     model, training, tokenizer = settings.model, settings.training, settings.tokenizer
     train = settings.data.train
@@ -94,10 +95,10 @@ def _summarize(loaded: LoadedSettings) -> str:
         [
             f"OK: {loaded.path}",
             f"  text       {train if isinstance(train, str) else ', '.join(train)}",
-            f"  tokenizer  {tokenizer.level} level, at most {tokenizer.vocab_size:,} kinds",
+            f"  tokenizer  {tokenizer.level} level, vocabulary of at most {tokenizer.vocab_size:,}",
             f"  model      {model.num_layers} x LSTM({model.hidden_units}) on Embedding("
             f"{model.embedding_dim}), at most {parameters:,} parameters",
-            f"  training   {training.epochs} epochs, {until}{tokens_per_step:,} tokens a step "
+            f"  training   {training.epochs} epochs, {until}{tokens_per_step:,} tokens per step "
             f"({training.batch_size} x {training.sequence_length}), {training.optimizer} at "
             f"{training.learning_rate:g}",
         ]

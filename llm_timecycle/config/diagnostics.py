@@ -1,4 +1,4 @@
-"""All that is wrong with some settings, said at once: where, what was received, what is allowed."""
+"""Every problem with some settings in one message: where, what was received, what is allowed."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from llm_timecycle.config.spelling import find_nearest
 from llm_timecycle.config.yaml_nodes import Location, Node, Scalar, describe_node, resolve_scalar
 from llm_timecycle.errors import ConfigError
 
-MOST_PROBLEMS_SHOWN = 30
+MAX_PROBLEMS_SHOWN = 30
 BOOLEAN_WORDS = {"yes": "true", "on": "true", "no": "false", "off": "false"}
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: its dotted path, its location, and what to say about it."""
+    """One thing that is wrong: its dotted path, its location, and the explanation."""
 
     path: str
     location: Location
@@ -35,7 +35,7 @@ def combine_problems(problems: Sequence[Problem], origin: str) -> ConfigError:
     ordered = sorted(
         problems, key=lambda problem: (problem.location.is_override, problem.location.line)
     )
-    shown = [f"  {problem}" for problem in ordered[:MOST_PROBLEMS_SHOWN]]
+    shown = [f"  {problem}" for problem in ordered[:MAX_PROBLEMS_SHOWN]]
     if len(ordered) > len(shown):
         shown.append(f"  and {len(ordered) - len(shown)} more")
     count = "1 problem" if len(ordered) == 1 else f"{len(ordered)} problems"
@@ -43,7 +43,7 @@ def combine_problems(problems: Sequence[Problem], origin: str) -> ConfigError:
 
 
 def explain_wrong_value(node: Node, schema: dict[str, Any], item: int | None) -> str:
-    """What was received, what is allowed, and the likely remedy.
+    """What was received, what is allowed, and the likely fix.
 
     Args:
         node: the value that was refused.

@@ -25,7 +25,7 @@ def dump_settings(settings: Settings) -> str:
     lines = []
     for section, values in settings.model_dump().items():
         lines.append(f"{section}:")
-        lines += [f"  {key}: {_write_value(value)}" for key, value in values.items()]
+        lines += [f"  {key}: {write_value(value)}" for key, value in values.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -48,11 +48,11 @@ def render_commented(settings: Settings, schema_location: str | None = None) -> 
         lines += ["", *_write_comment(str(purpose), ""), f"{section}:"]
         for number, (key, value) in enumerate(values.items()):
             schema = list_key_schemas(section)[key]
-            allowed = f"{describe_allowed(schema)}; default {_write_value(schema['default'])}"
+            allowed = f"{describe_allowed(schema)}; default {write_value(schema['default'])}"
             lines += [""] if number else []
             lines += _write_comment(schema["description"], "  ")
             lines += _write_comment(f"({allowed})", "  ")
-            lines.append(f"  {key}: {_write_value(value)}")
+            lines.append(f"  {key}: {write_value(value)}")
     return "\n".join(lines) + "\n"
 
 
@@ -60,15 +60,15 @@ def _write_comment(text: str, indent: str) -> list[str]:
     return [f"{indent}# {line}" for line in textwrap.wrap(text, COMMENT_WIDTH - len(indent))]
 
 
-def _write_value(value: Any) -> str:
-    """A value on one line; text is quoted unless it can be taken for nothing else."""
+def write_value(value: Any) -> str:
+    """A value on one line; text is quoted unless it is unambiguous."""
     if isinstance(value, str):
         is_plain = PLAIN_TEXT.match(value) and value.lower() not in NOT_TEXT
         return value if is_plain else _quote(value)
     if isinstance(value, list):
         return f"[{', '.join(_quote(item) for item in value)}]"
     if isinstance(value, dict):
-        entries = (f"{_quote(key)}: {_write_value(item)}" for key, item in value.items())
+        entries = (f"{_quote(key)}: {write_value(item)}" for key, item in value.items())
         return f"{{{', '.join(entries)}}}"
     return json.dumps(value)
 

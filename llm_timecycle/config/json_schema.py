@@ -51,7 +51,7 @@ def describe_allowed(schema: dict[str, Any]) -> str:
     if kind == "array":
         return f"a list of {describe_allowed(schema['items'])}s"
     if kind == "object":
-        return f"for each text {describe_allowed(schema['additionalProperties'])}"
+        return f"a mapping from text to {describe_allowed(schema['additionalProperties'])}"
     words: dict[str, str] = {"boolean": "true or false", "null": "null", "string": "text"}
     return words[kind]
 

@@ -52,7 +52,20 @@ def read_settings(source: str | Path, overrides: Sequence[str] = ()) -> LoadedSe
             reported alone.
     """
     path = find_settings_file(source)
-    sources: list[Source] = [SettingsFile(path), *map(Override, overrides)]
+    settings = check_sources([SettingsFile(path), *map(Override, overrides)], str(path))
+    return LoadedSettings(settings, path.stem, path.absolute().parent, path)
+
+
+def check_sources(sources: Sequence[Source], origin: str) -> Settings:
+    """The settings that some sources make together; a later source replaces an earlier one.
+
+    Args:
+        sources: in order.
+        origin: what the error calls all of them.
+
+    Raises:
+        ConfigError: see `read_settings`.
+    """
     written: dict[str, Written] = {}
     problems: list[Problem] = []
     for each in sources:
@@ -68,8 +81,8 @@ def read_settings(source: str | Path, overrides: Sequence[str] = ()) -> LoadedSe
     except ValidationError as error:
         problems += _explain_errors(error, written)
     if settings is None or problems:
-        raise combine_problems(problems, str(path))
-    return LoadedSettings(settings, path.stem, path.absolute().parent, path)
+        raise combine_problems(problems, origin)
+    return settings
 
 
 def _explain_errors(error: ValidationError, written: dict[str, Written]) -> Iterator[Problem]:

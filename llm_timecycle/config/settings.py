@@ -235,8 +235,8 @@ class GenerationSettings(_Section):
     )
     typical_p: Probability = Field(
         default=1.0,
-        description="Locally typical sampling: sample from the tokens whose surprise is closest to "
-        "the expected one, as few as have probabilities that add up to this value.",
+        description="Locally typical sampling: sample from the tokens whose surprisal is closest "
+        "to the expected one, until their probabilities add up to this value.",
     )
     repetition_penalty: float = Field(
         default=1.0,
@@ -306,7 +306,9 @@ class Settings(_Section):
     tokenizer: TokenizerSettings = Field(
         default=TokenizerSettings(), description="How text is split into tokens."
     )
-    model: ModelSettings = Field(default=ModelSettings(), description="The network.")
+    model: ModelSettings = Field(
+        default=ModelSettings(), description="The LSTM network and its dropout."
+    )
     training: TrainingSettings = Field(
         default=TrainingSettings(), description="How the model is trained."
     )

@@ -1,7 +1,7 @@
-"""What beginners mistype in YAML, found in the text and said in plain words.
+"""What beginners mistype in YAML, and what they probably meant.
 
-A line is only looked at when something is wrong with it already, so nothing that is right is
-ever refused for its looks.
+A line is only examined once something is known to be wrong with it, so correct text is never
+refused for its looks.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LOOK_ALIKES = {
     "\u3000": "a full-width space; YAML wants a plain space",
 }
 
-# Names that other programs use for the same thing.
+# What other programs call the same settings.
 SYNONYMS = {
     "lr": "training.learning_rate",
     "num_epochs": "training.epochs",
@@ -92,7 +92,7 @@ def find_misspelling(lines: Sequence[str], first_number: int) -> Misspelling | N
 
 
 def explain_syntax_error(error: Any, lines: Sequence[str]) -> Misspelling:
-    """What a syntax error that the YAML reader met most probably comes from.
+    """The most probable cause of a YAML syntax error.
 
     Args:
         error: a `MarkedYAMLError` of ruamel.yaml.
@@ -137,11 +137,11 @@ def suggest_key(name: str, section: str | None) -> str:
     normal = name.strip().lower().replace("-", "_")
     owners = [owner for owner, keys in sections.items() if normal in keys]
     if section is not None and normal in sections:
-        return f"{normal} is a section of its own: write it at the start of a line"
+        return f"{normal} is a section: write it at the start of a line"
     if section is None and name.count(".") == 1:
         owner, key = name.split(".")
         if key in sections.get(owner, ()):
-            return f"write {owner}: on a line, and below it, two spaces in, {key}: ..."
+            return f"write {owner}: on a line, and below it, indented by two spaces, {key}: ..."
     if section is None and (nearest := find_nearest(name, sections)):
         return f"did you mean {nearest}?"
     if section in owners:
@@ -182,24 +182,25 @@ def _list_suspects(lines: Sequence[str], line: int) -> list[int]:
 
 
 def _explain_reader_words(problem: str, context: str, written: str) -> str:
-    """The YAML reader's own words, in those of a person."""
+    """What the YAML reader's message means."""
     if "quoted scalar" in context:
         return "the quote that opens here is never closed"
     if "flow" in context:
         return "the bracket that opens here is not closed, or a comma is missing inside it"
     if "mapping values are not allowed" in problem:
         return (
-            'a "key: value" cannot stand here: compare its indentation with the line above, and '
-            'put text that holds ": " in quotes'
+            'a "key: value" is not allowed here: compare its indentation with the line above, and '
+            'put text that contains ": " in quotes'
         )
     if "could not find expected ':'" in problem:
         return 'the line above has no ": " after its key; a setting is written as "key: value"'
     if "cannot start any token" in problem:
         return f"a value cannot begin like this ({written.strip()[:40]}): put it in quotes"
     if "alias" in context:
-        return 'text that begins with * must stand in quotes, such as "*.txt"'
+        return 'text that begins with * must be in quotes, such as "*.txt"'
     if "<block end>" in problem:
         return (
-            "the indentation does not fit the lines above: keys of one section begin in one column"
+            "the indentation does not match the lines above: keys of one section begin in the same "
+            "column"
         )
     return f"this cannot be read as YAML: {problem}"

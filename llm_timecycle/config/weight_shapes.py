@@ -1,7 +1,7 @@
 """The trainable parameters that the settings imply: their names, in order, and their shapes.
 
-The names are those of `model.safetensors` and of `reference.network`; the gates of an LSTM stand
-in Keras' order: input, forget, cell, output.
+The names are those of `model.safetensors` and of `reference.network`; the gates of an LSTM
+are in Keras' order: input, forget, cell, output.
 """
 
 from __future__ import annotations

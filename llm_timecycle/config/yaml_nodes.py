@@ -1,8 +1,8 @@
-"""YAML text to a tree of nodes, each of which knows where it was written.
+"""YAML text to a tree of nodes, each with its location.
 
 The text is read as YAML 1.2 (core schema): `1e-3` is a number, `no` is a word. What a settings
-file has no use for is refused: aliases, tags, directives, a second document, deep nesting. So
-nothing in a file can run code, or grow beyond its own size.
+file does not need is refused: aliases, tags, directives, a second document, deep nesting. So
+nothing in a file can run code or expand beyond its size.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 from llm_timecycle.config.spelling import Misspelling, explain_syntax_error, find_misspelling
 from llm_timecycle.errors import ConfigError
 
-DEEPEST_NESTING = 10
-MOST_VALUES = 10_000  # a long list of files is fine; a file made to keep the reader busy is not
-LONGEST_NUMBER = 100  # characters; Python refuses to read integers of many thousand digits
+MAX_NESTING = 10
+MAX_VALUES = 10_000  # enough for a long list of files, too few to keep the reader busy
+MAX_NUMBER_LENGTH = 100  # characters; Python refuses to read integers of many thousand digits
 
 # The tag resolution of YAML 1.2.2, section 10.3.2.
 NULL = re.compile(r"(?:null|Null|NULL|~|)\Z")
@@ -78,14 +78,14 @@ Node = Scalar | Items | Entries
 
 
 def parse_yaml(text: str, origin: str, is_override: bool = False) -> Node | None:
-    """The one document of a YAML text, or None where it holds nothing but comments.
+    """The one document of a YAML text, or None if it contains only comments.
 
     Args:
         text: the YAML.
-        origin: what messages call it.
-        is_override: whether it is the value of an override, which has no line worth naming.
+        origin: its name in messages.
+        is_override: whether it is the value of an override, whose line number means nothing.
 
-    Raises ConfigError, with the line and the column, for what is not YAML or is refused.
+    Raises ConfigError, with the line and the column, if it is not valid YAML or is refused.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError
@@ -98,7 +98,7 @@ def parse_yaml(text: str, origin: str, is_override: bool = False) -> Node | None
         before = text[: error.position]
         line = before.count("\n") + 1
         column = len(before) - (before.rfind("\n") + 1) + 1
-        explanation = f"the character U+{ord(text[error.position]):04X} cannot stand in YAML"
+        explanation = f"the character U+{ord(text[error.position]):04X} is not allowed in YAML"
     except MarkedYAMLError as error:
         line, column, explanation = explain_syntax_error(error, lines)
     where = origin if is_override else f"{origin}:{line}, column {column}"
@@ -115,7 +115,7 @@ def resolve_scalar(written: str) -> bool | int | float | str | None:
         return None
     if BOOLEAN.match(written):
         return written.lower() == "true"
-    if len(written) > LONGEST_NUMBER:
+    if len(written) > MAX_NUMBER_LENGTH:
         return written
     if INTEGER.match(written):
         base = {"0o": 8, "0x": 16}.get(written[:2], 10)
@@ -169,8 +169,8 @@ def _build_tree(
         last = max(start.line, end.line - (end.column == 0)) + 1
         location = Location(origin, lines, start.line + 1, start.column + 1, last, is_override)
         _refuse(event, location)
-        if count > MOST_VALUES:
-            raise _refusal(location, f"more than {MOST_VALUES} values; settings are about 50")
+        if count > MAX_VALUES:
+            raise _refusal(location, f"more than {MAX_VALUES} values; settings are about 50")
         node: Node
         if isinstance(event, kinds.DocumentStartEvent):
             document_count += 1
@@ -181,7 +181,7 @@ def _build_tree(
             continue
         if isinstance(event, (kinds.SequenceStartEvent, kinds.MappingStartEvent)):
             open_groups.append((location, []))
-            if len(open_groups) > DEEPEST_NESTING:
+            if len(open_groups) > MAX_NESTING:
                 raise _refusal(location, "nested too deeply; settings are sections of plain values")
             continue
         if isinstance(event, kinds.ScalarEvent):
@@ -211,21 +211,21 @@ def _build_scalar(event: Any, location: Location) -> Scalar:
 
 
 def _refuse(event: Any, location: Location) -> None:
-    """Raise ConfigError for what YAML has and a settings file has no use for."""
+    """Raise ConfigError for parts of YAML that settings files do not use."""
     from ruamel.yaml import events as kinds
 
     if isinstance(event, kinds.AliasEvent):
         raise _refusal(
             location,
-            f"an alias (*{event.anchor}); settings files have none. If it is text, such as the "
-            f'glob *.txt, put it in quotes: "*.txt"',
+            f"an alias (*{event.anchor}); not allowed in settings files. If it is text, such as "
+            f'the glob *.txt, put it in quotes: "*.txt"',
         )
     if getattr(event, "tag", None) is not None:
-        raise _refusal(location, f"a tag ({event.tag}); settings files have none. Leave it out")
+        raise _refusal(location, f"a tag ({event.tag}); not allowed in settings files. Remove it")
     if isinstance(event, kinds.DocumentStartEvent) and (
         event.tags or event.version not in {None, (1, 2)}
     ):
-        raise _refusal(location, "a directive (%) above this line; settings files have none")
+        raise _refusal(location, "a directive (%) above this line; not allowed in settings files")
 
 
 def _refusal(location: Location, explanation: str) -> ConfigError:

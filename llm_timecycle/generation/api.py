@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, overload
+from typing import TYPE_CHECKING, overload
 
 from llm_timecycle.config.settings import GenerationSettings, Settings
 from llm_timecycle.errors import UsageError
@@ -22,26 +22,7 @@ if TYPE_CHECKING:
     import keras
     from typing_extensions import Unpack
 
-
-class GenerationOptions(TypedDict, total=False):
-    """The settings of `generation`, each of which a call may replace; see `GenerationSettings`."""
-
-    length: int
-    temperature: float
-    top_k: int | None
-    top_p: float
-    min_p: float
-    typical_p: float
-    repetition_penalty: float
-    presence_penalty: float
-    frequency_penalty: float
-    bias: dict[str, float]
-    ban: list[str]
-    allow_unknown: bool
-    beams: int
-    length_penalty: float
-    stop: list[str]
-    seed: int | None
+    from llm_timecycle.config.generation_options import GenerationOptions
 
 
 def load(path: str | Path, *, engine: str = "auto") -> Model:

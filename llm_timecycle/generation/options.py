@@ -1,4 +1,4 @@
-"""Settings of `generation` with some replaced: by options, by commands, or from Python."""
+"""Settings of `generation` with some replaced: by options, by commands, or by arguments."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from llm_timecycle.config.sections import find_value_type
 from llm_timecycle.config.settings import GenerationSettings
 from llm_timecycle.config.validation import list_sampling_keys
 from llm_timecycle.errors import UsageError
@@ -20,16 +21,17 @@ def override_settings(
     write_name: Callable[[str], str] = lambda name: name,
     write_value: Callable[[object], str] = repr,
 ) -> GenerationSettings:
-    """The settings with the given ones in place, checked like those of a file.
+    """The settings, with the given ones replaced and checked as those of a file are.
 
     Args:
-        settings: the values of all settings that are not given.
-        given: values by name; lists may be any sequence, and numbers of any type.
+        settings: the values of what is not given.
+        given: values by name; lists may be tuples or sets, and numbers may be NumPy's.
         write_name: how the user writes the name of a setting, such as `--top-k`.
-        write_value: how the user writes a value, or a number in `bias`.
+        write_value: how the user writes a value, or a number of `bias`.
 
-    Raises UsageError, with one line for every unknown name, every wrong value, and every setting
-    that would have no effect because of the others.
+    Raises:
+        UsageError: names that do not exist, values that are wrong, or values that have no effect
+            because of the others; one line each.
 
     >>> override_settings(GenerationSettings(), {"top_k": 5}).top_k
     5
@@ -37,7 +39,9 @@ def override_settings(
     unknown = [name for name in given if name not in GenerationSettings.model_fields]
     if unknown:
         raise UsageError("\n".join(_explain_unknown(name, write_name) for name in unknown))
-    values = {name: _to_plain(name, value) for name, value in given.items()}
+    values = {
+        name: _to_plain(value, find_value_type("generation", name)) for name, value in given.items()
+    }
     try:
         changed = GenerationSettings.model_validate(settings.model_dump() | values)
     except ValidationError as error:
@@ -49,12 +53,12 @@ def override_settings(
     return changed
 
 
-def _to_plain(name: str, value: object) -> object:
-    """A value as the settings take it: lists for sequences, Python's numbers for NumPy's."""
-    if name in ("stop", "ban") and isinstance(value, (tuple, set)):
+def _to_plain(value: object, kind: type) -> object:
+    """A value as the settings take it: tuples and sets as lists, NumPy's numbers as Python's."""
+    if kind is list and isinstance(value, (tuple, set)):
         return list(value)
     if isinstance(value, Mapping):
-        return {key: _to_plain("", item) for key, item in value.items()}
+        return {key: _to_plain(item, float) for key, item in value.items()}
     if isinstance(value, numbers.Integral) and not isinstance(value, bool):
         return int(value)
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
@@ -63,7 +67,7 @@ def _to_plain(name: str, value: object) -> object:
 
 
 def _find_idle(settings: GenerationSettings, given: Mapping[str, Any]) -> list[str]:
-    """Which of the given settings would have no effect."""
+    """The given settings that have no effect."""
     has_beams = settings.beams > 1
     idle = set(list_sampling_keys(GenerationSettings) if has_beams else ["length_penalty"])
     if UNKNOWN in settings.bias and not settings.allow_unknown:
@@ -88,10 +92,8 @@ def _explain_wrong(
     from llm_timecycle.config.json_schema import describe_allowed, list_key_schemas
 
     shown = write_name(name)
-    if name in ("stop", "ban") and isinstance(value, list) and "" in value:
+    if isinstance(value, (list, Mapping)) and "" in value:
         return f"{shown}: received an empty text; expected at least one character"
-    if name == "bias" and isinstance(value, Mapping) and "" in value:
-        return f"{shown}: received an empty text; expected a token"
     texts = value if isinstance(value, (list, Mapping)) else []
     if broken := [text for text in texts if isinstance(text, str) and not _is_unicode(text)]:
         return f"{shown}: received {broken[0]!r}, which is not UTF-8; expected text in UTF-8"
@@ -105,7 +107,7 @@ def _explain_wrong(
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether it has no lone surrogate, which an invalid byte in an argument becomes."""
+    """Whether it has no lone surrogate, which is what an invalid byte of an argument becomes."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -117,8 +119,8 @@ def _explain_idle(name: str, settings: GenerationSettings, write_name: Callable[
     shown, beams = write_name(name), write_name("beams")
     if name == "bias":
         return (
-            f"{shown}: a bias for {UNKNOWN} has no effect, because {UNKNOWN} is never generated: "
-            f"leave it out, or set {write_name('allow_unknown')}"
+            f"{shown} for {UNKNOWN} has no effect, because {UNKNOWN} is never generated: leave it "
+            f"out, or set {write_name('allow_unknown')}"
         )
     if settings.beams == 1:
         return f"{shown} has no effect without a beam search: leave it out, or set {beams}"

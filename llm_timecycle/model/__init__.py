@@ -1,1 +1,1 @@
-"""Stage 2, the forward pass: the LSTM layer and the network."""
+"""The model: LSTM layer, output and loss, network, sharding; everything that imports TensorFlow."""

@@ -1,11 +1,11 @@
-"""The output layer and the loss in one, with a gradient of its own.
+"""The output layer and the loss in one, with a hand-written gradient.
 
     l = h K + b,    loss = -log softmax(l)[target],    dl = softmax(l) - onehot(target)
 
-The gradient of the logits is formed while the loss is, in the same passes over them, and kept in
-the type of the products: nothing of size B x T x V is kept in float32 under `mixed_bfloat16`. What
-a token counts for is multiplied into the rows of h, which are V / H times smaller than those of dl.
-`reference/losses.py` is the twin in NumPy.
+The gradient of the logits is computed together with the loss, in the same passes over memory, and
+kept in the type of the matrix products: nothing of size B x T x V stays in float32 under
+`mixed_bfloat16`. The weight of a token is multiplied into the rows of h, which are V / H times
+smaller than those of dl. `reference/losses.py` is the NumPy twin.
 
 Shapes: N rows (tokens), H hidden units, V vocabulary.
 """
@@ -22,9 +22,9 @@ from llm_timecycle.model.output import read_output
 
 
 class LossNetwork:
-    """A network seen from its loss: the same layers and weights, the logits never handed out.
+    """A network that ends in its loss: the same layers and weights, without logits as an output.
 
-    Shapes: tokens and targets (B, T), states as those of `model.network.build_network`.
+    Shapes: tokens and targets (B, T), states as in `model.network.build_network`.
     """
 
     def __init__(self, network: keras.Model) -> None:
@@ -43,7 +43,7 @@ class LossNetwork:
     def score(
         self, tokens: tf.Tensor, targets: tf.Tensor, states: Sequence[tf.Tensor]
     ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
-        """As `compute_losses`, and 1 where the target is the likeliest token, else 0 (B, T)."""
+        """As `compute_losses`, and 1 where the target is the most likely token, else 0 (B, T)."""
         hidden, *states_after = self._body([tokens, *states], training=False)
         flat = tf.reshape(hidden, (-1, hidden.shape[-1]))
         scores = score_tokens(flat, tf.reshape(targets, [-1]), *read_output(self._output))
@@ -56,15 +56,16 @@ def compute_losses(
 ) -> tf.Tensor:
     """The cross-entropy of every token in nats (N,), float32.
 
-    The numbers of `keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="none")`
-    over the logits h K + b. A token that is masked is left out by multiplying its loss by 0, and
-    then counts for nothing in any gradient.
+    The same numbers as `keras.losses.SparseCategoricalCrossentropy(from_logits=True,
+    reduction="none")` over the logits h K + b. To mask a token, multiply its loss by 0: it then
+    contributes to no gradient.
 
     Args:
-        hidden: h (N, H), in the type to multiply in.
+        hidden: h (N, H), in the type of the matrix products.
         targets: (N,), int32, each in [0, V).
-        kernel: K (H, V); tied, the embedding (V, H).
+        kernel: K (H, V), or the embedding (V, H) if tied.
         bias: b (V,), float32.
+        is_tied: whether the kernel is the embedding.
     """
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]
@@ -92,9 +93,9 @@ def compute_losses(
 def score_tokens(
     hidden: tf.Tensor, targets: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, is_tied: bool
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The losses of `compute_losses`, and 1 where the target is the likeliest token, else 0 (N,).
+    """The losses of `compute_losses`, and 1 where the target is the most likely token, else 0 (N,).
 
-    Of tokens that are equally likely, the one with the lowest id counts as the likelier.
+    Among equally likely tokens, the one with the lowest id counts as the most likely.
     """
     logits = tf.matmul(hidden, tf.cast(kernel, hidden.dtype), transpose_b=is_tied)
     losses, is_right = _score_logits(logits, bias, targets)
@@ -116,8 +117,8 @@ def _differentiate_logits(products: tf.Tensor, b: tf.Tensor, targets: tf.Tensor)
 def _weigh_rows(dh: tf.Tensor, h: tf.Tensor, weights: tf.Tensor) -> Any:
     """dh (N, H) and, transposed, h (H, N), each row times its weight (N, 1).
 
-    A product with a matrix that is already transposed is faster than one that transposes it on the
-    way: 87 ms against 106 for 1,600 rows, 512 units and 10,000 tokens in bfloat16 on one core.
+    A product with a matrix that is already transposed is faster than one that transposes it
+    itself: 87 ms against 106 for 1,600 rows, 512 units and 10,000 tokens in bfloat16 on one core.
     """
     dh, h = (tf.cast(tf.cast(rows, tf.float32) * weights, rows.dtype) for rows in (dh, h))
     return dh, tf.transpose(h)
@@ -125,7 +126,7 @@ def _weigh_rows(dh: tf.Tensor, h: tf.Tensor, weights: tf.Tensor) -> Any:
 
 @tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
 def _score_logits(products: tf.Tensor, b: tf.Tensor, targets: tf.Tensor) -> Any:
-    """From h K (N, V): the losses (N,), and whether each target is the likeliest (N,), float32."""
+    """From h K (N, V): the losses (N,), and whether each target is the top token (N,), float32."""
     logits = tf.cast(products, tf.float32) + b
     target = _read_targets(products, b, targets)
     highest, _, sums = _exponentiate(logits)
@@ -137,7 +138,7 @@ def _score_logits(products: tf.Tensor, b: tf.Tensor, targets: tf.Tensor) -> Any:
 
 
 def _exponentiate(logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """max l (N, 1), exp(l - max l) (N, V), which nothing overflows, and its sums (N, 1)."""
+    """max l (N, 1), exp(l - max l) (N, V), which cannot overflow, and its sums (N, 1)."""
     highest = tf.reduce_max(logits, axis=1, keepdims=True)
     exponentials = tf.exp(logits - highest)
     return highest, exponentials, tf.reduce_sum(exponentials, axis=1, keepdims=True)

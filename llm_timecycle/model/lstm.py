@@ -1,11 +1,11 @@
-"""An LSTM layer that is Keras' own in weights, options and numbers, with a faster inner loop.
+"""An LSTM layer with the weights, options and numbers of Keras' own, and a faster inner loop.
 
-Keras multiplies the inputs by the kernel inside the loop over time. Here all steps' inputs are
-multiplied at once before the loop, which keeps only what depends on the step before; and the
-gradient is written out, so that the gradients of both kernels are one product each after the
-backward loop instead of a sum of T small ones. What surrounds the products of a step is compiled
-into one pass over memory each way, and the gates are computed again on the way back rather than
-kept. `reference/lstm.py` is the same in NumPy.
+Keras multiplies the inputs by the kernel inside the loop over time. Here the inputs of all steps
+are multiplied at once before the loop, which keeps only what depends on the previous step. The
+gradient is written out, so that the gradients of both kernels are one product each after the backward loop
+instead of a sum of T small ones. The elementwise work of a step is compiled into one pass over
+memory each way, and the gates are recomputed in the backward pass instead of being stored.
+`reference/lstm.py` is the NumPy twin.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ class LSTM(keras.layers.LSTM):  # type: ignore[misc]
     """`keras.layers.LSTM`, faster on a CPU, with weight drop.
 
     A call that the fast loop does not cover (a mask, other activations, `go_backwards`,
-    `stateful`, dropout inside the layer) takes Keras' path, and so does a machine with a GPU, where
+    `stateful`, dropout inside the layer) takes Keras' path, as does a machine with a GPU, where
     Keras uses cuDNN. Under `mixed_bfloat16` the fast loop multiplies in bfloat16 and keeps the cell
     in float32.
 
     Args:
         units: hidden units (H).
-        weight_drop: the share of recurrent weights that is zero during a training step, a new draw
-            each call (Merity et al. 2018, "Regularizing and Optimizing LSTM Language Models").
-        **options: those of `keras.layers.LSTM`.
+        weight_drop: the fraction of recurrent weights that a training step sets to zero, drawn anew
+            at each call (Merity et al. 2018, "Regularizing and Optimizing LSTM Language Models").
+        **options: passed to `keras.layers.LSTM`.
 
     Call shapes: inputs (B, T, D), initial_state [(B, H), (B, H)] -> outputs (B, T, H) with
     `return_sequences`, and the two final states (B, H) with `return_state`.
@@ -38,7 +38,7 @@ class LSTM(keras.layers.LSTM):  # type: ignore[misc]
         super().__init__(units, **options)
         self.weight_drop = weight_drop
         self.weight_drop_seed = keras.random.SeedGenerator(options.get("seed"))
-        # The loop casts by itself: Keras would cast the cell state to the compute type too.
+        # The loop does its own casts: Keras would cast the cell state to the compute type too.
         self.autocast = False
 
     def call(
@@ -131,9 +131,9 @@ def run_lstm(
 def _run_recurrence(
     z_x: tf.Tensor, U: tf.Tensor, b: tf.Tensor, h0: tf.Tensor, c0: tf.Tensor
 ) -> Any:
-    """What must go step by step: z_x (T, B, 4H), U (H, 4H), b (4H,) -> h (T, B, H), last c (B, H).
+    """The recurrent part: z_x (T, B, 4H), U (H, 4H), b (4H,) -> h (T, B, H), last c (B, H).
 
-    z_x, U and h are of the products' type; b, h0, c0 and c are float32.
+    z_x, U and h have the type of the matrix products; b, h0, c0 and c are float32.
     """
     T, B = tf.shape(z_x)[0], z_x.shape[1]
     H, dtype = U.shape[0], U.dtype
@@ -174,7 +174,7 @@ def _run_recurrence(
 
 @tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
 def _update_cell(z_x: tf.Tensor, z_h: tf.Tensor, b: tf.Tensor, c: tf.Tensor) -> Any:
-    """One step from its products z_x, z_h (B, 4H) and the cell before, c (B, H): z, c, h."""
+    """One step from its products z_x, z_h (B, 4H) and the previous cell, c (B, H): z, c, h."""
     dtype = z_x.dtype
     z = tf.cast(z_x, tf.float32) + tf.cast(z_h, tf.float32) + b
     i, f, g, o = _compute_gates(z)
@@ -191,9 +191,9 @@ def _differentiate_cell(
     dh_next: tf.Tensor,
     dc: tf.Tensor,
 ) -> Any:
-    """The gradients of one step: dz (B, 4H), and dc (B, H) of the cell before.
+    """The gradients of one step: dz (B, 4H), and dc (B, H) of the previous cell.
 
-    dh_output comes from the layer above, dh_next and dc from the step after.
+    dh_output comes from the layer above, dh_next and dc from the next step.
     """
     i, f, g, o = _compute_gates(tf.cast(z, tf.float32))
     tanh_c = tf.tanh(c)
@@ -215,7 +215,7 @@ def _compute_gates(z: tf.Tensor) -> tuple[tf.Tensor, ...]:
 
 
 def _sigmoid(z: tf.Tensor) -> tf.Tensor:
-    """1 / (1 + exp(-z)) as (1 + tanh(z / 2)) / 2, which compiles to the faster code."""
+    """1 / (1 + exp(-z)) as (1 + tanh(z / 2)) / 2, which compiles to faster code."""
     return 0.5 * tf.tanh(0.5 * z) + 0.5
 
 

@@ -1,7 +1,7 @@
 """The network: Embedding -> num_layers x LSTM -> TimeDistributed(Dense), as a plain `keras.Model`.
 
-The LSTM state goes in and comes out, so that training and evaluation can carry it from one window
-to the next. Parameters have the names of `config.weight_shapes`.
+The LSTM state is an input and an output, so that training and evaluation can carry it from one
+window to the next. Parameters have the names of `config.weight_shapes`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from llm_timecycle.model.tf_workarounds import keep_xla_from_racing
 def build_network(
     settings: ModelSettings, vocab_size: int, *, seed: int, precision: str = "float32"
 ) -> keras.Model:
-    """The network of `settings` over `vocab_size` (V) kinds of tokens, with fresh weights.
+    """The network of `settings` over a vocabulary of `vocab_size` (V) tokens, with fresh weights.
 
     Args:
-        seed: the start of every draw: first weights, dropout, weight drop.
+        seed: seeds every random draw: initial weights, dropout, weight drop.
         precision: the Keras dtype policy, `float32` or `mixed_bfloat16`.
 
     Call shapes: [tokens (B, T), h_1, c_1, ..., h_L, c_L (B, H)]
@@ -90,7 +90,7 @@ def _connect_output(
     seed: int,
     policy: keras.DTypePolicy,
 ) -> tf.Tensor:
-    """Logits of the hidden units x (B, T, H), from weights of their own or the embedding's."""
+    """Logits of the hidden units x (B, T, H), from an output kernel or the embedding's weights."""
 
     def make_dense(units: int, name: str, use_bias: bool) -> keras.layers.Layer:
         initializer = keras.initializers.GlorotUniform(seed=seed)
@@ -107,16 +107,16 @@ def _connect_output(
 
 
 def start_from_frequencies(network: keras.Model, counts: np.ndarray) -> None:
-    """Let a fresh network begin as the unigram model of its training text.
+    """Make a fresh network start as the unigram model of its training text.
 
         output bias of token v = log((counts[v] + 1) / sum(counts + 1))
 
-    Learning the frequencies is what the first hundreds of steps otherwise go to, and until that is
-    done the rest of the network learns next to nothing. (Karpathy 2019, "A Recipe for Training
+    Otherwise the first hundreds of steps go into learning the frequencies, and meanwhile the rest
+    of the network learns next to nothing. (Karpathy 2019, "A Recipe for Training
     Neural Networks": initialize the final layer's biases right.)
 
     Args:
-        counts: how often each token is in the training text, (V,).
+        counts: how often each token occurs in the training text, (V,).
     """
     smoothed = counts.astype(np.float64) + 1.0
     log_frequencies = np.log(smoothed / smoothed.sum())
@@ -146,7 +146,7 @@ def assign_parameters(network: keras.Model, weights: Mapping[str, np.ndarray]) -
 
 
 def list_random_states(network: keras.Model) -> dict[str, keras.Variable]:
-    """The state of every random draw that a training step makes (dropout, weight drop), by name."""
+    """The random states that a training step advances (dropout, weight drop), by name."""
     return {
         f"{layer.name}.{number}": variable
         for layer in network.layers

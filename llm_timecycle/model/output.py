@@ -11,8 +11,8 @@ import tensorflow as tf
 class TimeDistributedDense(keras.layers.TimeDistributed):  # type: ignore[misc]
     """`TimeDistributed(Dense(V))` as one product over all steps.
 
-    The same weights and the same numbers; Keras' wrapper would map over the steps. The softmax is
-    left to the loss and to the sampler, which need the logits.
+    The same weights and numbers; Keras' wrapper would map over the steps. The softmax is left to
+    the loss and the sampler, which need the logits.
 
     Call shapes: (B, T, H) -> logits (B, T, V).
     """
@@ -23,16 +23,16 @@ class TimeDistributedDense(keras.layers.TimeDistributed):  # type: ignore[misc]
 
 
 class TiedOutput(keras.layers.Layer):  # type: ignore[misc]
-    """Logits from the embedding's own weights: Emb h + b (Press and Wolf 2017).
+    """Logits from the embedding's weights: Emb h + b (Press and Wolf 2017).
 
-    Emb (V, E) is the embedding, b (V,) the layer's only weight of its own.
+    Emb (V, E) is the embedding, b (V,) the layer's only weight.
 
     Call shapes: (B, T, E) -> logits (B, T, V).
     """
 
     def __init__(self, embedding: keras.layers.Embedding, **options: Any) -> None:
         super().__init__(**options)
-        # Set past Keras' tracking: the embedding's weights stay the embedding's own.
+        # Hidden from Keras' tracking: the weights belong to the embedding.
         object.__setattr__(self, "_embedding", embedding)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:

@@ -1,4 +1,4 @@
-"""TensorFlow imported without its chatter. This module itself imports nothing heavy."""
+"""Import TensorFlow without its log lines. This module itself imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import tempfile
 
 
 def import_tensorflow() -> None:
-    """Import TensorFlow and let it find its devices, without the lines it writes meanwhile.
+    """Import TensorFlow and let it find its devices, without the lines that it logs meanwhile.
 
-    They come from its C++ parts, before any setting can reach them, so the stream itself is held
-    back; it is let go again, with all that was written, where the import fails.
+    They come from C++ code, before any setting can reach it, so standard error itself is captured;
+    if the import fails, everything captured is written out.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if "tensorflow" in sys.modules or os.environ.get("LLM_TIMECYCLE_DEBUG") == "1":

@@ -105,7 +105,8 @@ def profile(
     import_tensorflow()
     from llm_timecycle.profiling.measure.scaling import check_memory, check_step_memory
     from llm_timecycle.text.prepare import find_cache_directory, prepare_text
-    from llm_timecycle.training.session import cut_training_lanes, resolve_machine
+    from llm_timecycle.training.devices import resolve_machine
+    from llm_timecycle.training.session import cut_training_lanes
 
     text = prepare_text(
         opened.settings,
@@ -119,7 +120,9 @@ def profile(
     for axis in axes:
         check_memory(opened.settings, vocab_size, axis, read_free_bytes())
     check_step_memory(opened.settings, vocab_size, read_free_bytes())
-    opened = replace(opened, settings=resolve_machine(opened.settings, vocab_size))
+    opened = replace(
+        opened, settings=resolve_machine(opened.settings, vocab_size).fill_in(opened.settings)
+    )
     with _quieten_tensorflow():
         return ProfileResult(_measure(opened, text, steps, axes, parallel, inference))
 
@@ -200,11 +203,10 @@ def _measure(
 def _place(found: Profile, settings: Settings, vocab_size: int) -> Profile:
     """The profile with its stages under this machine's ceilings."""
     from llm_timecycle.profiling.analysis.placing import measure_machine_ceilings, place_step
-    from llm_timecycle.training.devices import choose_threads
+    from llm_timecycle.training.devices import read_plan
 
     assert found.training is not None
-    assert settings.training.threads is not None
-    parts = choose_threads(settings.training.threads, settings.training.batch_size).shards
+    parts = read_plan(settings).shards
     log.info("measuring this machine's ceilings")
     try:
         ceilings = measure_machine_ceilings(settings, vocab_size, parts)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from llm_timecycle.config.settings import BUILT_IN_CORPORA
 from llm_timecycle.config.spelling import find_nearest

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import platformdirs
 import tokenizers
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from llm_timecycle.config.settings import Settings, TokenizerSettings
 from llm_timecycle.errors import DataError, RunError

@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from itertools import pairwise, takewhile
 from pathlib import Path
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from llm_timecycle.errors import DataError
 from llm_timecycle.files import explain_os_error, write_durably

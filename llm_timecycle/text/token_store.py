@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from llm_timecycle.files import flush_directory, write_durably
 from llm_timecycle.system import count_hardware_threads

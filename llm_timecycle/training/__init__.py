@@ -1,1 +1,1 @@
-"""Stage 3, the backward pass and all around it: step, loop, checkpoints, the run log."""
+"""Training: step, loop, optimizers, schedules, checkpoints, the run log."""

@@ -1,10 +1,10 @@
-"""Checkpoints: `checkpoints/step-N/`, each holding everything that is needed to go on.
+"""Checkpoints: `checkpoints/step-N/`, each with everything that is needed to resume.
 
     tensors.safetensors   weights, optimizer, LSTM state, random state
-    state.json            progress; the size and SHA-256 of the tensors
+    state.json            progress; size and SHA-256 of the tensors
 
-A checkpoint is written under a temporary name, flushed to the disk, and renamed; a process killed
-at any moment leaves the checkpoint whole or absent. Plain NumPy in and out; no TensorFlow here.
+A checkpoint is written under a temporary name, flushed to disk and renamed: a process killed at any
+moment leaves it complete or absent. Plain NumPy in and out, without TensorFlow.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from llm_timecycle.runs.tensors import read_tensors
 from llm_timecycle.training.progress import Progress
 
 FORMAT_VERSION = 1
-STATE_BYTES_AT_MOST = 1 << 20
+MAX_STATE_BYTES = 1 << 20
 _NAME = re.compile(r"step-(\d+)")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint holds: progress, and arrays by name."""
+    """The content of a checkpoint: progress, and arrays by name."""
 
     progress: Progress
     tensors: dict[str, np.ndarray]
@@ -46,7 +46,8 @@ class Checkpoint:
 def write_checkpoint(directory: Path, checkpoint: Checkpoint, keep: int) -> Path:
     """Write a checkpoint into `directory`, then delete all but the newest `keep`.
 
-    Raises RunError where the disk is full or cannot be written to; older checkpoints stay.
+    Raises:
+        RunError: the disk is full or cannot be written to; older checkpoints stay.
     """
     final = directory / f"step-{checkpoint.progress.step}"
     temporary = directory / f".{final.name}.tmp"
@@ -69,7 +70,7 @@ def write_checkpoint(directory: Path, checkpoint: Checkpoint, keep: int) -> Path
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         kept = list_checkpoints(directory)
-        where = f"the last good checkpoint is {kept[-1]}" if kept else "there is none from before"
+        where = f"the last good checkpoint is {kept[-1]}" if kept else "there is no earlier one"
         raise RunError(
             f"cannot write the checkpoint {final}: {explain_os_error(error)}; {where}. "
             f"Then resume with: llm-timecycle train {quote(str(directory.parent))} --resume"
@@ -80,7 +81,7 @@ def write_checkpoint(directory: Path, checkpoint: Checkpoint, keep: int) -> Path
 
 
 def list_checkpoints(directory: Path) -> list[Path]:
-    """The checkpoints of a run, oldest first; RunError where their directory is missing."""
+    """The checkpoints of a run, oldest first; RunError if their directory is missing."""
     if not directory.is_dir():
         raise RunError(f"{directory.parent} is incomplete: its directory checkpoints is missing")
     found = [
@@ -94,12 +95,13 @@ def list_checkpoints(directory: Path) -> list[Path]:
 def read_newest_checkpoint(
     directory: Path, shapes: Mapping[str, tuple[int, ...]]
 ) -> Checkpoint | None:
-    """The newest checkpoint, or None where there is none.
+    """The newest checkpoint, or None if there is none.
 
     Args:
-        shapes: the tensors that it must hold, no more and no less, each with its shape.
+        shapes: the name and shape of every tensor that it must hold, no more and no fewer.
 
-    Raises RunError where it is damaged or of another model; nothing is read before shapes agree.
+    Raises:
+        RunError: it is damaged, or belongs to a different model (checked before reading tensors).
     """
     found = list_checkpoints(directory)
     return read_checkpoint(found[-1], shapes) if found else None
@@ -107,13 +109,13 @@ def read_newest_checkpoint(
 
 def read_checkpoint(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Checkpoint:
     """The checkpoint at `path`; see `read_newest_checkpoint`."""
-    advice = f"Delete {path} to go on from the one before it"
+    advice = f"Delete {path} to resume from the checkpoint before it"
     try:
-        if (path / "state.json").stat().st_size > STATE_BYTES_AT_MOST:
+        if (path / "state.json").stat().st_size > MAX_STATE_BYTES:
             raise RunError(f"{path / 'state.json'} is too large. {advice}")
         state = json.loads((path / "state.json").read_bytes())
         if not isinstance(state, dict) or state.get("format_version") != FORMAT_VERSION:
-            raise RunError(f"{path} is no checkpoint of this version. {advice}")
+            raise RunError(f"{path} is not a checkpoint of this version. {advice}")
         progress = Progress.from_dict(state.get("progress"))
         file = path / "tensors.safetensors"
         if file.stat().st_size != state.get("bytes") or compute_sha256(file) != state.get("sha256"):
@@ -124,7 +126,7 @@ def read_checkpoint(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Checkp
 
 
 def _remove(path: Path) -> None:
-    """Delete a checkpoint so that it is never seen half deleted under its name."""
+    """Delete a checkpoint, renaming it first: under its name it is never half deleted."""
     doomed = path.with_name(f".{path.name}.tmp")
     path.rename(doomed)
     shutil.rmtree(doomed)

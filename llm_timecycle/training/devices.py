@@ -1,15 +1,17 @@
-"""TensorFlow as this program needs it: quiet, repeatable, and right for the machine."""
+"""How a model is trained on this machine: threads, shards, precision and devices."""
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import tensorflow as tf
 
-from llm_timecycle.config.settings import ModelSettings, TrainingSettings
+from llm_timecycle.config.settings import ModelSettings, Settings, TrainingSettings
 from llm_timecycle.errors import ConfigError
+from llm_timecycle.system import count_cores
 
 log = logging.getLogger("llm_timecycle")
 
@@ -17,47 +19,91 @@ LANES_PER_SHARD = 4
 
 
 @dataclass(frozen=True)
-class Threads:
-    """How the cores share the work of a step: `shards` of the lanes side by side."""
+class ComputePlan:
+    """What this machine trains a model with; made by `resolve_machine`, and complete."""
 
+    threads: int
+    """CPU threads in all."""
     shards: int
-    """Parts that the lanes are cut into (`model.sharding`)."""
+    """Shards of the lanes that compute in parallel (`model.sharding`)."""
     threads_per_shard: int
-    """Threads that share each operation of a shard."""
+    """Threads that split each operation of a shard."""
+    precision: str
+    """The Keras dtype policy: `float32` or `mixed_bfloat16`."""
+
+    def fill_in(self, settings: Settings) -> Settings:
+        """The settings with nothing left to the machine, as a run stores them."""
+        changes = {"threads": self.threads, "precision": self.precision}
+        training = settings.training.model_copy(update=changes)
+        return settings.model_copy(update={"training": training})
+
+    def count_shards(self, strategy: tf.distribute.Strategy) -> int:
+        """Shards on each device; replicas are shards themselves, so theirs are not cut further."""
+        return self.shards if strategy.num_replicas_in_sync == 1 else 1
 
 
-def choose_threads(threads: int, lanes: int) -> Threads:
-    """The sharing of `threads` threads among `lanes` lanes that measured best.
+def resolve_machine(settings: Settings, vocab_size: int) -> ComputePlan:
+    """The plan for `settings` on this machine; TensorFlow is configured for it.
 
-    A shard for each thread where it gets `LANES_PER_SHARD` lanes or more: on two cores that was 1.1
-    to 1.9 times faster than sharing each operation, more so the smaller the model. With a GPU the
-    lanes stay together.
+    A run stores its threads and its precision, so that it continues with the same arithmetic
+    wherever it is resumed.
+
+    Args:
+        vocab_size: V.
+    """
+    training = settings.training
+    threads, lanes = training.threads or count_cores(), training.batch_size
+    if training.precision != "auto":
+        plan = make_plan(threads, lanes, training.precision)
+        configure_tensorflow(plan)
+        return plan
+    configure_tensorflow(make_plan(threads, lanes, "float32"))
+    precision = choose_precision(training, settings.model, vocab_size)
+    log.info("precision: %s, measured to be the faster one on this machine", precision)
+    return make_plan(threads, lanes, precision)
+
+
+def read_plan(settings: Settings) -> ComputePlan:
+    """The plan for settings that `ComputePlan.fill_in` has completed, as those of a run are."""
+    training = settings.training
+    if training.threads is None or training.precision == "auto":
+        raise ValueError("threads and precision are not settled: call resolve_machine first")
+    return make_plan(training.threads, training.batch_size, training.precision)
+
+
+def make_plan(threads: int, lanes: int, precision: str) -> ComputePlan:
+    """The plan that splits `lanes` lanes among `threads` threads in the way that measured best.
+
+    One shard per thread if each gets `LANES_PER_SHARD` lanes or more: on two cores, that was 1.1 to
+    1.9 times faster than splitting each operation, most so for small models. With a GPU the lanes
+    stay together.
     """
     if tf.config.list_physical_devices("GPU"):
-        return Threads(1, threads)
+        return ComputePlan(threads, 1, threads, precision)
     shards = max(1, min(threads, lanes // LANES_PER_SHARD))
-    return Threads(shards, max(1, threads // shards))
+    return ComputePlan(threads, shards, max(1, threads // shards), precision)
 
 
-def configure_tensorflow(threads: Threads) -> None:
-    """Make every operation repeatable, and set the threads.
+def configure_tensorflow(plan: ComputePlan) -> None:
+    """Make every operation deterministic, and set the threads.
 
-    One pool runs the shards side by side and one shares an operation of a shard; with more threads
-    than cores in the two together they would fight. Changes no threads where TensorFlow is in use
-    already.
+    One thread pool runs the shards, and one splits the operations of a shard; if the two had more
+    threads than there are cores, they would compete. If TensorFlow is already in use, its threads
+    stay as they are.
     """
     tf.config.experimental.enable_op_determinism()
     try:
-        tf.config.threading.set_inter_op_parallelism_threads(threads.shards)
-        tf.config.threading.set_intra_op_parallelism_threads(threads.threads_per_shard)
+        tf.config.threading.set_inter_op_parallelism_threads(plan.shards)
+        tf.config.threading.set_intra_op_parallelism_threads(plan.threads_per_shard)
     except RuntimeError:
-        log.debug("TensorFlow runs already; its threads stay as they are")
+        log.debug("TensorFlow is already running; its threads stay as they are")
 
 
 def choose_strategy(batch_size: int) -> tf.distribute.Strategy:
-    """MirroredStrategy where there are several GPUs (or logical CPUs), else the default strategy.
+    """MirroredStrategy for several GPUs (or logical CPUs), else the default strategy.
 
-    Raises ConfigError where the lanes cannot be shared out evenly.
+    Raises:
+        ConfigError: the lanes cannot be distributed evenly.
     """
     gpus = tf.config.list_logical_devices("GPU")
     devices = gpus or tf.config.list_logical_devices("CPU")
@@ -65,40 +111,49 @@ def choose_strategy(batch_size: int) -> tf.distribute.Strategy:
         return tf.distribute.get_strategy()
     if batch_size % len(devices):
         raise ConfigError(
-            f"training.batch_size should be a multiple of the {len(devices)} devices, "
-            f"found {batch_size}"
+            f"training.batch_size: received {batch_size}; expected a multiple of the "
+            f"{len(devices)} devices"
         )
     return tf.distribute.MirroredStrategy([device.name for device in devices])
 
 
-def choose_precision(settings: TrainingSettings, model: ModelSettings, vocab_size: int) -> str:
-    """The precision to train in; `auto` measures which one this machine multiplies faster in.
+def choose_precision(
+    training: TrainingSettings,
+    model: ModelSettings,
+    vocab_size: int,
+    now: Callable[[], float] = time.perf_counter,
+) -> str:
+    """The precision in which this machine multiplies clearly faster.
 
-    It takes in turn the two products that a step spends most of its time on, the inputs of an LSTM
-    layer and the output layer, about a second in all. The casts around bfloat16 products cost time
-    too, so these must be clearly faster.
+    It times the two products that take most of a step, the inputs of an LSTM layer and the output
+    layer, for about a second in all. The casts around bfloat16 products cost time too, so they
+    must be clearly faster.
+
+    Args:
+        vocab_size: V.
+        now: seconds on a clock that never goes back.
     """
-    if settings.precision != "auto":
-        return settings.precision
-    rows = min(settings.batch_size * settings.sequence_length, 2048)
+    rows = min(training.batch_size * training.sequence_length, 2048)
     widths = (4 * model.hidden_units, min(vocab_size, 8192))
-    races = [_race_products(rows, model.hidden_units, width) for width in widths]
+    races = [_race_products(rows, model.hidden_units, width, now) for width in widths]
     seconds = {dtype: sum(race[dtype] for race in races) for dtype in (tf.float32, tf.bfloat16)}
     is_clear = seconds[tf.bfloat16] < 0.7 * seconds[tf.float32]
     return "mixed_bfloat16" if is_clear else "float32"
 
 
-def _race_products(rows: int, inner: int, width: int) -> dict[tf.DType, float]:
+def _race_products(
+    rows: int, inner: int, width: int, now: Callable[[], float]
+) -> dict[tf.DType, float]:
     """Seconds of the fastest of several products (rows, inner) x (inner, width), by type."""
     factors = {
         dtype: (tf.ones((rows, inner), dtype), tf.ones((inner, width), dtype))
         for dtype in (tf.float32, tf.bfloat16)
     }
     times: dict[tf.DType, list[float]] = {dtype: [] for dtype in factors}
-    end = time.perf_counter() + 0.5
-    while min(len(taken) for taken in times.values()) < 3 or time.perf_counter() < end:
+    end = now() + 0.5
+    while min(len(taken) for taken in times.values()) < 3 or now() < end:
         for dtype, (x, w) in factors.items():
-            start = time.perf_counter()
+            start = now()
             tf.matmul(x, w).numpy()
-            times[dtype].append(time.perf_counter() - start)
+            times[dtype].append(now() - start)
     return {dtype: min(taken) for dtype, taken in times.items()}

@@ -1,8 +1,8 @@
 """The training loop: step, validate, log, keep the best weights, write checkpoints.
 
-What decides the course of training (rate, patience, best so far) is in `Progress`, and with the
-weights, the optimizer, the LSTM state and the random state it is all in a checkpoint: a loop that
-goes on from one does exactly what the uninterrupted loop would have done.
+Everything that decides the course of training (learning rate, patience, best loss so far) is in
+`Progress`. Together with weights, optimizer, LSTM state and random state it makes a checkpoint: a
+loop that resumes from one does exactly what the uninterrupted loop would have done.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from shlex import quote
 
 import keras
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from llm_timecycle.clock import StageClock
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.errors import DivergenceError, Interrupted
 from llm_timecycle.evaluation.stream import Sums, compute_perplexity, make_scorer, score_stream
 from llm_timecycle.model.network import make_zero_states, read_parameters
-from llm_timecycle.model.sharding_replicas import read_first, share_out
+from llm_timecycle.model.sharding import distribute, read_first
 from llm_timecycle.runs.directory import Run
 from llm_timecycle.text.batches import Lanes
 from llm_timecycle.training.checkpoints import (
@@ -45,12 +45,12 @@ SECONDS_BETWEEN_CHECKPOINTS = 600.0
 SECONDS_BETWEEN_REPORTS = 10.0
 
 
-class _Stopped(Exception):  # noqa: N818 - not an error: the way out of a validation
+class _Stopped(Exception):  # noqa: N818 - not an error: how a validation is left
     """A signal arrived while validating."""
 
 
 class TrainingLoop:
-    """One run's training, from its newest checkpoint (or its beginning) to its end.
+    """The training of a run, from its newest checkpoint (or its beginning) to its end.
 
     Args:
         run: the run directory, locked by the caller.
@@ -90,7 +90,7 @@ class TrainingLoop:
         self._clock = StageClock()
         self._progress = Progress()
         self._states = [
-            share_out(self._strategy, state)
+            distribute(self._strategy, state)
             for state in make_zero_states(run.settings.model, lanes.lanes)
         ]
         self._restore()
@@ -101,11 +101,11 @@ class TrainingLoop:
 
     @property
     def progress(self) -> Progress:
-        """Where the run stands."""
+        """How far the run has come."""
         return self._progress
 
     def train(self) -> None:
-        """Train to the end; Interrupted, with a checkpoint written, where a signal arrives."""
+        """Train to the end; on a signal, write a checkpoint and raise Interrupted."""
         self._callbacks.set_params(
             {"steps": self._lanes.steps_per_epoch, "first_step": self._progress.step}
         )
@@ -133,7 +133,7 @@ class TrainingLoop:
         self._finish()
 
     def _close_step(self) -> bool:
-        """What is due after a step; whether another step follows."""
+        """Do what is due after a step; returns whether another step follows."""
         progress, training = self._progress, self._settings.training
         step = progress.step
         is_epoch_end = step > 0 and step % self._lanes.steps_per_epoch == 0
@@ -157,13 +157,13 @@ class TrainingLoop:
         return not is_over
 
     def _do_step(self) -> float:
-        """One step: read, compute, take in the numbers; returns its loss in nats a token."""
+        """One step: read, compute, update the progress; returns the loss in nats per token."""
         progress, training = self._progress, self._settings.training
         epoch, position = divmod(progress.step, self._lanes.steps_per_epoch)
         if position == 0:
             self._callbacks.on_epoch_begin(epoch)
             zeros = make_zero_states(self._settings.model, self._lanes.lanes)
-            self._states = [share_out(self._strategy, state) for state in zeros]
+            self._states = [distribute(self._strategy, state) for state in zeros]
         self._callbacks.on_train_batch_begin(position)
         with self._clock.measure("input"):
             tokens, targets = self._feed.take(position)
@@ -184,7 +184,7 @@ class TrainingLoop:
         return loss_nats
 
     def _validate(self) -> None:
-        """Score the validation text; keep the weights where they are the best so far."""
+        """Score the validation text; save the weights if they are the best so far."""
         progress, training = self._progress, self._settings.training
         sums = None
         is_best = True  # without a validation text, the newest weights are the best
@@ -226,7 +226,7 @@ class TrainingLoop:
         self._run.save_weights(read_parameters(self._network), facts)
 
     def _log_row(self, sums: Sums | None) -> None:
-        """Write a row of metrics.csv for the steps since the last one."""
+        """Write a row of metrics.csv for the steps since the last row."""
         progress = self._progress
         progress.wall_s = time.perf_counter() - self._began_at_s
         seconds = list_stage_seconds(self._clock.take(), progress.wall_s - progress.logged_wall_s)
@@ -261,10 +261,10 @@ class TrainingLoop:
         progress = self._progress
         self._metrics.close()
         raise DivergenceError(
-            f"training broke down at step {progress.step + 1}: the loss is {loss:g}, the gradient "
-            f"norm {progress.gradient_norm:g}, the learning rate {progress.learning_rate:g}. "
-            f"What was saved before is kept in {self._run.path}. Lower training.learning_rate or "
-            f"set training.gradient_clip_norm, and train into another directory"
+            f"training diverged at step {progress.step + 1}: loss {loss:g}, gradient norm "
+            f"{progress.gradient_norm:g}, learning rate {progress.learning_rate:g}. Everything "
+            f"saved before is still in {self._run.path}. Lower training.learning_rate or set "
+            f"training.gradient_clip_norm, and train in another directory"
         )
 
     def _count_tokens(self, steps: int) -> int:
@@ -281,17 +281,17 @@ class TrainingLoop:
             raise _Stopped
 
     def _stop(self) -> None:
-        """Save everything, then leave."""
+        """Save everything and raise Interrupted."""
         number = self._stop_request.signal_number
         assert number is not None
         if self._progress.step > self._saved_step:
             self._save()
         if self._progress.step > 0 and not self._run.weights_path.exists():
-            self._save_best(None)  # so that an early look can be had; validation will replace it
+            self._save_best(None)  # for an early look; validation will replace them
         self._metrics.close()
         raise Interrupted(
-            f"Stopped after step {self._progress.step}, everything is saved. "
-            f"Go on with: llm-timecycle train {quote(str(self._run.path))} --resume",
+            f"Stopped after step {self._progress.step}; everything is saved. "
+            f"Resume with: llm-timecycle train {quote(str(self._run.path))} --resume",
             number,
         )
 
@@ -303,7 +303,7 @@ class TrainingLoop:
         self._callbacks.on_train_end()
 
     def _save(self) -> None:
-        """Write a checkpoint of this moment."""
+        """Write a checkpoint."""
         with self._clock.measure("checkpoint"):
             self._progress.wall_s = time.perf_counter() - self._began_at_s
             self._progress.metrics_bytes = self._metrics.flush()
@@ -316,7 +316,7 @@ class TrainingLoop:
         self._saved_step, self._saved_at_s = self._progress.step, time.perf_counter()
 
     def _restore(self) -> None:
-        """Go back to the newest checkpoint, if there is one."""
+        """Restore the newest checkpoint, if there is one."""
         shapes = self._train_state.compute_shapes(self._states, self._lanes.lanes)
         checkpoint = read_newest_checkpoint(self._run.checkpoints_path, shapes)
         if checkpoint is None:
@@ -325,16 +325,21 @@ class TrainingLoop:
         self._states = self._train_state.restore(checkpoint.tensors, len(self._states))
         step = self._progress.step
         if step < self._steps:
-            log.info("going on after step %s of %s", f"{step:,}", f"{self._steps:,}")
+            log.info("resuming after step %s of %s", f"{step:,}", f"{self._steps:,}")
         else:
+            training = self._settings.training
+            is_cut_short = self._steps == training.max_steps
             log.info(
-                "this run is trained to its end (%s steps); to go on, raise training.epochs or "
-                "training.max_steps: --set training.epochs=N",
+                "this run is complete (%s steps); to train it further: llm-timecycle train %s "
+                "--resume --set training.%s=%d",
                 f"{step:,}",
+                quote(str(self._run.path)),
+                "max_steps" if is_cut_short else "epochs",
+                2 * (self._steps if is_cut_short else training.epochs),
             )
 
 
 def count_steps(settings: Settings, lanes: Lanes) -> int:
-    """Steps that a whole run takes."""
+    """Steps of a whole run."""
     steps = settings.training.epochs * lanes.steps_per_epoch
     return min(steps, settings.training.max_steps or steps)

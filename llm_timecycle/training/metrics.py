@@ -1,4 +1,4 @@
-"""The run log, `metrics.csv`: a row a logging step, and one for every validation."""
+"""The run log, `metrics.csv`: one row per logging step and per validation."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class MetricsLog:
     """Appends rows to `metrics.csv`, each flushed as it is written.
 
     Args:
-        path: the file; made, with its header, where it is missing.
-        length_bytes: how much of an existing file to keep: rows behind it are of steps that a
-            resumed run is about to do again.
+        path: the file; created, with its header, if it is missing.
+        length_bytes: how much of an existing file to keep: later rows belong to steps that a
+            resumed run is about to repeat.
     """
 
     def __init__(self, path: Path, length_bytes: int) -> None:
@@ -49,11 +49,11 @@ class MetricsLog:
             self._write(COLUMNS)
 
     def append(self, row: dict[str, float | int | None]) -> None:
-        """Write one row; a column that the row lacks stays empty."""
+        """Write one row; missing columns stay empty."""
         self._write([_format(row.get(column)) for column in COLUMNS])
 
     def flush(self) -> int:
-        """Put everything written on the disk; returns the file's length in bytes."""
+        """Flush to disk; returns the size of the file in bytes."""
         os.fsync(self._file.fileno())
         return self._path.stat().st_size
 
@@ -71,7 +71,7 @@ class MetricsLog:
 
 
 def list_stage_seconds(measured: Mapping[str, float], wall_s: float) -> dict[str, float]:
-    """Seconds of each of `STAGES`; what was not measured is "other", and all add up to the wall.
+    """Seconds of each of `STAGES`, with the unmeasured rest as "other": the sum is the wall time.
 
     >>> list_stage_seconds({"compute": 2.0, "input": 0.5}, wall_s=3.0)
     {'input': 0.5, 'compute': 2.0, 'validation': 0.0, 'checkpoint': 0.0, 'other': 0.5}
@@ -81,7 +81,7 @@ def list_stage_seconds(measured: Mapping[str, float], wall_s: float) -> dict[str
 
 
 def add_stage_seconds(path: Path) -> dict[str, float]:
-    """Seconds of each of `STAGES` over a whole `metrics.csv`, all sessions of the run together."""
+    """Seconds of each of `STAGES` over a whole `metrics.csv`, all sessions of the run included."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     return {stage: sum(float(row[f"{stage}_s"] or 0.0) for row in rows) for stage in STAGES}

@@ -1,4 +1,4 @@
-"""The optimizers: Keras' own, with Adam's update in one pass over memory."""
+"""The optimizers: those of Keras, with Adam's update in one pass over memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from llm_timecycle.config.settings import TrainingSettings
 
 
 def make_optimizer(settings: TrainingSettings) -> keras.optimizers.Optimizer:
-    """The optimizer that the settings name; its rate is set by the loop before every step."""
+    """The optimizer of the settings; the loop sets its learning rate before every step."""
     rate = settings.learning_rate
     if settings.optimizer == "sgd":
         return keras.optimizers.SGD(rate)
@@ -37,7 +37,7 @@ def apply_scaled(
 
 
 class Adam(keras.optimizers.Adam):  # type: ignore[misc]
-    """`keras.optimizers.Adam`, its update in place and in one pass over the four arrays it takes.
+    """`keras.optimizers.Adam`, updating in place, in one pass over its four arrays.
 
     With `weight_decay` it is AdamW. `gradient_scale`, set before `apply`, multiplies the gradients.
     `reference/optimizers.py` has the formulas.
@@ -48,7 +48,7 @@ class Adam(keras.optimizers.Adam):  # type: ignore[misc]
     def update_step(
         self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor
     ) -> None:
-        """Update a variable and its two means."""
+        """Update a variable and its two moments."""
         index = self._get_variable_index(variable)
         step = tf.cast(self.iterations + 1, tf.float32)
         beta_1, beta_2 = tf.constant(self.beta_1), tf.constant(self.beta_2)

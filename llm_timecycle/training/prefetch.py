@@ -1,4 +1,4 @@
-"""The next window of every lane, prepared while the step before it computes."""
+"""Prefetching: the next window of every lane is prepared while the current step computes."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 
 import tensorflow as tf
 
-from llm_timecycle.model.sharding_replicas import share_out
+from llm_timecycle.model.sharding import distribute
 from llm_timecycle.text.batches import Lanes
 
 Window = tuple[Any, Any]
 
 
 class WindowFeed:
-    """Reads windows in a thread of its own, one ahead.
+    """Prepares windows in a background thread, one ahead.
 
-    Reading, the copy into tensors and the sharing out over replicas are done when a step asks for
-    its window, unless it asks for another one than comes next.
+    When a step asks for its window, reading, the copy into tensors and the distribution over
+    replicas are already done, unless it asks for a window other than the next.
     """
 
     def __init__(
@@ -32,12 +32,12 @@ class WindowFeed:
         self._thread = ThreadPoolExecutor(1, "windows")
         self._next: tuple[int, Future[tuple[Window, float]]] | None = None
         self.preparing_s = 0.0
-        """What preparing the windows took that were asked for, waited for or not."""
+        """Time spent preparing the windows that were taken, whether a step waited for it or not."""
 
     def take(self, position: int) -> Window:
         """Tokens and targets (B, <= T) of window `position` of an epoch, as the strategy's values.
 
-        The one after it begins to be prepared.
+        Preparation of the window after it starts.
         """
         expected, prepared = self._next or (None, None)
         if prepared is None or expected != position:
@@ -49,11 +49,11 @@ class WindowFeed:
         return window
 
     def close(self) -> None:
-        """End the thread."""
+        """Stop the thread."""
         self._thread.shutdown(wait=True, cancel_futures=True)
 
     def _prepare(self, position: int) -> tuple[Window, float]:
         began = self._now()
         tokens, targets = self._lanes.read_window(position)
-        window = share_out(self._strategy, tokens), share_out(self._strategy, targets)
+        window = distribute(self._strategy, tokens), distribute(self._strategy, targets)
         return window, self._now() - began

@@ -1,4 +1,4 @@
-"""How far a run has come: all that the loop must know to go on, beside weights and LSTM state."""
+"""How far a run has come: what the loop needs to resume, apart from weights and LSTM state."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from llm_timecycle.errors import RunError
 
 @dataclass
 class Progress:
-    """Where a run stands. It is written into every checkpoint and read back from it."""
+    """How far a run has come; part of every checkpoint."""
 
     step: int = 0
     """Steps done."""
@@ -23,32 +23,32 @@ class Progress:
     validated_step: int = 0
     """The step after which validation last ran."""
     best_loss: float = math.inf
-    """The lowest validation loss, nats a token."""
+    """The lowest validation loss, in nats per token."""
     best_step: int = 0
-    """The step after which it was reached."""
+    """The step of the lowest validation loss."""
     validations_since_best: int = 0
-    """Validations since then."""
+    """Validations since the best one."""
     plateau_scale: float = 1.0
-    """What `schedule: plateau` has multiplied the rate by."""
+    """The factor by which `schedule: plateau` has reduced the learning rate."""
     plateau_wait: int = 0
-    """Validations without a new best since the rate was last changed."""
+    """Validations without improvement since the learning rate last dropped."""
     learning_rate: float = 0.0
-    """The rate of the last step."""
+    """The learning rate of the last step."""
     gradient_norm: float = 0.0
-    """Its gradient norm before clipping."""
+    """The gradient norm of the last step, before clipping."""
     logged_step: int = 0
     """The step of the last row of metrics.csv."""
     logged_wall_s: float = 0.0
-    """Its `wall_s`."""
+    """`wall_s` at that row."""
     loss_sum: float = 0.0
-    """Nats over the tokens since that row."""
+    """Total loss since that row, in nats."""
     loss_tokens: int = 0
     """Tokens since that row."""
     metrics_bytes: int = 0
-    """How long metrics.csv was."""
+    """Size of metrics.csv."""
 
     def note_validation(self, loss: float, settings: TrainingSettings) -> bool:
-        """Take in a validation loss; whether it is the best so far."""
+        """Record a validation loss; returns whether it is the best so far."""
         is_best = loss < self.best_loss
         if is_best:
             self.best_loss, self.best_step = loss, self.step
@@ -74,7 +74,7 @@ class Progress:
 
     @classmethod
     def from_dict(cls, values: Any) -> Progress:
-        """The inverse of `to_dict`; RunError where a value is missing or of another kind."""
+        """The inverse of `to_dict`; RunError if a value is missing or of the wrong type."""
         if not isinstance(values, dict):
             raise RunError("a checkpoint's progress should be an object")
         read: dict[str, Any] = {}

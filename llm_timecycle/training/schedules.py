@@ -1,4 +1,4 @@
-"""How the learning rate changes over a run: pure functions of the step."""
+"""Learning-rate schedules: pure functions of the step."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from llm_timecycle.config.settings import TrainingSettings
 
 
 def compute_rate(settings: TrainingSettings, step: int, steps: int, plateau_scale: float) -> float:
-    """The rate of step number `step` (from 0) in a run of `steps`.
+    """The learning rate of step `step` (counted from 0) in a run of `steps` steps.
 
         warm-up:   rate (step + 1) / warmup_steps              while step < warmup_steps
         constant:  rate

@@ -1,4 +1,4 @@
-"""A training session, from settings to a trained run directory, new or gone on with."""
+"""A training session: from settings to a trained run directory, new or resumed."""
 
 from __future__ import annotations
 
@@ -19,15 +19,9 @@ from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import ConfigError, DataError
 from llm_timecycle.model.network import build_network, start_from_frequencies
 from llm_timecycle.runs.directory import Run, check_run_is_new, create_run, open_run
-from llm_timecycle.system import count_cores
 from llm_timecycle.text.batches import Lanes, count_tokens, cut_lanes
 from llm_timecycle.text.prepare import PreparedText, prepare_text
-from llm_timecycle.training.devices import (
-    choose_precision,
-    choose_strategy,
-    choose_threads,
-    configure_tensorflow,
-)
+from llm_timecycle.training.devices import ComputePlan, choose_strategy, resolve_machine
 from llm_timecycle.training.loop import TrainingLoop
 from llm_timecycle.training.optimizers import make_optimizer
 from llm_timecycle.training.progress import Progress
@@ -36,8 +30,8 @@ from llm_timecycle.training.state import TrainState
 
 log = logging.getLogger("llm_timecycle")
 
-# Settings that a resumed run may change: they say how long to go on, what to write down
-# and how the work is shared; other threads round otherwise.
+# Settings that a resumed run may change: how long it trains, what it writes, and its threads,
+# which change results by rounding only.
 FREE_WHEN_RESUMING = {
     "training.epochs",
     "training.max_steps",
@@ -67,32 +61,39 @@ def train(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     show_progress: bool = False,
 ) -> TrainingSummary:
-    """Train the model of `loaded` into `run_path`, or go on with the run that is there.
+    """Train the model of `loaded` into `run_path`, or resume the run that is there.
 
     Args:
         cache: where tokenizers and token stores are kept.
-        resume: whether `run_path` is an existing run, to be gone on with.
-        callbacks: Keras callbacks to drive beside the training.
+        resume: whether `run_path` is an existing run, to be resumed.
+        callbacks: Keras callbacks to call during training.
         show_progress: whether to draw progress bars on stderr.
 
-    Raises ConfigError, DataError, RunError; DivergenceError where the loss stops being a number;
-    Interrupted where SIGINT or SIGTERM ended the training, after everything was saved.
+    Raises:
+        ConfigError: the settings differ from the run's, or need more memory than there is.
+        DataError: a text is missing, too short, or has changed since the run began.
+        RunError: the run is missing, damaged, in use, or already there.
+        DivergenceError: the loss is no longer a number.
+        Interrupted: SIGINT or SIGTERM ended the training, after everything was saved.
     """
     if resume:
         run = open_run(run_path)
         with run.lock():
-            run = open_run(run_path)  # once more: nobody else can change it now
-            settings = _settle_settings(run, loaded)
+            run = open_run(run_path)  # again: nobody else can change it now
+            settings = _merge_settings(run, loaded)
             text = _prepare_same_text(run, settings, loaded.base, cache, show_progress)
+            plan = resolve_machine(settings, run.vocab_size)
+            settings = plan.fill_in(settings)
             if settings != run.settings:
                 run = run.replace_settings(settings)
-            train_state = _build_train_state(settings, text)
+            train_state = _build_train_state(settings, plan, text)
             return _run_loop(run, text, train_state, callbacks, show_progress)
     check_run_is_new(run_path)
     text = prepare_text(loaded.settings, loaded.base, cache, show_progress)
     cut_training_lanes(loaded.settings, text)
-    settings = resolve_machine(loaded.settings, text.tokenizer.vocab_size)
-    train_state = _build_train_state(settings, text)
+    plan = resolve_machine(loaded.settings, text.tokenizer.vocab_size)
+    settings = plan.fill_in(loaded.settings)
+    train_state = _build_train_state(settings, plan, text)
     tokenizer = text.tokenizer
     run = create_run(
         run_path,
@@ -105,24 +106,8 @@ def train(
         return _run_loop(run, text, train_state, callbacks, show_progress)
 
 
-def resolve_machine(settings: Settings, vocab_size: int) -> Settings:
-    """The settings with what depends on the machine filled in: the threads and the precision.
-
-    They are written into the run, so that it goes on with the same arithmetic wherever it is
-    resumed.
-    """
-    training = settings.training
-    threads = training.threads or count_cores()
-    configure_tensorflow(choose_threads(threads, training.batch_size))
-    precision = choose_precision(training, settings.model, vocab_size)
-    if training.precision == "auto":
-        log.info("precision: %s, measured to be the faster one here", precision)
-    training = training.model_copy(update={"threads": threads, "precision": precision})
-    return settings.model_copy(update={"training": training})
-
-
-def _settle_settings(run: Run, loaded: LoadedSettings) -> Settings:
-    """The settings to go on with; ConfigError where they would make it another run."""
+def _merge_settings(run: Run, loaded: LoadedSettings) -> Settings:
+    """The settings to resume with; ConfigError if they would make it a different run."""
     training, before = loaded.settings.training, run.settings.training
     if training.precision == "auto":
         training = training.model_copy(update={"precision": before.precision})
@@ -135,10 +120,11 @@ def _settle_settings(run: Run, loaded: LoadedSettings) -> Settings:
             f"  {key}: {changed[key][0]!r} in the run, {changed[key][1]!r} now" for key in fixed
         ]
         raise ConfigError(
-            "a resumed run is the same run, but these settings differ:\n"
+            "these settings cannot change when a run is resumed:\n"
             + "\n".join(lines)
-            + f"\nPut them back, or train a new run in another directory. "
-            f"To resume as it was: llm-timecycle train {quote(str(run.path))} --resume"
+            + f"\nChange them back, or train a new run in another directory. "
+            f"To resume with the run's settings: llm-timecycle train {quote(str(run.path))} "
+            f"--resume"
         )
     return settings
 
@@ -146,7 +132,7 @@ def _settle_settings(run: Run, loaded: LoadedSettings) -> Settings:
 def _prepare_same_text(
     run: Run, settings: Settings, base: Path, cache: Path, show_progress: bool
 ) -> PreparedText:
-    """The run's text, which must be what it was when the run began."""
+    """The run's texts, which must not have changed since the run began."""
     manifest = run.read_manifest()
     if "metrics.csv" in manifest["files"]:
         run.check_metrics()
@@ -155,61 +141,53 @@ def _prepare_same_text(
     for split in ("train", "valid", "test"):
         if before.get(split, {}).get("sha256") != now.get(split, {}).get("sha256"):
             raise DataError(
-                f"the {split} text is not the one that {run.path} was begun with. "
-                f"Put it back, or train a new run in another directory"
+                f"the {split} text has changed since {run.path} began. Restore it, or train a new "
+                f"run in another directory"
             )
     return text
 
 
 def cut_training_lanes(settings: Settings, text: PreparedText) -> Lanes:
-    """The lanes that training reads; DataError where the text is too short for them."""
+    """The lanes that training reads; DataError if the text is too short for them."""
     training = settings.training
     return cut_lanes(text.train.ids, training.batch_size, training.sequence_length)
 
 
-def _build_train_state(settings: Settings, text: PreparedText) -> TrainState:
+def _build_train_state(settings: Settings, plan: ComputePlan, text: PreparedText) -> TrainState:
     """The network and the optimizer, with fresh weights, on all devices that train."""
     training = settings.training
-    assert training.threads is not None, "settings that resolve_machine has not seen"
-    threads = choose_threads(training.threads, training.batch_size)
-    configure_tensorflow(threads)
     strategy = choose_strategy(training.batch_size)
     vocab_size = text.tokenizer.vocab_size
     try:
         with strategy.scope():
             network = build_network(
-                settings.model, vocab_size, seed=training.seed, precision=training.precision
+                settings.model, vocab_size, seed=training.seed, precision=plan.precision
             )
             start_from_frequencies(network, count_tokens(text.train.ids, vocab_size))
             optimizer = make_optimizer(training)
             optimizer.build(network.trainable_variables)
     except tf.errors.ResourceExhaustedError as error:
         raise ConfigError(_explain_memory(settings, vocab_size)) from error
-    _log_facts(settings, text, network.count_params())
-    shared = (
-        f", {threads.threads_per_shard} share each operation"
-        if threads.threads_per_shard > 1
-        else ""
-    )
-    log.info("threads: %s for %s shards of the lanes%s", training.threads, threads.shards, shared)
-    shards = threads.shards if strategy.num_replicas_in_sync == 1 else 1
-    return TrainState(network, optimizer, strategy, shards)
+    _log_facts(settings, plan, text, network.count_params())
+    return TrainState(network, optimizer, strategy, plan.count_shards(strategy))
 
 
-def _log_facts(settings: Settings, text: PreparedText, parameters: int) -> None:
-    """What is about to be trained, and on what."""
+def _log_facts(settings: Settings, plan: ComputePlan, text: PreparedText, parameters: int) -> None:
+    """Log what is about to be trained, and with what."""
     log.info(
-        "model: %s parameters, %s; text: %s training tokens of %s kinds (%s allowed)",
+        "model: %s parameters, %s; text: %s training tokens, vocabulary %s (at most %s)",
         f"{parameters:,}",
-        settings.training.precision,
+        plan.precision,
         f"{text.train.tokens:,}",
         f"{text.tokenizer.vocab_size:,}",
         f"{settings.tokenizer.vocab_size:,}",
     )
+    each = f" of {plan.threads_per_shard} threads" if plan.threads_per_shard > 1 else ""
+    log.info("threads: %s; shards of the batch: %s%s", plan.threads, plan.shards, each)
     for split, stream in (("training", text.train), ("validation", text.valid)):
         if stream is not None and stream.unknown > 0.01 * stream.tokens:
             share = 100 * stream.unknown / stream.tokens
-            log.info("%.1f %% of the %s tokens are unknown words (<unk>)", share, split)
+            log.info("%.1f %% of the %s tokens are unknown (<unk>)", share, split)
 
 
 def _run_loop(
@@ -219,7 +197,7 @@ def _run_loop(
     callbacks: Sequence[keras.callbacks.Callback],
     show_progress: bool,
 ) -> TrainingSummary:
-    """Train to the end, or until a signal asks to stop."""
+    """Train to the end, or until a signal arrives."""
     try:
         with catch_stop_signals() as stop_request:
             loop = TrainingLoop(
@@ -241,16 +219,16 @@ def _explain_memory(settings: Settings, vocab_size: int) -> str:
     shapes = compute_parameter_shapes(settings.model, vocab_size)
     parameters = sum(math.prod(shape) for shape in shapes.values())
     return (
-        f"this machine has too little memory: the model's {parameters:,} parameters alone take "
-        f"{16 * parameters / 1e9:.1f} GB with gradients and optimizer. Lower model.hidden_units, "
-        f"model.num_layers, tokenizer.vocab_size or training.batch_size"
+        f"out of memory: the model's {parameters:,} parameters alone take "
+        f"{16 * parameters / 1e9:.1f} GB with gradients and optimizer state. Lower "
+        f"model.hidden_units, model.num_layers, tokenizer.vocab_size or training.batch_size"
     )
 
 
 def list_differences(a: Settings, b: Settings) -> dict[str, tuple[Any, Any]]:
     """The settings that differ, by dotted path.
 
-    `generation` does not matter to training, and the texts are compared by their hashes.
+    `generation` does not affect training, and the texts are compared by their hashes.
     """
     sections = ("tokenizer", "model", "training")
     return {
@@ -262,7 +240,7 @@ def list_differences(a: Settings, b: Settings) -> dict[str, tuple[Any, Any]]:
 
 
 def _describe_text(text: PreparedText) -> dict[str, Any]:
-    """What the manifest keeps of each text."""
+    """What the manifest stores about each text."""
     streams = {"train": text.train, "valid": text.valid, "test": text.test}
     return {
         name: {

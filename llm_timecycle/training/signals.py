@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request that the loop answers between two steps."""
+"""Ctrl-C and SIGTERM as a request to stop, which the loop obeys between two steps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from llm_timecycle.errors import Interrupted
 
 
 class StopRequest:
-    """Whether the work was asked to stop, and by which signal."""
+    """Whether a signal asked the work to stop, and which one."""
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
@@ -20,7 +20,7 @@ class StopRequest:
 
 @contextmanager
 def catch_stop_signals() -> Iterator[StopRequest]:
-    """Turn the first SIGINT or SIGTERM into a request; a second SIGINT ends the work at once.
+    """Turn the first SIGINT or SIGTERM into a request; a second SIGINT stops immediately.
 
     Outside the main thread, where Python delivers no signals, nothing is caught.
     """
@@ -32,7 +32,7 @@ def catch_stop_signals() -> Iterator[StopRequest]:
     def note_signal(number: int, frame: FrameType | None) -> None:
         if request.signal_number is not None and number == signal.SIGINT:
             raise Interrupted(
-                "Stopped at once: what was done since the last checkpoint is not saved", number
+                "Stopped immediately: the work since the last checkpoint is lost", number
             )
         request.signal_number = number
 

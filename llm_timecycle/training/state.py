@@ -1,4 +1,4 @@
-"""Everything that a step changes, as arrays by name, and back: what a checkpoint holds."""
+"""The state of training: everything that a step changes, as arrays by name and back."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import numpy as np
 import tensorflow as tf
 
 from llm_timecycle.model.network import list_parameters, list_random_states
-from llm_timecycle.model.sharding_replicas import gather, share_out
+from llm_timecycle.model.sharding import distribute, gather
 
 
 @dataclass(frozen=True)
 class TrainState:
-    """What a training loop drives: built once, under the strategy's scope."""
+    """What a training loop updates; built once, under the strategy's scope."""
 
     network: keras.Model
     optimizer: keras.optimizers.Optimizer
     strategy: tf.distribute.Strategy
     shards: int = 1
-    """Parts of the lanes that compute side by side on a device."""
+    """Shards of the lanes that compute in parallel on each device."""
 
     def list_variables(self) -> dict[str, keras.Variable]:
         """Weights, random states and optimizer variables, by their names in a checkpoint."""
@@ -32,7 +32,7 @@ class TrainState:
         return weights | random | moments
 
     def compute_shapes(self, states: Sequence[Any], lanes: int) -> dict[str, tuple[int, ...]]:
-        """Name and shape of every tensor that `collect` gives."""
+        """Name and shape of every tensor that `collect` returns."""
         shapes = {name: tuple(v.shape) for name, v in self.list_variables().items()}
         width = self.network.inputs[1].shape[-1]
         return shapes | {f"state.{number}": (lanes, width) for number in range(len(states))}
@@ -45,7 +45,7 @@ class TrainState:
         return tensors
 
     def restore(self, tensors: Mapping[str, np.ndarray], states: int) -> list[Any]:
-        """Fill every variable; returns the LSTM states, shared out over the replicas."""
+        """Fill every variable; returns the LSTM states, distributed over the replicas."""
         for name, variable in self.list_variables().items():
             variable.assign(tensors[name])
-        return [share_out(self.strategy, tensors[f"state.{n}"]) for n in range(states)]
+        return [distribute(self.strategy, tensors[f"state.{n}"]) for n in range(states)]

@@ -1,10 +1,10 @@
 """One training step, compiled: forward pass, loss, backward pass, clipping, update.
 
 It runs under any `tf.distribute` strategy that keeps a copy of the weights on each device: every
-replica takes its share of the lanes, and the gradients are added before they are clipped.
+replica takes its shard of the lanes, and the gradients are added before they are clipped.
 
-The names of the operations begin with the pass that they belong to: forward, backward (TensorFlow's
-own gradients with gradient_tape) or update. By them a trace of TensorFlow's profiler can be read.
+The names of operations begin with their pass: forward, backward (TensorFlow names its gradients
+gradient_tape) or update. They make a trace of TensorFlow's profiler readable.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ TrainStep = Callable[[Any, Any, Any], tuple[Any, Any, Any]]
 
 
 class PassMarkers(Protocol):
-    """Who wants to know when the passes of a step end; see `profiling.measure.pass_markers`."""
+    """Observes the ends of the passes of a step; see `profiling.measure.pass_markers`."""
 
     def end_forward(self, losses: tf.Tensor) -> tf.Tensor:
-        """Called with the losses (B, T); what it gives is gone on with."""
+        """Called with the losses (B, T); returns the losses to continue with."""
 
     def end_backward(self, gradients: Sequence[tf.Tensor]) -> Sequence[tf.Tensor]:
-        """Called with all gradients; what it gives is gone on with."""
+        """Called with all gradients; returns the gradients to continue with."""
 
 
 def make_train_step(
@@ -42,12 +42,13 @@ def make_train_step(
 ) -> TrainStep:
     """A compiled (tokens (B, T), targets (B, T), states) -> (mean loss, gradient norm, new states).
 
-    Arguments and results are the strategy's: one value for each replica.
+    Arguments and results are values of the strategy, one per replica.
 
     Args:
-        shards: shards of the lanes that compute side by side on each device.
-        clip_norm: the largest global norm of the gradients; None leaves them alone. The norm that
-            is returned is the one before clipping.
+        shards: shards of the lanes that compute in parallel on each device.
+        clip_norm: maximum global norm of the gradients; None turns clipping off. The returned norm
+            is the one before clipping.
+        marks: observes the ends of the passes; None adds nothing to the graph.
     """
     replicas = strategy.num_replicas_in_sync
     variables = network.trainable_variables
@@ -73,7 +74,7 @@ def make_train_step(
                 gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
                 loss = context.all_reduce(tf.distribute.ReduceOp.SUM, loss)
             norm = tf.linalg.global_norm(gradients)
-            # Keras' optimizer adds the replicas' gradients once more; they are equal by now.
+            # Keras' optimizer adds the replicas' gradients again; they are equal by now.
             scale = 1.0 / replicas
             if clip_norm is not None:
                 scale *= tf.minimum(1.0, clip_norm / tf.maximum(norm, 1e-30))

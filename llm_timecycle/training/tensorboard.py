@@ -1,4 +1,4 @@
-"""Callbacks for those who look at training with TensorBoard; the `tensorboard` extra brings it."""
+"""Keras callbacks that write files for TensorBoard (the `tensorboard` extra installs it)."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ FIRST_TRACED_STEP, TRACED_STEPS = 5, 5  # of a session: the first ones compile
 def make_callbacks(
     path: Path, *, scalars_every: int | None, trace: bool
 ) -> list[keras.callbacks.Callback]:
-    """The callbacks that are asked for, all writing into `path`.
+    """The requested callbacks, all writing to `path`.
 
     Args:
-        scalars_every: steps from one loss to the next; None writes none.
+        scalars_every: steps between two losses; None writes none.
         trace: whether to record a few steps with TensorFlow's profiler.
 
-    Raises UsageError where TensorBoard is needed and not installed.
+    Raises:
+        UsageError: TensorBoard is needed and not installed.
     """
     callbacks: list[keras.callbacks.Callback] = []
     if scalars_every is not None:
         if importlib.util.find_spec("tensorboard") is None:
             raise UsageError(
-                "--tensorboard needs TensorBoard, which is not installed. Install it: "
+                "writing losses for TensorBoard needs the package tensorboard. Install it: "
                 'pip install "llm-timecycle[tensorboard]"'
             )
         callbacks.append(ScalarWriter(path, scalars_every))
@@ -39,11 +40,11 @@ def make_callbacks(
 
 
 class ScalarWriter(keras.callbacks.Callback):  # type: ignore[misc]
-    """Writes the loss of every `every` steps, and the losses of every epoch, for TensorBoard.
+    """Writes the loss every `every` steps, and the losses of every epoch, for TensorBoard.
 
     Args:
         path: the directory of the event files.
-        every: steps from one loss to the next.
+        every: steps between two losses.
     """
 
     def __init__(self, path: Path, every: int) -> None:
@@ -51,12 +52,12 @@ class ScalarWriter(keras.callbacks.Callback):  # type: ignore[misc]
         self._path, self._every = path, every
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
-        """Open the event file; the steps that the run had done before come from the loop."""
+        """Open the event file; the loop says how many steps came before."""
         self._step = int(self.params["first_step"])
         self._writer = tf.summary.create_file_writer(str(self._path))
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Write a step's loss, where its turn has come."""
+        """Write the loss, if it is due."""
         self._step += 1
         if self._step % self._every == 0:
             self._write("step", logs or {})
@@ -77,7 +78,7 @@ class ScalarWriter(keras.callbacks.Callback):  # type: ignore[misc]
 
 
 class TraceRecorder(keras.callbacks.Callback):  # type: ignore[misc]
-    """Records a few steps with TensorFlow's own profiler, to look at in TensorBoard.
+    """Records a few steps with TensorFlow's profiler, for TensorBoard.
 
     Args:
         path: the directory of the trace.
@@ -88,19 +89,19 @@ class TraceRecorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._path, self._step, self._is_recording = path, 0, False
 
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Begin with the first traced step."""
+        """Start at the first traced step."""
         if self._step == FIRST_TRACED_STEP:
             tf.profiler.experimental.start(str(self._path))
             self._is_recording = True
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
-        """End with the last one."""
+        """Stop after the last one."""
         self._step += 1
         if self._step == FIRST_TRACED_STEP + TRACED_STEPS:
             self.on_train_end()
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
-        """Write what was recorded."""
+        """Write the recording."""
         if self._is_recording:
             tf.profiler.experimental.stop()
             self._is_recording = False

@@ -37,18 +37,18 @@ def build_step(ours: bool, precision: str, marks: Any) -> Any:
         from llm_timecycle.config.settings import ModelSettings, TrainingSettings
         from llm_timecycle.model.network import build_network, make_zero_states
         from llm_timecycle.system import count_cores
-        from llm_timecycle.training.devices import choose_threads, configure_tensorflow
+        from llm_timecycle.training.devices import configure_tensorflow, make_plan
         from llm_timecycle.training.optimizers import make_optimizer
         from llm_timecycle.training.step import make_train_step
 
-        threads = choose_threads(count_cores(), B)
-        configure_tensorflow(threads)
+        plan = make_plan(count_cores(), B, "float32")
+        configure_tensorflow(plan)
         settings = ModelSettings(embedding_dim=E, hidden_units=H, num_layers=L)
         network = build_network(settings, V, seed=1, precision=precision)
         optimizer = make_optimizer(TrainingSettings())
         optimizer.build(network.trainable_variables)
         strategy = tf.distribute.get_strategy()
-        step = make_train_step(network, optimizer, strategy, None, threads.shards, marks)
+        step = make_train_step(network, optimizer, strategy, None, plan.shards, marks)
         states = make_zero_states(settings, B)
         return lambda: float(step(tokens, targets, states)[0])
 

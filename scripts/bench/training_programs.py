@@ -157,18 +157,18 @@ def run_ours(sizes: Sizes, steps: int, *, precision: str) -> Timing:
     from llm_timecycle.config.settings import ModelSettings, TrainingSettings
     from llm_timecycle.model.network import build_network, make_zero_states
     from llm_timecycle.system import count_cores
-    from llm_timecycle.training.devices import choose_threads, configure_tensorflow
+    from llm_timecycle.training.devices import configure_tensorflow, make_plan
     from llm_timecycle.training.optimizers import make_optimizer
     from llm_timecycle.training.step import make_train_step
 
-    threads = choose_threads(count_cores(), sizes.B)
-    configure_tensorflow(threads)
+    plan = make_plan(count_cores(), sizes.B, "float32")
+    configure_tensorflow(plan)
     settings = ModelSettings(embedding_dim=sizes.E, hidden_units=sizes.H, num_layers=sizes.L)
     network = build_network(settings, sizes.V, seed=1, precision=precision)
     optimizer = make_optimizer(TrainingSettings(learning_rate=LEARNING_RATE))
     optimizer.build(network.trainable_variables)
     strategy = tf.distribute.get_strategy()
-    train_step = make_train_step(network, optimizer, strategy, None, threads.shards)
+    train_step = make_train_step(network, optimizer, strategy, None, plan.shards)
     tokens, targets = draw_batch(sizes)
     states = make_zero_states(settings, sizes.B)
 

@@ -56,7 +56,7 @@ def test_new_does_not_write_over_a_directory():
     Path("texts").mkdir()
     result = run("new", "--force", "texts")
     assert isinstance(result.exception, UsageError)
-    assert str(result.exception).startswith("texts is a directory; give the name of a file")
+    assert str(result.exception).startswith("texts is a directory; expected a file name")
 
 
 def test_new_where_nothing_can_be_written():
@@ -73,9 +73,9 @@ def test_check_says_what_the_settings_come_to():
     assert result.stdout.splitlines() == [
         "OK: my.yaml",
         "  text       python-docs, /a.txt",
-        "  tokenizer  word level, at most 10,000 kinds",
+        "  tokenizer  word level, vocabulary of at most 10,000",
         "  model      2 x LSTM(512) on Embedding(256), at most 11,364,112 parameters",
-        "  training   10 epochs, at most 1,000 steps, 3,200 tokens a step (64 x 50), adam at 0.001",
+        "  training   10 epochs, at most 1,000 steps, 3,200 tokens per step (64 x 50), adam at 0.001",
     ]
 
 

@@ -52,7 +52,7 @@ def test_a_resumed_run_may_be_made_longer(call: Call, trained: Path, tmp_path: P
     run = copy_run(trained, tmp_path)
     outcome = call("train", run, "--resume", "--set", "training.max_steps=8")
     assert outcome.exit_code == 0, outcome.stderr
-    assert "going on after step 6 of 8" in outcome.stderr
+    assert "resuming after step 6 of 8" in outcome.stderr
     assert (run / "checkpoints" / "step-8").is_dir()
     assert "max_steps: 8" in (run / "config.yaml").read_text()
 
@@ -128,7 +128,7 @@ def test_a_text_that_moved_with_its_settings_is_the_same_text(call: Call, tmp_pa
 
 def test_a_finished_run_says_so(call: Call, trained: Path, tmp_path: Path) -> None:
     outcome = call("train", copy_run(trained, tmp_path), "--resume")
-    assert "trained to its end (6 steps); to go on, raise training.epochs" in outcome.stderr
+    assert "complete (6 steps); to train it further: llm-timecycle train" in outcome.stderr
 
 
 def test_a_run_named_by_its_own_settings_file_is_that_run(
@@ -249,7 +249,7 @@ def test_a_real_process_that_is_stopped_goes_on_to_the_same_weights(
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == exit_code, stderr.decode()
     if number != signal.SIGKILL:
-        assert "everything is saved. Go on with: llm-timecycle train" in stderr.decode()
+        assert "everything is saved. Resume with: llm-timecycle train" in stderr.decode()
     steps = max(int(path.name[5:]) for path in checkpoints.glob("step-*")) + 3
     for place, arguments in ((tmp_path, ["--resume"]), (tmp_path / "alone", [])):
         place.mkdir(exist_ok=True)

@@ -52,7 +52,7 @@ def test_help_of_train_names_the_built_in_corpora():
         ({"type": "array", "items": {"type": "string"}}, "a list of texts"),
         (
             {"type": "object", "additionalProperties": {"type": "number", "minimum": 0}},
-            "for each text a number, 0 or more",
+            "a mapping from text to a number, 0 or more",
         ),
         ({"anyOf": [{"type": "string"}, {"type": "null"}]}, "text, or null"),
     ],

@@ -98,11 +98,11 @@ def test_wrong_value(refuse, text, message):
         ("training: {vocab_siz: 3}", "did you mean tokenizer.vocab_size?"),
         ("training: {lr: 3}", "did you mean training.learning_rate?"),
         ("tokenizer: {zzzz: 3}", "tokenizer has level, vocab_size, lowercase, word_split"),
-        ("training: {model: 3}", "model is a section of its own: write it at the start of a line"),
+        ("training: {model: 3}", "model is a section: write it at the start"),
         ("epochs: 3", "epochs: there is no such section; epochs belongs under training"),
         ("seed: 3", "seed belongs under training or generation"),
         ("trainng: {}", "did you mean training?"),
-        ("training.epochs: 3", "write training: on a line, and below it, two spaces in, epochs:"),
+        ("training.epochs: 3", "write training: on a line, and below it, indented"),
         ("zzzz: 3", "the sections are data, tokenizer, model, training, generation"),
         ("3: 3", "3: there is no such section"),
         ("? [a]\n: 3", "a list: there is no such section"),
@@ -262,12 +262,12 @@ def test_bias_from_an_override(read):
         ),
         (
             "generation:\n  bias: {a: x}\n",
-            "my.yaml:2: generation.bias: received a group of settings; expected for each text a "
-            "number from -1000 to 1000",
+            "my.yaml:2: generation.bias: received a group of settings; expected a mapping from "
+            "text to a number from -1000 to 1000",
         ),
         (
             "generation:\n  bias: 3\n",
-            "my.yaml:2: generation.bias: received 3; expected for each text a number",
+            "my.yaml:2: generation.bias: received 3; expected a mapping from text to a number",
         ),
         ("generation:\n  ban: the\n", "generation.ban: received the; expected a list of texts"),
     ],

@@ -67,11 +67,11 @@ def test_locations_count_from_one():
         ("[" * 100_000, "x.yaml:1, column 11: nested too deeply"),
         ("- " * 100_000, "nested too deeply"),
         ("a: 1\n" * 100_000, "x.yaml:5000, column .: more than 10000 values"),
-        ("a: 1\nb: x\0y\n", r"x.yaml:2, column 5: the character U\+0000 cannot stand in YAML"),
+        ("a: 1\nb: x\0y\n", r"x.yaml:2, column 5: the character U\+0000 is not allowed in YAML"),
         ('a: "\\ud800"', r"x.yaml:1, column 4: half a character"),
     ],
 )
-def test_what_settings_have_no_use_for_is_refused(text, message):
+def test_what_settings_do_not_need_is_refused(text, message):
     with pytest.raises(ConfigError, match=message):
         parse_yaml(text, "x.yaml")
 

@@ -6,12 +6,12 @@ import doctest
 import itertools
 import re
 from pathlib import Path
-from typing import get_type_hints
 
 import numpy as np
 import pytest
 
 import llm_timecycle as lt
+from llm_timecycle.config.generation_options import GenerationOptions
 from llm_timecycle.config.settings import (
     GenerationSettings,
     ModelSettings,
@@ -21,7 +21,6 @@ from llm_timecycle.config.settings import (
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import RunError, UsageError
 from llm_timecycle.generation import api
-from llm_timecycle.generation.api import GenerationOptions
 from llm_timecycle.runs.directory import create_run
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
@@ -155,15 +154,6 @@ def test_a_run_that_is_not_there(tmp_path: Path) -> None:
 
 def test_options_are_the_settings() -> None:
     assert list(GenerationOptions.__annotations__) == list(GenerationSettings.model_fields)
-
-
-def test_public_names() -> None:
-    classes = ["Comparison", "GeneratedText", "Model", "ProfileResult", "Score"]
-    assert lt.__all__ == [*classes, "__version__", "compare", "load", "profile"]
-    assert dir(lt) == lt.__all__
-    assert get_type_hints(lt.GeneratedText)["text"] is str
-    with pytest.raises(AttributeError, match="module 'llm_timecycle' has no attribute 'lode'"):
-        lt.lode  # noqa: B018
 
 
 def test_examples_in_docstrings(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,7 +72,7 @@ def test_a_flipped_byte_is_found(tmp_path: Path) -> None:
     content = bytearray(file.read_bytes())
     content[-1] ^= 1
     file.write_bytes(content)
-    with pytest.raises(RunError, match=r"step-3 is damaged\. Delete .*step-3 to go on"):
+    with pytest.raises(RunError, match=r"step-3 is damaged\. Delete .*step-3 to resume"):
         read_newest_checkpoint(tmp_path, SHAPES)
 
 

@@ -1,4 +1,4 @@
-"""The threads: how many, how they share the lanes, and that sharing changes no number."""
+"""The compute plan: threads, shards and precision; and that shards change no number."""
 
 from __future__ import annotations
 
@@ -8,27 +8,53 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from llm_timecycle.config.settings import ModelSettings, TrainingSettings
+from llm_timecycle.config.settings import ModelSettings, Settings, TrainingSettings
 from llm_timecycle.model.network import build_network, make_zero_states, read_parameters
 from llm_timecycle.system import count_cores
-from llm_timecycle.training.devices import Threads, choose_threads
+from llm_timecycle.training import devices
+from llm_timecycle.training.devices import ComputePlan, make_plan, read_plan, resolve_machine
 from llm_timecycle.training.optimizers import make_optimizer
 from llm_timecycle.training.step import make_train_step
 
 
 @pytest.mark.parametrize(
-    ("threads", "lanes", "expected"),
+    ("threads", "lanes", "shards", "threads_per_shard"),
     [
-        (2, 64, Threads(2, 1)),
-        (1, 64, Threads(1, 1)),
-        (2, 7, Threads(1, 2)),  # four lanes a shard, or they stay together
-        (8, 16, Threads(4, 2)),
-        (3, 64, Threads(3, 1)),
-        (4, 1, Threads(1, 4)),
+        (2, 64, 2, 1),
+        (1, 64, 1, 1),
+        (2, 7, 1, 2),  # four lanes per shard, or they stay together
+        (8, 16, 4, 2),
+        (3, 64, 3, 1),
+        (4, 1, 1, 4),
     ],
 )
-def test_each_part_has_four_lanes_or_more(threads: int, lanes: int, expected: Threads) -> None:
-    assert choose_threads(threads, lanes) == expected
+def test_each_shard_has_four_lanes_or_more(
+    threads: int, lanes: int, shards: int, threads_per_shard: int
+) -> None:
+    expected = ComputePlan(threads, shards, threads_per_shard, "float32")
+    assert make_plan(threads, lanes, "float32") == expected
+
+
+def test_a_resolved_machine_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "configure_tensorflow", lambda plan: None)
+    monkeypatch.setattr(devices, "choose_precision", lambda *arguments: "mixed_bfloat16")
+    monkeypatch.setattr(devices, "count_cores", lambda: 3)
+    plan = resolve_machine(Settings(), 10)
+    assert plan == ComputePlan(3, 3, 1, "mixed_bfloat16")
+    assert read_plan(plan.fill_in(Settings())) == plan
+
+
+def test_what_the_settings_say_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "configure_tensorflow", lambda plan: None)
+    settings = Settings(training=TrainingSettings(threads=2, precision="float32"))
+    plan = resolve_machine(settings, 10)
+    assert plan == ComputePlan(2, 2, 1, "float32")
+    assert plan.fill_in(settings) == settings
+
+
+def test_settings_that_are_not_resolved_have_no_plan() -> None:
+    with pytest.raises(ValueError, match="resolve_machine"):
+        read_plan(Settings())
 
 
 def test_cores_are_at_most_the_processors_that_this_process_may_use() -> None:
@@ -38,7 +64,7 @@ def test_cores_are_at_most_the_processors_that_this_process_may_use() -> None:
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "sgd"])
-def test_parts_of_the_lanes_train_to_the_same_weights(optimizer: str) -> None:
+def test_shards_train_to_the_same_weights(optimizer: str) -> None:
     settings = ModelSettings(embedding_dim=4, hidden_units=6, num_layers=2)
     rng = np.random.default_rng(0)
     windows = rng.integers(0, 9, (3, 2, 7, 5)).astype(np.int32)  # 7 lanes: shards of 2, 2 and 3

@@ -61,7 +61,7 @@ def measure_sharing(
     """All sweeps of `settings`, one after the other.
 
     Args:
-        settings: with threads and precision resolved (`training.session.resolve_machine`).
+        settings: with threads and precision resolved (`training.devices.resolve_machine`).
         vocab_size: V.
         repeats: timings at each value. cores: None counts them. run: times a job.
 

@@ -65,21 +65,20 @@ def _time_steps(job: Job, settings: Settings, now: Clock) -> Times:
     from llm_timecycle.profiling.measure.trial_step import TrialStep
     from llm_timecycle.training.devices import (
         choose_strategy,
-        choose_threads,
         configure_tensorflow,
+        make_plan,
+        read_plan,
     )
 
     training = settings.training
-    count = job.value if job.kind == "threads" else training.threads
-    assert count is not None, "threads that are not resolved"
-    threads = choose_threads(count, training.batch_size)
+    plan = read_plan(settings)
+    if job.kind == "threads":
+        plan = make_plan(job.value, training.batch_size, plan.precision)
     replicas = job.value if job.kind == "replicas" else 1
     _show_devices(replicas)
-    configure_tensorflow(threads)
+    configure_tensorflow(plan)
     strategy = choose_strategy(training.batch_size)
-    # Replicas are shards of the lanes themselves; see `training.session`.
-    shards = threads.shards if strategy.num_replicas_in_sync == 1 else 1
-    step = TrialStep(settings, job.vocab_size, shards, strategy)
+    step = TrialStep(settings, job.vocab_size, plan.count_shards(strategy), strategy)
     run = step.prepare(training.batch_size, training.sequence_length)
     return {"samples_s": _time_repeats(run, job.repeats, now, WARM_UP_STEPS)}
 
@@ -105,17 +104,16 @@ def _time_feeding(job: Job, settings: Settings, now: Clock) -> Times:
         `none_s` and `one_s`, a step each, its input included; `preparing_s` of the windows, and
         `waiting_s` of steps with a window ahead.
     """
-    from llm_timecycle.model.sharding_replicas import share_out
+    from llm_timecycle.model.sharding import distribute
     from llm_timecycle.profiling.measure.trial_step import TrialStep
     from llm_timecycle.text.batches import Lanes
-    from llm_timecycle.training.devices import choose_threads, configure_tensorflow
+    from llm_timecycle.training.devices import configure_tensorflow, read_plan
     from llm_timecycle.training.prefetch import WindowFeed
 
     training = settings.training
-    assert training.threads is not None, "threads that are not resolved"
-    threads = choose_threads(training.threads, training.batch_size)
-    configure_tensorflow(threads)
-    step = TrialStep(settings, job.vocab_size, threads.shards)
+    plan = read_plan(settings)
+    configure_tensorflow(plan)
+    step = TrialStep(settings, job.vocab_size, plan.shards)
     ids = np.random.default_rng(0).integers(
         0, job.vocab_size, training.batch_size * training.sequence_length * WINDOWS + 1, np.int32
     )
@@ -125,7 +123,7 @@ def _time_feeding(job: Job, settings: Settings, now: Clock) -> Times:
 
     def prepare_between(position: int) -> None:
         began = now()
-        window = [share_out(step.strategy, array) for array in lanes.read_window(position)]
+        window = [distribute(step.strategy, array) for array in lanes.read_window(position)]
         prepared = now()
         run(*window)
         times["none_s"].append(now() - began)

@@ -31,8 +31,8 @@ from llm_timecycle.profiling.analysis.growth_reasons import explain_growth
 from llm_timecycle.profiling.analysis.memory import estimate_step_bytes, estimate_weight_bytes
 from llm_timecycle.profiling.analysis.power_law import fit_growth, predict_exponent
 from llm_timecycle.profiling.results import GROWTH_AXES, Growth
-from llm_timecycle.system import count_cores, read_free_bytes
-from llm_timecycle.training.devices import LANES_PER_SHARD, choose_threads
+from llm_timecycle.system import read_free_bytes
+from llm_timecycle.training.devices import LANES_PER_SHARD, read_plan
 
 WINDOW_AXES = ("T", "B")  # all sizes run on the same weights
 SIZES = 5
@@ -296,8 +296,7 @@ def _draw_weights(
 
 
 def _count_parts(settings: Settings) -> int:
-    training = settings.training
-    return choose_threads(training.threads or count_cores(), training.batch_size).shards
+    return read_plan(settings).shards
 
 
 def _read_size(settings: Settings, vocab_size: int, axis: str) -> int:

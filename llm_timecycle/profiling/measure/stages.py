@@ -26,7 +26,7 @@ from llm_timecycle.profiling.measure.layers import measure_layers
 from llm_timecycle.profiling.measure.pass_markers import StepMarks
 from llm_timecycle.profiling.results import TRAINING_STAGES, Durations, TrainingCycle
 from llm_timecycle.text.batches import Lanes
-from llm_timecycle.training.devices import choose_threads
+from llm_timecycle.training.devices import read_plan
 from llm_timecycle.training.optimizers import make_optimizer
 from llm_timecycle.training.prefetch import WindowFeed
 from llm_timecycle.training.step import TrainStep, make_train_step
@@ -46,7 +46,7 @@ def measure_training(
     """Time so many training steps of `settings` by stage, as many without marks, and every layer.
 
     TensorFlow must be configured (`training.devices.configure_tensorflow`), and precision and
-    threads resolved (`training.session.resolve_machine`).
+    threads resolved (`training.devices.resolve_machine`).
 
     Args:
         vocab_size: V. lanes: the text to train on; a few steps go round in it.
@@ -54,8 +54,7 @@ def measure_training(
         now: seconds on a clock that never goes back.
     """
     training = settings.training
-    assert training.threads is not None, "threads that are not resolved"
-    parts = choose_threads(training.threads, training.batch_size).shards
+    parts = read_plan(settings).shards
     network = build_network(
         settings.model, vocab_size, seed=training.seed, precision=training.precision
     )

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.model.network import build_network, make_zero_states
-from llm_timecycle.model.sharding_replicas import read_first, share_out
+from llm_timecycle.model.sharding import distribute, read_first
 from llm_timecycle.training.optimizers import make_optimizer
 from llm_timecycle.training.step import make_train_step
 
@@ -54,14 +54,14 @@ class TrialStep:
         random = np.random.default_rng(self._settings.training.seed)
         shape = (2, batch_size, sequence_length)
         ids = random.integers(0, self._vocab_size, shape, np.int32)
-        window = [share_out(self.strategy, array) for array in ids]
+        window = [distribute(self.strategy, array) for array in ids]
         run = self.prepare_for_windows(batch_size)
         return lambda: run(*window)
 
     def prepare_for_windows(self, batch_size: int) -> Callable[[Any, Any], object]:
         """As `prepare`, for tokens and targets (B, T) that each call is given."""
         zeros = make_zero_states(self._settings.model, batch_size)
-        states = [share_out(self.strategy, state) for state in zeros]
+        states = [distribute(self.strategy, state) for state in zeros]
 
         def run(tokens: Any, targets: Any) -> None:
             nonlocal states

@@ -58,7 +58,9 @@ def test_sizes_are_a_geometric_range_around_the_configured_one(
 def test_small_sizes_are_five_different_ones_too(axis: str, size: int) -> None:
     settings = Settings.model_construct(
         model=ModelSettings(embedding_dim=size, hidden_units=size, num_layers=size),
-        training=TrainingSettings(batch_size=size, sequence_length=size, threads=2),
+        training=TrainingSettings(
+            batch_size=size, sequence_length=size, threads=2, precision="float32"
+        ),
         generation=GenerationSettings(length=size),
     )
     sizes = choose_sizes(settings, max(size, 3), axis)

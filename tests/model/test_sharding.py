@@ -1,4 +1,4 @@
-"""Training on several devices: the same numbers as on one, with the lanes shared out."""
+"""Training on several devices: the same numbers as on one, with the lanes distributed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import tensorflow as tf
 from llm_timecycle.config.settings import ModelSettings, TrainingSettings
 from llm_timecycle.model.network import build_network, make_zero_states, read_parameters
 from llm_timecycle.training.devices import choose_strategy
-from llm_timecycle.model.sharding_replicas import gather, read_first, share_out
+from llm_timecycle.model.sharding import gather, read_first, distribute
 from llm_timecycle.training.optimizers import make_optimizer
 from llm_timecycle.training.step import make_train_step
 
@@ -33,11 +33,11 @@ with strategy.scope():
     optimizer.build(network.trainable_variables)
 step = make_train_step(network, optimizer, strategy, 0.1)
 rng = np.random.default_rng(0)
-states = [share_out(strategy, state) for state in make_zero_states(settings, 8)]
+states = [distribute(strategy, state) for state in make_zero_states(settings, 8)]
 numbers = [strategy.num_replicas_in_sync]
 for _ in range(3):
     ids = rng.integers(0, 20, (8, 6)).astype(np.int32)
-    windows = share_out(strategy, ids[:, :-1]), share_out(strategy, ids[:, 1:])
+    windows = distribute(strategy, ids[:, :-1]), distribute(strategy, ids[:, 1:])
     loss, norm, states = step(*windows, states)
     numbers += [read_first(strategy, loss), read_first(strategy, norm)]
 numbers += [float(np.abs(w).sum()) for w in read_parameters(network).values()]
@@ -59,12 +59,12 @@ def test_two_replicas_train_as_one_does() -> None:
     assert two[1:] == pytest.approx(one[1:], rel=1e-4, abs=1e-6)
 
 
-def test_lanes_that_cannot_be_shared_out_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lanes_that_cannot_be_distributed_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     import tensorflow as tf
 
     devices = tf.config.list_logical_devices("CPU") * 3
     monkeypatch.setattr(
         tf.config, "list_logical_devices", lambda kind: devices if kind == "CPU" else []
     )
-    with pytest.raises(ConfigError, match="multiple of the 3 devices, found 8"):
+    with pytest.raises(ConfigError, match="received 8; expected a multiple of the 3 devices"):
         choose_strategy(8)

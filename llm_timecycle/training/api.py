@@ -1,0 +1,276 @@
+"""`lt.train`: train a model from Python, from a text or from settings, or resume a run."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llm_timecycle.config.load import LoadedSettings, check_sources
+from llm_timecycle.config.locate import (
+    SETTINGS_SUFFIXES,
+    find_run,
+    find_settings_file,
+    list_shipped_names,
+)
+from llm_timecycle.config.python_values import PythonValues
+from llm_timecycle.config.settings import BUILT_IN_CORPORA, Settings
+from llm_timecycle.config.sources import SettingsFile, Source
+from llm_timecycle.config.spelling import find_nearest
+from llm_timecycle.errors import Interrupted, UsageError
+from llm_timecycle.evaluation.table import Figure, write_html_table, write_table
+from llm_timecycle.runs.directory import open_run
+
+if TYPE_CHECKING:
+    import keras
+
+    from llm_timecycle.generation.api import Model
+    from llm_timecycle.training.session import TrainingSummary
+
+TEXT_SUFFIXES = {".txt", ".gz"}
+TEXT_DEFAULTS = "small"
+"""The shipped settings that a text is trained with."""
+
+Texts = str | Path | Sequence[str | Path]
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a training ended: `print` shows the figures, and so does a notebook."""
+
+    run: Path
+    """The run directory: what `lt.load`, `lt.evaluate` and `lt.profile` take."""
+    settings: Settings
+    """As resolved."""
+    steps: int
+    """Steps of the run, over all its sessions."""
+    tokens: int
+    """Tokens trained on."""
+    wall_s: float
+    """Seconds spent training, over all sessions."""
+    best_loss: float | None
+    """The lowest validation loss in nats per token; None without a validation text."""
+    best_step: int | None
+    """The step after which it was reached."""
+
+    @property
+    def perplexity(self) -> float | None:
+        """exp of the best loss; None without a validation text."""
+        from llm_timecycle.evaluation.stream import compute_perplexity
+
+        return None if self.best_loss is None else compute_perplexity(self.best_loss)
+
+    def load(self) -> Model:
+        """The trained model, with the best weights; see `lt.load`."""
+        from llm_timecycle.generation.api import load
+
+        return load(self.run)
+
+    def __str__(self) -> str:
+        return write_table(self._list_figures())
+
+    def _repr_html_(self) -> str:
+        """The figures as a table, for a notebook."""
+        return write_html_table("Training", self._list_figures())
+
+    def _list_figures(self) -> dict[str, Figure]:
+        return {
+            "run": str(self.run),
+            "steps": self.steps,
+            "tokens": self.tokens,
+            "wall_s": self.wall_s,
+            "best_validation_loss": self.best_loss,
+            "perplexity": self.perplexity,
+            "best_step": self.best_step,
+        }
+
+
+def train(
+    source: Texts | Settings,
+    *,
+    run: str | Path | None = None,
+    resume: bool = False,
+    settings: Mapping[str, object] | None = None,
+    data: Mapping[str, object] | None = None,
+    tokenizer: Mapping[str, object] | None = None,
+    model: Mapping[str, object] | None = None,
+    training: Mapping[str, object] | None = None,
+    generation: Mapping[str, object] | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    show_progress: bool = True,
+) -> TrainingResult:
+    """Train a model, or resume the training of one.
+
+    Interrupting it (Ctrl-C, or the stop button of a notebook) saves everything after the step at
+    work, so that the run can be resumed.
+
+    Args:
+        source: what to train on or with. A text (a `.txt` or `.gz` file, a directory, a glob, a
+            list of these, or a built-in corpus such as "python-docs") is trained with the shipped
+            settings "small". Or settings: a YAML file, a shipped name such as "section5", or a
+            `Settings` object. With `resume`, a run directory.
+        run: the directory to write the run to; by default `runs/NAME`, after the source.
+        resume: whether to go on with an existing run from its newest checkpoint.
+        settings: settings in place of the source's, by dotted path: `{"training.epochs": 3}`.
+        data, tokenizer, model, training, generation: the same for one section:
+            `training={"epochs": 3}`.
+        callbacks: Keras callbacks to call during training.
+        show_progress: whether to draw progress bars.
+
+    Raises:
+        UsageError: an argument is wrong.
+        ConfigError: a setting is unknown, wrong, or contradicts another; DivergenceError where the
+            loss stops being a number.
+        DataError: the text is missing, unreadable or too short.
+        RunError: the run exists already, is damaged, or is in use.
+        Interrupted: the training was interrupted; the message says how to resume it.
+
+    >>> import tempfile
+    >>> import llm_timecycle as lt
+    >>> result = lt.train(
+    ...     "sample-english",
+    ...     run=f"{tempfile.mkdtemp()}/tiny",
+    ...     tokenizer={"level": "char"},
+    ...     model={"embedding_dim": 4, "hidden_units": 8, "num_layers": 1},
+    ...     training={"max_steps": 2, "precision": "float32", "sequence_length": 8},
+    ...     show_progress=False,
+    ... )
+    >>> result.steps, result.run.name
+    (2, 'tiny')
+    >>> text = result.load().generate("The", length=5)
+    >>> lt.train(result.run, resume=True, training={"max_steps": 3}, show_progress=False).steps
+    3
+    """
+    sections = {
+        "data": data,
+        "tokenizer": tokenizer,
+        "model": model,
+        "training": training,
+        "generation": generation,
+    }
+    values = _list_values(settings, sections)
+    if run is not None and str(run) in ("", "."):
+        raise UsageError("run is empty; expected a directory")
+    loaded, default_run = _load(source, resume, values)
+    if run is None and default_run is None:
+        raise UsageError('run: expected a directory for the run, such as "runs/my"')
+    run_path = Path(run) if run is not None else default_run
+    assert run_path is not None
+    from llm_timecycle.model.tf_import import import_tensorflow
+
+    import_tensorflow()
+    from llm_timecycle.text.prepare import find_cache_directory
+    from llm_timecycle.training import session
+
+    try:
+        summary = session.train(
+            loaded,
+            run_path,
+            cache=find_cache_directory(),
+            resume=resume,
+            callbacks=callbacks,
+            show_progress=show_progress,
+        )
+    except Interrupted as stop:
+        raise Interrupted(
+            f"{stop}\nIn Python: lt.train({str(run_path)!r}, resume=True)", stop.exit_code - 128
+        ) from None
+    summary.run.check_weights_exist()
+    return _summarize(summary)
+
+
+def _summarize(summary: TrainingSummary) -> TrainingResult:
+    progress, is_scored = summary.progress, summary.has_validation
+    return TrainingResult(
+        run=summary.run.path,
+        settings=summary.run.settings,
+        steps=progress.step,
+        tokens=progress.tokens,
+        wall_s=progress.wall_s,
+        best_loss=progress.best_loss if is_scored else None,
+        best_step=progress.best_step if is_scored else None,
+    )
+
+
+def _list_values(
+    settings: Mapping[str, object] | None, sections: Mapping[str, Mapping[str, object] | None]
+) -> list[Source]:
+    """The values that the arguments give, as sources of settings."""
+    sources: list[Source] = []
+    for name, given in {"settings": settings, **sections}.items():
+        if given is None:
+            continue
+        if not isinstance(given, Mapping):
+            example = "{'training.epochs': 3}" if name == "settings" else f"{name}={{...}}"
+            raise UsageError(f"{name}: received {given!r}; expected a mapping such as {example}")
+        prefix = "" if name == "settings" else f"{name}."
+        values = {f"{prefix}{key}": value for key, value in given.items()}
+        sources.append(PythonValues(values, f"argument {name}"))
+    return sources
+
+
+def _load(
+    source: Texts | Settings, resume: bool, values: Sequence[Source]
+) -> tuple[LoadedSettings, Path | None]:
+    """The settings that a source means with `values` on top, and where its run goes by default."""
+    if isinstance(source, Settings):
+        sources = [PythonValues.from_settings(source), *values]
+        return LoadedSettings(check_sources(sources, "lt.train"), "", Path.cwd(), Path()), None
+    if _is_text(source, resume):
+        return _load_text(source, values)
+    assert isinstance(source, (str, Path))
+    if resume and (found := find_run(source)) is not None:
+        return _load_file(open_run(found).path / "config.yaml", values, found)
+    path = find_settings_file(source)
+    return _load_file(path, values, Path("runs") / path.stem)
+
+
+def _load_file(
+    path: Path, values: Sequence[Source], run: Path
+) -> tuple[LoadedSettings, Path | None]:
+    settings = check_sources([SettingsFile(path), *values], str(path))
+    return LoadedSettings(settings, path.stem, path.absolute().parent, path), run
+
+
+def _load_text(
+    source: Texts | Settings, values: Sequence[Source]
+) -> tuple[LoadedSettings, Path | None]:
+    texts = [source] if isinstance(source, (str, Path)) else list(source)
+    text = PythonValues({"data.train": texts if len(texts) > 1 else texts[0]}, "argument source")
+    path = find_settings_file(TEXT_DEFAULTS)
+    settings = check_sources([SettingsFile(path), text, *values], str(texts[0]))
+    name = Path(str(texts[0])).name.split(".")[0]
+    run = Path("runs") / name if name and not glob.has_magic(name) else None
+    return LoadedSettings(settings, name, Path.cwd(), path), run
+
+
+def _is_text(source: Texts, resume: bool) -> bool:
+    """Whether a source is a text to train on, and not settings or a run.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if not isinstance(source, (str, Path)):
+        if isinstance(source, Sequence) and source:
+            return True
+        raise UsageError(f"source: received {source!r}; expected a text, settings, or a run")
+    path, name = Path(source), str(source)
+    if name in BUILT_IN_CORPORA:
+        return True
+    is_run = (path / "manifest.json").exists() or path.name == "config.yaml"
+    if path.is_dir() and is_run and not resume:
+        raise UsageError(
+            f"{name} is a run: to go on with it, pass resume=True; to train a new run with its "
+            f"settings, pass {str(path / 'config.yaml')!r} and another directory as run"
+        )
+    if name in list_shipped_names() or path.suffix.lower() in SETTINGS_SUFFIXES or is_run:
+        return False
+    if path.exists() or path.suffix.lower() in TEXT_SUFFIXES or glob.has_magic(name):
+        return True
+    if resume:
+        return False
+    nearest = find_nearest(name, [*list_shipped_names(), *BUILT_IN_CORPORA])
+    hint = f" Did you mean {nearest!r}?" if nearest else ""
+    raise UsageError(f"there is no text, no settings and no run called {name!r}.{hint}")

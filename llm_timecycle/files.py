@@ -1,4 +1,4 @@
-"""Files that are whole or not there: durable writes, digests, and words for what failed.
+"""Files that are whole or not there: durable writes, digests, and explanations of OS errors.
 
 A reader never meets a half-written file: new content goes to a temporary name in the same
 directory, is flushed to the disk, and is renamed over the old one; then the directory is flushed.
@@ -30,7 +30,9 @@ def write_durably(path: Path, content: bytes) -> None:
 
 
 def flush_directory(path: Path) -> None:
-    """Make renames inside the directory `path` survive a power cut."""
+    """Make renames inside the directory `path` survive a power cut, where the system can."""
+    if not hasattr(os, "O_DIRECTORY"):  # Windows opens no directory, and journals renames itself
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -50,11 +52,11 @@ def compute_sha256(path: Path, limit: int | None = None) -> str:
 
 
 def explain_os_error(error: OSError) -> str:
-    """What the system said, in words that tell the user what to do."""
+    """What the system reported, in words that tell the user what to do."""
     if error.errno in FULL_DISK:
         return "the disk is full (or a size limit was reached): free some space"
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
-        return "it cannot be written to: check its permissions, or choose another place"
+        return "it cannot be written to: check its permissions, or choose another directory"
     if error.errno in {errno.ENOTDIR, errno.EEXIST}:
-        return "a file stands where a directory is needed: choose another place"
+        return "a file is where a directory is needed: choose another directory"
     return error.strerror or str(error)

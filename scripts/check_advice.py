@@ -41,7 +41,6 @@ def profile_step(settings: Settings, vocab_size: int) -> Profile:
     from llm_timecycle.model.tf_import import import_tensorflow
 
     import_tensorflow()
-    from llm_timecycle.config.weight_shapes import compute_parameter_shapes
     from llm_timecycle.profiling.analysis.placing import measure_machine_ceilings, place_step
     from llm_timecycle.profiling.measure.scaling import measure_growth
     from llm_timecycle.profiling.measure.stages import measure_training
@@ -56,16 +55,15 @@ def profile_step(settings: Settings, vocab_size: int) -> Profile:
     ids = np.random.default_rng(0).integers(0, vocab_size, B * T * WINDOWS + 1, np.int32)
     cycle = measure_training(settings, vocab_size, cut_lanes(ids, B, T), steps=9)
     ceilings = measure_machine_ceilings(settings, vocab_size, plan.shards)
-    shapes = compute_parameter_shapes(settings.model, vocab_size)
     return Profile(
         name="check",
         machine=describe_machine(),
         versions={},
-        settings=settings.model_dump(),
-        parameters=sum(int(np.prod(shape)) for shape in shapes.values()),
+        settings=settings,
+        vocab_size=vocab_size,
         training=cycle,
         points=place_step(cycle, settings, vocab_size, ceilings),
-        ceilings=ceilings,
+        limits=ceilings,
         growth=(measure_growth(settings, vocab_size, "B"),),
     )
 

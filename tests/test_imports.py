@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+import llm_timecycle as lt
+
 HEAVY = ("tensorflow", "keras")
 
 
@@ -68,9 +70,24 @@ def test_the_package_itself_loads_nothing():
     assert loaded.isdisjoint({*HEAVY, "numpy", "pydantic", "click", "tokenizers", "safetensors"})
 
 
+def test_the_public_names():
+    classes = ["Comparison", "EvaluationResult", "GeneratedText", "Model", "ProfileResult", "Score"]
+    classes += ["Settings", "TrainingResult"]
+    functions = ["compare", "evaluate", "load", "profile", "train"]
+    assert lt.__all__ == [*classes, "__version__", *functions]
+    assert dir(lt) == lt.__all__
+    for name in classes + functions:
+        documented = getattr(lt, name)
+        assert documented.__name__ == name
+        assert documented.__doc__
+    with pytest.raises(AttributeError, match="module 'llm_timecycle' has no attribute 'lode'"):
+        lt.lode  # noqa: B018
+
+
 def test_the_python_interface_needs_no_tensorflow():
-    loaded = list_modules_after("import llm_timecycle as lt; lt.load, lt.Model, lt.Score")
-    assert "llm_timecycle.generation.api" in loaded
+    names = "lt.load, lt.Model, lt.Score, lt.train, lt.TrainingResult, lt.evaluate, lt.Settings"
+    loaded = list_modules_after(f"import llm_timecycle as lt; {names}")
+    assert loaded >= {"llm_timecycle.generation.api", "llm_timecycle.training.api"}
     assert loaded.isdisjoint({*HEAVY, "tqdm", "click", "ruamel.yaml"})
 
 

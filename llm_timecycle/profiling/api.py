@@ -6,7 +6,6 @@ What cannot work is refused before anything is measured.
 from __future__ import annotations
 
 import logging
-import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_timecycle.config.settings import Settings
-from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import UsageError
 from llm_timecycle.profiling.render.html import render_summary, write_report
 from llm_timecycle.profiling.render.json_form import describe_profile
@@ -170,21 +168,19 @@ def _measure(
     """Everything that was asked for, one after the other."""
     from llm_timecycle.profiling.analysis.advice import give_advice
     from llm_timecycle.profiling.measure.scaling import measure_growth
-    from llm_timecycle.profiling.measure.stages import compute_marking_cost, measure_training
+    from llm_timecycle.profiling.measure.stages import measure_training
     from llm_timecycle.training.session import cut_training_lanes
 
     settings, vocab_size = source.settings, text.tokenizer.vocab_size
-    shapes = compute_parameter_shapes(settings.model, vocab_size)
     log.info("measuring training steps by stage, then each layer")
     cycle = measure_training(settings, vocab_size, cut_training_lanes(settings, text), steps)
     found = Profile(
         name=source.name,
         machine=describe_machine(),
         versions=read_versions(),
-        settings=settings.model_dump(),
-        parameters=sum(math.prod(shape) for shape in shapes.values()),
+        settings=settings,
+        vocab_size=vocab_size,
         training=cycle,
-        measuring_cost=compute_marking_cost(cycle),
         history=source.history,
     )
     found = _place(found, settings, vocab_size)
@@ -199,7 +195,7 @@ def _measure(
         from llm_timecycle.profiling.measure.parallelism import measure_sharing
 
         log.info("measuring threads and replicas, each in a process of its own")
-        sweeps = measure_sharing(settings, vocab_size, tokenizer=text.tokenizer, base=source.base)
+        sweeps = measure_sharing(settings, vocab_size)
         found = replace(found, sweeps=tuple(sweeps))
     return replace(found, advice=tuple(give_advice(found)))
 
@@ -218,7 +214,7 @@ def _place(found: Profile, settings: Settings, vocab_size: int) -> Profile:
         log.info("the ceilings are left out: %s", error)
         return found
     points = place_step(found.training, settings, vocab_size, ceilings)
-    return replace(found, ceilings=ceilings, points=points)
+    return replace(found, limits=ceilings, points=points)
 
 
 def _measure_requests(source: Source, text: PreparedText) -> InferenceCycle:

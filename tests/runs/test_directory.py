@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,23 +10,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from llm_timecycle.config.settings import ModelSettings, Settings, TrainingSettings
-from llm_timecycle.config.weight_shapes import compute_parameter_shapes
+from llm_timecycle.config.settings import TrainingSettings
 from llm_timecycle.errors import RunError, RunExistsError, RunInUseError
 from llm_timecycle.runs.directory import Run, check_run_is_new, create_run, open_run
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
-
-SETTINGS = Settings(model=ModelSettings(embedding_dim=2, hidden_units=3, num_layers=1))
-
-
-def make_weights(value: float) -> dict[str, np.ndarray]:
-    shapes = compute_parameter_shapes(SETTINGS.model, 5)
-    return {name: np.full(shape, value, np.float32) for name, shape in shapes.items()}
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    return create_run(tmp_path / "mine", SETTINGS, b"{}", 5, {"train": {"sha256": "0"}})
+from tests.runs.conftest import SETTINGS, make_weights
 
 
 def test_a_new_run_is_complete_and_alone(run: Run) -> None:
@@ -46,31 +33,6 @@ def test_weights_are_read_back_as_saved(run: Run) -> None:
     weights = open_run(run.path).load_weights()
     assert all(np.array_equal(weights[name], w) for name, w in make_weights(1.5).items())
     assert run.read_manifest()["best"] == {"step": 3}
-
-
-def test_a_kill_between_any_two_writes_of_a_replacement_leaves_a_sound_run(
-    run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Cut `save_weights` short before each of its renames in turn; the run must load each time."""
-    run.save_weights(make_weights(1.0), {"step": 1})
-    rename = Path.replace
-    for survivors in range(4):
-        left = [survivors]
-
-        def replace(self: Path, target: Path, left: list[int] = left) -> Path:
-            if left[0] == 0:
-                raise KeyboardInterrupt
-            left[0] -= 1
-            return rename(self, target)
-
-        monkeypatch.setattr(Path, "replace", replace)
-        with pytest.raises(KeyboardInterrupt):
-            run.save_weights(make_weights(2.0), {"step": 2})
-        monkeypatch.undo()
-        value = open_run(run.path).load_weights()["output.bias"][0]
-        assert value == (1.0 if survivors < 3 else 2.0)
-    run.save_weights(make_weights(2.0), {"step": 2})
-    assert run.read_manifest()["replacing"] == {}
 
 
 def test_settings_can_be_replaced(run: Run) -> None:
@@ -105,47 +67,6 @@ def test_a_file_is_no_run(tmp_path: Path) -> None:
         open_run(tmp_path / "file")
 
 
-def test_a_directory_without_a_manifest_is_no_complete_run(tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=r"not a complete run: it has no manifest\.json"):
-        open_run(tmp_path)
-
-
-def test_a_newer_format_asks_for_an_upgrade(run: Run) -> None:
-    manifest = run.read_manifest()
-    (run.path / "manifest.json").write_text(json.dumps({**manifest, "format_version": 2}))
-    with pytest.raises(RunError, match=r"newer llm-timecycle \(format 2.*pip install --upgrade"):
-        open_run(run.path)
-
-
-@pytest.mark.parametrize("content", ["", "[1]", '{"format_version": "1"}', "{" * 5000])
-def test_a_manifest_that_makes_no_sense_is_refused(run: Run, content: str) -> None:
-    (run.path / "manifest.json").write_text(content)
-    with pytest.raises(RunError, match=r"manifest\.json (cannot be read|is not a manifest)"):
-        open_run(run.path)
-
-
-@pytest.mark.parametrize("key", ["files", "corpora", "replacing", "vocab_size"])
-def test_a_manifest_with_a_part_of_another_kind_is_damaged(run: Run, key: str) -> None:
-    manifest = run.read_manifest()
-    (run.path / "manifest.json").write_text(json.dumps({**manifest, key: None}))
-    with pytest.raises(RunError, match=f"damaged: its entry {key} is missing or of the wrong type"):
-        open_run(run.path)
-
-
-@pytest.mark.parametrize("name", ["config.yaml", "tokenizer.json"])
-def test_a_changed_file_is_found(run: Run, name: str) -> None:
-    (run.path / name).write_text((run.path / name).read_text() + " ")
-    with pytest.raises(RunError, match=f"{name} is not what the manifest says"):
-        open_run(run.path)
-
-
-@pytest.mark.parametrize("name", ["config.yaml", "tokenizer.json"])
-def test_a_missing_file_is_named(run: Run, name: str) -> None:
-    (run.path / name).unlink()
-    with pytest.raises(RunError, match=f"incomplete: {name} cannot be read"):
-        open_run(run.path)
-
-
 def test_a_run_without_weights_says_how_to_go_on(run: Run) -> None:
     with pytest.raises(RunError, match=r"no trained weights yet.*--resume"):
         run.load_weights()
@@ -168,15 +89,6 @@ def test_the_tokenizer_of_a_run_must_fit_its_model(tmp_path: Path, added: int) -
         return
     with pytest.raises(RunError, match=r"has 6 tokens, and the manifest .* says 7.*Restore it"):
         run.load_tokenizer()
-
-
-def test_truncated_weights_are_refused(run: Run) -> None:
-    run.save_weights(make_weights(1.0), {})
-    run.weights_path.write_bytes(run.weights_path.read_bytes()[:-4])
-    with pytest.raises(
-        RunError, match=r"damaged or not a safetensors file.*Restore it from a copy"
-    ):
-        run.load_weights()
 
 
 def test_a_flipped_bit_in_the_weights_is_found(run: Run) -> None:
@@ -210,25 +122,6 @@ def test_weights_that_are_missing_are_named(run: Run) -> None:
     save_file(weights, run.weights_path)
     with pytest.raises(RunError, match=r"lacks the tensors lstm_1\.bias\. Restore it"):
         run.load_weights()
-
-
-def test_a_header_that_claims_an_absurd_size_is_refused_before_memory_is_taken(run: Run) -> None:
-    header = json.dumps(
-        {"output.bias": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}}
-    ).encode()
-    run.weights_path.write_bytes(len(header).to_bytes(8, "little") + header)
-    with pytest.raises(RunError, match="damaged or not a safetensors file"):
-        run.load_weights()
-
-
-def test_metrics_may_grow_but_not_change(run: Run) -> None:
-    run.metrics_path.write_text("step\n1\n")
-    run.record_metrics()
-    run.metrics_path.write_text("step\n1\n2\n")
-    run.check_metrics()
-    run.metrics_path.write_text("step\n9\n2\n")
-    with pytest.raises(RunError, match=r"metrics\.csv is not what the manifest says"):
-        run.check_metrics()
 
 
 def test_only_one_process_may_train_a_run(run: Run) -> None:

@@ -212,7 +212,7 @@ def test_an_interrupted_extraction_leaves_nothing(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("small_library")
 def test_a_cache_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match=r"python-docs-.*\.txt cannot be written: a file stands"):
+    with pytest.raises(DataError, match=r"python-docs-.*\.txt cannot be written: a file is where"):
         extract_python_docs(tmp_path / "file/cache")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.profiling.analysis.what_if import StepModel, make_step_model
-from llm_timecycle.profiling.render.format import format_duration
+from llm_timecycle.profiling.format import format_duration
 from llm_timecycle.profiling.results import Advice, Profile
 
 WORTH_SHARE = 0.02  # of the step: less is not worth a change
@@ -38,7 +38,6 @@ def _advise_on_run(profile: Profile) -> Iterator[Advice]:
     """What needs no model of the step."""
     yield from _advise_on_input(profile)
     yield from _advise_on_log(profile)
-    yield from _advise_on_weight_drop(profile)
     yield from _advise_on_requests(profile)
 
 
@@ -71,7 +70,7 @@ def _advise_on_vocabulary(model: StepModel, profile: Profile) -> Iterator[Advice
         )
         yield Advice(
             "halve the vocabulary",
-            f"{_describe_output(model, profile)}; with {V // 2:,} kinds of tokens in place of "
+            f"{_describe_output(model, profile)}; with a vocabulary of {V // 2:,} in place of "
             f"{V:,} {_say_saving(saved_s, model)}. The price: {price}.",
             saved_s,
             (f"tokenizer.vocab_size={V // 2}",),
@@ -154,10 +153,10 @@ def _advise_on_log(profile: Profile) -> Iterator[Advice]:
     rows = profile.history
     steps = max((row.get("step", 0.0) for row in rows), default=0.0)
     wall_s = max((row.get("wall_s", 0.0) for row in rows), default=0.0)
-    training = profile.settings.get("training", {})
+    training = profile.settings.training
     for stage, key in (("validation", "eval_every"), ("checkpoint", "checkpoint_every")):
         spent_s = sum(row.get(f"{stage}_s", 0.0) for row in rows)
-        every = training.get(key)
+        every = getattr(training, key)
         if not every or wall_s <= 0 or spent_s <= LARGEST_SIDE_SHARE * wall_s:
             continue
         yield Advice(
@@ -166,17 +165,6 @@ def _advise_on_log(profile: Profile) -> Iterator[Advice]:
             f"place of every {every} would save half of it.",
             spent_s / steps / 2,
             (f"training.{key}={2 * every}",),
-        )
-
-
-def _advise_on_weight_drop(profile: Profile) -> Iterator[Advice]:
-    if profile.settings.get("model", {}).get("weight_drop", 0.0) > 0:
-        yield Advice(
-            "on a GPU, do without weight drop",
-            "a GPU would run these LSTM layers through cuDNN, which model.weight_drop prevents; "
-            "how much that is cannot be told on this machine.",
-            0.0,
-            ("model.weight_drop=0.0",),
         )
 
 

@@ -15,17 +15,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llm_timecycle.errors import UsageError
+from llm_timecycle.profiling.format import format_duration
 from llm_timecycle.profiling.render.columns import align_columns
-from llm_timecycle.profiling.render.format import format_duration
 from llm_timecycle.profiling.render.html_parts import render_table
 from llm_timecycle.profiling.render.json_form import describe_profile, read_timings
-from llm_timecycle.profiling.results import Profile
+from llm_timecycle.profiling.results import ComparedTime, Profile
 from llm_timecycle.system import describe_machine_briefly
 
 Described = Mapping[str, Any]
@@ -36,28 +36,6 @@ FEWEST_TIMINGS = 5
 _CONFIDENCE = 0.95
 _NUMBERS_AT_ONCE = 4_000_000
 _SMALLEST_S = 1e-9  # what no clock of this program can tell from 0
-
-
-@dataclass(frozen=True)
-class ComparedTime:
-    """One time, of A and of B."""
-
-    name: str
-    a_s: float
-    b_s: float
-    """Medians."""
-    ratio: float
-    """a_s / b_s: below 1 where A is faster."""
-    low: float
-    high: float
-    """The 95 % interval of the ratio."""
-
-    @property
-    def verdict(self) -> Literal["A is faster", "A is slower", "within the noise"]:
-        """What the interval allows to say."""
-        if self.low <= 1 <= self.high:
-            return "within the noise"
-        return "A is faster" if self.ratio < 1 else "A is slower"
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from llm_timecycle.errors import UsageError
 from llm_timecycle.profiling.analysis.power_law import (
     HIGHEST_EXPONENT,
-    GrowthFit,
     fit_growth,
     predict_exponent,
 )
-from llm_timecycle.profiling.render.format import format_digits, format_duration
+from llm_timecycle.profiling.format import format_digits, format_duration
+from llm_timecycle.profiling.results import GrowthFit
 
 _WORTH_SAYING = 0.05  # a fixed cost below this share of the smallest size explains nothing
 _GROWTH_RATIO = 1.05  # a last time below this many first ones has not grown

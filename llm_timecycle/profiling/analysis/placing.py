@@ -12,7 +12,7 @@ from typing import Any
 
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.profiling.analysis.flops import LayerWork, Work, add_work, count_step_work
-from llm_timecycle.profiling.analysis.roofline import Roofline, RooflinePoint, place_under_roof
+from llm_timecycle.profiling.analysis.roofline import place_under_roof
 from llm_timecycle.profiling.measure.machine_limits import (
     ProductSize,
     ProductType,
@@ -20,7 +20,7 @@ from llm_timecycle.profiling.measure.machine_limits import (
     measure_memory_rates,
     measure_rate,
 )
-from llm_timecycle.profiling.results import TrainingCycle
+from llm_timecycle.profiling.results import Roofline, RooflinePoint, TrainingCycle
 from llm_timecycle.system import count_hardware_threads, read_free_bytes, read_largest_cache_bytes
 
 Clock = Callable[[], float]

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -27,6 +26,7 @@ from llm_timecycle.profiling.analysis.estimators import (
     score_candidates,
     summarize_timings,
 )
+from llm_timecycle.profiling.results import GrowthFit
 
 FEWEST_SIZES = 4  # one more than a, b and k
 HIGHEST_EXPONENT = 4.0
@@ -34,32 +34,6 @@ _FLAT_EXPONENT = 0.025  # below it a + b n^k is flat over every range that can b
 _CANDIDATES = np.linspace(0.15, math.sqrt(HIGHEST_EXPONENT), 33) ** 2
 _OFFSETS = np.concatenate([[0.0], np.geomspace(1e-5, 1.0, 90)])[:, np.newaxis]
 _LOG_SHARES = np.linspace(-8.0, 8.0, 33)  # where the constant's share is looked for first
-
-
-@dataclass(frozen=True)
-class GrowthFit:
-    """A fit of time(n) = a + b n^k."""
-
-    constant_s: float
-    """a, the seconds that every size pays."""
-    coefficient_s: float
-    """b, the seconds of n = 1 without the constant; 0 where time does not grow."""
-    exponent: float
-    """k; 0 where time does not grow."""
-    exponent_low: float
-    """The lower end of the 95 % interval of k; 0 where the data do not show that time grows."""
-    exponent_high: float
-    """The upper end; `HIGHEST_EXPONENT` where the data do not bound it."""
-    misfit: float
-    """1 where noise may explain what the curve misses, else what the interval was widened by."""
-    sizes: tuple[float, ...]
-    """n, ascending."""
-    times_s: tuple[float, ...]
-    """The typical time at each size."""
-
-    def predict_s(self, size: float) -> float:
-        """Seconds at n = `size`, by the fit."""
-        return self.constant_s + self.coefficient_s * math.pow(size, self.exponent)
 
 
 def fit_growth(timings_s: Mapping[float, Sequence[float]]) -> GrowthFit:

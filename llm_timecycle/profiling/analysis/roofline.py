@@ -14,78 +14,9 @@ multicore architectures".
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
 
 from llm_timecycle.errors import UsageError
-
-
-@dataclass(frozen=True)
-class Roofline:
-    """A machine's two ceilings."""
-
-    peak_operations_per_s: float
-    bandwidth_bytes_per_s: float
-
-    @property
-    def ridge(self) -> float:
-        """The intensity, in operations a byte, at which both ceilings take equally long."""
-        return self.peak_operations_per_s / self.bandwidth_bytes_per_s
-
-    def limit_operations_per_s(self, intensity: float) -> float:
-        """The roof at an intensity: no stage runs more operations a second."""
-        return min(self.peak_operations_per_s, intensity * self.bandwidth_bytes_per_s)
-
-
-@dataclass(frozen=True)
-class RooflinePoint:
-    """One stage under the roof."""
-
-    name: str
-    operations: int
-    bytes_moved: int
-    measured_s: float
-    roofline: Roofline
-
-    @property
-    def operations_per_s(self) -> float:
-        """The rate that was achieved."""
-        return self.operations / self.measured_s
-
-    @property
-    def bytes_per_s(self) -> float:
-        """The rate at which the least bytes were moved."""
-        return self.bytes_moved / self.measured_s
-
-    @property
-    def intensity(self) -> float:
-        """Operations for each byte moved; infinite where nothing is moved."""
-        return self.operations / self.bytes_moved if self.bytes_moved else math.inf
-
-    @property
-    def compute_bound_s(self) -> float:
-        """The least time that the operations take."""
-        return self.operations / self.roofline.peak_operations_per_s
-
-    @property
-    def memory_bound_s(self) -> float:
-        """The least time that the bytes take."""
-        return self.bytes_moved / self.roofline.bandwidth_bytes_per_s
-
-    @property
-    def bound_s(self) -> float:
-        """The least time that the stage takes."""
-        return max(self.compute_bound_s, self.memory_bound_s)
-
-    @property
-    def binding(self) -> Literal["compute", "memory"]:
-        """Which ceiling binds; at the ridge itself, compute."""
-        return "compute" if self.compute_bound_s >= self.memory_bound_s else "memory"
-
-    @property
-    def share(self) -> float:
-        """The part of the measured time that the binding ceiling explains."""
-        return self.bound_s / self.measured_s
+from llm_timecycle.profiling.results import Roofline, RooflinePoint
 
 
 def place_under_roof(

@@ -112,21 +112,9 @@ class StepModel:
 
 def make_step_model(profile: Profile) -> StepModel | None:
     """The model of a profile's step; None where the step or the ceilings were not measured."""
-    if profile.training is None or not {"float32", "bfloat16"} <= profile.ceilings.keys():
+    if profile.training is None or not {"float32", "bfloat16"} <= profile.limits.keys():
         return None
-    settings = Settings.model_validate(profile.settings)
-    vocab_size = find_vocab_size(settings.model, profile.parameters)
-    return StepModel(settings, vocab_size, profile.training, profile.ceilings)
-
-
-def find_vocab_size(model: ModelSettings, parameters: int) -> int:
-    """The V that gives a model so many parameters.
-
-    >>> find_vocab_size(ModelSettings(), 11_364_112)
-    10000
-    """
-    one, two = (_count_weights(model, V) for V in (1, 2))
-    return 1 + (parameters - one) // (two - one)
+    return StepModel(profile.settings, profile.vocab_size, profile.training, profile.limits)
 
 
 def count_products(model: ModelSettings, vocab_size: int, tokens: int) -> dict[str, int]:

@@ -3,7 +3,6 @@
     threads            `training.threads`, from 1 to the cores, and twice as many as there are
     replicas           MirroredStrategy over the GPUs, or over logical devices of one processor
     prefetch depth     windows prepared between steps (0), or one ahead (1), as in training
-    encoding workers   threads that turn text into ids side by side
 
 Each value is timed in a process of its own (`sharing_worker`), since threads and devices can be set
 only once in one. Only the two depths take turns in one process: they differ by less than processes
@@ -14,30 +13,24 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from statistics import median
-from typing import Any
 
 import tensorflow as tf
 
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.errors import TimecycleError
-from llm_timecycle.profiling.analysis.amdahl import AmdahlFit, fit_amdahl
+from llm_timecycle.profiling.analysis.amdahl import fit_amdahl
 from llm_timecycle.profiling.analysis.estimators import FEWEST_REPEATS
+from llm_timecycle.profiling.format import format_duration
 from llm_timecycle.profiling.measure.parallelism_worker import Job, Kind, Times
 from llm_timecycle.profiling.measure.subprocesses import explain_failure, run_child
-from llm_timecycle.profiling.render.format import format_duration
-from llm_timecycle.profiling.results import Sweep
+from llm_timecycle.profiling.results import AmdahlFit, Sweep
 from llm_timecycle.system import count_cores
-from llm_timecycle.text.prepare import find_cache_directory
-from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 RunWorker = Callable[[Job], Times]
 
 REPEATS = 7
-ENCODING_REPEATS = 5
 _WORTH = 1.05  # a speed-up below it is none
 
 
@@ -61,8 +54,6 @@ def measure_sharing(
     settings: Settings,
     vocab_size: int,
     *,
-    tokenizer: Tokenizer | None = None,
-    base: Path | None = None,
     repeats: int = REPEATS,
     cores: int | None = None,
     run: RunWorker = run_worker,
@@ -72,8 +63,6 @@ def measure_sharing(
     Args:
         settings: with threads and precision resolved (`training.devices.resolve_machine`).
         vocab_size: V.
-        tokenizer, base: those of the text, and the directory that its path begins at; without them
-            encoding is not timed.
         repeats: timings at each value. cores: None counts them. run: times a job.
 
     Raises:
@@ -83,8 +72,8 @@ def measure_sharing(
     cores = cores or count_cores()
     dumped = settings.model_dump(mode="json")
 
-    def time_value(kind: Kind, value: int, repeats: int = repeats, **more: Any) -> Times:
-        return run(Job(kind, value, dumped, vocab_size, max(repeats, FEWEST_REPEATS), **more))
+    def time_value(kind: Kind, value: int) -> Times:
+        return run(Job(kind, value, dumped, vocab_size, max(repeats, FEWEST_REPEATS)))
 
     values = sorted({*choose_worker_counts(cores), 2 * cores, settings.training.threads})
     threads_s = {n: tuple(time_value("threads", n)["samples_s"]) for n in values}
@@ -96,17 +85,6 @@ def measure_sharing(
         replicas_s[n] = tuple(time_value("replicas", n)["samples_s"])
     sweeps.append(_describe_replicas(replicas_s, cores, gpus, lanes))
     sweeps.append(_describe_feeding(time_value("prefetch", 1)))
-    if tokenizer is not None and base is not None:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "tokenizer.json")
-            tokenizer.save(path)
-            places = {"tokenizer_path": str(path), "base": str(base)}
-            places["cache"] = str(find_cache_directory())
-            encoding_s = {
-                n: tuple(time_value("encoding", n, ENCODING_REPEATS, **places)["samples_s"])
-                for n in sorted({*choose_worker_counts(cores), 2 * cores})
-            }
-        sweeps.append(_describe_encoding(encoding_s, cores))
     return sweeps
 
 
@@ -186,17 +164,7 @@ def _describe_feeding(times: Times) -> Sweep:
     )
     remark += "; a deeper queue could only hide windows that take longer than a step."
     samples_s = {0: tuple(times["none_s"]), 1: tuple(times["one_s"])}
-    return Sweep("prefetch depth", samples_s, None, remark, won_s, possible_s)
-
-
-def _describe_encoding(samples_s: dict[int, tuple[float, ...]], cores: int) -> Sweep:
-    times_s = {n: median(taken) for n, taken in samples_s.items()}
-    best = min((n for n in times_s if n > 1), key=lambda n: times_s[n])
-    remark = (
-        f"{best} workers encode a text {_compare(times_s[1] / times_s[best])} 1; the program takes "
-        "one for each core, at most 4, and has no setting for it: a text is encoded once and kept."
-    )
-    return Sweep("encoding workers", samples_s, _fit(samples_s, cores), remark)
+    return Sweep("prefetch depth", samples_s, None, remark)
 
 
 def _fit(samples_s: dict[int, tuple[float, ...]], cores: int) -> AmdahlFit | None:

@@ -1,4 +1,4 @@
-"""One value of a sweep, timed in a process of its own: `python -m llm_timecycle.profiling.measure.parallelism_worker`.
+"""One value of a sweep, timed in this process: what `parallelism.run_worker` starts with `-m`.
 
 Threads and devices can be set only once in a process, before TensorFlow is used. The job comes on
 stdin and the times go to stdout, both as one JSON object; see `Job`.
@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -25,7 +24,6 @@ Times = dict[str, list[float]]
 
 WARM_UP_STEPS = 2
 WINDOWS = 8  # of the random text that steps with an input pipeline read
-CHARACTERS = 4_000_000  # of the text that is encoded, at most
 
 
 @dataclass(frozen=True)
@@ -34,18 +32,12 @@ class Job:
 
     kind: Kind
     value: int
-    """Threads, replicas, or encoding workers; unused for prefetch, which times both depths."""
+    """Threads or replicas; unused for prefetch, which times both depths."""
     settings: dict[str, Any]
     """As `Settings.model_dump` gives them, with threads and precision resolved."""
     vocab_size: int
     repeats: int
     """Timings to take."""
-    tokenizer_path: str = ""
-    """For encoding: a tokenizer.json."""
-    base: str = ""
-    """For encoding: the directory that relative paths of texts begin at."""
-    cache: str = ""
-    """For encoding: the directory of what can be made again."""
 
     def to_json(self) -> str:
         """The form that `read_job` reads."""
@@ -60,8 +52,6 @@ def read_job(text: str) -> Job:
 def run_job(job: Job, now: Clock = time.perf_counter) -> Times:
     """The seconds of each timing, by name: `samples_s`, or those of `_time_feeding`."""
     settings = Settings.model_validate(job.settings)
-    if job.kind == "encoding":
-        return _time_encoding(job, settings, now)
     from llm_timecycle.model.tf_import import import_tensorflow
 
     import_tensorflow()
@@ -94,7 +84,7 @@ def _time_steps(job: Job, settings: Settings, now: Clock) -> Times:
 
 
 def _show_devices(count: int) -> None:
-    """Let TensorFlow see so many devices: GPUs where there are any, else shards of the processor."""
+    """Let TensorFlow see `count` devices: GPUs where there are any, else logical processors."""
     import tensorflow as tf
 
     if gpus := tf.config.list_physical_devices("GPU"):
@@ -152,26 +142,6 @@ def _time_feeding(job: Job, settings: Settings, now: Clock) -> Times:
             prepare_between(turn % WINDOWS)
             prepare_ahead(turn % WINDOWS)
     return {name: taken[WARM_UP_STEPS:] for name, taken in times.items()}
-
-
-def _time_encoding(job: Job, settings: Settings, now: Clock) -> Times:
-    """A text, or the beginning of a long one, to ids with so many workers."""
-    from llm_timecycle.text import token_store as encoding
-    from llm_timecycle.text.corpus import open_corpus
-    from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
-
-    # The program has no setting for it: it takes a worker for each core, at most four.
-    encoding.WORKERS_AT_MOST = job.value
-    tokenizer = Tokenizer.load(Path(job.tokenizer_path), settings.tokenizer)
-    corpus = open_corpus(settings.data.train, Path(job.base), Path(job.cache))
-    corpus.measure()
-    shard = corpus.cut(0, min(corpus.count_characters(), CHARACTERS), corpus.name)
-
-    def encode() -> None:
-        for _ in encoding.encode_documents(tokenizer, shard):
-            pass
-
-    return {"samples_s": _time_repeats(encode, job.repeats, now, warm_up=1)}
 
 
 def _time_repeats(run: Callable[[], object], repeats: int, now: Clock, warm_up: int) -> list[float]:

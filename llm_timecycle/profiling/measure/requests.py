@@ -223,9 +223,9 @@ class _SpannedDraft(Decoder):
         self._clock = clock
         super().__init__(engine, tokenizer, plan, prompt, now=lambda: 0.0)
 
-    def _choose(self, logits: np.ndarray) -> np.ndarray:
+    def _sample(self, logits: np.ndarray) -> np.ndarray:
         with self._clock.measure("sampling"):
-            return super()._choose(logits)
+            return super()._sample(logits)
 
     def _push(self, n: int, token: int) -> None:
         with self._clock.measure("decoding"):

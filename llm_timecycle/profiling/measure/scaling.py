@@ -266,7 +266,7 @@ def _make_texts(
 ) -> dict[float, Run]:
     """A text of each length, from one prompt token, out of weights that were drawn."""
     from llm_timecycle.generation.engines.numpy_engine import NumpyEngine
-    from llm_timecycle.generation.sampling.pipeline import SamplingPlan, choose_tokens
+    from llm_timecycle.generation.sampling.pipeline import SamplingPlan, sample_tokens
 
     random = np.random.default_rng(0)
     engine = NumpyEngine(_draw_weights(settings.model, vocab_size, random), settings.model)
@@ -279,7 +279,7 @@ def _make_texts(
         engine.reset()
         logits = engine.prefill(np.array([[0]]))
         for left in range(length, 0, -1):
-            ids = choose_tokens(logits, random.random(1), plan)
+            ids = sample_tokens(logits, random.random(1), plan)
             if left > 1:
                 logits = engine.step(ids)
 

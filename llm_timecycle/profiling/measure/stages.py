@@ -7,9 +7,9 @@
     update    from there until the step returns: norm, clipping, optimizer
     other     the rest of the loop between two steps
 
-Steps with marks (`profiling.measure.pass_markers`) and steps without are run in turn on the same weights. The
-stages are those of the steps with marks and add up to their time; `closure` compares that with the
-steps that nobody disturbed, and so holds what the marks cost.
+Steps with markers (`measure.pass_markers`) and steps without alternate on the same weights. The
+stages are those of steps with markers, and add up to their time; `closure` compares that sum with a
+step without markers, so it includes what the markers cost.
 """
 
 from __future__ import annotations
@@ -84,11 +84,6 @@ def measure_training(
         batch_size=lanes.lanes,
         sequence_length=lanes.window,
     )
-
-
-def compute_marking_cost(cycle: TrainingCycle) -> float:
-    """What marks add to a step, as a part of it; below 0 where noise is larger than they are."""
-    return cycle.sum_s / cycle.wall.median_s - 1.0
 
 
 class _Walk:

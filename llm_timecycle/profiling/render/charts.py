@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from llm_timecycle.errors import UsageError
-from llm_timecycle.profiling.render.format import format_digits, format_duration
+from llm_timecycle.profiling.format import format_digits, format_duration
 from llm_timecycle.profiling.render.svg import (
     LINE_HEIGHT,
     WIDTH,

@@ -56,12 +56,3 @@ def embolden(text: str, is_coloured: bool) -> str:
 
 def _escape(text: str, code: int) -> str:
     return f"\x1b[{code}m{text}\x1b[0m" if text else text
-
-
-def format_share(share: float) -> str:
-    """A part of a whole in per cent.
-
-    >>> format_share(0.0825), format_share(1.5), format_share(-0.0001)
-    ('8.2 %', '150.0 %', '0.0 %')
-    """
-    return f"{100 * share + 0.0:.1f} %".replace("-0.0 %", "0.0 %")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from llm_timecycle.profiling.render.format import format_duration
+from llm_timecycle.profiling.format import format_duration
 from llm_timecycle.profiling.render.svg import (
     LINE_HEIGHT,
     WIDTH,

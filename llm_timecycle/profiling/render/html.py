@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from llm_timecycle.profiling.render.columns import format_share
-from llm_timecycle.profiling.render.format import format_digits, format_duration
+from llm_timecycle.profiling.format import format_digits, format_duration
 from llm_timecycle.profiling.render.html_parts import (
     PAGE_STYLE,
     escape,
@@ -84,7 +83,7 @@ def render_summary(profile: Profile) -> str:
     parts = [render_paragraph(f"{profile.name}: {profile.parameters:,} parameters")]
     if profile.training is not None:
         parts += [draw_training_cycle(profile), render_table(list_stage_rows(profile.training))]
-        parts.append(render_paragraph(describe_closure(profile)))
+        parts.append(render_paragraph(describe_closure(profile.training)))
     if profile.inference is not None:
         parts.append(render_table(list_inference_rows(profile.inference)))
     parts += [render_paragraph(f"{growth.axis}: {growth.explanation}") for growth in profile.growth]
@@ -115,7 +114,6 @@ def _list_key_figures(profile: Profile) -> Iterator[tuple[str, str]]:
         yield "a training step", format_duration(cycle.wall.median_s)
         yield "tokens/s in training", format_digits(cycle.tokens / cycle.wall.median_s)
         yield "closure of the stages", f"{cycle.closure:.3f}"
-        yield "added by measuring", format_share(profile.measuring_cost)
     if (inference := profile.inference) is not None:
         yield "to the first token, warm", format_duration(inference.first_token.median_s)
         yield "to the first token, cold", format_duration(inference.cold_first_token.median_s)
@@ -164,12 +162,12 @@ def _render_training(profile: Profile) -> str:
             join_parts(
                 [
                     render_table(list_stage_rows(cycle)),
-                    render_paragraph(describe_closure(profile), "faint"),
+                    render_paragraph(describe_closure(cycle), "faint"),
                     render_paragraph(describe_hidden_input(cycle), "faint"),
                 ]
             ),
             render_figure(
-                f"Undisturbed steps, {len(cycle.wall.samples_s)} of them",
+                f"Steps without markers, {len(cycle.wall.samples_s)} of them",
                 draw_gaps("Time of a training step", cycle.wall),
             ),
         ),
@@ -266,13 +264,12 @@ def _render_circumstances(profile: Profile) -> str:
     settings = join_parts(
         f"<section><h3>{escape(section)}</h3>"
         f"{render_terms((key, _show(value)) for key, value in values.items())}</section>"
-        for section, values in profile.settings.items()
-        if isinstance(values, dict)
+        for section, values in profile.settings.model_dump().items()
     )
     return render_section(
         "Measured with",
         render_pair(render_terms(machine), render_terms(profile.versions.items())),
-        f'<div class="settings">{settings}</div>' if settings else "",
+        f'<div class="settings">{settings}</div>',
     )
 
 

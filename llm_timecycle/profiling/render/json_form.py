@@ -6,9 +6,9 @@
     machine, versions    what was measured on
     settings             as resolved, by section
     training             null, or batch_size, sequence_length, tokens (of a step), sum_s, closure,
-                         measuring_cost, tokens_per_s; stages (input, forward, backward, update,
+                         tokens_per_s; stages (input, forward, backward, update,
                          other), each with its share and token_s; layers, each with forward and
-                         backward; wall (undisturbed steps), hidden_input
+                         backward; wall (steps without markers), hidden_input
     ceilings             operations a second by type; read and copy, bytes a second
     roofline             stages and layers: operations, bytes_moved, measured_s, bound_s, share,
                          binding, operations_per_s, bytes_per_s, intensity
@@ -36,13 +36,13 @@ from typing import Any
 
 from llm_timecycle import __version__
 from llm_timecycle.errors import UsageError
-from llm_timecycle.profiling.analysis.roofline import RooflinePoint
 from llm_timecycle.profiling.render.rows import INFERENCE_DEFINITIONS
 from llm_timecycle.profiling.results import (
     Durations,
     Growth,
     InferenceCycle,
     Profile,
+    RooflinePoint,
     Sweep,
     TrainingCycle,
 )
@@ -71,9 +71,9 @@ def describe_profile(profile: Profile) -> dict[str, Any]:
         "parameters": profile.parameters,
         "machine": dict(profile.machine),
         "versions": dict(profile.versions),
-        "settings": profile.settings,
-        "training": training and _describe_training(training, profile.measuring_cost),
-        "ceilings": dict(profile.ceilings),
+        "settings": profile.settings.model_dump(),
+        "training": training and _describe_training(training),
+        "ceilings": dict(profile.limits),
         "roofline": [_describe_point(point) for point in profile.points],
         "growth": [_describe_growth(growth) for growth in profile.growth],
         "inference": inference and _describe_inference(inference),
@@ -147,7 +147,7 @@ def _describe_times(times: Durations) -> dict[str, Any]:
     }
 
 
-def _describe_training(cycle: TrainingCycle, measuring_cost: float) -> dict[str, Any]:
+def _describe_training(cycle: TrainingCycle) -> dict[str, Any]:
     return {
         "batch_size": cycle.batch_size,
         "sequence_length": cycle.sequence_length,
@@ -155,7 +155,6 @@ def _describe_training(cycle: TrainingCycle, measuring_cost: float) -> dict[str,
         "tokens_per_s": cycle.tokens / cycle.wall.median_s,
         "sum_s": cycle.sum_s,
         "closure": cycle.closure,
-        "measuring_cost": measuring_cost,
         "stages": {
             stage: {
                 **_describe_times(times),

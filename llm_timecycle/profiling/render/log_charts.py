@@ -11,9 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from llm_timecycle.errors import UsageError
-from llm_timecycle.profiling.analysis.power_law import GrowthFit
-from llm_timecycle.profiling.analysis.roofline import RooflinePoint
-from llm_timecycle.profiling.render.format import format_count, format_duration
+from llm_timecycle.profiling.format import format_count, format_duration
 from llm_timecycle.profiling.render.svg import (
     LINE_HEIGHT,
     WIDTH,
@@ -28,6 +26,7 @@ from llm_timecycle.profiling.render.svg import (
     shorten,
     wrap_chart,
 )
+from llm_timecycle.profiling.results import GrowthFit, RooflinePoint
 
 _LEFT, _RIGHT, _TOP, _PLOT_HEIGHT = 72, 12, 36, 240
 _DISC_RADIUS = 9.0
@@ -44,8 +43,8 @@ def draw_roofline(title: str, points: Sequence[RooflinePoint]) -> str:
     Raises:
         UsageError: no points, or points under different roofs.
 
-    >>> from llm_timecycle.profiling.analysis.roofline import Roofline, place_under_roof
-    >>> point = place_under_roof("forward", 800, 100, 2.0, Roofline(1000.0, 200.0))
+    >>> from llm_timecycle.profiling.results import Roofline
+    >>> point = RooflinePoint("forward", 800, 100, 2.0, Roofline(1000.0, 200.0))
     >>> draw_roofline("Roofline", [point]).count("<circle")  # a dot, and a disc with its number
     2
     """

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from llm_timecycle.errors import UsageError
-from llm_timecycle.profiling.render.columns import format_share
-from llm_timecycle.profiling.render.format import format_duration
+from llm_timecycle.profiling.format import format_duration, format_share
 from llm_timecycle.profiling.results import Profile
 
 _ESCAPED = str.maketrans(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from statistics import median
 
+from llm_timecycle.profiling.format import format_count, format_share
 from llm_timecycle.profiling.render.charts import (
     Bar,
     Curve,
@@ -14,9 +15,7 @@ from llm_timecycle.profiling.render.charts import (
     draw_latency_histogram,
     draw_stage_bars,
 )
-from llm_timecycle.profiling.render.columns import format_share
 from llm_timecycle.profiling.render.cycle_diagram import draw_cycle
-from llm_timecycle.profiling.render.format import format_count
 from llm_timecycle.profiling.render.log_charts import draw_growth, draw_roofline
 from llm_timecycle.profiling.render.rows import sum_layer
 from llm_timecycle.profiling.results import (

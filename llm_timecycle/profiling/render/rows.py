@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from statistics import median
 
-from llm_timecycle.profiling.render.columns import format_share
-from llm_timecycle.profiling.render.format import format_count, format_digits, format_duration
+from llm_timecycle.profiling.format import (
+    format_count,
+    format_digits,
+    format_duration,
+    format_share,
+)
 from llm_timecycle.profiling.results import (
     Durations,
     Growth,
@@ -36,7 +40,7 @@ INFERENCE_DEFINITIONS = (
 
 
 def list_stage_rows(cycle: TrainingCycle) -> list[Row]:
-    """Each stage of a training step, then their sum and the undisturbed step."""
+    """Each stage of a training step, then their sum and the step without markers."""
     rows: list[Row] = [("stage", "median", "p95", "share", "a token")]
     for stage, times in cycle.stages.items():
         token_s = times.median_s / cycle.tokens
@@ -45,7 +49,7 @@ def list_stage_rows(cycle: TrainingCycle) -> list[Row]:
     sum_s, wall = cycle.sum_s, cycle.wall
     rows.append(("sum", format_duration(sum_s), "", "", format_duration(sum_s / cycle.tokens)))
     token = format_duration(wall.median_s / cycle.tokens)
-    return [*rows, ("undisturbed step", *_show(wall), "", token)]
+    return [*rows, ("step without markers", *_show(wall), "", token)]
 
 
 def list_layer_rows(cycle: TrainingCycle) -> list[Row]:
@@ -66,20 +70,18 @@ def sum_layer(passes: dict[str, Durations]) -> float:
     return sum(times.median_s for times in passes.values())
 
 
-def describe_closure(profile: Profile) -> str:
-    """How well the stages add up, and what it costs to see them."""
-    cycle = profile.training
-    assert cycle is not None
-    said = (
-        f"closure {cycle.closure:.3f} (sum of the stages over an undisturbed step); "
-        f"measuring adds {format_share(profile.measuring_cost)} to a step"
+def describe_closure(cycle: TrainingCycle) -> str:
+    """How well the stages add up to a step."""
+    text = (
+        f"closure {cycle.closure:.3f} (the stages of steps with markers, added up, over a step "
+        "without markers)"
     )
     low, high = SOUND_CLOSURE
     if low <= cycle.closure <= high:
-        return said
+        return text
     return (
-        f"{said}. Outside {low} to {high} the stages do not tell the whole: measure on an idle "
-        "machine, with more --steps, or a model whose steps take longer"
+        f"{text}. Outside {low} to {high} the stages do not account for the whole step: measure on "
+        "an idle machine, take more steps, or profile a model whose steps take longer"
     )
 
 
@@ -113,7 +115,7 @@ def list_roofline_rows(profile: Profile) -> list[Row]:
 def list_ceiling_rows(profile: Profile) -> list[Row]:
     """This machine's ceilings."""
     rows: list[Row] = [("ceiling", "rate")]
-    for name, rate in profile.ceilings.items():
+    for name, rate in profile.limits.items():
         is_memory = name in ("read", "copy")
         label = f"memory {name}" if is_memory else f"{name} products"
         rows.append((label, format_count(rate, "B/s" if is_memory else "FLOP/s")))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
+from llm_timecycle.profiling.format import format_digits, format_duration
 from llm_timecycle.profiling.render.columns import (
     BAR_CELLS,
     align_columns,
@@ -12,7 +13,6 @@ from llm_timecycle.profiling.render.columns import (
     embolden,
     paint,
 )
-from llm_timecycle.profiling.render.format import format_digits, format_duration
 from llm_timecycle.profiling.render.rows import (
     INFERENCE_DEFINITIONS,
     Row,
@@ -55,7 +55,7 @@ def _write_lines(profile: Profile, is_coloured: bool) -> Iterator[str]:
     if profile.training is not None:
         yield from head(_title_step(profile.training))
         yield from _write_stages(profile.training, is_coloured)
-        yield from _wrap(describe_closure(profile))
+        yield from _wrap(describe_closure(profile.training))
         yield from _wrap(describe_hidden_input(profile.training))
         if profile.training.layers:
             yield from head("Layers, each by itself")

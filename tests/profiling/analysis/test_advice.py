@@ -18,7 +18,7 @@ from llm_timecycle.config.settings import (
 )
 from llm_timecycle.profiling.analysis.advice import give_advice
 from llm_timecycle.profiling.analysis.power_law import fit_growth
-from llm_timecycle.profiling.analysis.what_if import StepModel, count_products, find_vocab_size
+from llm_timecycle.profiling.analysis.what_if import StepModel, count_products
 from llm_timecycle.profiling.measure.scaling import time_in_turn
 from llm_timecycle.profiling.results import (
     Advice,
@@ -72,10 +72,10 @@ def make_profile(settings: Settings = SETTINGS, **parts: Any) -> Profile:
         name="planted",
         machine={"cores": 1},
         versions={},
-        settings=settings.model_dump(),
-        parameters=WEIGHTS,
+        settings=settings,
+        vocab_size=V,
         training=make_cycle(),
-        ceilings={"float32": CEILING, "bfloat16": CEILING, "read": 1e9, "copy": 1e9},
+        limits={"float32": CEILING, "bfloat16": CEILING, "read": 1e9, "copy": 1e9},
     )
     return replace(profile, **parts)
 
@@ -90,7 +90,7 @@ def list_titles(profile: Profile) -> list[str]:
 
 
 def test_the_counts_are_those_of_the_settings() -> None:
-    assert find_vocab_size(SETTINGS.model, WEIGHTS) == V
+    assert make_profile().parameters == WEIGHTS
     assert count_products(SETTINGS.model, V, 10)["output"] == OUTPUT_PRODUCTS
     tied = ModelSettings(embedding_dim=2, hidden_units=4, num_layers=1, tie_embeddings=True)
     assert count_products(tied, V, 10) == {
@@ -102,7 +102,7 @@ def test_the_counts_are_those_of_the_settings() -> None:
 
 
 def test_the_same_settings_save_nothing() -> None:
-    model = StepModel(SETTINGS, V, make_cycle(), make_profile().ceilings)
+    model = StepModel(SETTINGS, V, make_cycle(), make_profile().limits)
     assert model.step_s == pytest.approx(1.0)
     assert model.add_layer_s("output") == pytest.approx(0.45)
     assert model.estimate_saving_s(SETTINGS) == 0.0
@@ -129,23 +129,23 @@ def test_tying_saves_the_difference_of_the_widths() -> None:
 
 def test_a_model_that_is_tied_or_small_is_left_alone() -> None:
     tied = SETTINGS.model.model_copy(update={"tie_embeddings": True})
-    profile = make_profile(SETTINGS.model_copy(update={"model": tied}), parameters=12_124)
+    profile = make_profile(SETTINGS.model_copy(update={"model": tied}))
     assert "tie the output layer to the embedding" not in list_titles(profile)
-    small = replace(make_profile(), parameters=112 + 7 * 1_500)
+    small = replace(make_profile(), vocab_size=1_500)
     assert "halve the vocabulary" not in list_titles(small)
     characters = SETTINGS.model_copy(update={"tokenizer": TokenizerSettings(level="char")})
     assert "halve the vocabulary" not in list_titles(make_profile(characters))
 
 
 def test_bfloat16_saves_of_the_products_what_it_is_faster_by() -> None:
-    ceilings = make_profile().ceilings | {"bfloat16": 2 * CEILING}
-    advice = find(give_advice(make_profile(ceilings=ceilings)), "multiply in bfloat16")
+    ceilings = make_profile().limits | {"bfloat16": 2 * CEILING}
+    advice = find(give_advice(make_profile(limits=ceilings)), "multiply in bfloat16")
     lstm_s = 3 * 1_920 / CEILING  # forward once, backward twice
     assert advice.saves_s == pytest.approx((0.3 + lstm_s) / 2)
     assert advice.changes == ("training.precision=mixed_bfloat16",)
     assert "2.0 times as fast" in advice.reason
-    slower = make_profile().ceilings | {"bfloat16": 1.2 * CEILING}
-    assert "multiply in bfloat16" not in list_titles(make_profile(ceilings=slower))
+    slower = make_profile().limits | {"bfloat16": 1.2 * CEILING}
+    assert "multiply in bfloat16" not in list_titles(make_profile(limits=slower))
 
 
 def test_more_lanes_save_what_twice_as_many_were_measured_to_save() -> None:
@@ -196,13 +196,6 @@ def test_validating_and_saving_too_often_is_told() -> None:
     assert all("validate" not in t for t in list_titles(make_profile(history=history)))
 
 
-def test_weight_drop_is_told_to_keep_a_gpu_from_cudnn() -> None:
-    dropped = SETTINGS.model.model_copy(update={"weight_drop": 0.5})
-    advice = give_advice(make_profile(SETTINGS.model_copy(update={"model": dropped})))[-1]
-    assert "cuDNN" in advice.reason
-    assert (advice.saves_s, advice.changes) == (0.0, ("model.weight_drop=0.0",))
-
-
 def test_texts_side_by_side_are_advised_from_their_rates() -> None:
     inference = InferenceCycle(
         "numpy", 1, 5, *[same(1.0)] * 9, tokens_per_s={1: 100.0, 8: 400.0, 32: 500.0}
@@ -221,7 +214,7 @@ def test_the_largest_saving_comes_first() -> None:
 
 def test_without_a_measured_step_there_is_nothing_to_say_of_it() -> None:
     assert give_advice(make_profile(training=None)) == []
-    assert give_advice(make_profile(ceilings={})) == []
+    assert give_advice(make_profile(limits={})) == []
 
 
 def test_following_the_advice_saves_what_it_says() -> None:
@@ -249,9 +242,8 @@ def follow_advice() -> dict[str, tuple[float, float]]:
     ids = np.random.default_rng(0).integers(0, V, 8 * 25 * 4 + 1, np.int32)
     profile = make_profile(
         settings,
-        parameters=V * (16 + 64 + 1) + (16 + 64 + 1) * 4 * 64,
         training=measure_training(settings, V, cut_lanes(ids, 8, 25), steps=9),
-        ceilings=measure_machine_ceilings(settings, V, parts=1),
+        limits=measure_machine_ceilings(settings, V, parts=1),
     )
     advice = give_advice(profile)
     tied = settings.model_copy(update={"model": model.model_copy(update={"tie_embeddings": True})})

@@ -71,7 +71,7 @@ def test_too_little_memory_is_told_before_products_are_measured(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(placing, "read_free_bytes", lambda: 1 << 20)
-    monkeypatch.setattr(placing, "read_cache_bytes", lambda: 32 << 20)
+    monkeypatch.setattr(placing, "read_largest_cache_bytes", lambda: 32 << 20)
     with pytest.raises(ceilings.UsageError, match="expected 640 MiB free"):
         placing.measure_machine_ceilings(make_settings(), V, 2)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -20,8 +19,6 @@ from llm_timecycle.errors import TimecycleError
 from llm_timecycle.profiling.measure.parallelism import measure_sharing, run_worker
 from llm_timecycle.profiling.measure.parallelism_worker import Job, Times, read_job, run_job
 from llm_timecycle.profiling.results import Sweep
-from llm_timecycle.text import token_store as encoding
-from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 SETTINGS = Settings(
     data=DataSettings(train="text.txt"),
@@ -100,8 +97,6 @@ def test_the_overlap_won_is_what_a_step_does_not_wait_for() -> None:
     sweep = measure(machine)["prefetch depth"]
     assert sweep.samples_s == {0: (0.112,) * 7, 1: (0.103,) * 7}
     # 12 ms of preparing, all of which 100 ms of computing could hide; 3 ms are waited for.
-    assert sweep.overlap_possible_s == pytest.approx(0.012)
-    assert sweep.overlap_won_s == pytest.approx(0.009)
     assert "75 % of the overlap possible is won" in sweep.remark
 
 
@@ -110,19 +105,6 @@ def test_one_core_needs_no_law() -> None:
     sweeps = measure(machine, cores=1)
     assert sweeps["threads"].fit is None
     assert "same 1 core here" in sweeps["replicas"].remark
-
-
-def test_encoding_is_timed_where_there_is_a_tokenizer(tmp_path: Path) -> None:
-    tokenizer = Tokenizer.train(SETTINGS.tokenizer, ["abc"])
-    machine = Machine(
-        threads={1: 1.0, 2: 0.6, 4: 0.6}, replicas={2: 0.6}, encoding={1: 3.0, 2: 1.5, 4: 1.6}
-    )
-    sweeps = measure_sharing(
-        SETTINGS, 30, tokenizer=tokenizer, base=tmp_path, cores=2, run=machine.run
-    )
-    assert sweeps[-1].name == "encoding workers"
-    assert "2 workers encode a text 2.00 times as fast as 1" in sweeps[-1].remark
-    assert {job.base for job in machine.jobs if job.kind == "encoding"} == {str(tmp_path)}
 
 
 def test_a_job_is_read_as_it_was_written() -> None:
@@ -151,26 +133,6 @@ def test_steps_are_timed_with_windows_between_and_ahead() -> None:
     )
     for whole, part in (("none_s", "preparing_s"), ("one_s", "waiting_s")):
         assert all(a > b > 0 for a, b in zip(times[whole], times[part], strict=True))
-
-
-def test_encoding_takes_the_workers_that_it_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(encoding, "WORKERS_AT_MOST", 4)  # put back afterwards
-    (tmp_path / "text.txt").write_text("abc\n" * 1000)
-    Tokenizer.train(SETTINGS.tokenizer, ["abc\n"]).save(tmp_path / "tokenizer.json")
-    job = Job(
-        "encoding",
-        1,
-        DUMPED,
-        6,
-        5,
-        tokenizer_path=str(tmp_path / "tokenizer.json"),
-        base=str(tmp_path),
-        cache=str(tmp_path),
-    )
-    assert len(run_job(job)["samples_s"]) == 5
-    assert encoding.WORKERS_AT_MOST == 1
 
 
 def test_importing_the_worker_is_light() -> None:

@@ -87,17 +87,17 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def time(run: Run, monkeypatch: pytest.MonkeyPatch) -> Time:
     """A clock that the parts of a request move by what they cost."""
     time = Time()
-    choose_tokens, push = decoder.choose_tokens, decoder.Sample.push
+    sample_tokens, push = decoder.sample_tokens, decoder.Sample.push
 
     def choose(*arguments: Any) -> np.ndarray:
         time.s += CHOICE_S
-        return choose_tokens(*arguments)
+        return sample_tokens(*arguments)
 
     def write(sample: decoder.Sample, token: int) -> None:
         time.s += WRITING_S
         push(sample, token)
 
-    monkeypatch.setattr(decoder, "choose_tokens", choose)
+    monkeypatch.setattr(decoder, "sample_tokens", choose)
     monkeypatch.setattr(decoder.Sample, "push", write)
     monkeypatch.setattr(
         inference, "make_engine", lambda run, *_, **__: SlowEngine(time, run.vocab_size)

@@ -7,12 +7,13 @@ from html.parser import HTMLParser
 
 import pytest
 
+from llm_timecycle.config.settings import DataSettings
 from llm_timecycle.errors import UsageError
 from llm_timecycle.profiling.render.html import render_summary, write_report
 from llm_timecycle.profiling.render.html_parts import PAGE_STYLE, render_table
 from llm_timecycle.profiling.render.report_file import check_report_path, save_report
 from llm_timecycle.profiling.results import Advice
-from tests.profiling.profiles import make_growth, make_profile
+from tests.profiling.profiles import make_growth, make_profile, make_settings
 
 NASTY = "a<script>alert(1)</script>&\"'"
 VOID = {"meta", "br"}
@@ -90,7 +91,6 @@ EXPECTED_SECTIONS = [
     "figure",
     [
         "1.009",  # closure
-        "0.8 %",  # cost of measuring
         "60.1 %",  # share of the backward pass
         "388",  # tokens a second
         "400 GFLOP/s",
@@ -129,10 +129,10 @@ def test_nothing_that_a_name_holds_becomes_markup() -> None:
         name=NASTY,
         machine={"processor": NASTY},
         versions={NASTY: NASTY},
-        settings={NASTY: {NASTY: NASTY}, "data": {"train": [NASTY]}},
+        settings=make_settings().model_copy(update={"data": DataSettings(train=NASTY)}),
         growth=(make_growth(NASTY),),
         advice=(Advice(NASTY, NASTY, 0.1, (NASTY,)),),
-        ceilings={NASTY: 1e9},
+        limits={NASTY: 1e9},
     )
     found = Page(write_report(nasty))
     assert "script" not in found.tags

@@ -1,4 +1,4 @@
-"""Numbers with their units, as short as the eye wants them: 12.3 ms, 4.56 G."""
+"""Numbers with their units, in three digits: 12.3 ms, 4.56 GFLOP/s, 8.2 %."""
 
 from __future__ import annotations
 
@@ -44,3 +44,12 @@ def format_digits(number: float) -> str:
         return f"{number:g}"
     magnitude = math.floor(math.log10(abs(float(f"{number:.2e}"))))
     return f"{number:.{max(0, 2 - magnitude)}f}"
+
+
+def format_share(share: float) -> str:
+    """A part of a whole in per cent.
+
+    >>> format_share(0.0825), format_share(1.5), format_share(-0.0001)
+    ('8.2 %', '150.0 %', '0.0 %')
+    """
+    return f"{100 * share + 0.0:.1f} %".replace("-0.0 %", "0.0 %")

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from llm_timecycle.profiling.render.format import format_count, format_digits, format_duration
+from llm_timecycle.profiling.format import format_count, format_digits, format_duration
 
 
 @pytest.mark.parametrize(

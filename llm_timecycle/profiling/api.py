@@ -23,6 +23,8 @@ from llm_timecycle.profiling.source import Source, open_source
 from llm_timecycle.system import describe_machine, read_free_bytes, read_versions
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from llm_timecycle.runs.directory import Run
     from llm_timecycle.text.prepare import PreparedText
 
@@ -55,6 +57,29 @@ class ProfileResult:
     def to_html(self) -> str:
         """What `--report` writes: a whole page that needs nothing else."""
         return write_report(self.profile)
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """The names that `figure` knows: those of the charts that this profile has figures for."""
+        from llm_timecycle.profiling.render.charts import list_charts
+
+        return tuple(list_charts(self.profile))
+
+    def figure(self, name: str) -> Figure:
+        """One chart, to show, or to save as PNG, SVG or PDF.
+
+        Args:
+            name: cycle, stages, layers, steps, roofline, growth:AXIS, gaps, batches,
+                parallel:SWEEP, loss or throughput; `figures` lists those available.
+
+        Raises:
+            UsageError: the name is unknown, or was not measured.
+
+        >>> profile.figure("growth:T").savefig("growth.pdf")  # doctest: +SKIP
+        """
+        from llm_timecycle.profiling.render.charts import draw_chart
+
+        return draw_chart(self.profile, name)
 
 
 def profile(

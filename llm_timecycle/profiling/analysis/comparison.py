@@ -21,9 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_timecycle.errors import UsageError
-from llm_timecycle.profiling.format import format_duration
-from llm_timecycle.profiling.render.columns import align_columns
-from llm_timecycle.profiling.render.html_parts import render_table
 from llm_timecycle.profiling.render.json_form import describe_profile, read_timings
 from llm_timecycle.profiling.results import ComparedTime, Profile
 from llm_timecycle.system import describe_machine_briefly
@@ -49,7 +46,9 @@ class Comparison:
     """The settings, versions and parts of the machine that differ, by dotted path: of A, of B."""
 
     def __str__(self) -> str:
-        return "\n".join(self._write_lines())
+        from llm_timecycle.profiling.render.terminal import write_comparison
+
+        return write_comparison(self.a_name, self.b_name, self.times, self.differences)
 
     def to_dict(self) -> dict[str, Any]:
         """The comparison as plain values."""
@@ -74,30 +73,9 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         """The table in a notebook."""
-        return render_table(self._list_rows())
+        from llm_timecycle.profiling.render.html import render_comparison
 
-    def _list_rows(self) -> list[tuple[str, ...]]:
-        rows: list[tuple[str, ...]] = [("time", "A", "B", "A / B", "95 % interval", "")]
-        for time in self.times:
-            interval = f"{time.low:.3f} to {time.high:.3f}"
-            medians = format_duration(time.a_s), format_duration(time.b_s)
-            rows.append((time.name, *medians, f"{time.ratio:.3f}", interval, time.verdict))
-        return rows
-
-    def _write_lines(self) -> Iterator[str]:
-        yield f"A: {self.a_name}"
-        yield f"B: {self.b_name}"
-        yield ""
-        yield from align_columns(self._list_rows())
-        if self.differences:
-            yield ""
-            yield from align_columns(
-                [
-                    ("differs", "A", "B"),
-                    *((key, str(a), str(b)) for key, (a, b) in self.differences.items()),
-                ],
-                left=3,
-            )
+        return render_comparison(self.times)
 
 
 def compare(a: Any, b: Any, *, seed: int = 0) -> Comparison:

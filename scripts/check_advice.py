@@ -63,7 +63,7 @@ def profile_step(settings: Settings, vocab_size: int) -> Profile:
         vocab_size=vocab_size,
         training=cycle,
         points=place_step(cycle, settings, vocab_size, ceilings),
-        ceilings=ceilings,
+        limits=ceilings,
         growth=(measure_growth(settings, vocab_size, "B"),),
     )
 

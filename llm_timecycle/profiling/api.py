@@ -238,7 +238,7 @@ def _place(found: Profile, settings: Settings, vocab_size: int) -> Profile:
         log.info("the ceilings are left out: %s", error)
         return found
     points = place_step(found.training, settings, vocab_size, ceilings)
-    return replace(found, ceilings=ceilings, points=points)
+    return replace(found, limits=ceilings, points=points)
 
 
 def _measure_requests(source: Source, text: PreparedText) -> InferenceCycle:

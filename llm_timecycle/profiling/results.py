@@ -310,7 +310,7 @@ class Profile:
     training: TrainingCycle | None = None
     points: Sequence[RooflinePoint] = ()
     """Stages and layers on the roofline."""
-    ceilings: dict[str, float] = field(default_factory=dict)
+    limits: dict[str, float] = field(default_factory=dict)
     """The machine's limits: FLOPs a second by type, bytes a second read and copied."""
     growth: Sequence[Growth] = ()
     inference: InferenceCycle | None = None

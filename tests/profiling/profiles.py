@@ -114,7 +114,7 @@ def make_profile(**changes: Any) -> Profile:
             place_under_roof("update", 14_000_000, 28_000_000, 0.03, ROOF),
             place_under_roof("embedding forward", 0, 2_000_000, 0.001, ROOF),
         ),
-        "ceilings": {"float32": 400e9, "bfloat16": 800e9, "read": 20e9, "copy": 15e9},
+        "limits": {"float32": 400e9, "bfloat16": 800e9, "read": 20e9, "copy": 15e9},
         "growth": (make_growth(),),
         "inference": make_inference(),
         "sweeps": (make_sweep(),),

@@ -49,7 +49,7 @@ def test_everything_that_was_asked_for_is_there(found: ProfileResult) -> None:
     assert list(profile.training.stages) == list(TRAINING_STAGES)
     assert len(profile.training.wall.samples_s) == 5
     assert [point.name for point in profile.points][:3] == ["forward", "backward", "update"]
-    assert profile.ceilings.keys() == {"float32", "bfloat16", "read", "copy"}
+    assert profile.limits.keys() == {"float32", "bfloat16", "read", "copy"}
     assert profile.settings.training.batch_size == 8
     assert profile.inference is not None
     assert profile.inference.new_tokens == 4

@@ -112,9 +112,9 @@ class StepModel:
 
 def make_step_model(profile: Profile) -> StepModel | None:
     """The model of a profile's step; None where the step or the ceilings were not measured."""
-    if profile.training is None or not {"float32", "bfloat16"} <= profile.ceilings.keys():
+    if profile.training is None or not {"float32", "bfloat16"} <= profile.limits.keys():
         return None
-    return StepModel(profile.settings, profile.vocab_size, profile.training, profile.ceilings)
+    return StepModel(profile.settings, profile.vocab_size, profile.training, profile.limits)
 
 
 def count_products(model: ModelSettings, vocab_size: int, tokens: int) -> dict[str, int]:

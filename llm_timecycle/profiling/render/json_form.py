@@ -84,7 +84,7 @@ def describe_profile(profile: Profile) -> dict[str, Any]:
         "versions": dict(profile.versions),
         "settings": profile.settings.model_dump(),
         "training": training and _describe_training(training),
-        "ceilings": dict(profile.ceilings),
+        "ceilings": dict(profile.limits),
         "roofline": [_describe_point(point) for point in profile.points],
         "growth": [_describe_growth(growth) for growth in profile.growth],
         "inference": inference and _describe_inference(inference),

@@ -129,7 +129,7 @@ def list_roofline_rows(profile: Profile) -> list[Row]:
 def list_limit_rows(profile: Profile) -> list[Row]:
     """The measured limits of this machine."""
     rows: list[Row] = [("limit", "rate")]
-    for name, rate in profile.ceilings.items():
+    for name, rate in profile.limits.items():
         is_memory = name in ("read", "copy")
         label = f"memory {name}" if is_memory else f"{name} products"
         rows.append((label, format_count(rate, "B/s" if is_memory else "FLOP/s")))

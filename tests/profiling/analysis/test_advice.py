@@ -75,7 +75,7 @@ def make_profile(settings: Settings = SETTINGS, **parts: Any) -> Profile:
         settings=settings,
         vocab_size=V,
         training=make_cycle(),
-        ceilings={"float32": CEILING, "bfloat16": CEILING, "read": 1e9, "copy": 1e9},
+        limits={"float32": CEILING, "bfloat16": CEILING, "read": 1e9, "copy": 1e9},
     )
     return replace(profile, **parts)
 
@@ -102,7 +102,7 @@ def test_the_counts_are_those_of_the_settings() -> None:
 
 
 def test_the_same_settings_save_nothing() -> None:
-    model = StepModel(SETTINGS, V, make_cycle(), make_profile().ceilings)
+    model = StepModel(SETTINGS, V, make_cycle(), make_profile().limits)
     assert model.step_s == pytest.approx(1.0)
     assert model.add_layer_s("output") == pytest.approx(0.45)
     assert model.estimate_saving_s(SETTINGS) == 0.0
@@ -138,14 +138,14 @@ def test_a_model_that_is_tied_or_small_is_left_alone() -> None:
 
 
 def test_bfloat16_saves_of_the_products_what_it_is_faster_by() -> None:
-    ceilings = make_profile().ceilings | {"bfloat16": 2 * CEILING}
-    advice = find(give_advice(make_profile(ceilings=ceilings)), "multiply in bfloat16")
+    ceilings = make_profile().limits | {"bfloat16": 2 * CEILING}
+    advice = find(give_advice(make_profile(limits=ceilings)), "multiply in bfloat16")
     lstm_s = 3 * 1_920 / CEILING  # forward once, backward twice
     assert advice.saves_s == pytest.approx((0.3 + lstm_s) / 2)
     assert advice.changes == ("training.precision=mixed_bfloat16",)
     assert "2.0 times as fast" in advice.reason
-    slower = make_profile().ceilings | {"bfloat16": 1.2 * CEILING}
-    assert "multiply in bfloat16" not in list_titles(make_profile(ceilings=slower))
+    slower = make_profile().limits | {"bfloat16": 1.2 * CEILING}
+    assert "multiply in bfloat16" not in list_titles(make_profile(limits=slower))
 
 
 def test_more_lanes_save_what_twice_as_many_were_measured_to_save() -> None:
@@ -214,7 +214,7 @@ def test_the_largest_saving_comes_first() -> None:
 
 def test_without_a_measured_step_there_is_nothing_to_say_of_it() -> None:
     assert give_advice(make_profile(training=None)) == []
-    assert give_advice(make_profile(ceilings={})) == []
+    assert give_advice(make_profile(limits={})) == []
 
 
 def test_following_the_advice_saves_what_it_says() -> None:
@@ -243,7 +243,7 @@ def follow_advice() -> dict[str, tuple[float, float]]:
     profile = make_profile(
         settings,
         training=measure_training(settings, V, cut_lanes(ids, 8, 25), steps=9),
-        ceilings=measure_machine_ceilings(settings, V, parts=1),
+        limits=measure_machine_ceilings(settings, V, parts=1),
     )
     advice = give_advice(profile)
     tied = settings.model_copy(update={"model": model.model_copy(update={"tie_embeddings": True})})

@@ -132,7 +132,7 @@ def test_nothing_that_a_name_holds_becomes_markup() -> None:
         settings=make_settings().model_copy(update={"data": DataSettings(train=NASTY)}),
         growth=(make_growth(NASTY),),
         advice=(Advice(NASTY, NASTY, 0.1, (NASTY,)),),
-        ceilings={NASTY: 1e9},
+        limits={NASTY: 1e9},
     )
     found = Page(write_report(nasty))
     assert "script" not in found.tags

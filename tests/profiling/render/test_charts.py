@@ -7,17 +7,6 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
-
-from llm_timecycle.errors import UsageError
-from llm_timecycle.profiling.analysis.power_law import fit_growth
-from llm_timecycle.profiling.analysis.roofline import Roofline, RooflinePoint, place_under_roof
-from llm_timecycle.profiling.render.charts import (
-    Bar,
-    Curve,
-    draw_curves,
-    draw_latency_histogram,
-    draw_stage_bars,
-)
 from llm_timecycle.profiling.render.cycle_diagram import draw_cycle
 from llm_timecycle.profiling.render.log_charts import draw_growth, draw_roofline
 from llm_timecycle.profiling.render.svg import (
@@ -30,6 +19,17 @@ from llm_timecycle.profiling.render.svg import (
     make_scale,
     shorten,
 )
+
+from llm_timecycle.errors import UsageError
+from llm_timecycle.profiling.analysis.power_law import fit_growth
+from llm_timecycle.profiling.render.charts import (
+    Bar,
+    Curve,
+    draw_curves,
+    draw_latency_histogram,
+    draw_stage_bars,
+)
+from llm_timecycle.profiling.results import Roofline, RooflinePoint
 
 NASTY = 'a<b>&"c"</text><script>'
 ROOF = Roofline(peak_operations_per_s=1e11, bandwidth_bytes_per_s=1e10)
@@ -61,7 +61,7 @@ def find_text(tree: ElementTree.Element, text: str) -> ElementTree.Element:
 
 
 def place(name: str, operations: int, bytes_moved: int, measured_s: float) -> RooflinePoint:
-    return place_under_roof(name, operations, bytes_moved, measured_s, ROOF)
+    return RooflinePoint(name, operations, bytes_moved, measured_s, ROOF)
 
 
 def draw_all(label: str) -> list[str]:

@@ -6,12 +6,12 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from llm_timecycle.profiling.render.html_parts import PAGE_STYLE, render_table
+from llm_timecycle.profiling.render.report_file import check_report_path, save_report
 
 from llm_timecycle.config.settings import DataSettings
 from llm_timecycle.errors import UsageError
 from llm_timecycle.profiling.render.html import render_summary, write_report
-from llm_timecycle.profiling.render.html_parts import PAGE_STYLE, render_table
-from llm_timecycle.profiling.render.report_file import check_report_path, save_report
 from llm_timecycle.profiling.results import Advice
 from tests.profiling.profiles import make_growth, make_profile, make_settings
 

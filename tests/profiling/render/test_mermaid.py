@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
+from llm_timecycle.profiling.render.mermaid import write_mermaid
 
 from llm_timecycle.errors import UsageError
-from llm_timecycle.profiling.render.mermaid import write_mermaid
 from tests.profiling.profiles import make_profile
 
 NODE = re.compile(r'    (\w+)\["([^"]*)"\]')

@@ -84,7 +84,8 @@ def test_a_chart_that_is_unknown_or_was_not_measured_is_refused_with_those_avail
 def test_drawing_leaves_the_state_of_matplotlib_alone() -> None:
     code = (
         "import sys, matplotlib\n"
-        "def read(): return [matplotlib.rcParams[k] for k in matplotlib.rcParams if k != 'backend']\n"
+        "p = matplotlib.rcParams\n"
+        "def read(): return [p[key] for key in p if key != 'backend']\n"
         "before = read()\n"
         "from tests.profiling.profiles import make_profile\n"
         "from llm_timecycle.profiling.api import ProfileResult\n"

@@ -145,7 +145,7 @@ def _make_environment() -> Environment:
 
 def _show(value: Any) -> str:
     """A setting or a fact in words."""
-    if value is None:
+    if value is None or value == {}:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"

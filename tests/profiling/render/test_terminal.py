@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -145,3 +147,16 @@ def test_a_comparison_has_its_times_and_then_what_differs(snapshot: SnapshotAsse
     )
     differences = {"training.batch_size": (8, 16), "versions.keras": ("3.14", None)}
     assert write_comparison("one", "other", times, differences) == snapshot
+
+
+def test_each_library_is_imported_only_where_it_is_used() -> None:
+    code = (
+        "import sys\n"
+        "from llm_timecycle.profiling.api import ProfileResult\n"
+        "from tests.profiling.profiles import make_profile\n"
+        "libraries = {'rich', 'matplotlib', 'jinja2'}\n"
+        "assert libraries.isdisjoint(sys.modules)\n"
+        "str(ProfileResult(make_profile()))\n"
+        "assert libraries & sys.modules.keys() == {'rich'}\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -24,7 +24,7 @@ from llm_timecycle.profiling.results import GROWTH_AXES
     "--steps",
     type=click.IntRange(5, 10_000),
     metavar="N",
-    help="Training steps to time by stage, and as many undisturbed ones.  [default: as many as "
+    help="Training steps to time by stage, and as many without markers.  [default: as many as "
     "40 s hold, from 8 to 20]",
 )
 @click.option(

@@ -39,6 +39,7 @@ class ChartFigure(Figure):
 
 
 def make_figure(height_pt: float) -> Figure:
+    """An empty figure, as wide as every chart."""
     return ChartFigure(figsize=(WIDTH_PT / 72, height_pt / 72), layout="constrained", dpi=150)
 
 
@@ -64,7 +65,13 @@ def make_bars(
     x_label: str,
     unit: str = "s",
 ) -> tuple[Figure, Axes]:
-    """The axes of horizontal bars, first at the top, with a label behind the end of each."""
+    """The axes of horizontal bars, without the bars: names at the left, the first at the top.
+
+    Args:
+        labels: each is written behind the end of its bar.
+        ends: how far each bar will reach.
+        unit: of the x axis, where values take SI prefixes.
+    """
     figure, axes = make_plot(x_label, "", 62 + 30 * len(names))
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
@@ -81,11 +88,11 @@ def make_bars(
 
 
 def mark_percentiles(
-    axes: Axes, values: Sequence[float], percents: Sequence[int], draw_line: Callable[..., Any]
+    values_s: Sequence[float], percents: Sequence[int], draw_line: Callable[..., Any]
 ) -> None:
-    """A dashed line at each percentile."""
+    """A dashed line at each percentile, in seconds; `draw_line` is `axes.axhline` or `axvline`."""
     for colour, percent in enumerate(percents, start=1):
-        value = float(np.percentile(values, percent))
+        value = float(np.percentile(values_s, percent))
         name = "median" if percent == 50 else f"p{percent}"
         style = {"color": SERIES[colour], "linestyle": "--", "linewidth": 1.5}
         draw_line(value, label=f"{name} {format_duration(value)}", **style)
@@ -94,11 +101,10 @@ def mark_percentiles(
 def mark_log_axis(axis: XAxis | YAxis, low: float, high: float, unit: str) -> None:
     """Limits and round values with SI prefixes along a logarithmic axis."""
     decades = math.log10(high / low)
-    locator: ticker.Locator = ticker.LogLocator(subs=(1.0,) if decades > 4 else (1.0, 2.0, 5.0))
-    if decades > 2:
-        locator = ticker.LogLocator(subs=(1.0,), numticks=7)
-    elif decades < 0.7:
-        locator = ticker.MaxNLocator(5)
+    factors = (1.0, 2.0, 5.0) if decades < 1.5 else (1.0, 3.0) if decades < 3 else (1.0,)
+    locator = (
+        ticker.LogLocator(subs=factors, numticks=7) if decades > 0.7 else ticker.MaxNLocator(5)
+    )
     axis.set_major_locator(locator)
     axis.set_minor_locator(ticker.NullLocator())
     axis.set_major_formatter(ticker.EngFormatter(unit, sep=" " if unit else ""))
@@ -109,7 +115,7 @@ def add_legend(figure: Figure, columns: int = 1) -> None:
     """The names of all series, below the axes."""
     figure.legend(
         loc="outside lower left", ncols=columns, frameon=False, fontsize=FONT_PT, labelcolor=INK,
-        handlelength=1.5, columnspacing=1.2, borderpad=0, borderaxespad=0,
+        handlelength=1.5, columnspacing=1.2, borderpad=0, borderaxespad=0.25,
     )  # fmt: skip
 
 

@@ -191,7 +191,7 @@ def draw_steps(times_s: Sequence[float]) -> Figure:
     """The time of each step without markers, in the order of measurement."""
     figure, axes = make_plot("step", "time", 200)
     axes.plot(range(1, len(times_s) + 1), times_s, "o", color=SERIES[0], markersize=4)
-    mark_percentiles(axes, times_s, (50, 95), axes.axhline)
+    mark_percentiles(times_s, (50, 95), axes.axhline)
     axes.set_ylim(0, 1.15 * max(times_s))
     axes.xaxis.set_major_locator(ticker.MaxNLocator(8, integer=True))
     axes.yaxis.set_major_formatter(ticker.EngFormatter("s"))
@@ -218,7 +218,7 @@ def draw_latencies(latencies_s: Sequence[float]) -> Figure:
     axes.bar(edges[:-1], counts, 0.9 * width, align="edge", color=SERIES[0])
     if is_cut:
         axes.text(high, counts[-1], "+", ha="right", va="bottom", fontsize=FONT_PT, color=INK)
-    mark_percentiles(axes, latencies_s, (50, 95, 99), axes.axvline)
+    mark_percentiles(latencies_s, (50, 95, 99), axes.axvline)
     axes.xaxis.set_major_locator(ticker.MaxNLocator(4))
     axes.xaxis.set_major_formatter(ticker.EngFormatter("s"))
     axes.yaxis.set_major_locator(ticker.MaxNLocator(5, integer=True))

@@ -45,8 +45,8 @@ def render_comparison(times: Sequence[ComparedTime]) -> str:
 def render_table(table: Sequence[Row]) -> str:
     """A table whose first row is its heading.
 
-    >>> render_table([("stage", "time"), ("a < b", "1 s")])[-66:]
-    '<tbody><tr><td>a &lt; b</td><td>1 s</td></tr></tbody></table></div>'
+    >>> "<td>a &lt; b</td>" in render_table([("stage", "time"), ("a < b", "1 s")])
+    True
     """
     parts: Any = _make_environment().get_template("parts.html.j2").module
     return str(parts.table(table))
@@ -145,7 +145,7 @@ def _make_environment() -> Environment:
 
 def _show(value: Any) -> str:
     """A setting or a fact in words."""
-    if value is None:
+    if value is None or value == {}:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"

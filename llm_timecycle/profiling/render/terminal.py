@@ -74,6 +74,7 @@ def _render(
 ) -> str:
     """The parts one below the other; no setting of the environment changes them."""
     from rich.console import Console
+    from rich.text import Text
 
     console = Console(
         file=io.StringIO(),
@@ -89,7 +90,7 @@ def _render(
     )
     with console.capture() as captured:
         for part in parts:
-            console.print(part)
+            console.print(part, soft_wrap=isinstance(part, Text) and part.no_wrap)
     return _TRAILING_SPACES.sub(r"\1", captured.get()).removesuffix("\n")
 
 
@@ -170,7 +171,7 @@ def _list_advice(number: int, advice: Advice) -> Iterator[RenderableType]:
     yield Padding(advice.reason, (0, 0, 0, 3))
     if advice.changes:  # one line, however long, so that it can be copied
         changes = " ".join(f"--set {change}" for change in advice.changes)
-        yield Text(f"   {changes}", no_wrap=True, overflow="ignore")
+        yield Text(f"   {changes}", no_wrap=True)
 
 
 def _make_table(

@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 import pytest
+from syrupy.assertion import SnapshotAssertion
 
 from llm_timecycle import __version__
 from llm_timecycle.config.settings import DataSettings
@@ -25,6 +26,24 @@ def describe_inference(samples_s: object) -> dict[str, Any]:
         if isinstance(described, dict) and "samples_s" in described
     }
     return {"version": 1, "training": None, "inference": timed}
+
+
+def list_keys(value: Any, path: str = "") -> set[str]:
+    """The path of every key of an object; `[]` is each item of a list."""
+    if isinstance(value, dict):
+        inside = (
+            list_keys(item, f"{path}.{key}") | {f"{path}.{key}"} for key, item in value.items()
+        )
+        return set().union(*inside)
+    if isinstance(value, list):
+        return set().union(*(list_keys(item, f"{path}[]") for item in value))
+    return set()
+
+
+def test_the_keys_are_as_they_were(snapshot: SnapshotAssertion) -> None:
+    described = describe_profile(make_profile())
+    del described["settings"]
+    assert sorted(list_keys(described)) == snapshot
 
 
 def test_it_goes_through_json_unchanged() -> None:
@@ -54,7 +73,9 @@ def test_the_figures() -> None:
     assert [size["size"] for size in described["growth"][0]["sizes"]] == [8, 16, 32, 64, 128]
     assert described["growth"][0]["sizes"][1]["operations"] == 16e6
     assert described["inference"]["tokens_per_s"] == {"1": 500.0, "8": 1500.0, "32": 2000.0}
-    assert described["inference"]["definitions"]["each output token"].startswith("(end to end")
+    assert described["inference"]["definitions"]["each output token"].startswith(
+        "TPOT: time per output"
+    )
     assert described["sweeps"][0]["serial_fraction"] == pytest.approx(0.2, abs=1e-3)
     assert described["sweeps"][0]["values"][2]["median_s"] == pytest.approx(0.4)
     assert described["advice"][0]["changes"] == ["model.tie_embeddings=true"]

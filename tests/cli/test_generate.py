@@ -244,11 +244,11 @@ def test_unknown_tokens_are_a_warning(runs: dict[str, Run]) -> None:
         ),
         (
             ["--bias", "a=inf"],
-            "--bias: received a=inf; expected for each text a number from -1000 to 1000",
+            "--bias: received a=inf; expected a mapping from text to a number from -1000 to 1000",
         ),
         (
             ["--bias", "a=1", "--bias", "b=1", "--bias", "a=2"],
-            "--bias: received two values for 'a', 1 and 2; give one",
+            "--bias: received two values for 'a', 1 and 2; expected one",
         ),
         (["--ban", ""], "--ban: received an empty text; expected at least one character"),
         (["--ban", "q"], "ban: received 'q', which the model does not know; expected one token"),
@@ -258,12 +258,12 @@ def test_unknown_tokens_are_a_warning(runs: dict[str, Run]) -> None:
         ),
         (
             ["--beams", "2", "--top-k", "3"],
-            "--top-k would do nothing with --beams 2, which searches and does not draw: leave it "
+            "--top-k has no effect with --beams 2, because a beam search does not sample: leave it "
             "out, or set --beams to 1",
         ),
         (
             ["--length-penalty", "1"],
-            "--length-penalty would do nothing without a beam search: leave it out, or set --beams",
+            "--length-penalty has no effect without a beam search: leave it out, or set --beams",
         ),
         (
             ["--beams", "2", "--stream"],

@@ -176,7 +176,7 @@ def test_what_cannot_be_done_is_one_line(converse: Converse, line: str, said: st
 
 def test_a_setting_that_would_do_nothing_with_beams_is_refused(converse: Converse) -> None:
     _, err = converse("/beams 3", "/top_k 5", "/top_k")
-    assert err[1].startswith("Error: /top_k would do nothing with /beams 3, which searches")
+    assert err[1].startswith("Error: /top_k has no effect with /beams 3")
     assert err[2] == "top_k: none"
 
 

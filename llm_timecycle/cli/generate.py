@@ -35,8 +35,8 @@ from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 @click.option(
     "--prompt-file",
     metavar="FILE",
-    help="Read the text to continue from a file, or from standard input for -. One line break at "
-    "its end is left out.",
+    help="Read the text to continue from a file, or from standard input if FILE is -. One line "
+    "break at its end is dropped.",
 )
 @generation_settings
 @click.option(
@@ -44,24 +44,25 @@ from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
     type=click.IntRange(1, 1000),
     default=1,
     metavar="N",
-    help="Texts to generate, each from a draw of its own.  [default: 1]",
+    help="Number of texts to generate, each sampled independently.  [default: 1]",
 )
 @click.option(
     "--stream/--no-stream",
     default=None,
-    help="Print text as it comes, or when it is complete.  [default: --stream for one sample]",
+    help="Print text as it is generated, or once it is complete.  [default: --stream for one "
+    "sample]",
 )
 @click.option(
-    "--interactive", is_flag=True, help="Ask for one prompt after another; /help says more."
+    "--interactive", is_flag=True, help="Read prompts line by line; /help lists the commands."
 )
 @click.option(
     "--engine",
     type=click.Choice(["auto", "numpy", "tensorflow"]),
     default="auto",
-    help="What computes; auto takes what is done first.  [default: auto]",
+    help="Inference backend; auto picks the faster one for this request.  [default: auto]",
 )
 @click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON object: texts, tokens, times."
+    "--json", "as_json", is_flag=True, help="Print one JSON object with texts, tokens and timings."
 )
 @click.pass_context
 def command(
@@ -79,9 +80,9 @@ def command(
 ) -> None:
     """Generate text from a trained model.
 
-    Prints the prompt and what the model makes of it. Without a prompt, the model begins a text of
-    its own. What no option sets is as in the run's config.yaml, under generation. Several samples
-    are printed one below the other, each under a line that numbers it.
+    Prints the prompt and its continuation. Without a prompt, the model starts a new text. Settings
+    without an option on the command line come from the section generation of the run's config.yaml.
+    Several samples are printed one after another, each under a numbered line.
 
     \b
     llm-timecycle generate runs/my --prompt "Once upon"
@@ -89,27 +90,14 @@ def command(
     llm-timecycle generate runs/my --interactive
     """
     start_s = time.perf_counter()
-    if prompt is not None and prompt_file is not None:
-        raise UsageError("give --prompt or --prompt-file, not both")
-    if stream and samples > 1:
-        raise UsageError("--stream prints one text as it comes: leave out --stream or --samples")
-    if stream and as_json:
-        raise UsageError("--json prints one object at the end: leave out --stream or --json")
     if interactive:
         _refuse_beside_interactive(prompt, prompt_file, samples, stream, as_json)
+    _check_output_options(prompt, prompt_file, samples, stream, as_json)
     opened = open_run(run)
     settings = override_settings(
         opened.settings.generation, _list_given(options), lambda name: f"--{name.replace('_', '-')}"
     )
-    if stream and settings.beams > 1:
-        raise UsageError(
-            "--stream cannot go with --beams: no text is certain before the search ends"
-        )
-    if samples > settings.beams > 1:
-        raise UsageError(
-            f"--samples: received {samples}; a search with --beams {settings.beams} finds at most "
-            f"{settings.beams} texts"
-        )
+    _check_beams(settings.beams, samples, stream)
     text = (prompt or "") if prompt_file is None else read_prompt(prompt_file)
     tokenizer = opened.load_tokenizer()
     loaded = make_engine(opened, engine, rows=max(samples, settings.beams), tokens=settings.length)
@@ -121,7 +109,7 @@ def command(
         return
     if warning := describe_unknown_tokens(tokenizer, text):
         click.echo(f"Warning: {warning}", err=True)
-    generator = TextGenerator(loaded, tokenizer, settings, with_log_probabilities=as_json)
+    generator = TextGenerator(loaded, tokenizer, settings, with_logprobs=as_json)
     request = _Request(run, loaded, tokenizer, settings, generator, text, samples)
     is_streamed = samples == settings.beams == 1 and stream is not False and not as_json
     try:
@@ -139,7 +127,7 @@ def command(
 
 @dataclass(frozen=True)
 class _Request:
-    """What is to be generated, and with what."""
+    """The arguments of one call, and what it needs to generate."""
 
     run: Path
     engine: Engine
@@ -151,7 +139,7 @@ class _Request:
 
 
 def _list_given(options: dict[str, Any]) -> dict[str, Any]:
-    """The settings that options give, by name."""
+    """The settings given as options, by name."""
     given = {name: value for name, value in options.items() if value not in (None, ())}
     if "bias" in given:
         given["bias"] = _collect_biases(given["bias"])
@@ -164,10 +152,34 @@ def _collect_biases(pairs: Sequence[tuple[str, float]]) -> dict[str, float]:
         if token in biases:
             raise UsageError(
                 f"--bias: received two values for {token!r}, {biases[token]:g} and {added:g}; "
-                f"give one"
+                f"expected one"
             )
         biases[token] = added
     return biases
+
+
+def _check_output_options(
+    prompt: str | None, prompt_file: str | None, samples: int, stream: bool | None, as_json: bool
+) -> None:
+    if prompt is not None and prompt_file is not None:
+        raise UsageError("give --prompt or --prompt-file, not both")
+    if stream and samples > 1:
+        raise UsageError("--stream prints one text as it grows: leave out --stream or --samples")
+    if stream and as_json:
+        raise UsageError("--json prints one object at the end: leave out --stream or --json")
+
+
+def _check_beams(beams: int, samples: int, stream: bool | None) -> None:
+    if stream and beams > 1:
+        raise UsageError(
+            "--stream cannot be combined with --beams: the best text of a beam search is only "
+            "known at the end. Leave out one of them"
+        )
+    if samples > beams > 1:
+        raise UsageError(
+            f"--samples: received {samples}; expected at most {beams}, the number of texts that "
+            f"--beams {beams} finds"
+        )
 
 
 def _refuse_beside_interactive(
@@ -182,7 +194,7 @@ def _refuse_beside_interactive(
     }
     if refused := [option for option, is_given in beside.items() if is_given]:
         raise UsageError(
-            f"--interactive asks for prompts and prints each text as it comes: leave out "
+            f"--interactive reads prompts and prints each text as it grows: leave out "
             f"{' and '.join(refused)}"
         )
 
@@ -225,7 +237,7 @@ def _print_json(request: _Request, load_s: float) -> None:
 
 
 def _generate(request: _Request) -> list[GeneratedText]:
-    """All samples, with a progress bar on a terminal."""
+    """All samples, with a progress bar if stderr is a terminal."""
     if not sys.stderr.isatty():
         return request.generator.generate(request.prompt, request.samples)
     from tqdm import tqdm

@@ -1,4 +1,4 @@
-"""`llm-timecycle generate --interactive`: one prompt after another, settings changed in between.
+"""`llm-timecycle generate --interactive`: answers prompts and commands, line by line.
 
 Texts go to stdout, everything else to stderr.
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import click
 
-from llm_timecycle.cli.asking import Interruption, make_line_reader
+from llm_timecycle.cli.line_input import Interruption, make_line_reader
 from llm_timecycle.cli.prompts import show_prompt
 from llm_timecycle.config.settings import GenerationSettings
 from llm_timecycle.config.spelling import find_nearest
@@ -27,29 +27,32 @@ from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 LEAVING = ("quit", "exit")
 HELP = """\
-Type the beginning of a text; the model goes on. An empty line begins a new text.
+Type the start of a text and the model continues it. An empty line starts a new text.
 Ctrl-C stops a text.
 
-/continue           go on from where the last text ended
-/retry              another draw for the last prompt
+/continue           continue the last text
+/retry              another sample for the last prompt
 /settings           show all settings
-/temperature 0.7    set a setting, or show it without a value; null takes a limit, a seed,
-                    or all texts away. The settings are
+/temperature 0.7    change a setting, or show it if no value is given; null removes a
+                    limit, a seed or a list. The settings are
                     {names}
-/stats              the times of the last text
-/help               this
-/quit               leave; so does Ctrl-D
+/stats              timings of the last text
+/help               show this help
+/quit               leave; Ctrl-D does the same
 
-A prompt that begins with / is typed with two: //"""
+To start a prompt with /, type //"""
 
 
 class PromptLoop:
     """Reads prompts and commands until the end of the input, and answers each.
 
     Args:
-        engine, tokenizer, settings: the model, and how to choose until that is changed.
-        read_lines: gives the lines of the input; None reads the terminal or standard input.
-        now: seconds on a clock that never goes back.
+        engine, tokenizer: the model.
+        settings: how to sample, until a command changes it.
+        read_lines: yields the input lines; None reads the terminal or standard input.
+        now: a monotonic clock, in seconds.
+
+    Raises UsageError if the settings do not fit the model, or standard input is closed.
     """
 
     def __init__(
@@ -62,10 +65,10 @@ class PromptLoop:
         now: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._engine, self._tokenizer, self._settings = engine, tokenizer, settings
-        make_plan(settings, tokenizer)  # what is wrong with them is said before the first prompt
+        make_plan(settings, tokenizer)  # an error now, not after the first prompt
         self._now = now
         self._prompt: str | None = None
-        self._draws = 0  # of this prompt
+        self._sample = 0  # its number, for this prompt
         self._decoder: Decoder | None = None
         self._times: GenerationTimes | None = None
         self._seed: int | None = None
@@ -90,7 +93,7 @@ class PromptLoop:
             except KeyboardInterrupt:  # a second one, before the token was complete
                 self._decoder = None
                 click.echo()
-                _tell("Stopped; the text cannot go on.")
+                _tell("Stopped; this text cannot be continued.")
 
     def _answer(self, line: str) -> None:
         is_command = line.startswith("/") and not line.startswith("//")
@@ -103,12 +106,12 @@ class PromptLoop:
     def _obey(self, name: str, value: str) -> None:
         if name in self._commands:
             if value:
-                raise UsageError(f"/{name} stands alone; received {value!r} after it")
+                raise UsageError(f"/{name} takes no value; received {value!r}")
             self._commands[name]()
         elif name in GenerationSettings.model_fields:
             if value:
                 self._set(name, value)
-            _tell(f"{name}: {_write(getattr(self._settings, name))}")
+            _tell(f"{name}: {_show_value(getattr(self._settings, name))}")
         else:
             names = self._list_names()
             longer = [full for full in names if name and full.startswith(name)]
@@ -127,20 +130,20 @@ class PromptLoop:
         self._settings = changed
 
     def _begin(self, prompt: str) -> None:
-        """Make a text for a new prompt."""
-        self._prompt, self._draws = prompt, 0
+        """Generate a text for a new prompt."""
+        self._prompt, self._sample = prompt, 0
         if warning := describe_unknown_tokens(self._tokenizer, prompt):
             _tell(f"Warning: {warning}")
-        self._draw()
+        self._generate()
 
     def _retry(self) -> None:
         if self._prompt is None:
-            raise UsageError("/retry draws again for the last prompt, and there is none yet")
-        self._draws += 1
-        self._draw()
+            raise UsageError("/retry repeats the last prompt, and there is none yet: type one")
+        self._sample += 1
+        self._generate()
 
-    def _draw(self) -> None:
-        """Make a text for the prompt; the number of the draw is that of a sample."""
+    def _generate(self) -> None:
+        """Generate and print the current sample for the prompt."""
         prompt = self._prompt or ""
         generator = TextGenerator(self._engine, self._tokenizer, self._settings, now=self._now)
         self._decoder = None
@@ -151,7 +154,7 @@ class PromptLoop:
                     click.echo(generator.generate(prompt)[0].text)
                     self._times = generator.times
                     return
-                decoder = generator.begin(prompt, first_sample=self._draws, is_final=False)
+                decoder = generator.begin(prompt, first_sample=self._sample, is_final=False)
             except KeyboardInterrupt:
                 click.echo()
                 _tell("Stopped before the first token.")
@@ -161,14 +164,14 @@ class PromptLoop:
 
     def _continue(self) -> None:
         if self._decoder is None:
-            raise UsageError("/continue goes on with a text that was drawn, and there is none yet")
+            raise UsageError("/continue needs a sampled text to continue, and there is none yet")
         with Interruption() as interruption:
             self._decoder.resume(make_plan(self._settings, self._tokenizer))
             self._write_out(self._decoder, interruption)
 
     def _write_out(self, decoder: Decoder, interruption: Interruption) -> None:
-        """Print a decoder as it grows, until it ends or Ctrl-C; it can go on from there."""
-        interruption.is_noted_only = True  # between two tokens the state is whole
+        """Print the text as it grows, until it ends or Ctrl-C; /continue can resume it."""
+        interruption.is_noted_only = True  # a text can be resumed only between two tokens
         (sample,) = decoder.samples
         for _ in decoder.advance():
             if piece := sample.pieces[-1]:
@@ -180,24 +183,24 @@ class PromptLoop:
 
     def _show_settings(self) -> None:
         for name, value in self._settings.model_dump().items():
-            _tell(f"{name}: {_write(value)}")
+            _tell(f"{name}: {_show_value(value)}")
 
     def _show_stats(self) -> None:
         times = self._times
         if times is None:
-            raise UsageError("/stats are those of the last text, and there is none yet")
+            raise UsageError("/stats shows the last text, and there is none yet: type a prompt")
         figures = {
-            "prompt": _join(f"{times.prompt_tokens:,} tokens", times.prompt_tokens_per_s),
+            "prompt": _write_rate(times.prompt_tokens, times.prompt_tokens_per_s),
             "first token": _write_ms(times.first_token_s),
             "each token after it": (
                 f"{_write_ms(times.token_median_s)} median, {_write_ms(times.token_p95_s)} 95 %, "
                 f"{_write_ms(times.token_p99_s)} 99 %"
             ),
-            "text": _join(f"{times.tokens:,} tokens", times.tokens_per_s),
+            "text": _write_rate(times.tokens, times.tokens_per_s),
         }
         if self._decoder is not None:
             figures["ended by"] = self._decoder.samples[0].finish_reason or "Ctrl-C"
-            figures["seed"] = f"{self._seed}, draw {self._draws + 1}"
+            figures["seed"] = f"{self._seed}, sample {self._sample + 1}"
         for name, figure in figures.items():
             _tell(f"{name:20} {figure}")
 
@@ -213,7 +216,7 @@ class PromptLoop:
 
 
 def _read_value(name: str, text: str) -> object:
-    """A value as a settings file has it; a text or TOKEN=VALUE may stand without quotes."""
+    """The value, written as in a settings file; a single text or TOKEN=VALUE needs no quotes."""
     if name not in ("stop", "ban", "bias"):
         return resolve_scalar(text)
     if text == "null":
@@ -234,24 +237,24 @@ def _read_value(name: str, text: str) -> object:
 
 
 def _write_value(value: object) -> str:
-    """A value as it is typed."""
+    """A value as the user types it."""
     if value is None:
         return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _write(value: object) -> str:
+def _show_value(value: object) -> str:
+    """A value as the loop shows it."""
     if isinstance(value, dict):
         return ", ".join(f"{token!r}={added:g}" for token, added in value.items()) or "none"
     if isinstance(value, list):
         return ", ".join(map(repr, value)) or "none"
-    return (
-        "none" if value is None else str(value).lower() if isinstance(value, bool) else f"{value}"
-    )
+    return "none" if value is None else _write_value(value)
 
 
-def _join(count: str, rate_per_s: float | None) -> str:
-    return count if rate_per_s is None else f"{count}, {rate_per_s:,.0f} tokens/s"
+def _write_rate(tokens: int, rate_tokens_per_s: float | None) -> str:
+    rate = "" if rate_tokens_per_s is None else f", {rate_tokens_per_s:,.0f} tokens/s"
+    return f"{tokens:,} tokens{rate}"
 
 
 def _write_ms(seconds: float | None) -> str:

@@ -1,4 +1,4 @@
-"""What commands print for other programs."""
+"""Output for other programs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ import click
 
 
 def print_json(value: Mapping[str, Any]) -> None:
-    """Print one object on stdout, as it reads, or in ASCII where its encoding lacks characters."""
+    """Print a JSON object on stdout, in ASCII unless stdout encodes Unicode."""
     is_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
     click.echo(json.dumps(value, ensure_ascii=not is_unicode, indent=2, allow_nan=False))

@@ -1,4 +1,4 @@
-"""Prompts as they are given to `generate`: from a file or standard input, and as they are shown."""
+"""Prompts of `generate`: read from a file or standard input, and shown before their text."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ STANDARD_INPUT = "standard input"
 def read_prompt(source: str) -> str:
     """The text of a file, or of standard input for `-`, without one line break at its end.
 
-    A pipe or a device is read to its end, as standard input is.
+    A pipe or a device is read to its end, like standard input.
 
-    Raises DataError where it cannot be read, is not UTF-8, or is a stream without end.
+    Raises DataError if it cannot be read, is not UTF-8, or is an endless stream.
     """
     path = Path(source)
     if source == "-":
@@ -39,10 +39,10 @@ def read_prompt(source: str) -> str:
 
 
 def open_standard_input(reader: str) -> BinaryIO:
-    """Standard input, which `reader` (an option) reads; UsageError where the shell closed it."""
+    """Standard input for `reader` (an option); UsageError if the shell closed it."""
     if sys.stdin is None:
         raise UsageError(
-            f"standard input is closed, and {reader} reads it: give it a file or a pipe"
+            f"standard input is closed, and {reader} reads it: connect it to a file or a pipe"
         )
     return sys.stdin.buffer
 
@@ -50,7 +50,7 @@ def open_standard_input(reader: str) -> BinaryIO:
 def _is_stream(path: Path) -> bool:
     try:
         return path.is_fifo() or path.is_char_device()
-    except OSError:  # whoever opens it will say why
+    except OSError:  # opening it reports the reason
         return False
 
 
@@ -61,26 +61,26 @@ def _read_stream(stream: BinaryIO, name: str) -> str:
         raise DataError(f"{name} cannot be read: {error.strerror or error}") from error
     if len(content) > STREAM_BYTES_AT_MOST:
         raise DataError(
-            f"the prompt on {name} has more than {STREAM_BYTES_AT_MOST:,} bytes, and no more are "
-            f"read: give a shorter one, or a file"
+            f"the prompt on {name} is too long: expected at most {STREAM_BYTES_AT_MOST:,} bytes. "
+            f"Use a shorter prompt, or a regular file"
         )
     return decode_input(content, name).removeprefix("\ufeff")
 
 
 def decode_input(content: bytes, name: str = STANDARD_INPUT) -> str:
-    """What came on standard input, or another stream, as text; DataError if it is not UTF-8."""
+    """Bytes from standard input, or another stream, as text; DataError if they are not UTF-8."""
     try:
         return content.decode()
     except UnicodeDecodeError as error:
         raise DataError(
             f"the prompt on {name} is not UTF-8 text: the byte at offset {error.start} "
-            f"fits no character. Convert it first: iconv -f GB18030 -t UTF-8 (with its own "
-            f"encoding in place of GB18030)"
+            f"fits no character. Convert it first: iconv -f GB18030 -t UTF-8 (with its encoding in "
+            f"place of GB18030)"
         ) from error
 
 
 def show_prompt(prompt: str, tokenizer: Tokenizer) -> str:
-    """A prompt as it is printed before its continuation."""
+    """A prompt as printed before its continuation."""
     if tokenizer.settings.level == "word":
         return re.sub(f"[{BLANK}]+\\Z", "", prompt)  # the next word brings its own space
     return prompt

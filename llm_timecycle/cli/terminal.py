@@ -1,4 +1,4 @@
-"""What the commands write to stderr: log lines that do not tear a progress bar."""
+"""Output for people: log lines that do not break a progress bar, and bars of shares."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class _BarFriendlyHandler(logging.Handler):
 
 
 def set_up_logging() -> None:
-    """Send the program's own log to stderr, a plain line each."""
+    """Send the log of the program to stderr, one plain line per record."""
     handler = _BarFriendlyHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
     log = logging.getLogger("llm_timecycle")
@@ -30,13 +30,13 @@ BAR_CELLS = 40
 BAR_MARKS = "█▓▒░·"
 
 
-def draw_shares(seconds: Mapping[str, float]) -> str:
-    """What took how much of the time, the longest first: a bar, and under it what it shows.
+def format_shares(seconds: Mapping[str, float]) -> str:
+    """Shares of the total time, largest first, as a bar with its legend below.
 
     Args:
-        seconds: of at most five things.
+        seconds: of at most five items, by name.
 
-    >>> print(draw_shares({"reading": 10.0, "computing": 30.0}))
+    >>> print(format_shares({"reading": 10.0, "computing": 30.0}))
     ██████████████████████████████▓▓▓▓▓▓▓▓▓▓
     █ computing 75.0 %  ▓ reading 25.0 %
     """

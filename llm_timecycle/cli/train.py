@@ -9,7 +9,7 @@ from shlex import quote
 import click
 
 from llm_timecycle.cli.options import HELP, config_overrides
-from llm_timecycle.cli.terminal import draw_shares, set_up_logging
+from llm_timecycle.cli.terminal import format_shares, set_up_logging
 from llm_timecycle.config.load import read_settings
 from llm_timecycle.config.locate import find_run
 from llm_timecycle.errors import RunError, RunExistsError
@@ -91,7 +91,7 @@ def command(
     click.echo(
         f"Trained {progress.step:,} steps in {progress.wall_s:.0f} s; "
         f"{kept if has_validation else 'the last weights are kept: there is no validation text'}.\n"
-        f"{draw_shares(add_stage_seconds(summary.run.metrics_path))}\n"
+        f"{format_shares(add_stage_seconds(summary.run.metrics_path))}\n"
         f"Next: llm-timecycle evaluate {run}{'' if has_validation else ' --data FILE'}\n"
         f'      llm-timecycle generate {run} --prompt "Once upon"',
         err=True,

@@ -1,1 +1,1 @@
-"""Stage 4, generated output: sampling, the engines, the generator."""
+"""Stage 4, generated output: engines (ids -> logits), sampling (logits -> token), decoding."""

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, overload
 
-from llm_timecycle.config.settings import Settings
+from llm_timecycle.config.settings import GenerationSettings, Settings
 from llm_timecycle.errors import UsageError
 from llm_timecycle.generation.engines.engine import Engine
 from llm_timecycle.generation.engines.select import EngineKind, choose_engine, make_engine
@@ -30,17 +30,15 @@ def load(path: str | Path, *, engine: str = "auto") -> Model:
 
     Args:
         path: a directory that `llm-timecycle train` made.
-        engine: `numpy`, `tensorflow`, or `auto`: whichever is done first.
+        engine: `numpy`, `tensorflow`, or `auto`, which picks the faster one for each request.
 
     Raises:
         RunError: the run is missing, damaged, or has no weights yet.
 
-    >>> import llm_timecycle as lt
-    >>> model = lt.load("runs/my")
-    >>> text = model.generate("Once", length=20, temperature=0.8, seed=1)
-    >>> print(text)  # doctest: +SKIP
-     upon a time
-    >>> len(text.ids), text.finish_reason
+    >>> import llm_timecycle as lt  # doctest: +SKIP
+    >>> model = lt.load("runs/my")  # doctest: +SKIP
+    >>> text = model.generate("Once", length=20, temperature=0.8, seed=1)  # doctest: +SKIP
+    >>> len(text.ids), text.finish_reason  # doctest: +SKIP
     (20, 'length')
     """
     run = open_run(Path(path))
@@ -48,10 +46,10 @@ def load(path: str | Path, *, engine: str = "auto") -> Model:
 
 
 class Model:
-    """A trained model; made by `load`.
+    """A trained model; `load` makes it.
 
-    What no option of a call sets is as in the run's config.yaml, under `generation`. Calls do not
-    disturb each other: a stream that is not yet finished goes on where it was.
+    Options that a call does not set come from the section `generation` of the run's config.yaml.
+    Calls are independent: an unfinished stream continues where it was, whatever runs in between.
 
     Attributes:
         run: the run directory.
@@ -63,15 +61,15 @@ class Model:
         self.tokenizer = tokenizer
         self._choice = engine
         self._idle_engines: dict[EngineKind, list[Engine]] = {"numpy": [], "tensorflow": []}
-        with self._borrow_engine():  # weights that cannot be used are an error now
+        with self._borrow_engine():  # unusable weights are an error now
             pass
 
     def __repr__(self) -> str:
-        return f"<Model {self.run.path}: {self.tokenizer.vocab_size:,} kinds of tokens>"
+        return f"<Model {self.run.path}: {self.tokenizer.vocab_size:,} tokens>"
 
     @property
     def settings(self) -> Settings:
-        """Everything that decided how it was made, as resolved."""
+        """The resolved settings that the model was trained with."""
         return self.run.settings
 
     @overload
@@ -104,19 +102,19 @@ class Model:
     ) -> GeneratedText | list[GeneratedText]:
         """A continuation of `prompt`, or a list of `samples` of them.
 
-        `print` and `str` give the text that follows the prompt; `text`, `ids` and `finish_reason`
-        are its attributes, and `log_probabilities` where they are asked for.
+        `print` and `str` of a result give the text that follows the prompt; it also has `ids`,
+        `finish_reason`, and with `log_probabilities=True`, `log_probabilities`.
 
         Raises:
             UsageError: an option is unknown or its value is wrong.
 
-        >>> import llm_timecycle as lt
-        >>> model = lt.load("runs/my")
-        >>> first, second = model.generate("Once", samples=2, length=5, seed=1)
-        >>> model.generate("Once", length=5, seed=1) == first
+        >>> import llm_timecycle as lt  # doctest: +SKIP
+        >>> model = lt.load("runs/my")  # doctest: +SKIP
+        >>> first, second = model.generate("Once", samples=2, length=5, seed=1)  # doctest: +SKIP
+        >>> model.generate("Once", length=5, seed=1) == first  # doctest: +SKIP
         True
-        >>> said = model.generate("Once", length=5, log_probabilities=True).log_probabilities
-        >>> len(said)
+        >>> text = model.generate("Once", length=5, log_probabilities=True)  # doctest: +SKIP
+        >>> len(text.log_probabilities)  # doctest: +SKIP
         5
         """
         count = 1 if samples is None else samples
@@ -126,43 +124,42 @@ class Model:
         rows = max(count, settings.beams)
         with self._borrow_engine(rows, settings.length) as engine:
             generator = TextGenerator(
-                engine, self.tokenizer, settings, with_log_probabilities=log_probabilities
+                engine, self.tokenizer, settings, with_logprobs=log_probabilities
             )
             texts = generator.generate(prompt, count)
         return texts[0] if samples is None else texts
 
     def stream(self, prompt: str = "", **options: Unpack[GenerationOptions]) -> Iterator[str]:
-        """The continuation of `prompt`, piece by piece as it comes; whole characters only.
+        """The continuation of `prompt`, piece by piece as it grows; whole characters only.
 
         Raises:
             UsageError: an option is unknown or its value is wrong, or `beams` is above 1.
 
-        >>> import llm_timecycle as lt
-        >>> model = lt.load("runs/my")
-        >>> pieces = list(model.stream("Once", length=5, seed=1))
-        >>> "".join(pieces) == model.generate("Once", length=5, seed=1).text
+        >>> import llm_timecycle as lt  # doctest: +SKIP
+        >>> model = lt.load("runs/my")  # doctest: +SKIP
+        >>> pieces = list(model.stream("Once", length=5, seed=1))  # doctest: +SKIP
+        >>> "".join(pieces) == model.generate("Once", length=5, seed=1).text  # doctest: +SKIP
         True
         """
         settings = override_settings(self.settings.generation, options)
         if settings.beams > 1:
             raise UsageError(
-                "beams: a search knows no text before its end, so none can be streamed; use "
+                "beams: a beam search cannot stream: its best text is only known at the end. Use "
                 "generate, or set beams to 1"
             )
         return self._stream(prompt, settings)
 
     def score(self, text: str) -> Score:
-        """How likely the model finds `text`: nats, perplexity, and each token's log-probability.
+        """How likely `text` is: nats, perplexity, and the log-probability of each token.
 
-        The text is read as one that begins after an <eos>, with the state carried from its first
-        token to its last.
+        It is read as a new text, one that starts after an <eos>.
 
         Raises:
-            UsageError: the text holds no token.
+            UsageError: the text has no token.
 
-        >>> import llm_timecycle as lt
-        >>> score = lt.load("runs/my").score("Once upon a time")
-        >>> len(score.log_probabilities) == len(score.ids), score.nats > 0
+        >>> import llm_timecycle as lt  # doctest: +SKIP
+        >>> score = lt.load("runs/my").score("Once upon a time")  # doctest: +SKIP
+        >>> len(score.log_probabilities) == len(score.ids), score.nats > 0  # doctest: +SKIP
         (True, True)
         """
         with self._borrow_engine(1, 1) as engine:
@@ -170,9 +167,9 @@ class Model:
 
     @cached_property
     def keras_model(self) -> keras.Model:
-        """The network as a `keras.Model`, with the same weights; imports TensorFlow when asked for.
+        """The network as a `keras.Model` with the same weights; importing TensorFlow on first use.
 
-        It takes ids (B, T) and the states of its layers, and gives logits (B, T, V) and the states.
+        It maps ids (B, T) and the states of its layers to logits (B, T, V) and the new states.
         """
         from llm_timecycle.model.tf_import import import_tensorflow
 
@@ -183,13 +180,13 @@ class Model:
             self.settings.model, self.run.vocab_size, self.run.load_weights()
         )
 
-    def _stream(self, prompt: str, settings: Any) -> Iterator[str]:
+    def _stream(self, prompt: str, settings: GenerationSettings) -> Iterator[str]:
         with self._borrow_engine(1, settings.length) as engine:
             yield from TextGenerator(engine, self.tokenizer, settings).stream(prompt)
 
     @contextmanager
     def _borrow_engine(self, rows: int = 1, tokens: int = 1) -> Iterator[Engine]:
-        """An engine for so much work that nothing else uses meanwhile."""
+        """An engine for `rows` texts of `tokens` tokens; nothing else uses it meanwhile."""
         kind = choose_engine(self._choice, rows, tokens)
         idle = self._idle_engines[kind]
         engine = idle.pop() if idle else make_engine(self.run, kind)

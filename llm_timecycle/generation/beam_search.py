@@ -1,13 +1,13 @@
-"""Beam search: the likeliest texts that a bounded search finds, longer ones forgiven their length.
+"""Beam search: the likeliest texts that a search of bounded width finds.
 
-The score of a text Y after a prompt X is
+Longer texts are less likely, so the score of a text Y after a prompt X is normalized by length:
 
-    log P(Y | X) / lp(Y),    lp(Y) = ((5 + |Y|) / (5 + 1)) ** alpha
+    score(Y) = log P(Y | X) / lp(Y),    lp(Y) = ((5 + |Y|) / (5 + 1)) ** alpha
 
-with |Y| its tokens, the one that ends it included, and alpha the length penalty.
+where |Y| counts its tokens, the one that ends it included, and alpha is the length penalty.
 
 Source: Wu et al. 2016, "Google's Neural Machine Translation System", section 7, equation 14
-(without its coverage penalty, which has no meaning here).
+(without the coverage penalty, which has no meaning without attention).
 """
 
 from __future__ import annotations
@@ -24,23 +24,22 @@ from llm_timecycle.generation.sampling.pipeline import SamplingPlan, check_finit
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A text in the search.
-
-    `log_probability` decides; `token_log_probabilities` are what the model itself says of each
-    token, without bias, in nats.
-    """
+    """A text in the search."""
 
     ids: tuple[int, ...] = ()
-    log_probability: float = 0.0
-    token_log_probabilities: tuple[float, ...] = ()
+    """Its tokens."""
+    logprob: float = 0.0
+    """Its log-probability with `bias` added, in nats: what the search maximizes."""
+    token_logprobs: tuple[float, ...] = ()
+    """The model's log-probability of each token, without bias, in nats."""
 
     def score(self, length_penalty: float) -> float:
-        """The log-probability, made up for the length."""
-        return self.log_probability / compute_length_penalty(len(self.ids), length_penalty)
+        """The log-probability, normalized by length."""
+        return self.logprob / compute_length_penalty(len(self.ids), length_penalty)
 
 
 def compute_length_penalty(tokens: int, alpha: float) -> float:
-    """lp(Y) of a text of `tokens` (|Y|).
+    """lp(Y) of a text of |Y| = `tokens`.
 
     >>> compute_length_penalty(1, 0.6), compute_length_penalty(19, 1.0)
     (1.0, 4.0)
@@ -55,28 +54,28 @@ def search_beams(
     is_complete: Callable[[Sequence[int]], bool],
     after_token: Callable[[], object] = lambda: None,
 ) -> list[Hypothesis]:
-    """The best texts after a prompt, the best first; at least one and at most `beams`.
+    """The best texts after a prompt, best first; at least one and at most `beams`.
 
-    At every step each of the best `beams` unfinished texts is made longer by every token, and the
-    best of all those go on. It ends at `length` tokens, or when none that goes on can become better
-    than the `beams` best complete ones. Of equally likely ones, the one found first is kept.
+    Each step extends each of the best `beams` unfinished texts by every token and keeps the best of
+    them all. The search ends at `length` tokens, or when no unfinished text can become better than
+    the `beams` best complete ones. Of equally likely texts, the one found first wins.
 
     Args:
-        engine: has read the prompt in its one row.
-        logits: after the prompt, (1, V).
-        plan: beams, length, length_penalty; bias is added to log-probabilities, and banned tokens
-            are left out. Nothing else of it is used.
-        is_complete: whether a text (its ids) ends where it does, before `length`.
+        engine: has read the prompt, in one row.
+        logits: the logits after the prompt, (1, V).
+        plan: beams, length and length_penalty; bias is added to log-probabilities, and banned
+            tokens are excluded. Nothing else in it applies.
+        is_complete: whether a text (its ids) ends with its last token, before `length`.
         after_token: called after each step.
 
-    Raises RunError where the model's logits are not finite.
+    Raises RunError if the model's logits are not finite.
     """
     settings = plan.settings
     alpha = settings.length_penalty
     live, complete = [Hypothesis()], list[Hypothesis]()
 
     def rank(hypotheses: list[Hypothesis]) -> list[Hypothesis]:
-        return sorted(hypotheses, key=lambda found: -found.score(alpha))[: settings.beams]
+        return sorted(hypotheses, key=lambda text: -text.score(alpha))[: settings.beams]
 
     for tokens in range(1, settings.length + 1):
         extended = _extend(live, logits, plan)
@@ -99,19 +98,19 @@ def search_beams(
 def _extend(
     live: list[Hypothesis], logits: np.ndarray, plan: SamplingPlan
 ) -> list[tuple[int, Hypothesis]]:
-    """The best texts that are one token longer, each with the row it comes from, best first.
+    """The best texts that are one token longer, each with the row of its parent, best first.
 
-    Twice as many as there are beams: even if each row's best one ends there, enough go on.
+    There are 2 * beams of them: even if the best one of every row is complete, enough are left.
     """
     check_finite(logits)
-    said = logits.astype(np.float64)
-    said -= said.max(axis=1, keepdims=True)
-    said -= np.log(np.exp(said).sum(axis=1, keepdims=True))
-    changed = said.copy() if plan.bias or plan.banned else said
+    logprobs = logits.astype(np.float64)
+    logprobs -= logprobs.max(axis=1, keepdims=True)
+    logprobs -= np.log(np.exp(logprobs).sum(axis=1, keepdims=True))
+    biased = logprobs.copy() if plan.bias or plan.banned else logprobs
     for token, added in plan.bias:
-        changed[:, token] += added
-    changed[:, list(plan.banned)] = -np.inf
-    totals = changed + np.array([[hypothesis.log_probability] for hypothesis in live])
+        biased[:, token] += added
+    biased[:, list(plan.banned)] = -np.inf
+    totals = biased + np.array([[hypothesis.logprob] for hypothesis in live])
     flat = totals.ravel()
     (best,) = find_top_k(flat[np.newaxis], min(2 * plan.settings.beams, flat.size))
     best = best[np.argsort(-flat[best], kind="stable")]
@@ -122,7 +121,7 @@ def _extend(
             Hypothesis(
                 (*live[row].ids, token),
                 float(totals[row, token]),
-                (*live[row].token_log_probabilities, float(said[row, token])),
+                (*live[row].token_logprobs, float(logprobs[row, token])),
             ),
         )
         for row, token in zip(rows.tolist(), ids.tolist(), strict=True)
@@ -130,13 +129,13 @@ def _extend(
 
 
 def _is_settled(likeliest: Hypothesis, complete: list[Hypothesis], plan: SamplingPlan) -> bool:
-    """Whether no text that goes on can still become one of the best.
+    """Whether no unfinished text can still become one of the best.
 
-    A log-probability only falls with each token (unless a bias raises it), and no text is forgiven
-    more than one of full length.
+    A log-probability only falls with each token (unless a bias raises it), and the length
+    normalization is strongest at full length.
     """
     settings = plan.settings
     if len(complete) < settings.beams or any(added > 0 for _, added in plan.bias):
         return False
-    most = compute_length_penalty(settings.length, settings.length_penalty)
-    return likeliest.log_probability / most <= complete[-1].score(settings.length_penalty)
+    largest_penalty = compute_length_penalty(settings.length, settings.length_penalty)
+    return likeliest.logprob / largest_penalty <= complete[-1].score(settings.length_penalty)

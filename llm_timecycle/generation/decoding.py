@@ -1,104 +1,66 @@
-"""Texts in the making: tokens chosen one after another, shown as text, until it is time to stop."""
+"""The decode loop: logits -> token -> text, again and again, until every text has ended."""
 
 from __future__ import annotations
 
 import os
 from array import array
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
-from llm_timecycle.config.settings import GenerationSettings
 from llm_timecycle.generation.engines.engine import BlockEngine, Engine
 from llm_timecycle.generation.latency import GenerationTimes, summarize_times
+from llm_timecycle.generation.sample import Sample, encode_prompt
 from llm_timecycle.generation.sampling.pipeline import (
     SamplingPlan,
-    choose_tokens,
-    compute_log_probabilities,
+    compute_logprobs,
     make_generators,
+    sample_tokens,
 )
-from llm_timecycle.generation.stop_sequences import StopSequenceFilter
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
-BLOCK_TOKENS = 16  # chosen by an engine of its own accord: shown, stopped, interrupted after those
-SEED_BYTES = 6  # what every JSON reader holds exactly
+BLOCK_TOKENS = 16  # what a block engine decodes before texts are shown, stopped or interrupted
+SEED_BYTES = 6  # every JSON reader holds 48 bits exactly
 
-FinishReason = Literal["length", "stop", "end_of_text"]
+DecodePart = Literal["prefill", "step", "sampling", "decoding"]
 
 
-class Sample:
-    """One text after a prompt.
+class DecodeObserver(Protocol):
+    """Notified of the parts of each token; see `profiling.measure.requests`."""
 
-    Attributes:
-        pieces: what each token added to the text, many of them empty.
-        ids: every token that was chosen, also those of a stop text.
-        log_probabilities: what the model itself said of each, in nats; empty where nobody asked.
-        finish_reason: why the text ends, or None while it is being made.
-    """
+    def begin(self) -> None:
+        """Reading the prompt, or making the next token, starts now."""
 
-    def __init__(
-        self, tokenizer: Tokenizer, settings: GenerationSettings, prompt_ids: np.ndarray
-    ) -> None:
-        self.pieces: list[str] = []
-        self.ids: list[int] = []
-        self.log_probabilities: list[float] = []
-        self.finish_reason: FinishReason | None = None
-        self._most_tokens = settings.length
-        self._end_id = find_end_id(tokenizer)
-        self._watch = StopSequenceFilter(settings.stop)
-        self._decoder = tokenizer.stream()
-        for token in find_line_begun(tokenizer, prompt_ids).tolist():
-            self._decoder.push(token)  # what a word joins to is part of how it is written
+    def end(self, part: DecodePart) -> None:
+        """A part has ended, and the next one starts."""
 
-    @property
-    def text(self) -> str:
-        """The text so far."""
-        return "".join(self.pieces)
 
-    def push(self, token: int) -> None:
-        """Add the token that was chosen, and the text that it lets be shown."""
-        self.ids.append(token)
-        is_end = token == self._end_id
-        self.pieces.append("" if is_end else self._watch.push(self._decoder.push(token)))
-        if self._watch.has_stopped:
-            self.finish_reason = "stop"
-        elif is_end:
-            self.finish_reason = "end_of_text"
-        elif len(self.ids) == self._most_tokens:
-            self.finish_reason = "length"
+class _NoObserver:
+    def begin(self) -> None:
+        pass
 
-    def flush(self) -> None:
-        """Show what was held back, now that nothing more will come."""
-        if self.finish_reason != "stop":
-            piece = self._watch.push(self._decoder.finish())
-            if self._watch.has_stopped:
-                self.finish_reason = "stop"
-            self.pieces[-1] += piece + self._watch.finish()
-
-    def resume(self, settings: GenerationSettings) -> None:
-        """Make the text `settings.length` tokens longer, under these settings."""
-        self.finish_reason = None
-        self._most_tokens = len(self.ids) + settings.length
-        self._watch = StopSequenceFilter(settings.stop, held=self._watch.finish())
+    def end(self, part: DecodePart) -> None:
+        pass
 
 
 class Decoder:
-    """Texts after one prompt, made side by side; the engine is theirs until they are finished.
+    """Decodes one or several texts after one prompt; the engine is in use until all have ended.
 
     Args:
         engine, tokenizer: the model.
-        plan: what choosing goes by.
-        prompt: any text; an empty one starts at a text boundary, after an <eos>.
+        plan: how to sample.
+        prompt: any text; an empty one starts a new text, after an <eos>.
         samples: how many texts. first_sample: the number of the first one: sample i of a seed is
-            the same text, whichever are drawn with it.
-        with_log_probabilities: whether to note what the model says of each token.
-        is_final: whether what is held back (half a character, the beginning of a stop text) is
-            shown when a text ends; not so where it may be resumed.
-        now: seconds on a clock that never goes back.
+            the same text, whichever samples are drawn with it.
+        with_logprobs: whether to record the log-probability of each token.
+        is_final: whether text that is held back (half a character, the start of a stop sequence)
+            is shown when a text ends; False if the text may be resumed.
+        now: a monotonic clock, in seconds.
+        observer: notified of every part of every token; a block engine then decodes token by token.
 
     Attributes:
-        seed: the one that the draws began from, also where the settings left it open.
+        seed: the seed of the random draws; drawn itself if the settings leave it open.
         samples: the texts.
     """
 
@@ -111,54 +73,63 @@ class Decoder:
         *,
         samples: int = 1,
         first_sample: int = 0,
-        with_log_probabilities: bool = False,
+        with_logprobs: bool = False,
         is_final: bool = True,
         now: Callable[[], float],
+        observer: DecodeObserver | None = None,
     ) -> None:
         self._request_s = now()
         self._engine, self._plan, self._now = engine, plan, now
-        self._with_log_probabilities, self._is_final = with_log_probabilities, is_final
+        self._with_logprobs, self._is_final = with_logprobs, is_final
+        self._is_observed, self._observer = observer is not None, observer or _NoObserver()
         self._prompt_ids = encode_prompt(tokenizer, prompt)
         self._vocab_size = tokenizer.vocab_size
         seed = plan.settings.seed
         self.seed = int.from_bytes(os.urandom(SEED_BYTES), "big") if seed is None else seed
         self._generators = make_generators(self.seed, samples, first_sample)
         self.samples = [Sample(tokenizer, plan.settings, self._prompt_ids) for _ in range(samples)]
-        self._unfinished = list(range(samples))
+        self._unfinished = list(range(samples))  # the sample in each row of the engine
         engine.reset()
+        self._observer.begin()
         self._logits: np.ndarray | None = engine.prefill(self._prompt_ids[np.newaxis])
+        self._observer.end("prefill")
         if samples > 1:
             engine.select_rows([0] * samples)
             self._logits = np.repeat(self._logits, samples, axis=0)
-        self._chosen = np.empty(0, np.int64)
+        self._last_ids = np.empty(0, np.int64)
         self._counts = self._count_tokens()
         self._prompt_end_s = now()
         self._token_ends_s = array("d")
-        self._read, self._tokens_before = len(self._prompt_ids), 0
+        self._prompt_tokens, self._tokens_before = len(self._prompt_ids), 0
 
     def advance(self) -> Iterator[None]:
-        """Give every unfinished text one more token, then yield, until all are finished.
+        """Add a token to every unfinished text, then yield, until all texts have ended.
 
-        Raises RunError where the model's logits are not finite.
+        Raises RunError if the model's logits are not finite.
         """
-        engine = self._engine
-        # A text that may be resumed goes on from its own last token, not from the block's.
-        if self._is_final and isinstance(engine, BlockEngine) and engine.can_decode(self._plan):
+        engine, observer = self._engine, self._observer
+        # A resumable text must continue from its own last token, not from the last of a block.
+        in_blocks = self._is_final and not self._is_observed
+        if in_blocks and isinstance(engine, BlockEngine) and engine.can_decode(self._plan):
             while self._unfinished:
                 yield from self._advance_block(engine)
         while self._unfinished:
+            observer.begin()
             if self._logits is None:
-                self._logits = engine.step(self._chosen)
-            self._chosen = self._choose(self._logits)
+                self._logits = engine.step(self._last_ids)
+                observer.end("step")
+            self._last_ids = self._sample(self._logits)
             self._logits = None
-            for n, token in zip(self._unfinished, self._chosen.tolist(), strict=True):
+            observer.end("sampling")
+            for n, token in zip(self._unfinished, self._last_ids.tolist(), strict=True):
                 self._push(n, token)
+            observer.end("decoding")
             self._token_ends_s.append(self._now())
             self._drop_finished()
             yield
 
     def _advance_block(self, engine: BlockEngine) -> Iterator[None]:
-        """Several tokens more, which the engine chooses by itself; their times are averages."""
+        """Add several tokens that the engine samples by itself; their times are averages."""
         start_s, rows = self._now(), list(self._unfinished)
         left = self._plan.settings.length - len(self.samples[rows[0]].ids)
         tokens = min(left, BLOCK_TOKENS)
@@ -166,17 +137,16 @@ class Decoder:
             np.stack([self._generators[n].random(tokens) for n in rows], axis=1),
             self._plan,
             None if self._counts is None else [self._counts[n] for n in rows],
-            with_log_probabilities=self._with_log_probabilities,
+            with_logprobs=self._with_logprobs,
         )
         token_s = (self._now() - start_s) / tokens
-        self._chosen = block.ids[-1]
-        for place, ids in enumerate(block.ids.tolist()):
-            self._token_ends_s.append(start_s + (place + 1) * token_s)
+        self._last_ids = block.ids[-1]
+        for step, ids in enumerate(block.ids.tolist()):
+            self._token_ends_s.append(start_s + (step + 1) * token_s)
             for row, n in enumerate(rows):
                 if self.samples[n].finish_reason is None:
-                    if block.log_probabilities is not None:
-                        said = float(block.log_probabilities[place, row])
-                        self.samples[n].log_probabilities.append(said)
+                    if block.logprobs is not None:
+                        self.samples[n].logprobs.append(float(block.logprobs[step, row]))
                     self._push(n, ids[row])
             yield
             if all(self.samples[n].finish_reason is not None for n in rows):
@@ -184,15 +154,15 @@ class Decoder:
         self._drop_finished()
 
     def resume(self, plan: SamplingPlan) -> None:
-        """Let the one text go on from where it ended, under another plan; `advance` does it."""
-        assert len(self.samples) == 1, "rows of texts that finished earlier are gone"
+        """Let the only text continue where it ended, under another plan; then call `advance`."""
+        assert len(self.samples) == 1, "the rows of texts that ended earlier are gone"
         self._plan = plan
         self._unfinished = [0]
         self.samples[0].resume(plan.settings)
         self._counts = self._count_tokens()
         self._request_s = self._prompt_end_s = self._now()
         self._token_ends_s = array("d")
-        self._read, self._tokens_before = 0, len(self.samples[0].ids)
+        self._prompt_tokens, self._tokens_before = 0, len(self.samples[0].ids)
 
     def measure(self) -> GenerationTimes:
         """The times so far; after `resume`, those since then."""
@@ -200,20 +170,20 @@ class Decoder:
             self._request_s,
             self._prompt_end_s,
             self._token_ends_s,
-            prompt_tokens=self._read,
+            prompt_tokens=self._prompt_tokens,
             tokens=sum(len(sample.ids) for sample in self.samples) - self._tokens_before,
         )
 
-    def _choose(self, logits: np.ndarray) -> np.ndarray:
-        """The next token (B,) of every unfinished text: the one place where tokens are chosen."""
+    def _sample(self, logits: np.ndarray) -> np.ndarray:
+        """The next token of every unfinished text (B,), from its logits (B, V)."""
         unfinished = self._unfinished
         uniforms = np.array([self._generators[n].random() for n in unfinished])
         counts = None if self._counts is None else [self._counts[n] for n in unfinished]
-        ids = choose_tokens(logits, uniforms, self._plan, counts)
-        if self._with_log_probabilities:
-            log_probabilities = compute_log_probabilities(logits, ids)
-            for n, value in zip(unfinished, log_probabilities.tolist(), strict=True):
-                self.samples[n].log_probabilities.append(value)
+        ids = sample_tokens(logits, uniforms, self._plan, counts)
+        if self._with_logprobs:
+            logprobs = compute_logprobs(logits, ids)
+            for n, logprob in zip(unfinished, logprobs.tolist(), strict=True):
+                self.samples[n].logprobs.append(logprob)
         return ids
 
     def _push(self, n: int, token: int) -> None:
@@ -225,7 +195,7 @@ class Decoder:
             sample.flush()
 
     def _drop_finished(self) -> None:
-        """Leave the rows of finished texts out of what is computed; the last one's stay."""
+        """Stop computing the rows of finished texts; those of the last ones stay for `resume`."""
         rows = [
             row for row, n in enumerate(self._unfinished) if self.samples[n].finish_reason is None
         ]
@@ -233,37 +203,14 @@ class Decoder:
             return
         if rows:
             self._engine.select_rows(rows)
-            self._chosen = self._chosen[rows]
+            self._last_ids = self._last_ids[rows]
         self._unfinished = [self._unfinished[row] for row in rows]
 
     def _count_tokens(self) -> list[np.ndarray] | None:
-        """How often each token stands in the prompt and in each text so far, (V,) each."""
+        """How often each token occurs in the prompt and each text so far, (V,) per text."""
         if not self._plan.counts_tokens:
             return None
         return [
             np.bincount([*self._prompt_ids.tolist(), *sample.ids], minlength=self._vocab_size)
             for sample in self.samples
         ]
-
-
-def encode_prompt(tokenizer: Tokenizer, prompt: str) -> np.ndarray:
-    """The ids of a prompt (T,), T >= 1; one <eos> where it holds no token."""
-    ids = tokenizer.encode(prompt)
-    return ids if len(ids) else np.array([tokenizer.eos_id])
-
-
-def find_end_id(tokenizer: Tokenizer) -> int | None:
-    """The token that ends a text; None at word level, where <eos> is a line break."""
-    return None if tokenizer.settings.level == "word" else tokenizer.eos_id
-
-
-def find_line_begun(tokenizer: Tokenizer, ids: np.ndarray) -> np.ndarray:
-    """The end of a prompt's ids that decides how the next token is written.
-
-    At word level, that is the line which the prompt has begun; elsewhere nothing, for the text of
-    a prompt ends in a whole character.
-    """
-    if tokenizer.settings.level != "word":
-        return ids[:0]
-    breaks = np.flatnonzero(ids == tokenizer.eos_id)
-    return ids[breaks[-1] :] if len(breaks) else ids

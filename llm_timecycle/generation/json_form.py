@@ -1,4 +1,4 @@
-"""What `generate --json` says: one object, whose form `FORMAT_VERSION` names."""
+"""The JSON object of `generate --json`; `FORMAT_VERSION` names its form."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def describe_generation(
     load_s: float,
     request_age_s: float | None,
 ) -> dict[str, Any]:
-    """Everything about one request, as JSON can hold it.
+    """Everything about one request, as values that JSON can hold.
 
     Args:
-        seed: the one that was drawn with; None after a beam search.
-        load_s: what opening the run and loading its weights took.
-        request_age_s: how old the process was when the request began; None where unknown.
+        seed: the seed of the draws; None after a beam search.
+        load_s: the time to open the run and load its weights.
+        request_age_s: the age of the process when the request started; None if unknown.
     """
     unknown, unknown_tokens = find_unknown_tokens(tokenizer, prompt)
     first_s = times.first_token_s

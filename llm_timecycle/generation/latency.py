@@ -1,4 +1,4 @@
-"""How long generation took: the prompt, the first token, each token after it."""
+"""Latency of generation: the prompt, the time to first token, the gaps between tokens."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ import numpy as np
 
 @dataclass(frozen=True)
 class GenerationTimes:
-    """The times of one request; None where there is nothing to tell (no token, or only one)."""
+    """The times of one request; None if there are too few tokens to measure one."""
 
     prompt_tokens: int
     """Tokens of the prompt that were read."""
     prompt_s: float
     """From the request to the logits after the prompt."""
     first_token_s: float | None
-    """From the request to the first token of every sample."""
+    """TTFT: from the request until every sample has its first token."""
     tokens: int
-    """Tokens that were chosen, those of all samples together."""
+    """Generated tokens, over all samples."""
     wall_s: float
     """From the request to the last token."""
     token_median_s: float | None
-    """The median time from one token to the next; samples go side by side."""
+    """Median ITL: the gap from one token to the next; samples are decoded together."""
     token_p95_s: float | None
-    """Its 95th percentile."""
+    """95th percentile of the ITL."""
     token_p99_s: float | None
-    """Its 99th percentile."""
+    """99th percentile of the ITL."""
 
     @property
     def prompt_tokens_per_s(self) -> float | None:
-        """How fast the prompt was read."""
+        """Prompt tokens over the time until the logits after the prompt."""
         return self.prompt_tokens / self.prompt_s if self.prompt_s > 0 else None
 
     @property
     def tokens_per_s(self) -> float | None:
         """Tokens of all samples over the time from the end of the prompt to the last token."""
-        choosing_s = self.wall_s - self.prompt_s
-        return self.tokens / choosing_s if self.tokens and choosing_s > 0 else None
+        decoding_s = self.wall_s - self.prompt_s
+        return self.tokens / decoding_s if self.tokens and decoding_s > 0 else None
 
 
 def summarize_times(
@@ -49,16 +49,16 @@ def summarize_times(
     prompt_tokens: int,
     tokens: int,
 ) -> GenerationTimes:
-    """The times of a request, from moments on one clock.
+    """The times of a request, from readings of one clock.
 
     >>> times = summarize_times(1.0, 3.0, [4.0, 5.0, 7.0], prompt_tokens=8, tokens=3)
     >>> times.prompt_tokens_per_s, times.first_token_s, times.token_median_s, times.tokens_per_s
     (4.0, 3.0, 1.5, 0.75)
 
     Args:
-        request_s: when it began. prompt_end_s: when the logits after the prompt were there.
-        token_ends_s: when every unfinished sample had one more token, ascending.
-        prompt_tokens: tokens read. tokens: tokens chosen.
+        request_s: when it started. prompt_end_s: when the logits after the prompt were known.
+        token_ends_s: each time when every unfinished sample had one more token, ascending.
+        prompt_tokens: tokens read. tokens: tokens generated.
     """
     gaps_s = np.diff(np.asarray(token_ends_s, np.float64))
     quantiles: list[float | None] = [None, None, None]

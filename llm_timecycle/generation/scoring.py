@@ -1,4 +1,4 @@
-"""What a model says of a text that is given: the log-probability of each of its tokens."""
+"""Scoring a given text: the log-probability of each of its tokens."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 
 from llm_timecycle.errors import UsageError
 from llm_timecycle.generation.engines.engine import Engine
-from llm_timecycle.generation.sampling.pipeline import check_finite, compute_log_probabilities
+from llm_timecycle.generation.sampling.pipeline import check_finite, compute_logprobs
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
-READ_AT_ONCE = 64  # tokens, each with its V logits
+READ_AT_ONCE = 64  # tokens, each of which has V logits
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class Score:
     """How likely a text is, token by token."""
 
     tokens: tuple[str, ...]
-    """The tokens, as they are shown to people."""
+    """The tokens, as shown to people."""
     ids: tuple[int, ...]
     """Their ids."""
     log_probabilities: tuple[float, ...]
-    """log p(token | all before it) of each, in nats."""
+    """log p(token | all tokens before it) of each, in nats."""
 
     @property
     def nats(self) -> float:
@@ -33,7 +33,7 @@ class Score:
 
     @property
     def perplexity(self) -> float:
-        """exp(nats / tokens), infinite where that is beyond a float.
+        """exp(nats / tokens); infinite if that exceeds a float.
 
         >>> round(Score(("a", "b"), (2, 3), (math.log(0.5), math.log(0.125))).perplexity, 6)
         4.0
@@ -45,27 +45,27 @@ class Score:
 
 
 def score_text(engine: Engine, tokenizer: Tokenizer, text: str) -> Score:
-    """The score of `text` as one that begins after an <eos>, as a text without a prompt does.
+    """The score of `text` as a new text, one that starts after an <eos>.
 
-    The state is carried from the first token to the last, a few at a time, and every token is
-    predicted once, so memory does not grow with the text (but for the result).
+    The text is read a few tokens at a time with the state carried over, and every token is
+    predicted once. Apart from the result, memory does not grow with the text.
 
     Raises:
-        UsageError: the text holds no token.
-        DataError: it is not valid Unicode.
+        UsageError: the text has no token.
+        DataError: the text is not valid Unicode.
         RunError: the model's logits are not finite.
     """
     ids = tokenizer.encode(text).astype(np.int64)
     if len(ids) == 0:
-        raise UsageError("the text to score holds no token; expected at least one")
+        raise UsageError("the text to score is empty; expected at least one token")
     engine.reset()
     read = np.concatenate([[tokenizer.eos_id], ids[:-1]])
-    log_probabilities: list[float] = []
+    logprobs: list[float] = []
     for start in range(0, len(ids), READ_AT_ONCE):
         window = slice(start, start + READ_AT_ONCE)
         (logits,) = engine.read(read[np.newaxis, window])
         check_finite(logits)
-        log_probabilities += compute_log_probabilities(logits, ids[window]).tolist()
+        logprobs += compute_logprobs(logits, ids[window]).tolist()
     listed = tuple(ids.tolist())
     shown = {id: tokenizer.token(id) for id in set(listed)}
-    return Score(tuple(shown[id] for id in listed), listed, tuple(log_probabilities))
+    return Score(tuple(shown[id] for id in listed), listed, tuple(logprobs))

@@ -1,4 +1,4 @@
-"""Stop texts: generation ends where one appears, and nothing of it is shown."""
+"""Stop sequences: a text ends before the first one that appears in it."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Sequence
 
 
 class StopSequenceFilter:
-    """Lets text through as it grows, but holds back what may yet become a stop text.
+    """Passes text on as it grows, but holds back any end that may become a stop sequence.
 
-    >>> watch = StopSequenceFilter(["END"])
-    >>> watch.push("The E"), watch.push("N"), watch.push("CORE: EN"), watch.push("D. More")
+    >>> stop = StopSequenceFilter(["END"])
+    >>> stop.push("The E"), stop.push("N"), stop.push("CORE: EN"), stop.push("D. More")
     ('The ', '', 'ENCORE: ', '')
-    >>> watch.has_stopped
+    >>> stop.has_stopped
     True
 
     Args:
         stop_sequences: texts of one character or more.
-        held: what another watch over the same text still holds back.
+        held: text that another filter over the same text still holds back.
     """
 
     def __init__(self, stop_sequences: Sequence[str], held: str = "") -> None:
@@ -25,10 +25,10 @@ class StopSequenceFilter:
         self.has_stopped = False
 
     def push(self, piece: str) -> str:
-        """Add a piece of text; what can be shown of it, and of what was held back before it.
+        """Add a piece of text; returns the text that can be shown now.
 
-        Once a stop text is complete nothing more is shown. Where several appear at once, the text
-        ends at the one that begins first.
+        Nothing is shown once a stop sequence is complete. If several appear at once, the text ends
+        at the one that starts first.
         """
         if self.has_stopped:
             return ""
@@ -39,17 +39,17 @@ class StopSequenceFilter:
         if starts:
             self.has_stopped, self._held = True, ""
             return text[: min(starts)]
-        shown = len(text) - self._measure_suspect(text)
+        shown = len(text) - self._count_held(text)
         self._held = text[shown:]
         return text[:shown]
 
     def finish(self) -> str:
-        """What is still held back when the text ends: it did not become a stop text."""
+        """The text still held back at the end: it did not become a stop sequence."""
         held, self._held = self._held, ""
         return held
 
-    def _measure_suspect(self, text: str) -> int:
-        """The length of the longest end of `text` that begins a stop text."""
+    def _count_held(self, text: str) -> int:
+        """The length of the longest end of `text` that is the start of a stop sequence."""
         longest = max((len(stop) - 1 for stop in self._stop_sequences), default=0)
         for length in range(min(longest, len(text)), 0, -1):
             if any(stop.startswith(text[-length:]) for stop in self._stop_sequences):

@@ -1,4 +1,4 @@
-"""The times of a request, from moments on a clock."""
+"""The times of a request, from readings of a clock."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_figures_by_hand() -> None:
     assert (times.first_token_s, times.wall_s) == (3.0, 11.0)
     assert times.tokens_per_s == 10 / 9
     assert times.token_median_s == 1.0
-    # Of four gaps, the 95th percentile lies at place 2.85 of 0 to 3: 1 + 0.85 * 4.
+    # Of four gaps, the 95th percentile is at index 2.85 of 0 to 3: 1 + 0.85 * 4.
     assert times.token_p95_s is not None
     assert round(times.token_p95_s, 9) == 4.4
     assert times.token_p99_s is not None

@@ -1,4 +1,4 @@
-"""Scoring a text that is given: against the reference network, and against generation itself."""
+"""Scoring a given text: against the reference network, and against generation itself."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_text_that_was_generated_has_the_score_that_it_was_generated_with(
     engine: NumpyEngine,
 ) -> None:
     settings = GenerationSettings(length=40, seed=3, ban=["<eos>"])
-    generator = TextGenerator(engine, TOKENIZER, settings, with_log_probabilities=True)
+    generator = TextGenerator(engine, TOKENIZER, settings, with_logprobs=True)
     (text,) = generator.generate()
     found = score_text(engine, TOKENIZER, text.text).log_probabilities
     assert found == pytest.approx(text.log_probabilities, abs=1e-5)
@@ -65,7 +65,7 @@ def test_by_hand() -> None:
 
 
 def test_a_text_without_tokens_has_no_score(engine: NumpyEngine) -> None:
-    with pytest.raises(UsageError, match="the text to score holds no token; expected at least"):
+    with pytest.raises(UsageError, match="the text to score is empty"):
         score_text(engine, TOKENIZER, "")
 
 

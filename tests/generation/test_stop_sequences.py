@@ -1,18 +1,18 @@
-"""Stop texts: never shown in whole or in part, however the text is cut into pieces."""
+"""Stop sequences: never shown, in whole or in part, whatever the pieces of the text."""
 
 from __future__ import annotations
 
-import random
-
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from llm_timecycle.generation.stop_sequences import StopSequenceFilter
 
 
 def show(stop_sequences: list[str], pieces: list[str]) -> list[str]:
-    """What is shown after each piece, and at the end."""
-    watch = StopSequenceFilter(stop_sequences)
-    return [*(watch.push(piece) for piece in pieces), watch.finish()]
+    """The text shown after each piece, and at the end."""
+    stop = StopSequenceFilter(stop_sequences)
+    return [*(stop.push(piece) for piece in pieces), stop.finish()]
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def show(stop_sequences: list[str], pieces: list[str]) -> list[str]:
         (["END"], ["one EN"], ["one ", "EN"]),
         (["aab"], ["aa", "a", "b"], ["", "a", "", ""]),  # the second a is the first of the stop
         (["。"], ["好", "。", "他"], ["好", "", "", ""]),
-        (["yz", "xyz"], ["w", "xyz"], ["w", "", ""]),  # the one that begins first
+        (["yz", "xyz"], ["w", "xyz"], ["w", "", ""]),  # the one that starts first
         (["xyzw", "yz"], ["xy", "z"], ["", "x", ""]),  # the one that is complete first
         (["\n\n"], ["a\n", "b\n", "\nc"], ["a", "\nb", "", ""]),
     ],
@@ -34,13 +34,12 @@ def test_by_hand(stop_sequences: list[str], pieces: list[str], shown: list[str])
     assert show(stop_sequences, pieces) == shown
 
 
-@pytest.mark.parametrize("seed", range(50))
-def test_one_stop_text_cuts_the_same_however_the_text_is_cut_into_pieces(seed: int) -> None:
-    rng = random.Random(seed)
-    text = "".join(rng.choices("ab", k=40))
-    stop = "".join(rng.choices("ab", k=rng.randint(1, 6)))
-    pieces, rest = [], text
-    while rest:
-        size = rng.randint(1, 5)
-        pieces, rest = [*pieces, rest[:size]], rest[size:]
-    assert "".join(show([stop], pieces)) == text.split(stop)[0]
+@given(
+    pieces=st.lists(st.text("ab", max_size=5), max_size=20),
+    stop=st.text("ab", min_size=1, max_size=6),
+)
+@settings(deadline=None)
+def test_a_text_ends_at_the_same_character_whatever_its_pieces(
+    pieces: list[str], stop: str
+) -> None:
+    assert "".join(show([stop], pieces)) == "".join(pieces).split(stop)[0]

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from llm_timecycle.config.settings import ModelSettings, Settings, TrainingSettings
 from llm_timecycle.profiling.analysis.amdahl import fit_amdahl
 from llm_timecycle.profiling.analysis.power_law import fit_growth
-from llm_timecycle.profiling.analysis.roofline import Roofline, place_under_roof
 from llm_timecycle.profiling.results import (
     Advice,
     Durations,
     Growth,
     InferenceCycle,
     Profile,
+    Roofline,
+    RooflinePoint,
     Sweep,
     TrainingCycle,
 )
@@ -28,7 +30,7 @@ def spread(seconds: float, times: int = 1) -> Durations:
 
 
 def make_cycle(scale: float = 1.0) -> TrainingCycle:
-    """A step of 8 x 16 = 128 tokens: 333 ms by stage, 330 ms undisturbed, all times `scale`."""
+    """A step of 8 x 16 = 128 tokens: 333 ms by stage, 330 ms without markers, all times `scale`."""
     layers = {"embedding": (0.001, 0.002), "lstm_1": (0.06, 0.11), "output": (0.03, 0.06)}
     return TrainingCycle(
         stages={stage: spread(scale * s) for stage, s in STAGES_S.items()},
@@ -84,6 +86,14 @@ def make_sweep() -> Sweep:
     return Sweep("threads", samples_s, fit_amdahl(samples_s), remark)
 
 
+def make_settings(**training: Any) -> Settings:
+    """Of a network that has 12,345 weights over a vocabulary of 315."""
+    return Settings(
+        model=ModelSettings(embedding_dim=10, hidden_units=16, num_layers=2),
+        training=TrainingSettings(**{"batch_size": 8, "sequence_length": 16, **training}),
+    )
+
+
 def make_profile(**changes: Any) -> Profile:
     """A profile with every part; `changes` replace some."""
     parts: dict[str, Any] = {
@@ -95,20 +105,16 @@ def make_profile(**changes: Any) -> Profile:
             "system": "Linux",
         },
         "versions": {"llm_timecycle": "0.1.0", "python": "3.11.2"},
-        "settings": {
-            "model": {"hidden_units": 16, "tie_embeddings": False, "input_dropout": None},
-            "training": {"batch_size": 8, "learning_rate": 0.001},
-        },
-        "parameters": 12_345,
+        "settings": make_settings(),
+        "vocab_size": 315,
         "training": make_cycle(),
-        "measuring_cost": 0.008,
         "points": (
-            place_under_roof("forward", 20_000_000_000, 100_000_000, 0.1, ROOF),
-            place_under_roof("backward", 40_000_000_000, 200_000_000, 0.2, ROOF),
-            place_under_roof("update", 14_000_000, 28_000_000, 0.03, ROOF),
-            place_under_roof("embedding forward", 0, 2_000_000, 0.001, ROOF),
+            RooflinePoint("forward", 20_000_000_000, 100_000_000, 0.1, ROOF),
+            RooflinePoint("backward", 40_000_000_000, 200_000_000, 0.2, ROOF),
+            RooflinePoint("update", 14_000_000, 28_000_000, 0.03, ROOF),
+            RooflinePoint("embedding forward", 0, 2_000_000, 0.001, ROOF),
         ),
-        "ceilings": {"float32": 400e9, "bfloat16": 800e9, "read": 20e9, "copy": 15e9},
+        "limits": {"float32": 400e9, "bfloat16": 800e9, "read": 20e9, "copy": 15e9},
         "growth": (make_growth(),),
         "inference": make_inference(),
         "sweeps": (make_sweep(),),
@@ -119,7 +125,7 @@ def make_profile(**changes: Any) -> Profile:
                 0.021,
                 ("model.tie_embeddings=true",),
             ),
-            Advice("A GPU would help", "nothing here prevents cuDNN", 0.0),
+            Advice("Validate less often", "validation took 40 % of the run", 0.013),
         ),
         "history": (
             {"step": 2.0, "train_loss_nats": 3.0, "tokens_per_s": 1000.0},

@@ -1,1 +1,1 @@
-"""From token ids to logits."""
+"""Engines: ids -> logits."""

@@ -1,19 +1,18 @@
-"""Products of rows with a matrix of weights, as fast as the weights can be read.
+"""Products of rows with a matrix of weights, as fast as the weights can be read from memory.
 
-A product of one row reads every weight once, and so does one of a few rows: reading is what costs.
-The library's way for large products first copies the weights into an order of its own, which takes
-longer than the product of a few rows. `BlockedMatrix` keeps them in blocks of 64 columns, small
-enough for the direct way that OpenBLAS has with AVX-512, which copies nothing. There each number of
-the result is the sum of its products in the order of the weights, however many rows there are: a
-row of the result is the same, bit for bit, whatever the other rows are. `PlainMatrix` is for all
-other machines: a product for each of a few rows, the library's way for more, so that a row differs
-in its last bits with the number of rows (`generation.sampling.gumbel` sees to it that this changes hardly
-any text).
+A product with one row, or with a few, reads every weight once, and reading is the cost. For large
+products, a BLAS library first packs the weights into another order, which takes longer than the
+product with a few rows itself. `BlockedMatrix` keeps the weights in blocks of 64 columns, small
+enough for OpenBLAS's direct kernels for AVX-512, which pack nothing. They sum the products of each
+number in the order of the weights, however many rows there are: a row of the result has the same
+bits whatever the other rows are. `PlainMatrix` serves all other machines: one product per row
+for a few rows, a BLAS product for more, so the last bits of a row differ with the number of rows
+(the draw of `sampling.gumbel` is made so that this hardly ever changes a text).
 
 Measured on 2 cores, ms for about 35 MB of float32 weights. AMD EPYC with AVX-512 (Zen 4): in
-blocks, shared by two threads, 2 rows 0.58, 8 rows 0.95, 30 rows 3.1; the library's way 1 row 0.70,
-8 rows 3.7, 32 rows 6.0. AMD EPYC without (Zen 3): each row on its own 0.51; the library's way 2
-rows 2.1, 8 rows 1.8, 32 rows 4.0, 128 rows 13.
+blocks, shared by two threads, 2 rows 0.58, 8 rows 0.95, 30 rows 3.1; plain BLAS 1 row 0.70,
+8 rows 3.7, 32 rows 6.0. AMD EPYC without (Zen 3): one product per row 0.51; plain BLAS 2 rows 2.1,
+8 rows 1.8, 32 rows 4.0, 128 rows 13.
 
 Shapes: B rows, K numbers of a row, N columns, R rows of a chunk.
 """
@@ -27,21 +26,21 @@ import numpy as np
 
 BLOCK_COLUMNS = 64
 CHUNK_ROWS_AT_MOST = 24
-PARTS_AT_ONCE, PARTS_OF_MANY_ROWS_AT_ONCE = 32, 16  # what a core takes of a shared product
+PARTS_AT_ONCE, PARTS_OF_MANY_ROWS_AT_ONCE = 32, 16  # that a core takes of a shared product
 MANY_ROWS = 16
-DIRECT_AT_MOST = 1_000_000  # rows x columns x K of a product that OpenBLAS does directly
-EACH_ON_ITS_OWN_AT_MOST = 4  # rows; more are multiplied together where nothing is direct,
-ROWS_TOGETHER = 8  # and then so many are faster than a few less
+DIRECT_AT_MOST = 1_000_000  # rows x columns x K that OpenBLAS multiplies directly
+SEPARATE_ROWS_AT_MOST = 4  # without direct kernels; more rows go into one product,
+ROWS_TOGETHER = 8  # which is faster with a multiple of these
 
 
 class Matrix:
     """Weights (K, N) for products with rows.
 
     Attributes:
-        parts: into how many parts the product can be cut, for cores that share it.
-        columns: N, with what fills the last part up.
+        parts: the number of parts of a product that cores can compute separately.
+        columns: N, rounded up to whole parts.
         bytes: the size of the weights.
-        is_packed: whether they are in the order in which they are read fastest.
+        is_packed: whether the weights are in the order that is fastest to read.
     """
 
     parts: int
@@ -50,27 +49,27 @@ class Matrix:
     is_packed: bool
 
     def multiply(self, rows: np.ndarray, out: np.ndarray, start: int, end: int) -> None:
-        """Parts `start` to `end` of rows (B, K) times the weights, into their columns of `out`.
+        """Compute parts `start` to `end` of rows @ weights, into their columns of `out`.
 
         Args:
-            rows: as many as `pad_rows` says. out: (B, columns).
+            rows: (B, K), with B from `pad_rows`. out: (B, columns).
         """
         raise NotImplementedError
 
     def pack(self, start: int, end: int) -> None:
-        """Bring parts `start` to `end` into that order; not for what is packed already."""
+        """Bring parts `start` to `end` into that order; only before they are packed."""
 
     def finish_packing(self) -> None:
-        """Use that order from now on, every part being in it."""
+        """Use that order from now on; every part must be in it."""
 
 
 Product = tuple[Matrix, np.ndarray, np.ndarray]  # weights, rows, out, as `multiply` takes them
 
 
 def make_task(products: Sequence[Product]) -> Callable[[], None]:
-    """A task that computes products, for any number of threads to do together.
+    """A task that any number of threads run together to compute products.
 
-    Whoever is free takes the next parts: a core that had to be woken begins late.
+    A free thread takes the next parts, because a core that had to wake up starts late.
     """
     most_rows = max(len(rows) for _, rows, _ in products)
     at_once = PARTS_AT_ONCE if most_rows < MANY_ROWS else PARTS_OF_MANY_ROWS_AT_ONCE
@@ -90,22 +89,22 @@ def make_task(products: Sequence[Product]) -> Callable[[], None]:
 
 
 class PlainMatrix(Matrix):
-    """Weights as they are; the library shares a product among the cores by itself.
+    """Weights as they are; BLAS splits a product among the cores.
 
-    Packed, they stand turned as well, which is faster where one core multiplies one row.
+    Packing adds a transposed copy, which is faster when one core multiplies one row.
     """
 
     def __init__(self, matrix: np.ndarray) -> None:
         self._matrix = matrix
-        self._turned: np.ndarray | None = None
+        self._transposed: np.ndarray | None = None
         self.parts, self.columns, self.bytes = 1, matrix.shape[1], matrix.nbytes
         self.is_packed = False
 
     def multiply(self, rows: np.ndarray, out: np.ndarray, start: int, end: int) -> None:
-        """See `Matrix`; there is one part."""
-        if len(rows) == 1 and self._turned is not None:
-            np.matmul(self._turned, rows[0], out=out[0])
-        elif len(rows) <= EACH_ON_ITS_OWN_AT_MOST:
+        """See `Matrix`; the only part is the whole product."""
+        if len(rows) == 1 and self._transposed is not None:
+            np.matmul(self._transposed, rows[0], out=out[0])
+        elif len(rows) <= SEPARATE_ROWS_AT_MOST:
             np.matmul(rows[:, np.newaxis], self._matrix, out=out[:, np.newaxis])
         else:
             np.matmul(rows, self._matrix, out=out)
@@ -113,7 +112,7 @@ class PlainMatrix(Matrix):
     def pack(self, start: int, end: int) -> None:
         """See `Matrix`."""
         if start < end:
-            self._turned = np.ascontiguousarray(self._matrix.T)
+            self._transposed = np.ascontiguousarray(self._matrix.T)
 
     def finish_packing(self) -> None:
         """See `Matrix`."""
@@ -121,13 +120,13 @@ class PlainMatrix(Matrix):
 
 
 class BlockedMatrix(Matrix):
-    """Weights (K, N), float32, in blocks (K, 64); the last one is filled up with zeros.
+    """Weights (K, N), float32, in blocks (K, 64); the last block is padded with zeros.
 
-    Until they are packed, the blocks are looked at where they lie, which is slower but takes no
-    memory: right for the first token.
+    Until they are packed, the blocks are views of the matrix, which is slower but takes no memory:
+    right for the first token.
 
     Args:
-        matrix: (K, N). chunk_rows: rows of a product at most.
+        matrix: (K, N). chunk_rows: the largest number of rows in one product.
     """
 
     def __init__(self, matrix: np.ndarray, chunk_rows: int = CHUNK_ROWS_AT_MOST) -> None:
@@ -174,10 +173,10 @@ class BlockedMatrix(Matrix):
 
 
 def make_matrices(matrices: list[np.ndarray]) -> tuple[list[Matrix], int]:
-    """The fastest kind of `Matrix` that this machine has for these weights, all of one kind.
+    """The fastest `Matrix` class on this machine for these weights, the same for all of them.
 
     Returns:
-        Them, and how many rows a chunk has at most (1: no chunks).
+        The matrices, and the largest number of rows in a chunk (1: no chunks).
     """
     K = max(len(matrix) for matrix in matrices)
     chunk_rows = min(CHUNK_ROWS_AT_MOST, DIRECT_AT_MOST // (BLOCK_COLUMNS * K) // 2 * 2)
@@ -185,36 +184,34 @@ def make_matrices(matrices: list[np.ndarray]) -> tuple[list[Matrix], int]:
     if is_float32 and chunk_rows >= 2 and _has_direct_products():
         blocked = [BlockedMatrix(matrix, chunk_rows) for matrix in matrices]
         for matrix, source in zip(blocked, matrices, strict=True):
-            if source.strides[1] != source.itemsize:  # read across, it would round otherwise
+            if source.strides[1] != source.itemsize:  # a transposed view would round differently
                 matrix.pack(0, matrix.parts)
                 matrix.finish_packing()
-        if all(_is_steady(matrix, chunk_rows) for matrix in blocked):
+        if all(_is_row_independent(matrix, chunk_rows) for matrix in blocked):
             return list(blocked), chunk_rows
     return [PlainMatrix(matrix) for matrix in matrices], 1
 
 
 def pad_rows(rows: int, chunk_rows: int) -> int:
-    """How many rows to make room for: chunks of one size, even, of `chunk_rows` at most.
+    """The number of rows to allocate: chunks of one even size, `chunk_rows` at most.
 
     >>> [pad_rows(rows, 24) for rows in (1, 2, 3, 24, 25, 32, 128)]
     [2, 2, 4, 24, 28, 32, 132]
 
-    Without chunks (`chunk_rows` 1), what the library is fast with:
+    Without chunks (`chunk_rows` 1), a number that BLAS is fast with:
 
     >>> [pad_rows(rows, 1) for rows in (1, 4, 5, 8, 25)]
     [1, 4, 8, 8, 32]
     """
     if chunk_rows == 1:
-        return (
-            rows if rows <= EACH_ON_ITS_OWN_AT_MOST else -(-rows // ROWS_TOGETHER) * ROWS_TOGETHER
-        )
+        return rows if rows <= SEPARATE_ROWS_AT_MOST else -(-rows // ROWS_TOGETHER) * ROWS_TOGETHER
     chunks = -(-rows // chunk_rows)
     each = -(-rows // chunks)
     return chunks * (each + each % 2)
 
 
 def _has_direct_products() -> bool:
-    """Whether NumPy multiplies by an OpenBLAS that has direct small products on this processor."""
+    """Whether NumPy uses an OpenBLAS with direct kernels for small products on this processor."""
     try:
         from numpy._core._multiarray_umath import (  # type: ignore[import-not-found]
             __cpu_features__ as features,
@@ -227,8 +224,8 @@ def _has_direct_products() -> bool:
     return "openblas" in name and bool(features.get("AVX512_SKX"))
 
 
-def _is_steady(matrix: BlockedMatrix, chunk_rows: int) -> bool:
-    """Whether a row's product is the same to the last bit with one other row and with the most."""
+def _is_row_independent(matrix: BlockedMatrix, chunk_rows: int) -> bool:
+    """Whether a row's product has the same bits with one other row as with a full chunk."""
     rows = np.random.default_rng(0).standard_normal((chunk_rows, matrix.inner), np.float32)
     together = np.empty((chunk_rows, matrix.columns), np.float32)
     alone = np.empty((2, matrix.columns), np.float32)

@@ -1,4 +1,4 @@
-"""What generation asks of an engine: logits for the next token, from a state that is carried."""
+"""The interface of an engine: ids -> logits, with the state carried from call to call."""
 
 from __future__ import annotations
 
@@ -14,40 +14,41 @@ class Engine(Protocol):
     """A language model that reads tokens one after another, for several texts (rows) at once.
 
     The state after the last token of each row is kept between calls, so no token is read twice.
-    B rows, T tokens, V kinds of tokens.
+
+    Shapes: B rows, T tokens, V vocabulary.
     """
 
     def reset(self) -> None:
-        """Forget everything: the next call begins new texts, as many as it has rows."""
+        """Forget the state: the next call starts new texts, one per row of its ids."""
 
     def prefill(self, ids: np.ndarray) -> np.ndarray:
-        """Read ids (B, T), T >= 1; the logits (B, V) for the token after the last."""
+        """Read ids (B, T), T >= 1; returns the logits (B, V) for the token after the last."""
 
     def read(self, ids: np.ndarray) -> np.ndarray:
-        """Read ids (B, T), T >= 1; the logits (B, T, V) after each, which memory must hold."""
+        """Read ids (B, T), T >= 1; returns the logits after each (B, T, V), all in memory."""
 
     def step(self, ids: np.ndarray) -> np.ndarray:
-        """Read one more id of each row (B,); the logits (B, V) for the token after it."""
+        """Read one more id per row (B,); returns the logits (B, V) for the token after it."""
 
     def select_rows(self, rows: Sequence[int]) -> None:
-        """Go on with these rows, in this order; a row may be left out, or named several times."""
+        """Continue with these rows, in this order; a row may be dropped or repeated."""
 
 
 class Block(NamedTuple):
-    """Tokens that were chosen one after another, N for each of B rows."""
+    """N consecutive tokens for each of B rows."""
 
     ids: np.ndarray
-    """(N, B)."""
-    log_probabilities: np.ndarray | None
-    """What the model itself said of each, in nats (N, B); None where it was not asked for."""
+    """The tokens (N, B)."""
+    logprobs: np.ndarray | None
+    """The model's log-probability of each, in nats (N, B); None unless requested."""
 
 
 @runtime_checkable
 class BlockEngine(Engine, Protocol):
-    """An engine that chooses tokens by itself, many at a time."""
+    """An engine that also samples, many tokens per call."""
 
     def can_decode(self, plan: SamplingPlan) -> bool:
-        """Whether `decode_block` knows how to choose by this plan."""
+        """Whether `decode_block` supports this plan."""
 
     def decode_block(
         self,
@@ -55,19 +56,19 @@ class BlockEngine(Engine, Protocol):
         plan: SamplingPlan,
         counts: Sequence[np.ndarray] | None = None,
         *,
-        with_log_probabilities: bool = False,
+        with_logprobs: bool = False,
     ) -> Block:
-        """Choose a token from the logits that there are, read it, and so on, N times.
+        """Sample a token from the current logits, read it, and repeat, N times in all.
 
-        The next call goes on after the last of them; a row whose text ended before is best left out
-        by `select_rows`.
+        The next call continues after the last of them. `select_rows` should drop a row whose text
+        has ended.
 
         Args:
             uniforms: numbers from [0, 1), (N, B).
-            plan: what choosing goes by; `can_decode` must know it.
-            counts: how often each token has appeared in each row so far, integers (B, V); None
-                where none is penalized.
-            with_log_probabilities: whether to say what the model says of each token.
+            plan: how to sample; `can_decode` must support it.
+            counts: how often each token has appeared in each row so far, integers (B, V); None if
+                no penalty applies.
+            with_logprobs: whether to return the log-probability of each token.
 
-        Raises RunError where the model's logits are not finite.
+        Raises RunError if the model's logits are not finite.
         """

@@ -1,4 +1,4 @@
-"""The network in NumPy alone: the first word comes without waiting for TensorFlow.
+"""The network in NumPy alone: the first token does not wait for TensorFlow to start.
 
 Each layer keeps h and c (B, H) and computes, for every token x (B, D),
 
@@ -6,11 +6,11 @@ Each layer keeps h and c (B, H) and computes, for every token x (B, D),
     c' = sigmoid(z_f) * c + sigmoid(z_i) * tanh(z_g)
     h' = sigmoid(z_o) * tanh(c')
 
-with the weights' names and gate order of `config.weight_shapes`. `reference.network` is its twin, and
-`generation.engines.blocked_matmul` is where the time goes.
+with the weight names and the gate order of `config.weight_shapes`. `reference.network` is its twin;
+most of the time goes into `blocked_matmul`.
 
-Shapes: B rows, P rows with those that fill up the last chunk, T tokens, V vocabulary, E embedding,
-H hidden units, D numbers of a layer's input.
+Shapes: B rows, P rows padded to whole chunks, T tokens, V vocabulary, E embedding, H hidden units,
+D inputs of a layer.
 """
 
 from __future__ import annotations
@@ -30,27 +30,28 @@ from llm_timecycle.generation.engines.blocked_matmul import (
     make_task,
     pad_rows,
 )
+from llm_timecycle.generation.engines.numpy_layer import NumpyLayer, pad_with_zeros
 from llm_timecycle.generation.engines.thread_pool import (
     Job,
     Task,
     ThreadPool,
-    hold_library_to_one_thread,
+    limit_blas_to_one_thread,
 )
 
-PREFILL_WINDOW = 64  # tokens that one layer reads while the layer above reads those before
+PREFILL_WINDOW = 64  # tokens that a layer reads while the layer above reads the window before
 SHARED_FROM_BYTES = 12_000_000  # waking another core takes as long as reading about 3 MB
-PACKED_FOR_TOKENS = 64  # a prompt this long is worth bringing the layers' weights into order for
+PACKED_FOR_TOKENS = 64  # a prompt this long is worth packing the weights of the layers first
 
 
 class NumpyEngine:
     """An `Engine` over weights by name, in the weights' own precision.
 
-    A row's logits are the same whatever the other rows hold, however many there are, and however
-    its tokens came, in a prompt or one by one: bit for bit where the weights are in blocks
-    (`generation.engines.blocked_matmul`), to float32 rounding elsewhere.
+    The logits of a row do not depend on the other rows, on their number, or on whether its tokens
+    came in a prompt or one by one: bit for bit if the weights are in blocks (`blocked_matmul`), to
+    float32 rounding otherwise.
 
-    The weights are used where they are (mapped from a file, for one) until the second token or a
-    long prompt, and are then brought into the order in which they are read fastest.
+    The weights are used where they are (such as mapped from a file) until the second token or a
+    long prompt, and are then packed into the order that is fastest to read.
 
     >>> from llm_timecycle.config.weight_shapes import compute_parameter_shapes
     >>> settings = ModelSettings(embedding_dim=2, num_layers=1, hidden_units=3)
@@ -71,10 +72,12 @@ class NumpyEngine:
         self._matrices, self._chunk_rows = make_matrices([*kernels, *last, output])
         self._is_in_blocks = self._chunk_rows > 1
         self._packed_for_prompts, self._packed_for_steps = self._matrices[: 2 * L], self._matrices
-        if not self._is_in_blocks:  # then one core multiplies one row where a prompt gives h U
+        if not self._is_in_blocks:  # then only h U of a prompt is one row times one matrix
             self._packed_for_prompts, self._packed_for_steps = self._matrices[1 : 2 * L : 2], []
         self._layers = [
-            _Layer(self._matrices[2 * n], self._matrices[2 * n + 1], weights[f"lstm_{n + 1}.bias"])
+            NumpyLayer(
+                self._matrices[2 * n], self._matrices[2 * n + 1], weights[f"lstm_{n + 1}.bias"]
+            )
             for n in range(L)
         ]
         self._last = self._matrices[2 * L :]
@@ -84,32 +87,32 @@ class NumpyEngine:
         self._rows = 0
 
     def reset(self) -> None:
-        """Forget everything: the next call begins new texts, as many as it has rows."""
+        """Forget the state: the next call starts new texts, one per row of its ids."""
         self._finish_ahead()
         self._pool.wait_until_idle()
         self._rows = 0
 
     def prefill(self, ids: np.ndarray) -> np.ndarray:
-        """Read ids (B, T), T >= 1; the logits (B, V) for the token after the last.
+        """Read ids (B, T), T >= 1; returns the logits (B, V) for the token after the last.
 
-        Layers read side by side, each a window behind the one below; the input's product with W is
-        one for all tokens of a window, and only h U waits for the token before.
+        Layers run in parallel, each one window behind the layer below. x W is one product for all
+        tokens of a window; only h U waits for the token before.
         """
         B, T = ids.shape
         self._finish_ahead()
         self._begin(B)
         if T == 0:
-            raise UsageError("a prompt must hold at least one token, received none")
+            raise UsageError("expected a prompt of at least one token, received none")
         if T >= PACKED_FOR_TOKENS:
             self._pack(self._packed_for_prompts)
         windows = -(-T // PREFILL_WINDOW)
         is_crowded = min(windows, len(self._layers)) > 1 and not self._is_in_blocks
-        x: dict[int, np.ndarray] = {}  # what each layer has to read next
+        x: dict[int, np.ndarray] = {}  # the next input of each layer
 
         def read_window(layer: int) -> None:
             x[layer] = self._layers[layer].read_window(x[layer], self._chunk_rows)
 
-        with hold_library_to_one_thread() if is_crowded else nullcontext():
+        with limit_blas_to_one_thread() if is_crowded else nullcontext():
             for wave in range(windows + len(self._layers) - 1):
                 if wave < windows:
                     start = wave * PREFILL_WINDOW
@@ -119,55 +122,55 @@ class NumpyEngine:
         return self._compute_last_logits()
 
     def read(self, ids: np.ndarray) -> np.ndarray:
-        """Read ids (B, T), T >= 1; the logits (B, T, V) after each, which memory must hold."""
+        """Read ids (B, T), T >= 1; returns the logits after each (B, T, V), all in memory."""
         B, T = ids.shape
         self._finish_ahead()
         self._begin(B)
         x = self._embeddings[ids.T]
         for layer in self._layers:
             x = layer.read_window(x, self._chunk_rows)
-        h = _fill_up(x.reshape(T * B, -1), pad_rows(T * B, self._chunk_rows))
+        h = pad_with_zeros(x.reshape(T * B, -1), pad_rows(T * B, self._chunk_rows))
         logits = self._compute_logits(h, T * B).reshape(T, B, -1)
         return np.swapaxes(logits, 0, 1)
 
     def step(self, ids: np.ndarray) -> np.ndarray:
-        """Read one more id of each row (B,); the logits (B, V) for the token after it."""
+        """Read one more id per row (B,); returns the logits (B, V) for the token after it."""
         self._begin(len(ids))
         self._pack(self._packed_for_steps)
         has_products = self._finish_ahead()
-        x = self._fill_up(self._embeddings[ids])
+        x = self._pad(self._embeddings[ids])
         for layer in self._layers:
             x = layer.read_token(x, self._share, has_products)
         return self._compute_last_logits()
 
     def select_rows(self, rows: Sequence[int]) -> None:
-        """Go on with these rows, in this order; a row may be left out, or named several times."""
+        """Continue with these rows, in this order; a row may be dropped or repeated."""
         self._finish_ahead()
         self._rows = len(rows)
         for layer in self._layers:
-            layer.set_state(self._fill_up(layer.h[rows]), layer.c[rows])
+            layer.set_state(self._pad(layer.h[rows]), layer.c[rows])
 
     def _begin(self, rows: int) -> None:
-        """Start from a state of zeros after a reset; else the rows must be those there are."""
+        """Start from a state of zeros after a reset; otherwise check the number of rows."""
         if self._rows == 0:
             self._rows = rows
             for layer in self._layers:
                 zeros = np.zeros((rows, layer.hidden), self._embeddings.dtype)
-                layer.set_state(self._fill_up(zeros), zeros)
+                layer.set_state(self._pad(zeros), zeros)
         elif rows != self._rows:
             raise UsageError(
-                f"expected ids for {self._rows} rows, received {rows}; call reset() to begin anew"
+                f"expected ids for {self._rows} rows, received {rows}; call reset() for new texts"
             )
 
-    def _fill_up(self, rows: np.ndarray) -> np.ndarray:
-        """rows (B, K) with as many zeros below as make (P, K)."""
-        return _fill_up(rows, pad_rows(self._rows, self._chunk_rows))
+    def _pad(self, rows: np.ndarray) -> np.ndarray:
+        """rows (B, K) padded with zeros to (P, K)."""
+        return pad_with_zeros(rows, pad_rows(self._rows, self._chunk_rows))
 
     def _compute_last_logits(self) -> np.ndarray:
         """The logits (B, V) after the last layer's h.
 
-        What the next token needs of every layer's h, h U, is known now. Another core begins with
-        it when it has nothing left to do for the logits, while a token is being chosen from them.
+        h U of every layer, which the next token needs, can be computed already. Another core starts
+        with it once it has nothing left to do for the logits, while a token is sampled from them.
         """
         return self._compute_logits(self._layers[-1].h, self._rows, self._start_ahead)
 
@@ -192,18 +195,18 @@ class NumpyEngine:
         self._ahead = task, self._pool.start(task)
 
     def _finish_ahead(self) -> bool:
-        """Whether every layer's h U is there, what was begun of it being done."""
+        """Finish h U of every layer if it was started; whether it was."""
         if self._ahead is None:
             return False
-        (task, orders), self._ahead = self._ahead, None
+        (task, jobs), self._ahead = self._ahead, None
         task()
-        for order in orders:
-            order.wait()
+        for job in jobs:
+            job.wait()
         return True
 
     def _is_shared(self, products: Sequence[Product]) -> bool:
-        """Whether products take so long that it is worth waking another core."""
-        if not self._is_in_blocks:  # then the library shares them
+        """Whether products take long enough to be worth waking another core."""
+        if not self._is_in_blocks:  # then BLAS splits them
             return False
         weight_bytes = sum(matrix.bytes for matrix, _, _ in products)
         rows = len(products[0][1])
@@ -212,25 +215,25 @@ class NumpyEngine:
     def _share(
         self, products: Sequence[Product], start_next: Callable[[], None] = lambda: None
     ) -> None:
-        """Compute products, the cores sharing those that are worth it.
+        """Compute products, split among the cores if that is worth it.
 
         Args:
-            start_next: called when the other threads have been told what to do, where there are
-                any; it may give them more, to be done after it.
+            start_next: called once the other threads have their jobs, if they get any; it may give
+                them more to do afterwards.
         """
         if not self._is_shared(products):
             for matrix, rows, out in products:
                 matrix.multiply(rows, out, 0, matrix.parts)
             return
         task = make_task(products)
-        orders = self._pool.start(task)
+        jobs = self._pool.start(task)
         start_next()
         task()
-        for order in orders:
-            order.wait()
+        for job in jobs:
+            job.wait()
 
     def _pack(self, matrices: Sequence[Matrix]) -> None:
-        """Bring those of the matrices into order that are not yet."""
+        """Pack the matrices that are not packed yet."""
         waiting = [matrix for matrix in matrices if not matrix.is_packed]
         if not waiting:
             return
@@ -243,84 +246,3 @@ class NumpyEngine:
         self._pool.run([partial(pack, number) for number in range(threads)])
         for matrix in waiting:
             matrix.finish_packing()
-
-
-_Share = Callable[[Sequence[Product]], None]
-
-
-def _fill_up(rows: np.ndarray, count: int) -> np.ndarray:
-    """rows (B, K) with as many zeros below as make (count, K)."""
-    filled = np.zeros((count, rows.shape[1]), rows.dtype)
-    filled[: len(rows)] = rows
-    return filled
-
-
-class _Layer:
-    """One LSTM layer and its state: h (P, H), of which the rows past B stay zeros, and c (B, H)."""
-
-    def __init__(self, kernel: Matrix, recurrent_kernel: Matrix, bias: np.ndarray) -> None:
-        self._kernel, self._recurrent_kernel, self._bias = kernel, recurrent_kernel, bias
-        self.hidden = len(bias) // 4
-        # sigmoid(z) is (1 + tanh(z / 2)) / 2, which no z overflows: one tanh does for all gates.
-        self._scale = np.array([0.5, 0.5, 1.0, 0.5], bias.dtype).reshape(4, 1, 1)
-        self._shift = np.array([0.5, 0.5, 0.0, 0.5], bias.dtype).reshape(4, 1, 1)
-
-    def set_state(self, h: np.ndarray, c: np.ndarray) -> None:
-        """Go on from h (P, H), c (B, H)."""
-        self.h, self.c = h, c
-        (P, H), B = h.shape, len(c)
-        self._x_products = np.empty((P, self._kernel.columns), h.dtype)
-        self._h_products = np.empty_like(self._x_products)
-        self._gates = np.empty((4, B, H), h.dtype)
-        self._each_gate = tuple(self._gates)
-        self._z = self._gates.transpose(1, 0, 2)
-        self._z_x, self._z_h = (
-            products[:B, : 4 * H].reshape(B, 4, H)
-            for products in (self._x_products, self._h_products)
-        )
-        self._h_read = h[:B]
-
-    @property
-    def recurrent_product(self) -> Product:
-        """h U, which the next token needs."""
-        return self._recurrent_kernel, self.h, self._h_products
-
-    def read_token(self, x: np.ndarray, share: _Share, has_product: bool) -> np.ndarray:
-        """Read x (P, D), the product h U being there or not; the new h (P, H)."""
-        products = [(self._kernel, x, self._x_products)]
-        share(products if has_product else [*products, self.recurrent_product])
-        self._z_x += self._bias.reshape(4, -1)
-        self._update(self._z_x)
-        return self.h
-
-    def read_window(self, x: np.ndarray, chunk_rows: int) -> np.ndarray:
-        """Read x (T, B, D); h after each token (T, B, H)."""
-        T, B, D = x.shape
-        rows = _fill_up(x.reshape(T * B, D), pad_rows(T * B, chunk_rows))
-        products = np.empty((len(rows), self._kernel.columns), x.dtype)
-        self._kernel.multiply(rows, products, 0, self._kernel.parts)
-        z = products[: T * B, : len(self._bias)]
-        z += self._bias
-        z = z.reshape(T, B, 4, self.hidden)
-        h = np.empty((T, B, self.hidden), x.dtype)
-        U = self._recurrent_kernel
-        for t in range(T):
-            U.multiply(self.h, self._h_products, 0, U.parts)
-            self._update(z[t])
-            h[t] = self._h_read
-        return h
-
-    def _update(self, z_x: np.ndarray) -> None:
-        """The state after a token, from z_x = x W + b (B, 4, H) and the product with h."""
-        gates, c = self._gates, self.c
-        np.add(z_x, self._z_h, self._z)
-        np.multiply(gates, self._scale, gates)
-        np.tanh(gates, gates)
-        np.multiply(gates, self._scale, gates)
-        np.add(gates, self._shift, gates)
-        i, f, g, o = self._each_gate
-        np.multiply(i, g, i)
-        np.multiply(c, f, c)
-        np.add(c, i, c)
-        np.tanh(c, g)
-        np.multiply(o, g, self._h_read)

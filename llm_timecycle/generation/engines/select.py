@@ -1,4 +1,4 @@
-"""Which engine generates: the one that is done first."""
+"""The inference backend: `auto` picks the faster engine for a request."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ from llm_timecycle.runs.directory import Run
 EngineKind = Literal["numpy", "tensorflow"]
 
 # Measured by scripts/bench/generation.py (reference model, 2 cores): the NumPy engine is faster for
-# 1 to 32 texts and equal for 128, while TensorFlow takes 3 s until it runs. So only a GPU is worth
-# that, for so many tokens that NumPy would need a few times as long.
-NUMPY_RATE_TOKENS_PER_S = {1: 1_200, 8: 3_000, 32: 4_500, 128: 6_000}  # by rows, at least
+# 1 to 32 texts and equal for 128, while TensorFlow takes 3 s to start. So only a GPU is worth that
+# start, and only for requests that would take NumPy several times as long.
+NUMPY_RATE_TOKENS_PER_S = {1: 1_200, 8: 3_000, 32: 4_500, 128: 6_000}  # by the least rows
 WORTH_STARTING_TENSORFLOW_S = 10.0
-GPU_DEVICE = Path("/dev/nvidia0")  # looking for one with TensorFlow would import it
+GPU_DEVICE = Path("/dev/nvidia0")  # asking TensorFlow would import it
 
 
 def choose_engine(choice: str, rows: int, tokens: int) -> EngineKind:
     """The engine for `rows` texts of `tokens` tokens.
 
     Args:
-        choice: `numpy`, `tensorflow`, or `auto`, which decides.
+        choice: `numpy`, `tensorflow`, or `auto`, which picks the faster one.
+        rows, tokens: the size of the request.
 
-    Raises UsageError where it is another one.
+    Raises UsageError for any other choice.
     """
     if choice not in ("auto", *get_args(EngineKind)):
         raise UsageError(f"engine: received {choice!r}; expected auto, numpy or tensorflow")
@@ -38,10 +39,10 @@ def choose_engine(choice: str, rows: int, tokens: int) -> EngineKind:
 
 
 def make_engine(run: Run, choice: str = "auto", *, rows: int = 1, tokens: int = 0) -> Engine:
-    """The engine for a run's best weights, as `choose_engine` chooses it.
+    """An engine with a run's best weights, of the kind that `choose_engine` picks.
 
     Raises:
-        UsageError: there is no such engine.
+        UsageError: `choice` is not an engine.
         RunError: the weights are missing or damaged.
     """
     kind = choose_engine(choice, rows, tokens)

@@ -1,15 +1,14 @@
 """The network in TensorFlow, with the whole decode loop inside one compiled function.
 
-Between two tokens nothing goes back to Python: logits, choice, step, and again. It is called for a
-block of tokens at a time, so that texts can be shown, stopped and interrupted on the way. Choosing
-is `generation.sampling.tensorflow_pipeline`, by the same uniform numbers as everywhere else; the same seed
-gives the text that the NumPy engine gives, unless a choice falls so near to a border that float32
-rounding decides it.
+Nothing returns to Python between two tokens. The function decodes a block of tokens per call, so
+that texts can be shown, stopped and interrupted in between. It samples with
+`sampling.tensorflow_pipeline` and the same uniform numbers as the NumPy engine; the same seed gives
+the same text, unless float32 rounding decides a draw.
 
-Rounding is TensorFlow's: a row's logits can differ in their last bits with the number of rows.
+TensorFlow's rounding depends on the shape: the last bits of a row's logits can differ with the
+number of rows.
 
-Shapes: B rows, T tokens, N tokens of a block, V vocabulary, H hidden units, D numbers of a layer's
-input.
+Shapes: B rows, T tokens, N tokens of a block, V vocabulary, H hidden units, D inputs of a layer.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ from llm_timecycle.errors import UsageError
 from llm_timecycle.generation.engines.engine import Block
 from llm_timecycle.generation.sampling.pipeline import SamplingPlan, check_finite
 from llm_timecycle.generation.sampling.tensorflow_pipeline import (
-    can_choose,
-    choose_tokens,
-    list_what_matters,
+    can_sample,
+    list_compile_key,
+    sample_tokens,
 )
 
-PREFILL_WINDOW = 256  # tokens of a prompt read at once: bounds its memory, whatever its length
+PREFILL_WINDOW = 256  # tokens of a prompt per call: bounds memory, whatever its length
 
 
 class _LayerWeights(NamedTuple):
@@ -65,7 +64,7 @@ class TensorFlowEngine:
         ]
         projection = weights.get("projection.kernel")
         self._projection = None if projection is None else tf.constant(projection)
-        if settings.tie_embeddings:  # turned once: the product with a turned one is slow
+        if settings.tie_embeddings:  # transposed once: a product with a transposed view is slow
             self._output = tf.constant(np.ascontiguousarray(weights["embedding.embeddings"].T))
         else:
             self._output = tf.constant(weights["output.kernel"])
@@ -76,20 +75,20 @@ class TensorFlowEngine:
         self._read = tf.function(
             self._read_window, input_signature=[tokens, self._state_spec], autograph=False
         )
-        self._decoder: tuple[Any, Any] | None = None  # what it was compiled for, and the function
+        self._decoder: tuple[Any, Any] | None = None  # its key, and the compiled function
         self._state: list[tf.Tensor] = []
         self._logits: Any = None
         self._rows = 0
 
     def reset(self) -> None:
-        """Forget everything: the next call begins new texts, as many as it has rows."""
+        """Forget the state: the next call starts new texts, one per row of its ids."""
         self._rows = 0
 
     def prefill(self, ids: np.ndarray) -> np.ndarray:
-        """Read ids (B, T), T >= 1; the logits (B, V) for the token after the last."""
+        """Read ids (B, T), T >= 1; returns the logits (B, V) for the token after the last."""
         B, T = ids.shape
         if T == 0:
-            raise UsageError("a prompt must hold at least one token, received none")
+            raise UsageError("expected a prompt of at least one token, received none")
         self._begin(B)
         for start in range(0, T, PREFILL_WINDOW):
             window = tf.constant(ids[:, start : start + PREFILL_WINDOW], tf.int64)
@@ -98,23 +97,23 @@ class TensorFlowEngine:
         return logits
 
     def read(self, ids: np.ndarray) -> np.ndarray:
-        """Read ids (B, T), T >= 1; the logits (B, T, V) after each, which memory must hold."""
+        """Read ids (B, T), T >= 1; returns the logits after each (B, T, V), all in memory."""
         return np.stack([self.step(column) for column in ids.T], axis=1)
 
     def step(self, ids: np.ndarray) -> np.ndarray:
-        """Read one more id of each row (B,); the logits (B, V) for the token after it."""
+        """Read one more id per row (B,); returns the logits (B, V) for the token after it."""
         return self.prefill(ids[:, np.newaxis])
 
     def select_rows(self, rows: Sequence[int]) -> None:
-        """Go on with these rows, in this order; a row may be left out, or named several times."""
-        places = tf.constant(np.asarray(rows, np.int64))
-        self._state = [tf.gather(part, places) for part in self._state]
-        self._logits = None if self._logits is None else tf.gather(self._logits, places)
+        """Continue with these rows, in this order; a row may be dropped or repeated."""
+        indices = tf.constant(np.asarray(rows, np.int64))
+        self._state = [tf.gather(part, indices) for part in self._state]
+        self._logits = None if self._logits is None else tf.gather(self._logits, indices)
         self._rows = len(rows)
 
     def can_decode(self, plan: SamplingPlan) -> bool:
-        """Whether `decode_block` knows how to choose by this plan."""
-        return can_choose(plan, self._output.shape[1])
+        """Whether `decode_block` supports this plan."""
+        return can_sample(plan, self._output.shape[1])
 
     def decode_block(
         self,
@@ -122,37 +121,35 @@ class TensorFlowEngine:
         plan: SamplingPlan,
         counts: Sequence[np.ndarray] | None = None,
         *,
-        with_log_probabilities: bool = False,
+        with_logprobs: bool = False,
     ) -> Block:
-        """Choose and read tokens, one for each row of `uniforms`; see `BlockEngine`."""
+        """Sample and read a token for each row of `uniforms` (N, B); see `BlockEngine`."""
         if self._logits is None:
-            raise UsageError("there is nothing to go on from: call prefill first")
+            raise UsageError("there is no text to continue: call prefill first")
         rows = uniforms.shape[1]
         if rows != self._rows:
-            raise UsageError(
-                f"expected uniform numbers for {self._rows} rows, received them for {rows}"
-            )
-        key = (list_what_matters(plan), with_log_probabilities)
+            raise UsageError(f"expected uniform numbers for {self._rows} rows, received {rows}")
+        key = (list_compile_key(plan), with_logprobs)
         if self._decoder is None or self._decoder[0] != key:
-            self._decoder = key, self._compile_decoder(plan, with_log_probabilities)
+            self._decoder = key, self._compile_decoder(plan, with_logprobs)
         no_counts = np.zeros((rows, 0), np.float64)
         counted = no_counts if counts is None else np.stack(counts).astype(np.float64)
-        ids, log_probabilities, is_finite, chosen_from, logits, state = self._decoder[1](
+        ids, logprobs, is_finite, checked, logits, state = self._decoder[1](
             tf.constant(uniforms), tf.constant(counted), self._logits, self._state
         )
         if not is_finite.numpy():
-            check_finite(chosen_from.numpy())
+            check_finite(checked.numpy())
         self._logits, self._state = logits, list(state)
-        return Block(ids.numpy(), log_probabilities.numpy() if with_log_probabilities else None)
+        return Block(ids.numpy(), logprobs.numpy() if with_logprobs else None)
 
     def _begin(self, rows: int) -> None:
-        """Start from a state of zeros after a reset; else the rows must be those there are."""
+        """Start from a state of zeros after a reset; otherwise check the number of rows."""
         if self._rows == 0:
             self._state = [tf.zeros((rows, spec.shape[1])) for spec in self._state_spec]
             self._rows = rows
         elif rows != self._rows:
             raise UsageError(
-                f"expected ids for {self._rows} rows, received {rows}; call reset() to begin anew"
+                f"expected ids for {self._rows} rows, received {rows}; call reset() for new texts"
             )
 
     def _read_window(self, ids: tf.Tensor, state: list[tf.Tensor]) -> Any:
@@ -181,7 +178,7 @@ class TensorFlowEngine:
             h = h @ self._projection
         return h @ self._output + self._output_bias
 
-    def _compile_decoder(self, plan: SamplingPlan, with_log_probabilities: bool) -> Any:
+    def _compile_decoder(self, plan: SamplingPlan, with_logprobs: bool) -> Any:
         """A function over a block: uniforms (N, B), counts (B, V) or (B, 0), logits, state."""
         V = self._output.shape[1]
 
@@ -190,37 +187,37 @@ class TensorFlowEngine:
         ) -> Any:
             N = tf.shape(uniforms)[0]
             ids = tf.TensorArray(tf.int64, N, element_shape=(None,))
-            said = tf.TensorArray(tf.float64, N, element_shape=(None,))
+            logprobs = tf.TensorArray(tf.float64, N, element_shape=(None,))
 
             def advance(
                 n: tf.Tensor,
                 ids: tf.TensorArray,
-                said: tf.TensorArray,
+                logprobs: tf.TensorArray,
                 is_finite: tf.Tensor,
-                chosen_from: tf.Tensor,
+                checked: tf.Tensor,
                 counts: tf.Tensor,
                 logits: tf.Tensor,
                 *state: tf.Tensor,
             ) -> Any:
-                # The first logits that are not finite are kept, to be told of.
-                last = chosen_from
-                chosen_from = tf.cond(is_finite, lambda: logits, lambda: last)
-                is_finite = tf.reduce_all(tf.math.is_finite(chosen_from))
-                chosen = choose_tokens(logits, uniforms[n], plan, counts)
-                if with_log_probabilities:
-                    said = said.write(n, _compute_log_probabilities(logits, chosen))
+                # The first logits that are not finite are kept for the error message.
+                last = checked
+                checked = tf.cond(is_finite, lambda: logits, lambda: last)
+                is_finite = tf.reduce_all(tf.math.is_finite(checked))
+                sampled = sample_tokens(logits, uniforms[n], plan, counts)
+                if with_logprobs:
+                    logprobs = logprobs.write(n, _compute_logprobs(logits, sampled))
                 if plan.counts_tokens:
-                    counts += tf.one_hot(chosen, V, dtype=tf.float64)
-                logits, after = self._step(chosen, state)
-                ids = ids.write(n, chosen)
-                return n + 1, ids, said, is_finite, chosen_from, counts, logits, *after
+                    counts += tf.one_hot(sampled, V, dtype=tf.float64)
+                logits, new_state = self._step(sampled, state)
+                ids = ids.write(n, sampled)
+                return n + 1, ids, logprobs, is_finite, checked, counts, logits, *new_state
 
-            start = (0, ids, said, True, logits, counts, logits, *state)
-            _, ids, said, is_finite, chosen_from, _, logits, *state = tf.while_loop(
+            start = (0, ids, logprobs, True, logits, counts, logits, *state)
+            _, ids, logprobs, is_finite, checked, _, logits, *state = tf.while_loop(
                 lambda n, *_: n < N, advance, start, parallel_iterations=1
             )
-            stacked = said.stack() if with_log_probabilities else tf.zeros((0, 0), tf.float64)
-            return ids.stack(), stacked, is_finite, chosen_from, logits, state
+            stacked = logprobs.stack() if with_logprobs else tf.zeros((0, 0), tf.float64)
+            return ids.stack(), stacked, is_finite, checked, logits, state
 
         doubles = tf.TensorSpec((None, None), tf.float64)
         signature = [doubles, doubles, tf.TensorSpec((None, V), tf.float32), self._state_spec]
@@ -250,16 +247,15 @@ def _update_cell(z_x: tf.Tensor, h: tf.Tensor, c: tf.Tensor, weights: _LayerWeig
     return tf.sigmoid(o) * tf.tanh(c), c
 
 
-def _compute_log_probabilities(logits: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
+def _compute_logprobs(logits: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
     """log softmax(logits)[ids] (B,), in nats."""
     rows = tf.cast(logits, tf.float64)
-    chosen = tf.gather(rows, ids, batch_dims=1)
-    return chosen - tf.reduce_logsumexp(rows, axis=1)
+    return tf.gather(rows, ids, batch_dims=1) - tf.reduce_logsumexp(rows, axis=1)
 
 
 def _use_all_cores_for_one_operation() -> None:
-    """The operations of a token wait for each other; a second pool of threads is in the way."""
+    """Operations of a token run one after another, so a second pool of threads only disturbs."""
     try:
         tf.config.threading.set_inter_op_parallelism_threads(1)
     except RuntimeError:
-        return  # TensorFlow runs already; its threads stay as they are
+        return  # TensorFlow is running already; its threads stay as they are

@@ -1,7 +1,7 @@
-"""Work done on several cores at once by threads that wait for it.
+"""A small pool of threads that work on several cores at once.
 
-NumPy lets go of the interpreter while it multiplies, so threads of Python share a product among the
-cores as well as its library's own do, and what each of them does can be chosen.
+NumPy releases the interpreter lock while it multiplies, so Python threads split a product among the
+cores as well as the threads of its BLAS library do, and the program decides which does what.
 """
 
 from __future__ import annotations
@@ -18,18 +18,17 @@ from llm_timecycle.system import count_hardware_threads
 if TYPE_CHECKING:
     from threadpoolctl import ThreadpoolController
 
-THREADS_AT_MOST = 4  # reading memory gains little from more
+THREADS_AT_MOST = 4  # more hardly speed up reading memory
 
 Task = Callable[[], object]
 
 
 @contextmanager
-def hold_library_to_one_thread() -> Iterator[None]:
-    """While it lasts, a product is computed by the thread that asks for it.
+def limit_blas_to_one_thread() -> Iterator[None]:
+    """A context in which the thread that calls for a product computes all of it.
 
-    Products that the library shares among the cores wait for each other, so tasks side by side
-    would be done one after another. It holds for the whole process, and for libraries that can be
-    told; the others go on as they are.
+    Products that BLAS splits among the cores wait for each other, so parallel tasks would run one
+    after another. The limit applies to the whole process, if its BLAS library supports one.
     """
     with _find_libraries().limit(limits=1, user_api="blas"):
         yield
@@ -37,13 +36,13 @@ def hold_library_to_one_thread() -> Iterator[None]:
 
 @cache
 def _find_libraries() -> ThreadpoolController:
-    from threadpoolctl import ThreadpoolController  # 10 ms that a short prompt does not need
+    from threadpoolctl import ThreadpoolController  # 10 ms that a short prompt can save
 
     return ThreadpoolController()
 
 
 class ThreadPool:
-    """The calling thread and others beside it.
+    """The calling thread and a few others.
 
     >>> pool = ThreadPool(threads=2)
     >>> done = []
@@ -52,11 +51,11 @@ class ThreadPool:
     ['a', 'b', 'c']
 
     Args:
-        threads: how many there are in all; as many as there are cores for this process, unless
-            told, and at most `THREADS_AT_MOST`.
+        threads: how many, the calling one included; None: one per hardware thread that this
+            process may use, at most `THREADS_AT_MOST`.
 
     Attributes:
-        threads: how many there are in all.
+        threads: how many, the calling one included.
     """
 
     def __init__(self, threads: int | None = None) -> None:
@@ -64,43 +63,43 @@ class ThreadPool:
         self._queues: list[_Queue] = []
 
     def run(self, tasks: Sequence[Task]) -> None:
-        """Do all tasks, the first one in this thread; return when all are done.
+        """Run all tasks, the first one in this thread; return when all are done.
 
-        A task must neither call `run` nor wait for another one of them. Where some fail, the error
-        of one is raised.
+        A task must neither call `run` nor wait for another task. If several fail, the error of one
+        is raised.
         """
-        orders = [
-            self._order(task, number % self.threads)
+        jobs = [
+            self._submit(task, number % self.threads)
             for number, task in enumerate(tasks)
             if number % self.threads
         ]
         for task in tasks[:: self.threads]:
             task()
-        for order in orders:
-            order.wait()
+        for job in jobs:
+            job.wait()
 
     def wait_until_idle(self) -> None:
         """Return when the other threads have nothing left to do.
 
-        After Ctrl-C has ended the wait for some of it, nothing else may be begun before.
+        Ctrl-C may have ended a wait for them; nothing new may start before they are done.
         """
         if self._queues:
-            for order in self.start(lambda: None):
-                order.wait()
+            for job in self.start(lambda: None):
+                job.wait()
 
     def start(self, task: Task) -> list[Job]:
-        """Let each of the other threads do `task`, after what it has to do already.
+        """Let each of the other threads run `task` after its earlier jobs.
 
-        Their orders, to be waited for; none where there is no other thread.
+        Returns the jobs to wait for; none if there is no other thread.
         """
-        return [self._order(task, place) for place in range(1, self.threads)]
+        return [self._submit(task, thread) for thread in range(1, self.threads)]
 
-    def _order(self, task: Task, place: int) -> Job:
+    def _submit(self, task: Task, thread: int) -> Job:
         if not self._queues:
             self._start_threads()
-        order = Job(task)
-        self._queues[place - 1].put(order)
-        return order
+        job = Job(task)
+        self._queues[thread - 1].put(job)
+        return job
 
     def _start_threads(self) -> None:
         for _ in range(self.threads - 1):
@@ -116,8 +115,8 @@ class ThreadPool:
 class Job:
     """A task for another thread.
 
-    Each has a lock of its own: where Ctrl-C ends the wait for it, its end cannot be taken for that
-    of a later one.
+    Each job has its own lock: if Ctrl-C ends the wait for one job, its end cannot be mistaken for
+    the end of a later one.
     """
 
     def __init__(self, task: Task) -> None:
@@ -137,10 +136,10 @@ _Queue = SimpleQueue["Job | None"]
 
 
 def _work(queue: _Queue) -> None:
-    while (order := queue.get()) is not None:
+    while (job := queue.get()) is not None:
         try:
-            order.task()
-        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
-            order.error = error
-        order.is_done.release()
-        del order  # what it holds must not live until the next one comes
+            job.task()
+        except BaseException as error:  # noqa: BLE001 - `wait` raises it
+            job.error = error
+        job.is_done.release()
+        del job  # free what it holds before the next one comes

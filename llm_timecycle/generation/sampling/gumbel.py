@@ -1,17 +1,18 @@
-"""One of several tokens, as likely as its weight, drawn so that rounding hardly ever changes it.
+"""The random draw: the Gumbel-max trick, which is robust to rounding.
 
-Every token i gets an exponential number E_i of its own, and the first to arrive is drawn:
+Each token i gets an exponential variable E_i, the time at which it arrives, and the first to arrive
+is drawn:
 
     argmin E_i / w_i  =  argmax log w_i - log E_i,      E_i = -log(1 - p_i)
 
-is token i with probability w_i / sum w. The p_i in (0, 1) are a hash of the one uniform number of
-the draw and of the token's id. Where two engines, or one text and several, give logits that differ
-in their last bits, the same token arrives first unless two arrive within that difference: about
-once in a million draws, however large the vocabulary. Looking a uniform number up among the sums
-of weights, the usual way, comes out otherwise a thousand times as often, because every border
-between tokens moves with all the weights before it.
+is token i with probability w_i / sum w. The p_i in (0, 1) are hashes of the uniform number of the
+draw and the id of the token. If logits differ in their last bits (another engine, or another number
+of rows), the same token arrives first, unless two arrive within that difference: about once in a
+million draws, however large the vocabulary. The usual way, to look up a uniform number among
+cumulative sums of weights, differs a thousand times as often, because every border between two
+tokens moves with all the weights before it.
 
-Sources: Maddison, Tarlow, Minka 2014, "A* Sampling", section 2, which calls -log E_i a Gumbel
+Sources: Maddison, Tarlow, Minka 2014, "A* Sampling", section 2, where -log E_i is a Gumbel
 variable; Wellons 2018, "Prospecting for Hash Functions", for the hash (lowbias32).
 
 Shapes: B rows, N tokens that are left.
@@ -23,32 +24,33 @@ import math
 
 import numpy as np
 
-EXACT_AT_MOST = 512  # tokens; of more, all but a few are left out by a bound first
-GOLDEN = np.uint64(0x9E3779B1)  # 2^32 / the golden ratio: neighbouring ids fall far apart
+EXACT_AT_MOST = 512  # tokens; among more, a bound first excludes all but a few
+GOLDEN = np.uint64(0x9E3779B1)  # 2^32 / the golden ratio: spreads neighbouring ids far apart
 MIX = (np.uint32(16), np.uint32(0x7FEB352D)), (np.uint32(15), np.uint32(0x846CA68B))
 LAST_SHIFT = np.uint32(16)
-SMALLEST_TEMPERATURE = 1e-30  # that float32 can divide by
-BOUND_MARGIN = 1.001  # far more than the rounding of the bound, which is float32
+SMALLEST_TEMPERATURE = 1e-30  # what float32 can divide by
+BOUND_MARGIN = 1.001  # far above the rounding error of the bound, which is float32
 
 
-def draw_places(
+def draw_positions(
     logits: np.ndarray,
     uniforms: np.ndarray,
     ids: np.ndarray | None = None,
     temperature: float = 1.0,
 ) -> np.ndarray:
-    """One place of each row, int64 (B,), token i as likely as exp(logit_i / temperature).
+    """Draw one position per row, int64 (B,), with P(i) proportional to exp(logit_i / temperature).
 
     Args:
-        logits: (B, N); -inf for a token that is out, of which a row must not hold only such.
-        uniforms: u in [0, 1) for each row (B,).
-        ids: the tokens' ids (B, N); None where they are 0 to N - 1.
+        logits: (B, N); -inf for a removed token; every row needs at least one finite logit.
+        uniforms: one number from [0, 1) per row, (B,).
+        ids: the ids of the tokens, (B, N); None if they are 0 to N - 1.
         temperature: above 0.
 
     >>> logits = np.log(np.array([[0.5, 0.25, 0.25]]))
-    >>> drawn = [int(draw_places(logits, np.array([u]))[0]) for u in np.arange(8) / 8]
-    >>> sorted(set(drawn))
-    [0, 1, 2]
+    >>> uniforms = np.random.default_rng(1).random(1000)
+    >>> drawn = [int(draw_positions(logits, uniforms[[n]])[0]) for n in range(1000)]
+    >>> [round(drawn.count(i) / 1000, 1) for i in range(3)]
+    [0.5, 0.2, 0.3]
     """
     N = logits.shape[1]
     if ids is None:
@@ -57,34 +59,42 @@ def draw_places(
         gaps = compute_gaps(logits, temperature)
         first: np.ndarray = np.argmax(_score(gaps, hash_ids(ids, uniforms)), axis=1)
         return first
-    places = np.empty(len(logits), np.int64)
+    positions = np.empty(len(logits), np.int64)
     for row, u in enumerate(uniforms):
         (hashed,) = hash_ids(ids[row if len(ids) > 1 else 0][np.newaxis], u[np.newaxis])
-        places[row] = _draw_from_many(logits[row], hashed, temperature)
-    return places
+        positions[row] = _draw_from_many(logits[row], hashed, temperature)
+    return positions
 
 
 def compute_gaps(logits: np.ndarray, temperature: float) -> np.ndarray:
-    """The gaps to the likeliest, (l - max l) / temperature, for one above 0; float64 (B, N).
+    """The gaps to the likeliest token, (l - max l) / temperature; float64 (B, N).
 
-    Taking the maximum off changes no probability, and keeps every temperature from overflowing it.
+    Subtracting the maximum changes no probability and prevents overflow at any temperature.
+
+    Args:
+        logits: (B, N).
+        temperature: above 0.
+
+    >>> compute_gaps(np.array([[1.0, 3.0]]), 0.5).tolist()
+    [[-4.0, 0.0]]
     """
     gaps: np.ndarray = logits.astype(np.float64)
     gaps -= gaps.max(axis=1, keepdims=True)
     if temperature != 1.0:
-        with np.errstate(over="ignore"):  # far below the likeliest, -inf is the right answer
+        with np.errstate(over="ignore"):  # -inf is right, far below the likeliest
             gaps /= temperature
     return gaps
 
 
 def hash_ids(ids: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
-    """h from 0 to 2^32 - 1 for every token of every row, uint32 (B, N); p = (h + 1/2) / 2^32.
+    """A hash h of each row's uniform number and each token, uint32 (B, N); p = (h + 1/2) / 2^32.
 
-    The 53 bits of a uniform number choose how the ids are spread (the upper 21) and moved (the
-    lower 32) before every bit of each is made to depend on every other.
+    Of the 53 bits of a uniform number, the upper 21 multiply the ids and the lower 32 shift them;
+    then every bit is mixed with every other.
 
     Args:
-        ids: (B, N), or (1, N) where all rows have the same. uniforms: (B,).
+        ids: (B, N), or (1, N) if all rows have the same.
+        uniforms: from [0, 1), (B,).
     """
     bits = (uniforms[:, np.newaxis] * 2.0**53).astype(np.uint64)
     spread = ((bits >> np.uint64(31) | np.uint64(1)) * GOLDEN).astype(np.uint32)
@@ -98,17 +108,17 @@ def hash_ids(ids: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
 
 
 def _score(gaps: np.ndarray, hashed: np.ndarray) -> np.ndarray:
-    """log w - log E, any shape."""
+    """log w - log E of each token, for any shape; the largest arrives first."""
     p = (hashed + 0.5) * 2.0**-32
     scores: np.ndarray = gaps - np.log(-np.log1p(-p))
     return scores
 
 
 def _draw_from_many(logits: np.ndarray, hashed: np.ndarray, temperature: float) -> int:
-    """The place of the highest score of a row (N,), most of them never computed.
+    """The position of the highest score in a row (N,), without computing most of them.
 
-    E is at least p, so a token whose p / w is above the E / w of any one cannot be first. The
-    bounds are float32; what decides is not.
+    E is at least p, so a token whose p / w exceeds the E / w of another cannot be first. The bounds
+    are float32; the final comparison is float64.
     """
     largest = logits.max()
     with np.errstate(over="ignore", divide="ignore"):  # far below the largest

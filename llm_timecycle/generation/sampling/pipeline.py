@@ -1,22 +1,22 @@
 """From logits to the next token: pure functions over rows of logits, in one fixed order.
 
     1. repetition penalty    tokens that have appeared become less likely, by a factor
-    2. presence penalty,     the same, by an amount for having appeared
-       frequency penalty     and by an amount for each time
+    2. presence penalty,     tokens that have appeared become less likely, by an amount
+       frequency penalty     and by an amount per appearance
     3. bias                  added to the logits of single tokens
-    4. banned tokens         never chosen
-    5. top-k                 the k likeliest stay; temperature 0 takes the likeliest and ends here
-    6. temperature           (top-k goes by rank only, which no temperature changes)
-    7. top-p                 the fewest that together reach probability p stay
-    8. min-p                 those at least min_p times as likely as the likeliest stay
-    9. typical-p             the fewest of the least surprising surprise that reach p stay
-   10. draw                  one of those that stayed, by one uniform number
+    4. banned tokens         never sampled
+    5. top-k                 keep the k likeliest; temperature 0 takes the likeliest and ends here
+    6. temperature           divides the logits (which does not change their order for top-k)
+    7. top-p                 keep the smallest set of likeliest tokens with probability p
+    8. min-p                 keep tokens at least min_p times as likely as the likeliest
+    9. typical-p             keep the smallest set of most typical tokens with probability p
+   10. draw                  one of the tokens that are left, by one uniform number
 
-A step whose setting is neutral is left out and costs nothing, and what follows top-k is done on
-k numbers. A token that is out has weight 0. At least one stays, and up to step 8 the likeliest is
-among them. Of tokens that are equal, those with the lowest ids stay. Everything is computed in
-float64, and what a row gets depends on no other row. Steps 5, 7, 8 and 9 are in
-`generation.sampling.filters`, step 10 in `generation.sampling.gumbel`.
+A step with a neutral setting is skipped and costs nothing, and the steps after top-k work on k
+numbers. A removed token has weight 0. At least one token stays, and up to step 8 the likeliest is
+among them. Of equal tokens, those with the lowest ids stay. All steps compute in float64, and the
+result of a row does not depend on other rows. Steps 5, 7, 8 and 9 are in `filters`, step 10 in
+`gumbel`.
 
 Shapes: B rows, V vocabulary, N tokens that are left.
 """
@@ -36,23 +36,23 @@ from llm_timecycle.generation.sampling.filters import (
     mask_top_p,
     mask_typical_p,
 )
-from llm_timecycle.generation.sampling.gumbel import EXACT_AT_MOST, compute_gaps, draw_places
+from llm_timecycle.generation.sampling.gumbel import EXACT_AT_MOST, compute_gaps, draw_positions
 
 
 @dataclass(frozen=True)
 class SamplingPlan:
-    """Everything that choosing goes by, with tokens as ids; `generation.sampling.token_ids` makes it."""
+    """How to sample: the settings, with tokens as ids; `token_ids.make_plan` makes it."""
 
     settings: GenerationSettings
     """temperature, top_k, top_p, min_p, typical_p and the three penalties."""
     banned: tuple[int, ...] = ()
-    """Ids that are never chosen; at least one of V must be left."""
+    """Ids that are never sampled; at least one of V must be left."""
     bias: tuple[tuple[int, float], ...] = ()
-    """Ids, and what is added to the logit of each."""
+    """Ids, each with the amount added to its logit."""
 
     @property
     def counts_tokens(self) -> bool:
-        """Whether a penalty asks how often each token has appeared."""
+        """Whether a penalty needs to know how often each token has appeared."""
         settings = self.settings
         return (
             settings.repetition_penalty != 1.0
@@ -61,30 +61,27 @@ class SamplingPlan:
         )
 
 
-def choose_tokens(
+def sample_tokens(
     logits: np.ndarray,
     uniforms: np.ndarray,
     plan: SamplingPlan,
     counts: Sequence[np.ndarray] | None = None,
 ) -> np.ndarray:
-    """The next token of each row, by all the steps above.
+    """The next token of each row, by all the steps above: ids (B,).
 
     Args:
-        logits: what the model says, (B, V).
-        uniforms: a number from [0, 1) for each row (B,); unused at temperature 0.
-        plan: what to go by.
+        logits: the model's logits, (B, V).
+        uniforms: one number from [0, 1) per row, (B,); unused at temperature 0.
+        plan: how to sample.
         counts: how often each token has appeared in each row, prompt included, integers (B, V);
-            None where none is penalized.
-
-    Returns:
-        ids (B,).
+            None if no penalty applies.
 
     Raises:
         RunError: a logit is infinite or not a number.
 
     >>> logits = np.array([[0.0, 3.0, 2.0]])
     >>> plan = SamplingPlan(GenerationSettings(temperature=1.0, top_k=2))
-    >>> {int(choose_tokens(logits, np.array([u]), plan)[0]) for u in np.arange(8) / 8}
+    >>> {int(sample_tokens(logits, np.array([u]), plan)[0]) for u in np.arange(8) / 8}
     {1, 2}
     """
     check_finite(logits)
@@ -96,10 +93,10 @@ def choose_tokens(
     if settings.top_k is not None and settings.top_k < V:
         ids = find_top_k(adjusted, settings.top_k)
         rows = np.arange(len(ids))
-        places = _draw(adjusted[rows[:, np.newaxis], ids], uniforms, settings, ids)
-        drawn: np.ndarray = ids[rows, places]
+        positions = _draw(adjusted[rows[:, np.newaxis], ids], uniforms, settings, ids)
+        drawn: np.ndarray = ids[rows, positions]
         return drawn
-    at_once = len(logits) if V <= EXACT_AT_MOST else 1  # a row at a time stays in the cache
+    at_once = len(logits) if V <= EXACT_AT_MOST else 1  # one row at a time fits the cache
     each = [
         _draw(adjusted[row : row + at_once], uniforms[row : row + at_once], settings)
         for row in range(0, len(logits), at_once)
@@ -108,30 +105,33 @@ def choose_tokens(
 
 
 def check_finite(logits: np.ndarray) -> None:
-    """Raise RunError where a logit is infinite or not a number."""
+    """Raise RunError if a logit is infinite or not a number."""
     with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(logits.sum()):  # cheaper than to look at each
+        if np.isfinite(logits.sum()):  # cheaper than checking each
             return
     bad = logits[~np.isfinite(logits)]
     if not bad.size:
         return
     raise RunError(
         f"the model's logits are not finite: {bad.size:,} of {logits.size:,} are infinite or "
-        f"not a number. Its weights are damaged or its training went wrong: train it again, "
-        f"with a lower training.learning_rate"
+        f"not a number. Its weights are damaged, or its training diverged: train again with a "
+        f"lower training.learning_rate"
     )
 
 
 def adjust_logits(
     logits: np.ndarray, plan: SamplingPlan, counts: Sequence[np.ndarray] | None = None
 ) -> np.ndarray:
-    """Steps 1 to 4: new logits (B, V), those of banned tokens at -inf.
+    """Steps 1 to 4: new logits (B, V), with -inf for banned tokens.
 
-    They are float64 where anything is added or multiplied, else as they were.
+        l'_i = penalized(l_i) - presence [count_i > 0] - frequency * count_i + bias_i
+
+    They are float64 if anything is added or multiplied, else of the type they had.
 
     Args:
         logits: (B, V).
-        counts: how often each token has appeared (B, V); None where none is penalized.
+        plan: the penalties, bias and banned tokens.
+        counts: how often each token has appeared, (B, V); None if no penalty applies.
 
     >>> settings = GenerationSettings(presence_penalty=1.0, frequency_penalty=0.5)
     >>> plan = SamplingPlan(settings, banned=(3,), bias=((0, 2.0),))
@@ -155,15 +155,16 @@ def adjust_logits(
 
 
 def penalize_repetition(logits: np.ndarray, penalty: float) -> np.ndarray:
-    """Make tokens that have appeared less likely (above 1) or more (below 1); 1 changes nothing.
+    """The repetition penalty: above 1 makes tokens that have appeared less likely.
 
         l' = l / penalty  where l > 0,    l * penalty  where l <= 0
 
     Args:
         logits: those of the tokens that have appeared, any shape.
+        penalty: above 0; 1 changes nothing.
 
-    Source: Keskar et al. 2019, "CTRL", section 4.1, which divides only; negative logits are
-    multiplied, as is usual since, because dividing those would make their tokens likelier. (The
+    Source: Keskar et al. 2019, "CTRL", section 4.1, which only divides; negative logits are
+    multiplied, as is usual today, because dividing them would make their tokens likelier. (The
     presence and frequency penalties, l - presence - frequency * count, are those of OpenAI's API.)
 
     >>> penalize_repetition(np.array([3.0, -3.0]), 2.0)
@@ -179,13 +180,13 @@ def _draw(
     settings: GenerationSettings,
     ids: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Steps 6 to 10 on rows (B, N): the place of the token that is drawn from each (B,).
+    """Steps 6 to 10 on rows (B, N): the position of the token drawn from each, (B,).
 
     Args:
-        ids: which tokens they are (B, N); None for the whole vocabulary.
+        ids: the ids of the tokens, (B, N); None for the whole vocabulary.
     """
     if settings.top_p == 1.0 and settings.min_p == 0.0 and settings.typical_p == 1.0:
-        return draw_places(logits, uniforms, ids, settings.temperature)
+        return draw_positions(logits, uniforms, ids, settings.temperature)
     gaps = compute_gaps(logits, settings.temperature)
     weights = np.exp(gaps)
     if settings.top_p < 1.0:
@@ -194,35 +195,40 @@ def _draw(
         weights *= mask_min_p(weights, settings.min_p)
     if settings.typical_p < 1.0:
         weights *= mask_typical_p(gaps, weights, settings.typical_p)
-    if ids is None and len(gaps) == 1:  # of a whole vocabulary few tokens are left
+    if ids is None and len(gaps) == 1:  # few tokens of the vocabulary are left
         kept = np.flatnonzero(weights)
-        place: np.ndarray = kept[draw_places(gaps[:, kept], uniforms, kept[np.newaxis])]
-        return place
-    return draw_places(np.where(weights > 0.0, gaps, -np.inf), uniforms, ids)
+        position: np.ndarray = kept[draw_positions(gaps[:, kept], uniforms, kept[np.newaxis])]
+        return position
+    return draw_positions(np.where(weights > 0.0, gaps, -np.inf), uniforms, ids)
 
 
-def compute_log_probabilities(logits: np.ndarray, ids: np.ndarray) -> np.ndarray:
-    """log softmax(logits)[ids]: what the model itself says of each chosen token, in nats (B,).
+def compute_logprobs(logits: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """The model's log-probability of one token per row, log softmax(logits)[ids], in nats (B,).
 
     Args:
-        logits: (B, V), as they come from the model. ids: (B,).
+        logits: the model's logits, unchanged, (B, V).
+        ids: (B,).
 
-    >>> compute_log_probabilities(np.log(np.array([[0.25, 0.75]])), np.array([1])).round(4).tolist()
+    >>> compute_logprobs(np.log(np.array([[0.25, 0.75]])), np.array([1])).round(4).tolist()
     [-0.2877]
     """
     rows = logits.astype(np.float64)
     rows -= rows.max(axis=-1, keepdims=True)
-    chosen = rows[np.arange(len(ids)), ids]
-    log_probabilities: np.ndarray = chosen - np.log(np.exp(rows).sum(axis=-1))
-    return log_probabilities
+    logprobs: np.ndarray = rows[np.arange(len(ids)), ids] - np.log(np.exp(rows).sum(axis=-1))
+    return logprobs
 
 
 def make_generators(seed: int | None, samples: int, first: int = 0) -> list[np.random.Generator]:
-    """A source of uniform numbers for each sample; number i is the same whichever are made.
+    """A random generator for each sample; generator i does not depend on how many there are.
 
     Args:
-        seed: the start of them all; None draws a new one from the system.
-        samples: how many. first: the number of the first of them.
+        seed: the seed of all of them; None takes a new one from the system.
+        samples: how many. first: the number of the first one.
+
+    >>> [generator.integers(10) for generator in make_generators(1, samples=2, first=3)] == [
+    ...     generator.integers(10) for generator in make_generators(1, samples=5)[3:]
+    ... ]
+    True
     """
     return [
         np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(sample,))))

@@ -1,7 +1,7 @@
-"""`generation.sampling.pipeline` in TensorFlow: the same steps in the same order, for all rows at once.
+"""`sampling.pipeline` in TensorFlow: the same steps in the same order, for all rows at once.
 
-Sorting a whole vocabulary is slow here, so top-p and typical-p are known only after a top-k that
-leaves few tokens; `can_choose` says so. Numbers are float64, as there.
+Sorting a whole vocabulary is slow in TensorFlow, so top-p and typical-p are supported only after a
+top-k that leaves few tokens: `can_sample` decides. Numbers are float64, as in `pipeline`.
 
 Shapes: B rows, V vocabulary, N tokens that are left.
 """
@@ -18,16 +18,16 @@ from llm_timecycle.generation.sampling.pipeline import SamplingPlan
 SORTED_AT_MOST = 1024  # tokens
 
 
-def can_choose(plan: SamplingPlan, vocab_size: int) -> bool:
-    """Whether `choose_tokens` knows every step of the plan, for a vocabulary of this size."""
+def can_sample(plan: SamplingPlan, vocab_size: int) -> bool:
+    """Whether `sample_tokens` supports every step of the plan, for a vocabulary of this size."""
     settings = plan.settings
     left = min(settings.top_k or vocab_size, vocab_size)
     sorts = settings.temperature > 0 and (settings.top_p < 1.0 or settings.typical_p < 1.0)
     return settings.beams == 1 and (left <= SORTED_AT_MOST or not sorts)
 
 
-def list_what_matters(plan: SamplingPlan) -> tuple[object, ...]:
-    """Everything of a plan that `choose_tokens` goes by: where it is equal, so is the function."""
+def list_compile_key(plan: SamplingPlan) -> tuple[object, ...]:
+    """Everything in a plan that `sample_tokens` depends on; equal keys, equal functions."""
     settings = plan.settings
     return (
         plan.banned,
@@ -43,15 +43,17 @@ def list_what_matters(plan: SamplingPlan) -> tuple[object, ...]:
     )
 
 
-def choose_tokens(
+def sample_tokens(
     logits: tf.Tensor, uniforms: tf.Tensor, plan: SamplingPlan, counts: tf.Tensor
 ) -> tf.Tensor:
-    """The next token of each row (B,), int64; see `sampling.choose_tokens`.
+    """The next token of each row, int64 (B,); see `pipeline.sample_tokens`.
 
     Args:
-        logits: (B, V), finite. uniforms: (B,), float64.
-        counts: how often each token has appeared in each row, (B, V), float64; of no use where the
-            plan penalizes none.
+        logits: finite, (B, V).
+        uniforms: one number from [0, 1) per row, float64 (B,).
+        plan: how to sample; `can_sample` must support it.
+        counts: how often each token has appeared in each row, float64 (B, V); unused if the plan
+            has no penalty.
     """
     V = logits.shape[1]
     settings = plan.settings
@@ -60,16 +62,16 @@ def choose_tokens(
         return tf.argmax(adjusted, axis=1)
     ids = None
     if settings.top_k is not None and settings.top_k < V:
-        # Of equal ones the first are kept; those that are kept are put in order again.
+        # top_k keeps the first of equal logits; sorting restores the order of ids.
         ids = tf.sort(tf.math.top_k(adjusted, settings.top_k, sorted=False).indices, axis=1)
         adjusted = tf.gather(adjusted, ids, batch_dims=1)
     gaps = adjusted - tf.reduce_max(adjusted, axis=1, keepdims=True)
     if settings.temperature != 1.0:
         gaps /= settings.temperature
     if ids is None:
-        return _draw_places(_weigh(gaps, settings), uniforms, tf.range(V)[tf.newaxis])
-    places = _draw_places(_weigh(gaps, settings), uniforms, ids)
-    return tf.cast(tf.gather(ids, places, batch_dims=1), tf.int64)
+        return _draw_positions(_weigh(gaps, settings), uniforms, tf.range(V)[tf.newaxis])
+    positions = _draw_positions(_weigh(gaps, settings), uniforms, ids)
+    return tf.cast(tf.gather(ids, positions, batch_dims=1), tf.int64)
 
 
 def _adjust_logits(logits: tf.Tensor, plan: SamplingPlan, counts: tf.Tensor, V: int) -> tf.Tensor:
@@ -89,24 +91,24 @@ def _adjust_logits(logits: tf.Tensor, plan: SamplingPlan, counts: tf.Tensor, V: 
 
 
 def _weigh(gaps: tf.Tensor, settings: GenerationSettings) -> tf.Tensor:
-    """Logarithms of the weights (B, N), -inf for tokens that are out."""
+    """Logarithms of the weights (B, N), -inf for removed tokens."""
     if settings.top_p == 1.0 and settings.min_p == 0.0 and settings.typical_p == 1.0:
         return gaps
     weights = tf.exp(gaps)
     if settings.top_p < 1.0:
-        weights *= _find_fewest(-gaps, weights, settings.top_p)
+        weights *= _mask_fewest(-gaps, weights, settings.top_p)
     if settings.min_p > 0.0:
         most = tf.reduce_max(weights, axis=1, keepdims=True)
         weights *= tf.cast(weights >= settings.min_p * most, tf.float64)
     if settings.typical_p < 1.0:
         mean_gap = tf.reduce_sum(tf.where(weights > 0.0, gaps * weights, 0.0), 1, keepdims=True)
         mean_gap /= tf.reduce_sum(weights, axis=1, keepdims=True)
-        weights *= _find_fewest(tf.abs(mean_gap - gaps), weights, settings.typical_p)
+        weights *= _mask_fewest(tf.abs(mean_gap - gaps), weights, settings.typical_p)
     return tf.where(weights > 0.0, gaps, -np.inf)
 
 
-def _find_fewest(keys: tf.Tensor, weights: tf.Tensor, p: float) -> tf.Tensor:
-    """1.0 for the fewest with the smallest keys that reach p of all weight, else 0.0; (B, N)."""
+def _mask_fewest(keys: tf.Tensor, weights: tf.Tensor, p: float) -> tf.Tensor:
+    """`filters._mask_fewest` as numbers: 1.0 for a token that is kept, else 0.0; (B, N)."""
     order = tf.argsort(keys, axis=1, stable=True)
     sums = tf.cumsum(tf.gather(weights, order, batch_dims=1), axis=1)
     wanted = p * tf.reduce_sum(weights, axis=1, keepdims=True)
@@ -115,14 +117,14 @@ def _find_fewest(keys: tf.Tensor, weights: tf.Tensor, p: float) -> tf.Tensor:
     return tf.cast(ranks <= before, tf.float64)
 
 
-def _draw_places(log_weights: tf.Tensor, uniforms: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
-    """A place of each row (B,), int64, as `drawing.draw_places`."""
+def _draw_positions(log_weights: tf.Tensor, uniforms: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
+    """`gumbel.draw_positions`, int64 (B,)."""
     p = _hash_ids(ids, uniforms)
     return tf.argmax(log_weights - tf.math.log(-tf.math.log1p(-p)), axis=1)
 
 
 def _hash_ids(ids: tf.Tensor, uniforms: tf.Tensor) -> tf.Tensor:
-    """p in (0, 1) for every token of every row, float64 (B, N), as `drawing.hash_ids`."""
+    """`gumbel.hash_ids` as p in (0, 1), float64 (B, N)."""
     bits = tf.cast(uniforms * 2.0**53, tf.int64)[:, tf.newaxis]
     spread = tf.cast(tf.bitwise.right_shift(bits, 31) | 1, tf.uint32) * int(GOLDEN)
     hashed = tf.cast(ids, tf.uint32) * spread + tf.cast(bits & 0xFFFFFFFF, tf.uint32)

@@ -1,4 +1,4 @@
-"""Tokens as people write them to the ids that sampling goes by."""
+"""Tokens as people write them, in `ban` and `bias`, to ids."""
 
 from __future__ import annotations
 
@@ -12,28 +12,30 @@ from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 
 def make_plan(settings: GenerationSettings, tokenizer: Tokenizer) -> SamplingPlan:
-    """What choosing goes by: the settings, with the tokens of `ban` and `bias` as ids.
+    """The plan of sampling: the settings, with the tokens of `ban` and `bias` as ids.
 
-    <unk> is banned unless `allow_unknown`. Raises UsageError for each text that is no token, and
-    where no token would be left.
+    <unk> is banned unless `allow_unknown`. Raises UsageError if a text is not a token, or if no
+    token would be left.
     """
-    found = find_tokens(tokenizer, "ban", settings.ban)
-    biased = find_tokens(tokenizer, "bias", list(settings.bias))
+    banned_ids = find_tokens(tokenizer, "ban", settings.ban)
+    biased_ids = find_tokens(tokenizer, "bias", list(settings.bias))
     unknown = () if settings.allow_unknown else (tokenizer.unk_id,)
-    banned = tuple(dict.fromkeys((*unknown, *found)))
+    banned = tuple(dict.fromkeys((*unknown, *banned_ids)))
     if len(banned) >= tokenizer.vocab_size:
         raise UsageError(
             f"ban: all {tokenizer.vocab_size:,} tokens are banned; leave at least one (<unk> is "
-            f"banned too, unless allow_unknown is set)"
+            f"also banned, unless allow_unknown is set)"
         )
-    return SamplingPlan(settings, banned, tuple(zip(biased, settings.bias.values(), strict=True)))
+    return SamplingPlan(
+        settings, banned, tuple(zip(biased_ids, settings.bias.values(), strict=True))
+    )
 
 
 def find_tokens(tokenizer: Tokenizer, setting: str, texts: Sequence[str]) -> list[int]:
-    """The id of each text; one UsageError names every text that is no token.
+    """The id of each text; one UsageError names every text that is not a token.
 
-    A text stands for the one token that it is encoded as, or for the token that is shown as it is:
-    ` th` and `th` are two tokens at subword level, `\\n` is a line break, `<eos>` an end.
+    A text means the one token that it is encoded as, or else the token that is shown like it: ` th`
+    and `th` are two tokens at subword level, `\\n` is a line break, `<eos>` the end of a text.
     """
     ids, problems = [], []
     for text in texts:

@@ -1,9 +1,9 @@
-"""Amdahl's law: what more workers win, and what part of the work none of them can share.
+"""Amdahl's law: the speed-up of more workers, and the part of the work that they cannot share.
 
     t(n) = t(1) (s + (1 - s) / n),  speed-up = t(1) / t(n) -> 1 / s,  efficiency = speed-up / n
 
-s is the serial fraction, from 0 (all is shared) to 1 (nothing is). Its 95 % interval holds every s
-that a score test does not refuse, as in `growth`: the noise is known from the repeats at each
+s is the serial fraction, from 0 (all work is shared) to 1 (none is). Its 95 % interval holds every
+s that a score test does not reject, as in `power_law`: the noise is known from the repeats at each
 number of workers.
 
 Source: Amdahl 1967, "Validity of the single processor approach to achieving large scale computing
@@ -12,9 +12,7 @@ capabilities".
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -26,40 +24,10 @@ from llm_timecycle.profiling.analysis.estimators import (
     score_candidates,
     summarize_timings,
 )
+from llm_timecycle.profiling.results import AmdahlFit
 
-FEWEST_COUNTS = 2  # as many as are fitted: t(1) and s
+FEWEST_COUNTS = 2  # as many as the parameters fitted: t(1) and s
 _CANDIDATES = np.linspace(0.0, 1.0, 2_001)
-
-
-@dataclass(frozen=True)
-class AmdahlFit:
-    """A fit of t(n) = t(1) (s + (1 - s) / n), and what was measured at each number of workers."""
-
-    serial_fraction: float
-    """s, 0 to 1."""
-    serial_low: float
-    """The lower end of the 95 % interval of s."""
-    serial_high: float
-    """Its upper end."""
-    misfit: float
-    """1 where noise may explain what the law misses, else what the interval was widened by."""
-    workers: tuple[int, ...]
-    """n, ascending, the first of them 1."""
-    times_s: tuple[float, ...]
-    """The typical time at each n."""
-    speed_ups: tuple[float, ...]
-    """t(1) / t(n) as measured; below 1 where more workers were slower."""
-    efficiencies: tuple[float, ...]
-    """speed-up / n."""
-
-    @property
-    def highest_speed_up(self) -> float:
-        """What the law says of workers without number, 1 / s."""
-        return 1 / self.serial_fraction if self.serial_fraction > 0 else math.inf
-
-    def predict_speed_up(self, workers: int) -> float:
-        """The speed-up of so many workers by the law."""
-        return 1 / (self.serial_fraction + (1 - self.serial_fraction) / workers)
 
 
 def fit_amdahl(timings_s: Mapping[int, Sequence[float]]) -> AmdahlFit:

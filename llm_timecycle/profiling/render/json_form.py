@@ -6,9 +6,9 @@
     machine, versions    what was measured on
     settings             as resolved, by section
     training             null, or batch_size, sequence_length, tokens (of a step), sum_s, closure,
-                         measuring_cost, tokens_per_s; stages (input, forward, backward, update,
+                         tokens_per_s; stages (input, forward, backward, update,
                          other), each with its share and token_s; layers, each with forward and
-                         backward; wall (undisturbed steps), hidden_input
+                         backward; wall (steps without markers), hidden_input
     ceilings             operations a second by type; read and copy, bytes a second
     roofline             stages and layers: operations, bytes_moved, measured_s, bound_s, share,
                          binding, operations_per_s, bytes_per_s, intensity
@@ -36,13 +36,13 @@ from typing import Any
 
 from llm_timecycle import __version__
 from llm_timecycle.errors import UsageError
-from llm_timecycle.profiling.analysis.roofline import RooflinePoint
 from llm_timecycle.profiling.render.rows import INFERENCE_DEFINITIONS
 from llm_timecycle.profiling.results import (
     Durations,
     Growth,
     InferenceCycle,
     Profile,
+    RooflinePoint,
     Sweep,
     TrainingCycle,
 )
@@ -59,6 +59,17 @@ _INFERENCE_PARTS = (
     "sampling",
     "decoding",
 )
+_DEFINITION_KEYS = (
+    "load",
+    "cold first token",
+    "prompt",
+    "first token",
+    "each output token",
+    "between tokens",
+    "network, sampling, decoding",
+    "tokens/s",
+)
+"""What the rows of `INFERENCE_DEFINITIONS` are called in the object: keys do not change."""
 
 
 def describe_profile(profile: Profile) -> dict[str, Any]:
@@ -71,9 +82,9 @@ def describe_profile(profile: Profile) -> dict[str, Any]:
         "parameters": profile.parameters,
         "machine": dict(profile.machine),
         "versions": dict(profile.versions),
-        "settings": profile.settings,
-        "training": training and _describe_training(training, profile.measuring_cost),
-        "ceilings": dict(profile.ceilings),
+        "settings": profile.settings.model_dump(),
+        "training": training and _describe_training(training),
+        "ceilings": dict(profile.limits),
         "roofline": [_describe_point(point) for point in profile.points],
         "growth": [_describe_growth(growth) for growth in profile.growth],
         "inference": inference and _describe_inference(inference),
@@ -97,8 +108,7 @@ def read_timings(described: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
     """Every timing of a described profile that can be compared, by what it is the time of.
 
     Raises:
-        UsageError: it is no profile, one of a version that this program does not know, or one
-            whose timings are damaged or none.
+        UsageError: it is no profile, its version is unknown, or its timings are damaged or missing.
     """
     version = described.get("version") if isinstance(described, Mapping) else None
     if version != VERSION or "training" not in described or "inference" not in described:
@@ -147,7 +157,7 @@ def _describe_times(times: Durations) -> dict[str, Any]:
     }
 
 
-def _describe_training(cycle: TrainingCycle, measuring_cost: float) -> dict[str, Any]:
+def _describe_training(cycle: TrainingCycle) -> dict[str, Any]:
     return {
         "batch_size": cycle.batch_size,
         "sequence_length": cycle.sequence_length,
@@ -155,7 +165,6 @@ def _describe_training(cycle: TrainingCycle, measuring_cost: float) -> dict[str,
         "tokens_per_s": cycle.tokens / cycle.wall.median_s,
         "sum_s": cycle.sum_s,
         "closure": cycle.closure,
-        "measuring_cost": measuring_cost,
         "stages": {
             stage: {
                 **_describe_times(times),
@@ -217,7 +226,10 @@ def _describe_inference(cycle: InferenceCycle) -> dict[str, Any]:
         "engine": cycle.engine,
         "prompt_tokens": cycle.prompt_tokens,
         "new_tokens": cycle.new_tokens,
-        "definitions": dict(INFERENCE_DEFINITIONS),
+        "definitions": {
+            key: f"{name}: {meaning}" if name != key else meaning
+            for key, (name, meaning) in zip(_DEFINITION_KEYS, INFERENCE_DEFINITIONS, strict=True)
+        },
         **{part: _describe_times(getattr(cycle, part)) for part in _INFERENCE_PARTS},
         "tokens_per_s": {str(rows): rate for rows, rate in sorted(cycle.tokens_per_s.items())},
     }
@@ -239,7 +251,7 @@ def _describe_sweep(sweep: Sweep) -> dict[str, Any]:
 
 
 def _make_plain(value: Any) -> Any:
-    """The same of nothing but what JSON knows."""
+    """The same value in types that JSON has."""
     if isinstance(value, Mapping):
         return {str(key): _make_plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

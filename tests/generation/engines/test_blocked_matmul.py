@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from llm_timecycle.generation.engines import blocked_matmul as products
+from llm_timecycle.generation.engines import blocked_matmul
 from llm_timecycle.generation.engines.blocked_matmul import (
     BlockedMatrix,
     Matrix,
@@ -24,7 +24,7 @@ def draw(*shape: int, seed: int = 1) -> np.ndarray:
 
 
 def multiply(matrix: Matrix, rows: np.ndarray, chunk_rows: int = 24) -> np.ndarray:
-    """The whole product (B, columns), cut into parts at an odd place."""
+    """The whole product (B, columns), in two calls over uneven ranges of parts."""
     B, K = rows.shape
     filled = np.zeros((pad_rows(B, chunk_rows), K), rows.dtype)
     filled[:B] = rows
@@ -60,7 +60,7 @@ def test_a_product_is_right_packed_or_not(K: int, N: int, rows: int) -> None:
 
 
 @pytest.mark.parametrize(("K", "N"), SHAPES)
-def test_a_row_is_the_same_to_the_last_bit_in_any_company(K: int, N: int) -> None:
+def test_a_row_is_the_same_to_the_last_bit_whatever_the_other_rows(K: int, N: int) -> None:
     weights, x = draw(K, N), draw(60, K, seed=2)
     (matrix,), chunk_rows = make_matrices([weights])
     if not isinstance(matrix, BlockedMatrix):
@@ -73,7 +73,9 @@ def test_a_row_is_the_same_to_the_last_bit_in_any_company(K: int, N: int) -> Non
 
 
 @pytest.mark.parametrize(("K", "N"), SHAPES)
-def test_plain_weights_packed_or_not_give_a_row_to_rounding_in_any_company(K: int, N: int) -> None:
+def test_plain_weights_packed_or_not_give_a_row_to_rounding_whatever_the_other_rows(
+    K: int, N: int
+) -> None:
     weights, x = draw(K, N), draw(60, K, seed=2)
     exact = x.astype(np.float64) @ weights.astype(np.float64)
     matrix = PlainMatrix(weights)
@@ -86,7 +88,7 @@ def test_plain_weights_packed_or_not_give_a_row_to_rounding_in_any_company(K: in
 
 
 def test_a_task_done_by_several_computes_every_part_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(products, "PARTS_AT_ONCE", 2)
+    monkeypatch.setattr(blocked_matmul, "PARTS_AT_ONCE", 2)
     pairs = [(draw(9, 64 * 5 + 1), draw(2, 9, seed=2)), (draw(4, 64), draw(2, 4, seed=3))]
     outs, given = [], []
     for weights, x in pairs:
@@ -102,14 +104,14 @@ def test_a_task_done_by_several_computes_every_part_once(monkeypatch: pytest.Mon
     assert np.isnan(outs[0]).all()
 
 
-def test_turned_weights_are_packed_at_once_and_give_what_straight_ones_give() -> None:
+def test_transposed_weights_are_packed_at_once_and_give_the_same() -> None:
     weights = draw(70, 130)
-    (turned,), chunk_rows = make_matrices([np.ascontiguousarray(weights.T).T])
+    (transposed,), chunk_rows = make_matrices([np.ascontiguousarray(weights.T).T])
     (straight,), _ = make_matrices([weights])
-    assert turned.is_packed is isinstance(turned, BlockedMatrix)
+    assert transposed.is_packed is isinstance(transposed, BlockedMatrix)
     x = draw(3, 70, seed=2)
     np.testing.assert_allclose(
-        multiply(turned, x, chunk_rows)[:, :130],
+        multiply(transposed, x, chunk_rows)[:, :130],
         multiply(straight, x, chunk_rows)[:, :130],
         1e-5,
         1e-4,
@@ -117,21 +119,21 @@ def test_turned_weights_are_packed_at_once_and_give_what_straight_ones_give() ->
 
 
 def test_wide_weights_are_multiplied_in_smaller_chunks() -> None:
-    if not products._has_direct_products():
+    if not blocked_matmul._has_direct_products():
         pytest.skip("this machine has no direct products")
     assert make_matrices([draw(512, 64)])[1] == 24
     assert make_matrices([draw(1024, 64)])[1] == 14  # 14 x 64 x 1024 < 10^6 < 16 x 64 x 1024
     assert make_matrices([draw(8000, 64)])[1] == 1
 
 
-@pytest.mark.parametrize("reason", ["float64", "no direct products", "unsteady"])
+@pytest.mark.parametrize("reason", ["float64", "no direct products", "row dependent"])
 def test_weights_are_left_as_they_are_where_blocks_would_not_do(
     reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if reason == "no direct products":
-        monkeypatch.setattr(products, "_has_direct_products", lambda: False)
-    if reason == "unsteady":
-        monkeypatch.setattr(products, "_is_steady", lambda matrix, chunk_rows: False)
+        monkeypatch.setattr(blocked_matmul, "_has_direct_products", lambda: False)
+    if reason == "row dependent":
+        monkeypatch.setattr(blocked_matmul, "_is_row_independent", lambda matrix, chunk_rows: False)
     weights = draw(8, 9).astype(np.float64 if reason == "float64" else np.float32)
     (matrix,), chunk_rows = make_matrices([weights])
     assert isinstance(matrix, PlainMatrix)

@@ -7,14 +7,16 @@ import time
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from threadpoolctl import threadpool_info
 
 from llm_timecycle.config.settings import GenerationSettings, ModelSettings, TokenizerSettings
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import UsageError
-from llm_timecycle.generation.engines import blocked_matmul as products
-from llm_timecycle.generation.engines import numpy_engine
-from llm_timecycle.generation.engines.numpy_engine import NumpyEngine, _Layer
+from llm_timecycle.generation.engines import blocked_matmul, numpy_engine
+from llm_timecycle.generation.engines.numpy_engine import NumpyEngine
+from llm_timecycle.generation.engines.numpy_layer import NumpyLayer
 from llm_timecycle.generation.engines.thread_pool import ThreadPool
 from llm_timecycle.generation.generator import TextGenerator
 from llm_timecycle.reference.network import forward, make_zero_states
@@ -29,27 +31,31 @@ def draw_weights(
     return {name: rng.normal(size=shape).astype(dtype) for name, shape in shapes.items()}
 
 
-def draw_network(seed: int, is_tied: bool) -> tuple[ModelSettings, int]:
-    """A small network of random shape, and its V."""
-    V, E, H, L = np.random.default_rng(seed).integers([2, 1, 1, 1], [30, 9, 9, 4]).tolist()
-    settings = ModelSettings(embedding_dim=E, hidden_units=H, num_layers=L, tie_embeddings=is_tied)
-    return settings, V
+NETWORKS = st.builds(
+    ModelSettings,
+    embedding_dim=st.integers(1, 8),
+    hidden_units=st.integers(1, 8),
+    num_layers=st.integers(1, 3),
+    tie_embeddings=st.booleans(),
+)
 
 
-@pytest.mark.parametrize("is_tied", [False, True])
-@pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 2e-4)])
+@given(
+    network=NETWORKS,
+    sizes=st.tuples(st.integers(2, 30), st.integers(1, 6), st.integers(1, 6)),
+    seed=st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=30, deadline=None)
 def test_logits_are_those_of_the_reference(
-    seed: int, is_tied: bool, dtype: type, tolerance: float
+    network: ModelSettings, sizes: tuple[int, int, int], seed: int, dtype: type, tolerance: float
 ) -> None:
-    settings, V = draw_network(seed, is_tied)
-    weights = draw_weights(settings, V, seed, dtype)
-    rng = np.random.default_rng(seed)
-    B, T = rng.integers(1, 7, 2)
-    ids = rng.integers(0, V, (B, T + 3))
+    V, B, T = sizes
+    weights = draw_weights(network, V, seed, dtype)
+    ids = np.random.default_rng(seed).integers(0, V, (B, T + 3))
     exact = {name: weight.astype(np.float64) for name, weight in weights.items()}
     expected, _, _ = forward(exact, ids, make_zero_states(exact, B))
-    engine = NumpyEngine(weights, settings)
+    engine = NumpyEngine(weights, network)
     logits = [engine.prefill(ids[:, :T]), *(engine.step(ids[:, T + n]) for n in range(3))]
     assert all(found.dtype == dtype for found in logits)
     np.testing.assert_allclose(np.stack(logits, axis=1), expected[:, T - 1 :], tolerance, tolerance)
@@ -103,8 +109,8 @@ def test_rows_are_selected_and_repeated(engine: NumpyEngine) -> None:
 def is_exact(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether rows are promised to the last bit: where products are direct, or to rounding."""
     if request.param == "plain":
-        monkeypatch.setattr(products, "_has_direct_products", lambda: False)
-    elif not products._has_direct_products():
+        monkeypatch.setattr(blocked_matmul, "_has_direct_products", lambda: False)
+    elif not blocked_matmul._has_direct_products():
         pytest.skip("this machine has no direct products")
     return request.param == "in blocks"
 
@@ -204,9 +210,9 @@ def test_a_new_text_does_not_meet_what_ctrl_c_left_at_work(
     engine = make_calm_engine(settings, 20)
     expected = make_calm_engine(settings, 20).prefill(np.array([[1, 2, 3]]))
     engine._pool = ThreadPool(2)
-    read_window, calls = _Layer.read_window, itertools.count()
+    read_window, calls = NumpyLayer.read_window, itertools.count()
 
-    def read(layer: _Layer, x: np.ndarray, chunk_rows: int) -> np.ndarray:
+    def read(layer: NumpyLayer, x: np.ndarray, chunk_rows: int) -> np.ndarray:
         if layer is engine._layers[1]:
             raise KeyboardInterrupt
         if next(calls) == 1:
@@ -214,16 +220,16 @@ def test_a_new_text_does_not_meet_what_ctrl_c_left_at_work(
         return read_window(layer, x, chunk_rows)
 
     with monkeypatch.context() as patch:
-        patch.setattr(_Layer, "read_window", read)
+        patch.setattr(NumpyLayer, "read_window", read)
         with pytest.raises(KeyboardInterrupt):
             engine.prefill(np.zeros((1, 3 * numpy_engine.PREFILL_WINDOW), np.int64))
         engine.reset()
     engine.prefill(np.array([[1, 2]]))
-    time.sleep(0.1)  # in which the other thread would go on with its window
+    time.sleep(0.1)  # in which the other thread would continue its window
     np.testing.assert_allclose(engine.step(np.array([3])), expected, 1e-4, 1e-6)
 
 
-def test_logits_that_were_given_stay_as_they_are(engine: NumpyEngine) -> None:
+def test_returned_logits_do_not_change_later(engine: NumpyEngine) -> None:
     first = engine.step(np.array([1]))
     kept = first.copy()
     engine.step(np.array([2]))
@@ -248,5 +254,5 @@ def test_the_number_of_rows_cannot_change_on_the_way(engine: NumpyEngine) -> Non
 
 
 def test_a_prompt_holds_a_token(engine: NumpyEngine) -> None:
-    with pytest.raises(UsageError, match="a prompt must hold at least one token, received none"):
+    with pytest.raises(UsageError, match="expected a prompt of at least one token"):
         engine.prefill(np.zeros((1, 0), np.int64))

@@ -1,4 +1,4 @@
-"""Which engine is taken."""
+"""Which engine a request gets."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from llm_timecycle.errors import UsageError
-from llm_timecycle.generation.engines import select as choosing
+from llm_timecycle.generation.engines import select
 from llm_timecycle.generation.engines.select import choose_engine
 
 
 @pytest.mark.parametrize("has_gpu", [False, True])
-def test_what_is_asked_for_is_taken(has_gpu: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choosing, "GPU_DEVICE", Path("/" if has_gpu else "/no/such/device"))
+def test_an_engine_named_is_used(has_gpu: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(select, "GPU_DEVICE", Path("/" if has_gpu else "/no/such/device"))
     assert choose_engine("numpy", 128, 10_000) == "numpy"
     assert choose_engine("tensorflow", 1, 1) == "tensorflow"
 
@@ -29,16 +29,16 @@ def test_what_is_asked_for_is_taken(has_gpu: bool, monkeypatch: pytest.MonkeyPat
         (200, 200, "numpy"),  # 6.7 s
     ],
 )
-def test_tensorflow_is_worth_its_start_on_a_gpu_only(
+def test_tensorflow_is_worth_its_start_only_on_a_gpu(
     rows: int, tokens: int, with_gpu: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(choosing, "GPU_DEVICE", Path("/"))
+    monkeypatch.setattr(select, "GPU_DEVICE", Path("/"))
     assert choose_engine("auto", rows, tokens) == with_gpu
-    monkeypatch.setattr(choosing, "GPU_DEVICE", Path("/no/such/device"))
+    monkeypatch.setattr(select, "GPU_DEVICE", Path("/no/such/device"))
     assert choose_engine("auto", rows, tokens) == "numpy"
 
 
-def test_an_engine_that_is_none_is_refused() -> None:
+def test_an_unknown_engine_is_refused() -> None:
     message = "engine: received 'gpu'; expected auto, numpy or tensorflow"
     with pytest.raises(UsageError, match=message):
         choose_engine("gpu", 1, 1)

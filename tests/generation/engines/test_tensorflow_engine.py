@@ -1,4 +1,4 @@
-"""The TensorFlow engine against the reference, the NumPy engine, and choosing token by token."""
+"""The TensorFlow engine against the reference, the NumPy engine, and sampling step by step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from llm_timecycle.config.settings import GenerationSettings, ModelSettings, TokenizerSettings
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import RunError, UsageError
-from llm_timecycle.generation import decoding as decoder
+from llm_timecycle.generation import decoding
 from llm_timecycle.generation.engines import tensorflow_engine
 from llm_timecycle.generation.engines.engine import BlockEngine
 from llm_timecycle.generation.engines.numpy_engine import NumpyEngine
@@ -18,8 +18,8 @@ from llm_timecycle.generation.engines.tensorflow_engine import TensorFlowEngine
 from llm_timecycle.generation.generator import TextGenerator
 from llm_timecycle.generation.sampling.pipeline import (
     SamplingPlan,
-    choose_tokens,
-    compute_log_probabilities,
+    compute_logprobs,
+    sample_tokens,
 )
 from llm_timecycle.reference.network import forward, make_zero_states
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
@@ -72,7 +72,7 @@ PLANS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("with_ban", [False, True])
 @pytest.mark.parametrize("options", PLANS)
-def test_a_block_is_what_choosing_token_by_token_gives(
+def test_a_block_equals_sampling_token_by_token(
     engine: TensorFlowEngine, options: dict[str, Any], with_ban: bool
 ) -> None:
     banned = (3, 7) if with_ban else ()
@@ -83,25 +83,25 @@ def test_a_block_is_what_choosing_token_by_token_gives(
     uniforms = np.random.default_rng(3).random((12, 3))
     counts = [np.bincount(row, minlength=V) for row in prompt]
     logits = engine.prefill(prompt)
-    expected, said, counted = [], [], [row.copy() for row in counts]
+    expected, logprobs, counted = [], [], [row.copy() for row in counts]
     for row_of_uniforms in uniforms:
-        chosen = choose_tokens(logits, row_of_uniforms, plan, counted)
-        expected.append(chosen)
-        said.append(compute_log_probabilities(logits, chosen))
-        for row, token in enumerate(chosen):
+        ids = sample_tokens(logits, row_of_uniforms, plan, counted)
+        expected.append(ids)
+        logprobs.append(compute_logprobs(logits, ids))
+        for row, token in enumerate(ids):
             counted[row][token] += 1
-        logits = engine.step(chosen)
+        logits = engine.step(ids)
     engine.reset()
     engine.prefill(prompt)
-    first = engine.decode_block(uniforms[:5], plan, counts, with_log_probabilities=True)
+    first = engine.decode_block(uniforms[:5], plan, counts, with_logprobs=True)
     for row in range(3):
         np.add.at(counts[row], first.ids[:, row], 1)
-    second = engine.decode_block(uniforms[5:], plan, counts, with_log_probabilities=True)
+    second = engine.decode_block(uniforms[5:], plan, counts, with_logprobs=True)
     assert np.array_equal(np.concatenate([first.ids, second.ids]), np.stack(expected))
-    assert first.log_probabilities is not None
-    assert second.log_probabilities is not None
-    found = np.concatenate([first.log_probabilities, second.log_probabilities])
-    np.testing.assert_allclose(found, np.stack(said), 1e-5, 1e-5)
+    assert first.logprobs is not None
+    assert second.logprobs is not None
+    found = np.concatenate([first.logprobs, second.logprobs])
+    np.testing.assert_allclose(found, np.stack(logprobs), 1e-5, 1e-5)
     np.testing.assert_allclose(engine.step(expected[-1]).shape, (3, V))
 
 
@@ -114,7 +114,7 @@ def test_equal_logits_are_kept_from_the_lowest_id_on() -> None:
     assert set(engine.decode_block(uniforms, plan).ids.ravel().tolist()) == {0, 1, 2, 3}
 
 
-def test_what_needs_a_sorted_vocabulary_is_left_to_numpy(
+def test_a_plan_that_sorts_the_vocabulary_is_sampled_by_numpy(
     engine: TensorFlowEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert isinstance(engine, BlockEngine)
@@ -144,19 +144,19 @@ def test_rows_are_selected_and_repeated(engine: TensorFlowEngine) -> None:
 
 def test_wrong_numbers_of_rows_are_refused(engine: TensorFlowEngine) -> None:
     plan = SamplingPlan(GenerationSettings())
-    with pytest.raises(UsageError, match="nothing to go on from: call prefill first"):
+    with pytest.raises(UsageError, match="no text to continue: call prefill first"):
         engine.decode_block(np.zeros((1, 1)), plan)
     engine.prefill(np.array([[1], [2]]))
-    with pytest.raises(UsageError, match="uniform numbers for 2 rows, received them for 3"):
+    with pytest.raises(UsageError, match="uniform numbers for 2 rows, received 3"):
         engine.decode_block(np.zeros((1, 3)), plan)
     with pytest.raises(UsageError, match=r"expected ids for 2 rows, received 1; call reset\(\)"):
         engine.step(np.array([1]))
     engine.reset()
-    with pytest.raises(UsageError, match="a prompt must hold at least one token"):
+    with pytest.raises(UsageError, match="expected a prompt of at least one token"):
         engine.prefill(np.zeros((1, 0), np.int64))
 
 
-def test_logits_that_are_not_finite_are_told_of() -> None:
+def test_logits_that_are_not_finite_are_an_error() -> None:
     weights = draw_weights()
     weights["output.bias"][3] = np.inf
     engine = TensorFlowEngine(weights, SETTINGS)
@@ -179,7 +179,7 @@ def test_both_engines_write_the_same_texts(
     tokenizer: Tokenizer, temperature: float, samples: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where texts end at different tokens, in the middle of a block."""
-    monkeypatch.setattr(decoder, "BLOCK_TOKENS", 7)
+    monkeypatch.setattr(decoding, "BLOCK_TOKENS", 7)
     rng = np.random.default_rng(5)
     shapes = compute_parameter_shapes(SETTINGS, tokenizer.vocab_size)
     weights = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
@@ -189,9 +189,7 @@ def test_both_engines_write_the_same_texts(
     )
     texts = []
     for kind in (NumpyEngine, TensorFlowEngine):
-        generator = TextGenerator(
-            kind(weights, SETTINGS), tokenizer, settings, with_log_probabilities=True
-        )
+        generator = TextGenerator(kind(weights, SETTINGS), tokenizer, settings, with_logprobs=True)
         texts.append(generator.generate("abc", samples))
         assert generator.times is not None
         assert generator.times.tokens == sum(len(text.ids) for text in texts[-1])

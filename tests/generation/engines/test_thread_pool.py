@@ -1,4 +1,4 @@
-"""Work done on several cores at once."""
+"""Work on several cores at once."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_the_first_task_is_done_by_the_caller() -> None:
     assert threads == [threading.get_ident()]
 
 
-def test_an_error_elsewhere_is_raised_here_and_the_crew_goes_on() -> None:
+def test_an_error_elsewhere_is_raised_here_and_the_pool_continues() -> None:
     def fail() -> None:
         raise ValueError("weights of another shape")
 
@@ -42,7 +42,7 @@ def test_an_error_elsewhere_is_raised_here_and_the_crew_goes_on() -> None:
     assert sorted(done) == ["here", "there"]
 
 
-def test_a_crew_settles_when_what_was_interrupted_is_done() -> None:
+def test_a_pool_is_idle_once_interrupted_work_is_done() -> None:
     may_end, done = threading.Event(), list[str]()
 
     def interrupt() -> None:

@@ -1,29 +1,36 @@
-"""Which tokens stay: every rule against literals worked by hand, a full sort, and its laws."""
+"""Filters: every one against literals worked by hand, against a full sort, and by its laws."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from llm_timecycle.generation.sampling import filters as keeping
-from llm_timecycle.generation.sampling.filters import mask_min_p, mask_top_p, mask_typical_p
+from llm_timecycle.generation.sampling import filters
+from llm_timecycle.generation.sampling.filters import (
+    find_top_k,
+    mask_min_p,
+    mask_top_p,
+    mask_typical_p,
+)
 
 INF = math.inf
 # Probabilities that float64 holds exactly; ids 1 and 3 are equally likely.
 PROBABILITIES = np.array([0.0625, 0.1875, 0.5, 0.1875, 0.0625])
 
 
-def list_kept(find: Callable[..., np.ndarray], *arguments: object) -> list[int]:
-    """The places that a rule keeps of one row; arrays are given as (N,)."""
+def list_kept(mask: Callable[..., np.ndarray], *arguments: object) -> list[int]:
+    """The indices that a filter keeps in one row; arrays are given as (N,)."""
     rows = [x[np.newaxis] if isinstance(x, np.ndarray) else x for x in arguments]
-    return np.flatnonzero(find(*rows)[0]).tolist()
+    return np.flatnonzero(mask(*rows)[0]).tolist()
 
 
 def list_top_k(logits: np.ndarray, k: int) -> list[int]:
-    return keeping.find_top_k(logits[np.newaxis], k)[0].tolist()
+    return find_top_k(logits[np.newaxis], k)[0].tolist()
 
 
 def list_top_p(probabilities: np.ndarray, p: float) -> list[int]:
@@ -36,19 +43,25 @@ def list_typical(probabilities: np.ndarray, p: float) -> list[int]:
         return list_kept(mask_typical_p, np.log(probabilities), probabilities, p)
 
 
-def draw_gaps(seed: int, N: int, scale: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
-    """Gaps and weights with ties, and with one token that is out."""
-    rng = np.random.default_rng(seed)
-    gaps = np.round(rng.normal(scale=scale, size=N), 2)
+def make_row(seed: int, N: int, scale: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
+    """Gaps and weights with ties, and with one removed token."""
+    gaps = np.round(np.random.default_rng(seed).normal(scale=scale, size=N), 2)
     gaps -= gaps.max()
     gaps[np.argmin(gaps)] = -INF
     return gaps, np.exp(gaps)
 
 
-@pytest.fixture(params=["few", "many"])
-def size(request: pytest.FixtureRequest) -> int:
-    """A number of tokens that are sorted at once, and one of which only a bin is."""
-    return 300 if request.param == "few" else 3 * keeping.SORTED_AT_ONCE
+SEEDS = st.integers(0, 2**32 - 1)
+ROWS = st.builds(make_row, SEEDS, st.integers(2, 300))
+SHARES = st.floats(0.0, 1.0, exclude_min=True, exclude_max=True)
+
+
+@pytest.fixture(params=["sorted", "in bins"], autouse=True, scope="module")
+def way(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every row is sorted whole, or put in bins first, whatever its size."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(filters, "SORTED_AT_MOST", 10**6 if request.param == "sorted" else 0)
+        yield
 
 
 @pytest.mark.parametrize(
@@ -58,17 +71,17 @@ def test_top_k_keeps_exactly_k_and_of_equals_the_lowest(k: int, kept: list[int])
     assert list_top_k(np.log(PROBABILITIES), k) == kept
 
 
-@pytest.mark.parametrize("seed", range(10))
-@pytest.mark.parametrize("k", [1, 7, 100, 260, 1999, 2000])
-def test_top_k_is_what_a_full_sort_says(seed: int, k: int) -> None:
+@given(seed=SEEDS, k=st.integers(1, 2000))
+@settings(max_examples=50, deadline=None)
+def test_top_k_equals_a_full_sort(seed: int, k: int) -> None:
     rng = np.random.default_rng(seed)
     logits = rng.integers(-40, 40, 2000).astype(np.float64)
     logits[rng.random(2000) < 0.02] = -INF
-    ranked = sorted(range(2000), key=lambda place: (-logits[place], place))
+    ranked = sorted(range(2000), key=lambda index: (-logits[index], index))
     assert list_top_k(logits, k) == sorted(ranked[:k])
 
 
-def test_top_k_among_tokens_of_which_most_are_out() -> None:
+def test_top_k_where_most_tokens_are_removed() -> None:
     logits = np.full(5000, -INF)
     logits[[7, 4000]] = 1.0
     assert list_top_k(logits, 3) == [0, 7, 4000]
@@ -87,28 +100,30 @@ def test_top_k_among_tokens_of_which_most_are_out() -> None:
         (1.0 - 2**-53, [0, 1, 2, 3, 4]),
     ],
 )
-def test_top_p_keeps_the_fewest_that_reach_p(p: float, kept: list[int]) -> None:
+def test_top_p_keeps_the_smallest_set_that_reaches_p(p: float, kept: list[int]) -> None:
     assert list_top_p(PROBABILITIES, p) == kept
 
 
 @pytest.mark.parametrize("N", [4, 4096])
-def test_top_p_of_what_is_reached_exactly(N: int) -> None:
+def test_top_p_that_is_reached_exactly(N: int) -> None:
     # Equal weights of exactly 1, so half of them are exactly one half.
     half = list(range(N // 2))
     assert list_top_p(np.ones(N), 0.5) == half
     assert list_top_p(np.ones(N), 0.5 + 2**-40) == [*half, N // 2]
 
 
-@pytest.mark.parametrize("seed", range(10))
-@pytest.mark.parametrize("p", [1e-6, 0.3, 0.9, 0.999])
-def test_top_p_is_what_a_full_sort_says(seed: int, p: float, size: int) -> None:
-    gaps, weights = draw_gaps(seed, size)
-    kept, reached = [], 0.0
-    for place in sorted(range(size), key=lambda place: (-gaps[place], place)):
-        if reached < p * weights.sum():
-            kept.append(place)
-        reached += weights[place]
-    assert list_kept(mask_top_p, gaps, weights, p) == sorted(kept)
+@given(row=ROWS, p=SHARES)
+@settings(max_examples=50, deadline=None)
+def test_top_p_equals_a_full_sort(row: tuple[np.ndarray, np.ndarray], p: float) -> None:
+    gaps, weights = row
+    order = sorted(range(len(gaps)), key=lambda index: (-gaps[index], index))
+    reached = np.cumsum(weights[order])
+    kept = list_kept(mask_top_p, gaps, weights, p)
+    assert kept == sorted(order[: len(kept)])
+    # One token fewer falls short; rounding may decide within the last bits.
+    total = weights.sum()
+    assert reached[len(kept) - 1] >= p * total * (1 - 1e-12)
+    assert len(kept) == 1 or reached[len(kept) - 2] < p * total * (1 + 1e-12)
 
 
 @pytest.mark.parametrize(
@@ -146,51 +161,51 @@ def test_a_factor_on_all_weights_changes_no_typical_token() -> None:
     assert list_typical(0.125 * PROBABILITIES, 0.2) == [1, 3]
 
 
-def test_a_token_that_is_out_is_not_typical_and_changes_nothing() -> None:
+def test_a_removed_token_is_not_typical_and_changes_nothing() -> None:
     assert list_typical(np.array([0.0, *PROBABILITIES, 0.0]), 0.4) == [2, 3, 4]
 
 
-@pytest.mark.parametrize("seed", range(10))
-@pytest.mark.parametrize("p", [0.05, 0.5, 0.95])
-def test_typical_is_what_a_full_sort_says(seed: int, p: float, size: int) -> None:
-    gaps, weights = draw_gaps(seed, size)
+@given(row=ROWS, p=SHARES)
+@settings(max_examples=50, deadline=None)
+def test_typical_equals_a_full_sort(row: tuple[np.ndarray, np.ndarray], p: float) -> None:
+    gaps, weights = row
     probabilities = weights / weights.sum()
     is_in = probabilities > 0
-    surprise = np.full(size, INF)
-    surprise[is_in] = -np.log(probabilities[is_in])
-    entropy = np.sum(probabilities[is_in] * surprise[is_in])
-    order = np.argsort(np.abs(surprise - entropy), kind="stable")
-    count = int(np.searchsorted(np.cumsum(probabilities[order]), p)) + 1
-    (found,) = mask_typical_p(gaps[np.newaxis], weights[np.newaxis], p)
-    # Rounding may order tokens otherwise that are equally far off; their number is the same.
-    assert np.count_nonzero(found) == count
-    assert np.abs(surprise - entropy)[found].max() == pytest.approx(
-        np.abs(surprise - entropy)[order[count - 1]]
-    )
+    surprise = -np.log(probabilities[is_in])
+    entropy = np.sum(probabilities[is_in] * surprise)
+    distances = np.full(len(gaps), INF)
+    distances[is_in] = np.abs(surprise - entropy)
+    kept = list_kept(mask_typical_p, gaps, weights, p)
+    others = np.setdiff1d(np.arange(len(gaps)), kept)
+    # The closest tokens are kept, up to rounding, and no more of them than p needs.
+    assert distances[kept].max() <= distances[others].min(initial=INF) + 1e-9
+    assert probabilities[kept].sum() >= p - 1e-12
+    furthest = kept[int(np.argmax(distances[kept]))]
+    assert len(kept) == 1 or probabilities[kept].sum() - probabilities[furthest] < p + 1e-9
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_one_always_stays(seed: int, size: int) -> None:
-    rng = np.random.default_rng(seed)
-    gaps, weights = draw_gaps(seed, size, scale=float(10.0 ** rng.uniform(-3, 3)))
-    for p in (5e-324, float(rng.random()), 1.0 - 2**-53):
-        for find in (mask_top_p, mask_typical_p):
-            assert np.sum(weights[list_kept(find, gaps, weights, p)]) > 0.0
-        assert np.argmax(weights) in list_kept(mask_top_p, gaps, weights, p)
-        assert np.argmax(weights) in list_kept(mask_min_p, weights, p)
+@given(seed=SEEDS, N=st.integers(2, 300), exponent=st.floats(-3.0, 3.0), p=SHARES)
+@settings(max_examples=50, deadline=None)
+def test_one_always_stays(seed: int, N: int, exponent: float, p: float) -> None:
+    gaps, weights = make_row(seed, N, 10.0**exponent)
+    for share in (5e-324, p, 1.0 - 2**-53):
+        for mask in (mask_top_p, mask_typical_p):
+            assert np.sum(weights[list_kept(mask, gaps, weights, share)]) > 0.0
+        assert np.argmax(weights) in list_kept(mask_top_p, gaps, weights, share)
+        assert np.argmax(weights) in list_kept(mask_min_p, weights, share)
 
 
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("k", [1, 40, 300])
-def test_rows_are_kept_the_same_alone_and_with_others(seed: int, k: int, size: int) -> None:
-    rows = [draw_gaps(10 * seed + row, size) for row in range(4)]
+@given(seed=SEEDS, k=st.integers(1, 300))
+@settings(max_examples=20, deadline=None)
+def test_rows_are_filtered_the_same_alone_and_with_others(seed: int, k: int) -> None:
+    rows = [make_row(seed + row, 300) for row in range(4)]
     gaps, weights = (np.stack(each) for each in zip(*rows, strict=True))
-    assert keeping.find_top_k(gaps, k).tolist() == [list_top_k(row, k) for row in gaps]
-    for find, arguments in (
+    assert find_top_k(gaps, k).tolist() == [list_top_k(row, k) for row in gaps]
+    for mask, arguments in (
         (mask_top_p, (gaps, weights)),
         (mask_typical_p, (gaps, weights)),
         (mask_min_p, (weights,)),
     ):
-        together = find(*arguments, 0.4)
-        alone = [list_kept(find, *(each[row] for each in arguments), 0.4) for row in range(4)]
+        together = mask(*arguments, 0.4)
+        alone = [list_kept(mask, *(each[row] for each in arguments), 0.4) for row in range(4)]
         assert [np.flatnonzero(row).tolist() for row in together] == alone

@@ -1,4 +1,4 @@
-"""Draws: by a scalar twin, as likely as the weights say, and hardly changed by rounding."""
+"""Draws: equal to a scalar twin, as likely as their weights, hardly changed by rounding."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from llm_timecycle.generation.sampling.gumbel import EXACT_AT_MOST, draw_places, hash_ids
+from llm_timecycle.generation.sampling.gumbel import EXACT_AT_MOST, draw_positions, hash_ids
 
 INF = math.inf
 
@@ -25,17 +27,17 @@ def hash_one(token: int, u: float) -> int:
 
 
 def draw_one(weights: list[float], u: float, ids: list[int]) -> int:
-    """The place whose exponential number, divided by its weight, is the least."""
+    """The position whose exponential variable, divided by its weight, is the smallest."""
     arrivals = {
-        place: -math.log1p(-(hash_one(token, u) + 0.5) / 2**32) / weight
-        for place, (token, weight) in enumerate(zip(ids, weights, strict=True))
+        position: -math.log1p(-(hash_one(token, u) + 0.5) / 2**32) / weight
+        for position, (token, weight) in enumerate(zip(ids, weights, strict=True))
         if weight > 0
     }
-    return min(arrivals, key=lambda place: arrivals[place])
+    return min(arrivals, key=lambda position: arrivals[position])
 
 
 def draw_log_weights(seed: int, N: int) -> np.ndarray:
-    """One row, a few of whose tokens are out."""
+    """One row, with a few tokens removed."""
     rng = np.random.default_rng(seed)
     log_weights = rng.normal(scale=rng.uniform(0.1, 5), size=(1, N))
     log_weights[rng.random((1, N)) < 0.1] = -INF
@@ -54,14 +56,14 @@ def test_the_hash_is_its_scalar_twin() -> None:
 
 
 @pytest.mark.parametrize("N", [1, 2, 40, EXACT_AT_MOST, EXACT_AT_MOST + 1, 5000])
-def test_the_first_to_arrive_is_drawn(N: int) -> None:
-    rng = np.random.default_rng(N)
-    for seed in range(20):
-        log_weights, u = draw_log_weights(seed, N), rng.random(1)
-        ids = rng.permutation(10_000)[:N]
-        expected = draw_one(np.exp(log_weights[0]).tolist(), float(u[0]), ids.tolist())
-        assert draw_places(log_weights, u, ids[np.newaxis])[0] == expected
-        assert draw_places(3 * log_weights, u, ids[np.newaxis], 3.0)[0] == expected
+@given(seed=st.integers(0, 2**32 - 1), u=st.floats(0.0, 1.0, exclude_max=True))
+@settings(max_examples=20, deadline=None)
+def test_the_first_to_arrive_is_drawn(N: int, seed: int, u: float) -> None:
+    log_weights, uniforms = draw_log_weights(seed, N), np.array([u])
+    ids = np.random.default_rng(seed).permutation(10_000)[:N]
+    expected = draw_one(np.exp(log_weights[0]).tolist(), u, ids.tolist())
+    assert draw_positions(log_weights, uniforms, ids[np.newaxis])[0] == expected
+    assert draw_positions(3 * log_weights, uniforms, ids[np.newaxis], 3.0)[0] == expected
 
 
 @pytest.mark.parametrize("N", [50, 2000])
@@ -69,8 +71,8 @@ def test_a_row_is_drawn_the_same_alone_and_with_others(N: int) -> None:
     rng = np.random.default_rng(N)
     log_weights = np.concatenate([draw_log_weights(seed, N) for seed in range(5)])
     ids, u = rng.integers(0, 9000, (5, N)), rng.random(5)
-    alone = [draw_places(log_weights[[n]], u[[n]], ids[[n]])[0] for n in range(5)]
-    assert draw_places(log_weights, u, ids).tolist() == alone
+    alone = [draw_positions(log_weights[[n]], u[[n]], ids[[n]])[0] for n in range(5)]
+    assert draw_positions(log_weights, u, ids).tolist() == alone
 
 
 @pytest.mark.parametrize("N", [12, 1200])
@@ -78,7 +80,7 @@ def test_draws_are_as_likely_as_their_weights(N: int) -> None:
     # Twelve groups with weights 1 to 12; 99.9 % of honest draws stay below 31.264.
     log_weights = np.repeat(np.log(np.arange(1.0, 13.0)), N // 12)[np.newaxis]
     uniforms = np.random.default_rng(2).random(40_000)
-    drawn = np.concatenate([draw_places(log_weights, u[np.newaxis]) for u in uniforms])
+    drawn = np.concatenate([draw_positions(log_weights, u[np.newaxis]) for u in uniforms])
     counts = np.bincount(drawn // (N // 12), minlength=12)
     expected = len(uniforms) * np.arange(1, 13) / 78
     assert np.sum((counts - expected) ** 2 / expected) < 31.264
@@ -94,10 +96,10 @@ def test_neighbouring_ids_are_drawn_independently_of_each_other() -> None:
 
 
 @pytest.mark.parametrize("N", [30, 3000])
-def test_what_is_out_is_never_drawn(N: int) -> None:
+def test_a_removed_token_is_never_drawn(N: int) -> None:
     log_weights = np.full((1, N), -INF)
     log_weights[0, [3, 20]] = -700.0, -701.0
-    drawn = {int(draw_places(log_weights, np.array([u / 100]))[0]) for u in range(100)}
+    drawn = {int(draw_positions(log_weights, np.array([u / 100]))[0]) for u in range(100)}
     assert drawn == {3, 20}
 
 
@@ -107,5 +109,5 @@ def test_rounding_hardly_ever_changes_a_draw() -> None:
     logits = rng.normal(scale=2, size=(20_000 // 4, 3000))
     rounded = logits + rng.normal(scale=3e-7, size=logits.shape)
     uniforms = rng.random(len(logits))
-    changed = draw_places(logits, uniforms) != draw_places(rounded, uniforms)
+    changed = draw_positions(logits, uniforms) != draw_positions(rounded, uniforms)
     assert np.count_nonzero(changed) <= 1

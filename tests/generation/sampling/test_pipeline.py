@@ -6,17 +6,19 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from llm_timecycle.config.settings import GenerationSettings
 from llm_timecycle.errors import RunError
-from llm_timecycle.generation.sampling.gumbel import compute_gaps, draw_places
+from llm_timecycle.generation.sampling.gumbel import compute_gaps, draw_positions
 from llm_timecycle.generation.sampling.pipeline import (
     SamplingPlan,
     adjust_logits,
-    choose_tokens,
-    compute_log_probabilities,
+    compute_logprobs,
     make_generators,
     penalize_repetition,
+    sample_tokens,
 )
 
 INF = math.inf
@@ -66,7 +68,7 @@ def test_no_bias_saves_a_banned_token() -> None:
     assert adjust([4.0, 4.0, 1.0], bias=((0, 100.0),), banned=(0, 2)) == [-INF, 4.0, -INF]
 
 
-def test_nothing_is_adjusted_where_all_is_neutral_and_the_model_keeps_its_logits() -> None:
+def test_neutral_settings_adjust_nothing_and_copy_the_logits() -> None:
     logits = np.array([[0.1, -0.3, 7.0]], np.float32)
     adjusted = adjust_logits(logits, SamplingPlan(GenerationSettings()), np.array([[3, 1, 0]]))
     assert adjusted.tolist() == logits.tolist()
@@ -74,7 +76,7 @@ def test_nothing_is_adjusted_where_all_is_neutral_and_the_model_keeps_its_logits
     assert logits[0, 2] == 7.0
 
 
-def test_what_is_computed_is_float64() -> None:
+def test_adjusted_logits_are_float64() -> None:
     plan = SamplingPlan(GenerationSettings(), (), ((0, 0.1),))
     adjusted = adjust_logits(np.array([[0.2, 1.0]], np.float32), plan)
     assert adjusted[0, 0] == float(np.float32(0.2)) + 0.1
@@ -86,7 +88,7 @@ def test_a_penalty_of_1_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "counts"),
+    ("options", "counts"),
     [
         ({}, False),
         ({"repetition_penalty": 1.1}, True),
@@ -94,10 +96,8 @@ def test_a_penalty_of_1_changes_nothing() -> None:
         ({"frequency_penalty": -0.1}, True),
     ],
 )
-def test_tokens_are_counted_only_where_a_penalty_asks(
-    settings: dict[str, float], counts: bool
-) -> None:
-    assert SamplingPlan(GenerationSettings(**settings)).counts_tokens is counts
+def test_tokens_are_counted_only_for_a_penalty(options: dict[str, float], counts: bool) -> None:
+    assert SamplingPlan(GenerationSettings(**options)).counts_tokens is counts
 
 
 def test_temperature_by_hand() -> None:
@@ -112,19 +112,19 @@ def test_no_temperature_overflows(temperature: float) -> None:
     for more in (0, 1000):
         logits = np.array([[3e38, -3e38, 3e38, 1.0, *[-1e30] * more]])
         drawn = {
-            int(draw_places(logits, np.array([u / 50]), None, temperature)[0]) for u in range(50)
+            int(draw_positions(logits, np.array([u / 50]), None, temperature)[0]) for u in range(50)
         }
         assert drawn == {0, 2}
 
 
-def draw_often(logits: np.ndarray, draws: int = 100_000, **settings: object) -> np.ndarray:
-    """How often each token is chosen."""
+def draw_often(logits: np.ndarray, draws: int = 100_000, **options: object) -> np.ndarray:
+    """How often each token is sampled."""
     (generator,) = make_generators(7, 1)
-    plan = SamplingPlan(GenerationSettings(**{"temperature": 1.0} | settings))
+    plan = SamplingPlan(GenerationSettings(**{"temperature": 1.0} | options))
     rows = np.broadcast_to(logits, (1000, len(logits)))
     counts = np.zeros(len(logits))
     for _ in range(draws // 1000):
-        ids = choose_tokens(rows, generator.random(1000), plan)
+        ids = sample_tokens(rows, generator.random(1000), plan)
         counts += np.bincount(ids, minlength=len(logits))
     return counts
 
@@ -143,7 +143,7 @@ def test_draws_from_a_large_vocabulary_are_as_likely_as_the_model_says() -> None
     assert np.sum((counts - expected) ** 2 / expected) < CHI_SQUARED[9]
 
 
-def test_draws_from_what_stayed_are_as_likely_as_it_is_among_itself() -> None:
+def test_draws_after_a_filter_are_as_likely_as_the_renormalized_weights() -> None:
     counts = draw_often(np.log(PROBABILITIES), draws=20_000, top_k=3)
     assert counts[[0, 4]].tolist() == [0, 0]
     expected = 20_000 * np.array([3, 8, 3]) / 14
@@ -169,35 +169,36 @@ EVERYTHING = GenerationSettings(
 )
 
 
-def test_a_row_is_chosen_the_same_alone_and_with_others() -> None:
+def test_a_row_is_sampled_the_same_alone_and_with_others() -> None:
     rng = np.random.default_rng(1)
     logits = rng.normal(scale=2, size=(6, 999)).astype(np.float32)
     u, counts = rng.random(6), rng.integers(0, 3, (6, 999))
     plan = SamplingPlan(EVERYTHING, (0, 5), ((7, 2.0),))
-    together = choose_tokens(logits, u, plan, counts).tolist()
-    alone = [int(choose_tokens(logits[[n]], u[[n]], plan, counts[[n]])[0]) for n in range(6)]
+    together = sample_tokens(logits, u, plan, counts).tolist()
+    alone = [int(sample_tokens(logits[[n]], u[[n]], plan, counts[[n]])[0]) for n in range(6)]
     assert together == alone
 
 
 @pytest.mark.parametrize("neutral", [{"top_k": 999}, {"top_k": 5000}, {"top_p": 1.0}])
-@pytest.mark.parametrize("seed", range(5))
+@given(seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=10, deadline=None)
 def test_neutral_settings_are_the_identity(seed: int, neutral: dict[str, object]) -> None:
     rng = np.random.default_rng(seed)
     logits, u = rng.normal(scale=3, size=(20, 999)), rng.random(20)
-    plain = choose_tokens(logits, u, SamplingPlan(GenerationSettings(temperature=1.0)))
-    settings = GenerationSettings(
+    plain = sample_tokens(logits, u, SamplingPlan(GenerationSettings(temperature=1.0)))
+    options = GenerationSettings(
         **{"temperature": 1.0, "min_p": 0.0, "typical_p": 1.0, "repetition_penalty": 1.0}, **neutral
     )
     counts = rng.integers(0, 3, (20, 999))
-    assert choose_tokens(logits, u, SamplingPlan(settings), counts).tolist() == plain.tolist()
+    assert sample_tokens(logits, u, SamplingPlan(options), counts).tolist() == plain.tolist()
 
 
-def choose(logits: list[float], u: float = 0.5, **options: object) -> int:
-    """The token chosen from one row; `banned`, `bias` and `counts` beside the settings."""
+def sample(logits: list[float], u: float = 0.5, **options: object) -> int:
+    """The token sampled from one row; `banned`, `bias` and `counts` beside the settings."""
     banned, bias = options.pop("banned", ()), options.pop("bias", ())
     counts = options.pop("counts", None)
     plan = SamplingPlan(GenerationSettings(**{"temperature": 1.0} | options), banned, bias)
-    ids = choose_tokens(
+    ids = sample_tokens(
         np.array([logits], np.float32),
         np.array([u]),
         plan,
@@ -206,59 +207,59 @@ def choose(logits: list[float], u: float = 0.5, **options: object) -> int:
     return int(ids[0])
 
 
-def list_chosen(logits: list[float], **options: object) -> set[int]:
-    """Every token that any of 50 draws chooses."""
-    return {choose(logits, u / 50, **options) for u in range(50)}
+def list_sampled(logits: list[float], **options: object) -> set[int]:
+    """Every token that any of 50 draws gives."""
+    return {sample(logits, u / 50, **options) for u in range(50)}
 
 
 def test_greedy_takes_the_lowest_of_the_likeliest_whatever_the_draw() -> None:
-    assert {choose([1, 3, 3, 2], u, temperature=0.0) for u in (0.0, 0.5, 0.99)} == {1}
+    assert {sample([1, 3, 3, 2], u, temperature=0.0) for u in (0.0, 0.5, 0.99)} == {1}
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_a_banned_token_is_never_chosen(temperature: float) -> None:
-    chosen = list_chosen([9, 1, 1], temperature=temperature, banned=(0,), top_k=2)
-    assert chosen == ({1} if temperature == 0.0 else {1, 2})
+def test_a_banned_token_is_never_sampled(temperature: float) -> None:
+    found = list_sampled([9, 1, 1], temperature=temperature, banned=(0,), top_k=2)
+    assert found == ({1} if temperature == 0.0 else {1, 2})
 
 
 def test_penalties_and_bias_come_before_the_greedy_choice() -> None:
     # 4 / 2 falls below 3; with 1.5 added it leads again.
     options = {"temperature": 0.0, "repetition_penalty": 2.0, "counts": [1, 0, 0]}
-    assert choose([4, 3, 1], **options) == 1
-    assert choose([4, 3, 1], **options, bias=((0, 1.5),)) == 0
+    assert sample([4, 3, 1], **options) == 1
+    assert sample([4, 3, 1], **options, bias=((0, 1.5),)) == 0
 
 
 def test_temperature_comes_before_top_p() -> None:
     # Odds 2 : 1 : 1 give the first half; at temperature 0.5 they are 4 : 1 : 1, two thirds.
     logits = [math.log(2), 0.0, 0.0]
-    assert list_chosen(logits, top_p=0.6) == {0, 1}
-    assert list_chosen(logits, top_p=0.6, temperature=0.5) == {0}
+    assert list_sampled(logits, top_p=0.6) == {0, 1}
+    assert list_sampled(logits, top_p=0.6, temperature=0.5) == {0}
 
 
 def test_top_k_comes_before_top_p() -> None:
     # Of all four, the first has 0.4 < 0.5; of the two likeliest, 0.4 / 0.7 > 0.5.
     logits = np.log([0.4, 0.3, 0.2, 0.1]).tolist()
-    assert list_chosen(logits, top_p=0.5) == {0, 1}
-    assert list_chosen(logits, top_p=0.5, top_k=2) == {0}
+    assert list_sampled(logits, top_p=0.5) == {0, 1}
+    assert list_sampled(logits, top_p=0.5, top_k=2) == {0}
 
 
 def test_typical_p_comes_after_top_p_and_min_p() -> None:
     # Surprises of 0.916 and, six times, 2.303 nats: H = 0.4 * 0.916 + 0.6 * 2.303 = 1.748, from
     # which the likeliest is further. Of the likeliest alone there is nothing else to take.
     logits = np.log([0.4, 0.1, 0.1, 0.1, 0.1, 0.1, 0.1]).tolist()
-    assert list_chosen(logits, typical_p=0.05) == {1}
-    assert list_chosen(logits, typical_p=0.05, top_p=0.3) == {0}
-    assert list_chosen(logits, typical_p=0.05, min_p=0.3) == {0}
+    assert list_sampled(logits, typical_p=0.05) == {1}
+    assert list_sampled(logits, typical_p=0.05, top_p=0.3) == {0}
+    assert list_sampled(logits, typical_p=0.05, min_p=0.3) == {0}
 
 
 def test_log_probabilities_are_those_of_the_model() -> None:
     logits = np.log(np.array([PROBABILITIES, np.roll(PROBABILITIES, 1)])) + 5.0
-    found = compute_log_probabilities(logits, np.array([2, 0]))
+    found = compute_logprobs(logits, np.array([2, 0]))
     assert found == pytest.approx([math.log(0.5), math.log(0.0625)])
 
 
 def test_log_probabilities_of_large_logits_are_finite() -> None:
-    found = compute_log_probabilities(np.array([[3e38, -3e38]], np.float32), np.array([0]))
+    found = compute_logprobs(np.array([[3e38, -3e38]], np.float32), np.array([0]))
     assert found.tolist() == [0.0]
 
 
@@ -266,4 +267,4 @@ def test_log_probabilities_of_large_logits_are_finite() -> None:
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_logits_that_are_not_finite_are_an_error(bad: float, temperature: float) -> None:
     with pytest.raises(RunError, match="the model's logits are not finite: 1 of 3 are infinite or"):
-        choose([0.0, bad, 1.0], temperature=temperature)
+        sample([0.0, bad, 1.0], temperature=temperature)

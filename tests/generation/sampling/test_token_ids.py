@@ -1,4 +1,4 @@
-"""Tokens as people write them: what `ban` and `bias` mean."""
+"""Tokens as people write them, in `ban` and `bias`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PIECES = make_tokenizer("the the the the then then\n" * 20, "subword", vocab_siz
         (make_tokenizer("the cat", "word", lowercase=True), "The", "the"),
     ],
 )
-def test_a_text_stands_for_one_token(tokenizer: Tokenizer, text: str, shown: str) -> None:
+def test_a_text_means_one_token(tokenizer: Tokenizer, text: str, shown: str) -> None:
     (token,) = find_tokens(tokenizer, "ban", [text])
     assert tokenizer.token(token) == shown
 

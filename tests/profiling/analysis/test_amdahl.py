@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 
@@ -28,7 +26,6 @@ def test_exact_times_give_the_fraction_back(serial: float) -> None:
     assert fit.serial_fraction == pytest.approx(serial, abs=1e-9)
     assert fit.workers == (1, 2, 4)
     assert fit.predict_speed_up(4) == pytest.approx(fit.speed_ups[2])
-    assert fit.highest_speed_up == (pytest.approx(1 / serial) if serial else math.inf)
 
 
 def test_speed_up_and_efficiency_by_hand() -> None:

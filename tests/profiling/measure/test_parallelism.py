@@ -1,11 +1,10 @@
-"""Sharing: which values are timed how often, what the figures are said to mean, and the worker."""
+"""Threads, replicas, prefetching: what is timed, what the figures mean, and the worker."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -17,11 +16,15 @@ from llm_timecycle.config.settings import (
     TrainingSettings,
 )
 from llm_timecycle.errors import TimecycleError
-from llm_timecycle.profiling.measure.parallelism import measure_sharing, run_worker
-from llm_timecycle.profiling.measure.parallelism_worker import Job, Times, read_job, run_job
+from llm_timecycle.profiling.measure.parallelism import (
+    Job,
+    Times,
+    measure_parallelism,
+    read_job,
+    run_job,
+    run_worker,
+)
 from llm_timecycle.profiling.results import Sweep
-from llm_timecycle.text import token_store as encoding
-from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 SETTINGS = Settings(
     data=DataSettings(train="text.txt"),
@@ -54,7 +57,7 @@ class Machine:
 def measure(machine: Machine, cores: int = 2, batch_size: int = 8) -> dict[str, Sweep]:
     training = SETTINGS.training.model_copy(update={"batch_size": batch_size})
     settings = SETTINGS.model_copy(update={"training": training})
-    sweeps = measure_sharing(settings, 30, cores=cores, run=machine.run)
+    sweeps = measure_parallelism(settings, 30, cores=cores, run=machine.run)
     return {sweep.name: sweep for sweep in sweeps}
 
 
@@ -66,13 +69,13 @@ def test_threads_go_up_to_twice_the_cores_and_are_fitted_up_to_the_cores() -> No
     assert sweep.fit is not None
     assert sweep.fit.serial_fraction == pytest.approx(0.2, abs=0.001)
     assert sweep.fit.workers == (1, 2)
-    assert "first with 2 threads, 1.67 times as fast as with 1" in sweep.remark
+    assert "2 threads are fastest, 1.67 times as fast as 1" in sweep.remark
     assert "4 threads share 2 cores and take 1.50 times as long" in sweep.remark
 
 
 def test_threads_that_save_nothing_are_said_to() -> None:
     machine = Machine(threads={1: 1.0, 2: 0.99, 4: 1.0}, replicas={2: 1.0})
-    assert "more threads than one save nothing" in measure(machine)["threads"].remark
+    assert "more than one thread saves nothing" in measure(machine)["threads"].remark
 
 
 @pytest.mark.parametrize(
@@ -92,7 +95,7 @@ def test_lanes_that_cannot_be_shared_out_are_said_to() -> None:
     sweep = measure(machine, batch_size=9)["replicas"]
     assert list(sweep.samples_s) == [1]
     assert sweep.fit is None
-    assert "batch of 9 cannot be shared out evenly" in sweep.remark
+    assert "batch of 9 cannot be divided evenly" in sweep.remark
 
 
 def test_the_overlap_won_is_what_a_step_does_not_wait_for() -> None:
@@ -100,29 +103,14 @@ def test_the_overlap_won_is_what_a_step_does_not_wait_for() -> None:
     sweep = measure(machine)["prefetch depth"]
     assert sweep.samples_s == {0: (0.112,) * 7, 1: (0.103,) * 7}
     # 12 ms of preparing, all of which 100 ms of computing could hide; 3 ms are waited for.
-    assert sweep.overlap_possible_s == pytest.approx(0.012)
-    assert sweep.overlap_won_s == pytest.approx(0.009)
-    assert "75 % of the overlap possible is won" in sweep.remark
+    assert "75 % of the possible overlap is reached" in sweep.remark
 
 
 def test_one_core_needs_no_law() -> None:
     machine = Machine(threads={1: 1.0, 2: 1.0}, replicas={2: 1.2})
     sweeps = measure(machine, cores=1)
     assert sweeps["threads"].fit is None
-    assert "same 1 core here" in sweeps["replicas"].remark
-
-
-def test_encoding_is_timed_where_there_is_a_tokenizer(tmp_path: Path) -> None:
-    tokenizer = Tokenizer.train(SETTINGS.tokenizer, ["abc"])
-    machine = Machine(
-        threads={1: 1.0, 2: 0.6, 4: 0.6}, replicas={2: 0.6}, encoding={1: 3.0, 2: 1.5, 4: 1.6}
-    )
-    sweeps = measure_sharing(
-        SETTINGS, 30, tokenizer=tokenizer, base=tmp_path, cores=2, run=machine.run
-    )
-    assert sweeps[-1].name == "encoding workers"
-    assert "2 workers encode a text 2.00 times as fast as 1" in sweeps[-1].remark
-    assert {job.base for job in machine.jobs if job.kind == "encoding"} == {str(tmp_path)}
+    assert "share the same 1 core" in sweeps["replicas"].remark
 
 
 def test_a_job_is_read_as_it_was_written() -> None:
@@ -134,7 +122,7 @@ def test_a_job_is_read_as_it_was_written() -> None:
 def test_a_worker_times_replicas_in_a_process_of_its_own() -> None:
     times = run_worker(Job("replicas", 2, DUMPED, 30, 5))
     assert len(times["samples_s"]) == 5
-    assert all(0 < seconds < 10 for seconds in times["samples_s"])
+    assert all(seconds > 0 for seconds in times["samples_s"])
 
 
 def test_a_process_that_fails_says_why() -> None:
@@ -153,29 +141,9 @@ def test_steps_are_timed_with_windows_between_and_ahead() -> None:
         assert all(a > b > 0 for a, b in zip(times[whole], times[part], strict=True))
 
 
-def test_encoding_takes_the_workers_that_it_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(encoding, "WORKERS_AT_MOST", 4)  # put back afterwards
-    (tmp_path / "text.txt").write_text("abc\n" * 1000)
-    Tokenizer.train(SETTINGS.tokenizer, ["abc\n"]).save(tmp_path / "tokenizer.json")
-    job = Job(
-        "encoding",
-        1,
-        DUMPED,
-        6,
-        5,
-        tokenizer_path=str(tmp_path / "tokenizer.json"),
-        base=str(tmp_path),
-        cache=str(tmp_path),
-    )
-    assert len(run_job(job)["samples_s"]) == 5
-    assert encoding.WORKERS_AT_MOST == 1
-
-
 def test_importing_the_worker_is_light() -> None:
     program = (
-        "import sys, json, llm_timecycle.profiling.measure.parallelism_worker; "
+        "import sys, json, llm_timecycle.profiling.measure.parallelism; "
         "print(json.dumps('tensorflow' in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)

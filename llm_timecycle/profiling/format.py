@@ -1,4 +1,4 @@
-"""Numbers with their units, as short as the eye wants them: 12.3 ms, 4.56 G."""
+"""Numbers with their units, in three digits: 12.3 ms, 4.56 GFLOP/s, 8.2 %."""
 
 from __future__ import annotations
 
@@ -38,9 +38,18 @@ def format_digits(number: float) -> str:
     """A number with three digits that count, or all of those before the point.
 
     >>> format_digits(1.2345), format_digits(123.4), format_digits(1234.5), format_digits(0.5)
-    ('1.23', '123', '1234', '0.500')
+    ('1.23', '123', '1,234', '0.500')
     """
     if number == 0 or not math.isfinite(number):
         return f"{number:g}"
     magnitude = math.floor(math.log10(abs(float(f"{number:.2e}"))))
-    return f"{number:.{max(0, 2 - magnitude)}f}"
+    return f"{number:,.{max(0, 2 - magnitude)}f}"
+
+
+def format_share(share: float) -> str:
+    """A part of a whole in per cent.
+
+    >>> format_share(0.0825), format_share(1.5), format_share(-0.0001)
+    ('8.2 %', '150.0 %', '0.0 %')
+    """
+    return f"{100 * share + 0.0:.1f} %".replace("-0.0 %", "0.0 %")

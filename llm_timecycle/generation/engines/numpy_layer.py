@@ -1,0 +1,92 @@
+"""One LSTM layer of the NumPy engine: its weights, its state, and the formulas of a token.
+
+Shapes: see `numpy_engine`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from llm_timecycle.generation.engines.blocked_matmul import Matrix, Product, pad_rows
+
+Share = Callable[[Sequence[Product]], None]
+
+
+def pad_with_zeros(rows: np.ndarray, count: int) -> np.ndarray:
+    """rows (B, K) padded with zeros to (count, K)."""
+    filled = np.zeros((count, rows.shape[1]), rows.dtype)
+    filled[: len(rows)] = rows
+    return filled
+
+
+class NumpyLayer:
+    """One LSTM layer and its state: h (P, H), whose rows past B stay zeros, and c (B, H)."""
+
+    def __init__(self, kernel: Matrix, recurrent_kernel: Matrix, bias: np.ndarray) -> None:
+        self._kernel, self._recurrent_kernel, self._bias = kernel, recurrent_kernel, bias
+        self.hidden = len(bias) // 4
+        # sigmoid(z) = (1 + tanh(z / 2)) / 2, which never overflows: one tanh serves all gates.
+        self._scale = np.array([0.5, 0.5, 1.0, 0.5], bias.dtype).reshape(4, 1, 1)
+        self._shift = np.array([0.5, 0.5, 0.0, 0.5], bias.dtype).reshape(4, 1, 1)
+
+    def set_state(self, h: np.ndarray, c: np.ndarray) -> None:
+        """Continue from h (P, H) and c (B, H)."""
+        self.h, self.c = h, c
+        (P, H), B = h.shape, len(c)
+        self._x_products = np.empty((P, self._kernel.columns), h.dtype)
+        self._h_products = np.empty_like(self._x_products)
+        self._gates = np.empty((4, B, H), h.dtype)
+        self._each_gate = tuple(self._gates)
+        self._z = self._gates.transpose(1, 0, 2)
+        self._z_x, self._z_h = (
+            products[:B, : 4 * H].reshape(B, 4, H)
+            for products in (self._x_products, self._h_products)
+        )
+        self._h_read = h[:B]
+
+    @property
+    def recurrent_product(self) -> Product:
+        """The product h U, which the next token needs."""
+        return self._recurrent_kernel, self.h, self._h_products
+
+    def read_token(self, x: np.ndarray, share: Share, has_product: bool) -> np.ndarray:
+        """Read x (P, D), with h U computed before or not; returns the new h (P, H)."""
+        products = [(self._kernel, x, self._x_products)]
+        share(products if has_product else [*products, self.recurrent_product])
+        self._z_x += self._bias.reshape(4, -1)
+        self._update(self._z_x)
+        return self.h
+
+    def read_window(self, x: np.ndarray, chunk_rows: int) -> np.ndarray:
+        """Read x (T, B, D); returns h after each token (T, B, H)."""
+        T, B, D = x.shape
+        rows = pad_with_zeros(x.reshape(T * B, D), pad_rows(T * B, chunk_rows))
+        products = np.empty((len(rows), self._kernel.columns), x.dtype)
+        self._kernel.multiply(rows, products, 0, self._kernel.parts)
+        z = products[: T * B, : len(self._bias)]
+        z += self._bias
+        z = z.reshape(T, B, 4, self.hidden)
+        h = np.empty((T, B, self.hidden), x.dtype)
+        U = self._recurrent_kernel
+        for t in range(T):
+            U.multiply(self.h, self._h_products, 0, U.parts)
+            self._update(z[t])
+            h[t] = self._h_read
+        return h
+
+    def _update(self, z_x: np.ndarray) -> None:
+        """Update the state by a token, from z_x = x W + b (B, 4, H) and h U."""
+        gates, c = self._gates, self.c
+        np.add(z_x, self._z_h, self._z)
+        np.multiply(gates, self._scale, gates)
+        np.tanh(gates, gates)
+        np.multiply(gates, self._scale, gates)
+        np.add(gates, self._shift, gates)
+        i, f, g, o = self._each_gate
+        np.multiply(i, g, i)
+        np.multiply(c, f, c)
+        np.add(c, i, c)
+        np.tanh(c, g)
+        np.multiply(o, g, self._h_read)

@@ -1,0 +1,95 @@
+"""A text as it grows: what each token shows, and what ends it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from llm_timecycle.generation.generator import (
+    GeneratedText,
+)
+from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
+from tests.generation.fake_engine import (
+    BYTES,
+    CHARACTERS,
+    EOS,
+    WORDS,
+    encode,
+    generate_one,
+    make_reciter,
+    make_tokenizer,
+)
+
+
+def test_a_word_after_a_line_break_brings_no_space() -> None:
+    generator, _ = make_reciter(WORDS, encode(WORDS, "mat"), length=1)
+    assert generate_one(generator, "the cat\n").text == "mat"
+
+
+@pytest.mark.parametrize("word_split", ["whitespace", "unicode"])
+@pytest.mark.parametrize("prompt", ["the", 'on\nsaid "', 'a "cat" (', "one\ntwo\n", '"a\nb'])
+def test_the_text_joins_the_prompt_as_if_they_were_one(prompt: str, word_split: str) -> None:
+    tokenizer = make_tokenizer('a "cat" ( said ) the\none two on b', "word", word_split=word_split)
+    following = encode(tokenizer, 'the " cat')
+    options = {"length": len(following), "allow_unknown": True}
+    generator, _ = make_reciter(tokenizer, following, **options)
+    ids = [*encode(tokenizer, prompt), *following]
+    shown = tokenizer.decode(ids[: -len(following)])
+    assert shown + generate_one(generator, prompt).text == tokenizer.decode(ids)
+
+
+@pytest.mark.parametrize("tokenizer", [CHARACTERS, BYTES, make_tokenizer("any", "subword")])
+def test_eos_ends_a_text(tokenizer: Tokenizer) -> None:
+    ids = [*encode(tokenizer, "ab"), EOS, *encode(tokenizer, "c")]
+    generator, engine = make_reciter(tokenizer, ids, length=10)
+    shown = tokenizer.decode(np.array(ids[:-2]))
+    assert generate_one(generator, "a") == GeneratedText(shown, tuple(ids[:-1]), "end_of_text")
+    assert ("step", [EOS]) not in engine.calls
+
+
+@pytest.mark.parametrize("word_split", ["whitespace", "unicode"])
+def test_at_word_level_eos_is_a_line_break_within_the_text(word_split: str) -> None:
+    tokenizer = make_tokenizer("the cat sat\n", "word", word_split=word_split)
+    generator, _ = make_reciter(tokenizer, encode(tokenizer, "cat\nsat"), length=3)
+    generated = generate_one(generator, "the")
+    assert (generated.text, generated.finish_reason) == (" cat\nsat", "length")
+
+
+def test_an_eos_as_the_last_token_ends_the_text() -> None:
+    generator, _ = make_reciter(CHARACTERS, [*encode(CHARACTERS, "a"), EOS], length=2)
+    assert generate_one(generator).finish_reason == "end_of_text"
+
+
+def test_a_stop_sequence_across_tokens_is_never_shown() -> None:
+    ids = encode(CHARACTERS, "ab\nca\n\nb")
+    generator, _ = make_reciter(CHARACTERS, ids, length=20, stop=["\n\n", "zz"])
+    assert list(generator.stream("a")) == ["a", "b", "\nc", "a"]
+    generator, _ = make_reciter(CHARACTERS, ids, length=20, stop=["\n\n", "zz"])
+    assert generate_one(generator, "a") == GeneratedText("ab\nca", tuple(ids[:7]), "stop")
+
+
+def test_an_incomplete_stop_sequence_is_shown_at_the_end() -> None:
+    generator, _ = make_reciter(CHARACTERS, encode(CHARACTERS, "ab"), length=2, stop=["bc"])
+    assert generate_one(generator) == GeneratedText("ab", tuple(encode(CHARACTERS, "ab")), "length")
+
+
+def test_stop_sequences_in_the_prompt_do_not_count() -> None:
+    generator, _ = make_reciter(CHARACTERS, encode(CHARACTERS, "ca"), length=2, stop=["bc", "b"])
+    assert generate_one(generator, "ab").text == "ca"
+
+
+def test_half_a_character_is_never_shown() -> None:
+    generator, _ = make_reciter(BYTES, encode(BYTES, "中a🙂"), length=8)
+    assert list(generator.stream("x")) == ["中", "a", "🙂"]
+
+
+def test_a_character_cut_off_by_length_is_shown_as_by_decode() -> None:
+    ids = encode(BYTES, "a中")[:3]
+    generator, _ = make_reciter(BYTES, ids, length=3)
+    assert generate_one(generator, "x").text == BYTES.decode(np.array(ids)) == "a\ufffd"
+
+
+def test_a_character_cut_off_may_complete_a_stop_sequence() -> None:
+    generator, _ = make_reciter(BYTES, encode(BYTES, "a中"), length=2, stop=["\ufffd"])
+    generated = generate_one(generator, "x")
+    assert (generated.text, generated.finish_reason) == ("a", "stop")

@@ -1,0 +1,93 @@
+"""Prompts of `generate`: from files, pipes and standard input, and as they are shown."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from llm_timecycle.cli import prompts
+from llm_timecycle.errors import DataError
+from llm_timecycle.runs.directory import Run
+from tests.cli.random_runs import TEXTS, call, generate_directly, make_run
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    root = tmp_path_factory.mktemp("runs")
+    return {level: make_run(root / level, level) for level in TEXTS}
+
+
+@pytest.fixture
+def run(runs: dict[str, Run]) -> Path:
+    return runs["char"].path
+
+
+@pytest.mark.parametrize(
+    ("prompt", "shown"), [("once upon \t", "once upon "), ("a cat\n", "a cat\n"), (" ", "")]
+)
+def test_at_word_level_one_space_joins_prompt_and_text(
+    runs: dict[str, Run], prompt: str, shown: str
+) -> None:
+    (text,) = generate_directly(runs["word"], prompt, length=3, seed=4)
+    result = call(runs["word"].path, "--prompt", prompt, "--length", "3", "--seed", "4")
+    assert result.stdout == f"{shown}{text.lstrip(' ')}\n"
+
+
+@pytest.mark.parametrize("content", [b"abc", b"abc\n", b"abc\r\n", b"\xef\xbb\xbfabc\n"])
+def test_a_prompt_from_a_file_or_standard_input(run: Path, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "prompt.txt").write_bytes(content)
+    expected = call(run, "--prompt", "abc").stdout
+    assert call(run, "--prompt-file", str(tmp_path / "prompt.txt")).stdout == expected
+    assert call(run, "--prompt-file", "-", stdin=content).stdout == expected
+
+
+def test_a_prompt_from_a_pipe_or_a_device(run: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as pool:
+        pool.submit(pipe.write_bytes, b"\xef\xbb\xbfabc\r\n")
+        result = call(run, "--prompt-file", str(pipe))
+    assert result.stdout == call(run, "--prompt", "abc").stdout
+    assert call(run, "--prompt-file", os.devnull).stdout == call(run).stdout
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs a device without end")
+def test_a_prompt_without_end_is_refused(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prompts, "STREAM_BYTES_AT_MOST", 1000)
+    result = call(run, "--prompt-file", "/dev/zero")
+    assert isinstance(result.exception, DataError)
+    message = str(result.exception)
+    assert "the prompt on /dev/zero is too long: expected at most 1,000 bytes" in message
+    assert message.endswith("Use a shorter prompt, or a regular file")
+
+
+def test_only_one_line_break_is_taken_off_a_file(run: Path) -> None:
+    result = call(run, "--prompt-file", "-", stdin=b"abc\r\n\n")
+    assert result.stdout == call(run, "--prompt", "abc\n").stdout
+
+
+def test_a_prompt_file_that_is_not_there(run: Path, tmp_path: Path) -> None:
+    result = call(run, "--prompt-file", str(tmp_path / "gone.txt"))
+    assert isinstance(result.exception, DataError)
+    assert str(result.exception) == f"there is no file {tmp_path}/gone.txt"
+
+
+def test_a_prompt_that_is_not_utf_8(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9 au lait")
+    result = call(run, "--prompt-file", str(tmp_path / "latin.txt"))
+    assert isinstance(result.exception, DataError)
+    assert "latin.txt is not UTF-8 text: the byte at offset 3" in str(result.exception)
+    result = call(run, "--prompt-file", "-", stdin=b"caf\xe9 au lait")
+    assert isinstance(result.exception, DataError)
+    assert str(result.exception).startswith(
+        "the prompt on standard input is not UTF-8 text: the byte at offset 3 fits no character"
+    )
+
+
+def test_a_prompt_argument_that_is_not_utf_8(run: Path) -> None:
+    result = call(run, "--prompt", "caf\udce9")
+    assert isinstance(result.exception, DataError)
+    assert "U+DCE9 at character 3 is half of a character" in str(result.exception)

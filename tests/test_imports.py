@@ -63,6 +63,10 @@ def test_reading_settings_is_quick_to_import():
     assert min(times_s) < 0.3
 
 
+def test_the_list_of_commands_needs_no_settings():
+    assert list_modules_after(call("--help")).isdisjoint({"pydantic", "numpy"})
+
+
 def test_the_package_itself_loads_nothing():
     loaded = list_modules_after("import llm_timecycle; dir(llm_timecycle)")
     ours = {name for name in loaded if name.startswith("llm_timecycle")}

@@ -214,7 +214,7 @@ def _list_values(
 def _load(
     source: Texts | Settings, resume: bool, values: Sequence[Source]
 ) -> tuple[LoadedSettings, Path | None]:
-    """The settings that a source means with `values` on top, and where its run goes by default."""
+    """The settings of a source, overridden by `values`, and the default directory of its run."""
     if isinstance(source, Settings):
         sources = [PythonValues.from_settings(source), *values]
         return LoadedSettings(check_sources(sources, "lt.train"), "", Path.cwd(), Path()), None
@@ -262,7 +262,7 @@ def _is_text(source: Texts, resume: bool) -> bool:
     is_run = (path / "manifest.json").exists() or path.name == "config.yaml"
     if path.is_dir() and is_run and not resume:
         raise UsageError(
-            f"{name} is a run: to go on with it, pass resume=True; to train a new run with its "
+            f"{name} is a run: to resume it, pass resume=True; to train a new run with its "
             f"settings, pass {str(path / 'config.yaml')!r} and another directory as run"
         )
     if name in list_shipped_names() or path.suffix.lower() in SETTINGS_SUFFIXES or is_run:

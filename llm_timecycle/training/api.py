@@ -143,21 +143,31 @@ def train(
     >>> lt.train(result.run, resume=True, training={"max_steps": 3}, show_progress=False).steps
     3
     """
-    sections = {
-        "data": data,
-        "tokenizer": tokenizer,
-        "model": model,
-        "training": training,
-        "generation": generation,
-    }
-    values = _list_values(settings, sections)
+    sections = {"data": data, "tokenizer": tokenizer, "model": model, "training": training}
+    values = _list_values(settings, {**sections, "generation": generation})
+    loaded, default_run = _load(source, resume, values)
+    return _train(loaded, _choose_run(run, default_run), resume, callbacks, show_progress)
+
+
+def _choose_run(run: str | Path | None, default: Path | None) -> Path:
+    """The directory of the run: the one that was given, or the one named after the source."""
     if run is not None and str(run) in ("", "."):
         raise UsageError("run is empty; expected a directory")
-    loaded, default_run = _load(source, resume, values)
-    if run is None and default_run is None:
+    if run is not None:
+        return Path(run)
+    if default is None:
         raise UsageError('run: expected a directory for the run, such as "runs/my"')
-    run_path = Path(run) if run is not None else default_run
-    assert run_path is not None
+    return default
+
+
+def _train(
+    loaded: LoadedSettings,
+    run: Path,
+    resume: bool,
+    callbacks: Sequence[keras.callbacks.Callback],
+    show_progress: bool,
+) -> TrainingResult:
+    """One training session, an interrupt of which says how to resume it in Python too."""
     from llm_timecycle.model.tf_import import import_tensorflow
 
     import_tensorflow()
@@ -167,7 +177,7 @@ def train(
     try:
         summary = session.train(
             loaded,
-            run_path,
+            run,
             cache=find_cache_directory(),
             resume=resume,
             callbacks=callbacks,
@@ -175,7 +185,7 @@ def train(
         )
     except Interrupted as stop:
         raise Interrupted(
-            f"{stop}\nIn Python: lt.train({str(run_path)!r}, resume=True)", stop.exit_code - 128
+            f"{stop}\nIn Python: lt.train({str(run)!r}, resume=True)", stop.exit_code - 128
         ) from None
     summary.run.check_weights_exist()
     return _summarize(summary)

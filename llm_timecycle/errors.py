@@ -76,7 +76,7 @@ class RunExistsError(RunError):
 
     def __init__(self, path: Path, is_run: bool) -> None:
         self.path, self.is_run = path, is_run
-        resume = "to go on with it, pass resume=True; for a new one, pass" if is_run else "pass"
+        resume = "to resume it, pass resume=True; for a new one, pass" if is_run else "pass"
         kind = "" if is_run else " and is not a run"
         super().__init__(f"{path} exists already{kind}: {resume} another directory as run")
 

@@ -15,7 +15,7 @@ FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def write_durably(path: Path, content: bytes) -> None:
-    """Replace the file at `path` by `content`, whole or not at all, kill and power cut included."""
+    """Replace the file at `path` by `content`, whole or not at all, even on a kill or power cut."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:

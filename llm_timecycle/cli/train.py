@@ -101,7 +101,7 @@ def command(
 def _explain_existing(error: RunExistsError) -> str:
     if error.is_run:
         return (
-            f"{error.path} exists already. To go on with it, add --resume; to train a new run, "
+            f"{error.path} exists already. To resume it, add --resume; to train a new run, "
             f"choose another directory with --run DIR"
         )
     return f"{error.path} exists already and is not a run: choose another directory with --run DIR"

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """A run directory whose manifest and settings were found sound.
+    """A run directory whose manifest and settings are valid.
 
     Made by `create_run` and `open_run`. `vocab_size` (V) is that of its tokenizer.
     """
@@ -129,7 +129,7 @@ class Run:
         return Run(self.path, settings, self.vocab_size)
 
     def record_metrics(self) -> None:
-        """Note in the manifest how far `metrics.csv` is safely written."""
+        """Note in the manifest how much of `metrics.csv` is on the disk."""
         record_file(self.path, "metrics.csv")
 
     def check_metrics(self) -> None:

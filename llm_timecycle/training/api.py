@@ -143,21 +143,31 @@ def train(
     >>> lt.train(result.run, resume=True, training={"max_steps": 3}, show_progress=False).steps
     3
     """
-    sections = {
-        "data": data,
-        "tokenizer": tokenizer,
-        "model": model,
-        "training": training,
-        "generation": generation,
-    }
-    values = _list_values(settings, sections)
+    sections = {"data": data, "tokenizer": tokenizer, "model": model, "training": training}
+    values = _list_values(settings, {**sections, "generation": generation})
+    loaded, default_run = _load(source, resume, values)
+    return _train(loaded, _choose_run(run, default_run), resume, callbacks, show_progress)
+
+
+def _choose_run(run: str | Path | None, default: Path | None) -> Path:
+    """The directory of the run: the one that was given, or the one named after the source."""
     if run is not None and str(run) in ("", "."):
         raise UsageError("run is empty; expected a directory")
-    loaded, default_run = _load(source, resume, values)
-    if run is None and default_run is None:
+    if run is not None:
+        return Path(run)
+    if default is None:
         raise UsageError('run: expected a directory for the run, such as "runs/my"')
-    run_path = Path(run) if run is not None else default_run
-    assert run_path is not None
+    return default
+
+
+def _train(
+    loaded: LoadedSettings,
+    run: Path,
+    resume: bool,
+    callbacks: Sequence[keras.callbacks.Callback],
+    show_progress: bool,
+) -> TrainingResult:
+    """One training session, an interrupt of which says how to resume it in Python too."""
     from llm_timecycle.model.tf_import import import_tensorflow
 
     import_tensorflow()
@@ -167,7 +177,7 @@ def train(
     try:
         summary = session.train(
             loaded,
-            run_path,
+            run,
             cache=find_cache_directory(),
             resume=resume,
             callbacks=callbacks,
@@ -175,7 +185,7 @@ def train(
         )
     except Interrupted as stop:
         raise Interrupted(
-            f"{stop}\nIn Python: lt.train({str(run_path)!r}, resume=True)", stop.exit_code - 128
+            f"{stop}\nIn Python: lt.train({str(run)!r}, resume=True)", stop.exit_code - 128
         ) from None
     summary.run.check_weights_exist()
     return _summarize(summary)
@@ -214,7 +224,7 @@ def _list_values(
 def _load(
     source: Texts | Settings, resume: bool, values: Sequence[Source]
 ) -> tuple[LoadedSettings, Path | None]:
-    """The settings that a source means with `values` on top, and where its run goes by default."""
+    """The settings of a source, overridden by `values`, and the default directory of its run."""
     if isinstance(source, Settings):
         sources = [PythonValues.from_settings(source), *values]
         return LoadedSettings(check_sources(sources, "lt.train"), "", Path.cwd(), Path()), None
@@ -262,7 +272,7 @@ def _is_text(source: Texts, resume: bool) -> bool:
     is_run = (path / "manifest.json").exists() or path.name == "config.yaml"
     if path.is_dir() and is_run and not resume:
         raise UsageError(
-            f"{name} is a run: to go on with it, pass resume=True; to train a new run with its "
+            f"{name} is a run: to resume it, pass resume=True; to train a new run with its "
             f"settings, pass {str(path / 'config.yaml')!r} and another directory as run"
         )
     if name in list_shipped_names() or path.suffix.lower() in SETTINGS_SUFFIXES or is_run:

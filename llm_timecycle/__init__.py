@@ -29,16 +29,16 @@ if TYPE_CHECKING:
     from llm_timecycle.generation.api import Model, load
     from llm_timecycle.generation.generator import GeneratedText
     from llm_timecycle.generation.scoring import Score
-    from llm_timecycle.profiling.analysis.comparison import Comparison, compare
+    from llm_timecycle.profiling.against import Comparison, compare
     from llm_timecycle.profiling.api import ProfileResult, profile
 
 _HOMES = {
-    "Comparison": "profiling.analysis.comparison",
+    "Comparison": "profiling.against",
     "GeneratedText": "generation.generator",
     "Model": "generation.api",
     "ProfileResult": "profiling.api",
     "Score": "generation.scoring",
-    "compare": "profiling.analysis.comparison",
+    "compare": "profiling.against",
     "load": "generation.api",
     "profile": "profiling.api",
 }

@@ -158,14 +158,11 @@ def record_steps(settings: Settings, vocab_size: int, lanes: Lanes, times: int) 
     import tensorflow as tf
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
-    from llm_timecycle.profiling.measure.trial_step import TrialStep
-    from llm_timecycle.training.devices import choose_threads
+    from llm_timecycle.profiling.measure.stages import TrialStep, count_shards
     from llm_timecycle.training.prefetch import WindowFeed
 
-    training, profiler = settings.training, tf.profiler.experimental
-    assert training.threads is not None, "threads that are not resolved"
-    parts = choose_threads(training.threads, training.batch_size).shards
-    trial = TrialStep(settings, vocab_size, parts)
+    profiler = tf.profiler.experimental
+    trial = TrialStep(settings, vocab_size, count_shards(settings))
     run = trial.prepare_for_windows(lanes.lanes)
     windows = max(
         lanes.lane_length // lanes.window, 1

@@ -133,9 +133,9 @@ def _compare(
 ) -> None:
     from llm_timecycle.profiling.against import compare_in_turn
 
-    options = [] if steps is None else ["--steps", str(steps)]
-    options += ["--inference"] if inference else []
-    found = compare_in_turn(source, against, overrides=overrides, options=options)
+    found = compare_in_turn(
+        source, against, overrides=overrides, steps=steps, inference=inference
+    )
     if as_json:
         print_json(found.to_dict())
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -25,6 +25,17 @@ BLOCK_TOKENS = 16  # chosen by an engine of its own accord: shown, stopped, inte
 SEED_BYTES = 6  # what every JSON reader holds exactly
 
 FinishReason = Literal["length", "stop", "end_of_text"]
+DecodePart = Literal["prefill", "step", "sampling", "decoding"]
+
+
+class DecodeObserver(Protocol):
+    """Told when the parts of a token begin and end; see `profiling.measure.requests`."""
+
+    def begin(self) -> None:
+        """The prompt is about to be read, or the next token to be made."""
+
+    def end(self, part: DecodePart) -> None:
+        """A part has ended, and the next one begins."""
 
 
 class Sample:
@@ -96,6 +107,7 @@ class Decoder:
         is_final: whether what is held back (half a character, the beginning of a stop text) is
             shown when a text ends; not so where it may be resumed.
         now: seconds on a clock that never goes back.
+        observer: told of every part of every token, which are then made one by one.
 
     Attributes:
         seed: the one that the draws began from, also where the settings left it open.
@@ -114,8 +126,10 @@ class Decoder:
         with_log_probabilities: bool = False,
         is_final: bool = True,
         now: Callable[[], float],
+        observer: DecodeObserver | None = None,
     ) -> None:
         self._request_s = now()
+        self._observer = observer
         self._engine, self._plan, self._now = engine, plan, now
         self._with_log_probabilities, self._is_final = with_log_probabilities, is_final
         self._prompt_ids = encode_prompt(tokenizer, prompt)
@@ -126,7 +140,11 @@ class Decoder:
         self.samples = [Sample(tokenizer, plan.settings, self._prompt_ids) for _ in range(samples)]
         self._unfinished = list(range(samples))
         engine.reset()
+        if observer is not None:
+            observer.begin()
         self._logits: np.ndarray | None = engine.prefill(self._prompt_ids[np.newaxis])
+        if observer is not None:
+            observer.end("prefill")
         if samples > 1:
             engine.select_rows([0] * samples)
             self._logits = np.repeat(self._logits, samples, axis=0)
@@ -141,18 +159,27 @@ class Decoder:
 
         Raises RunError where the model's logits are not finite.
         """
-        engine = self._engine
+        engine, observer = self._engine, self._observer
         # A text that may be resumed goes on from its own last token, not from the block's.
-        if self._is_final and isinstance(engine, BlockEngine) and engine.can_decode(self._plan):
+        can_block = self._is_final and observer is None
+        if can_block and isinstance(engine, BlockEngine) and engine.can_decode(self._plan):
             while self._unfinished:
                 yield from self._advance_block(engine)
         while self._unfinished:
+            if observer is not None:
+                observer.begin()
             if self._logits is None:
                 self._logits = engine.step(self._chosen)
+                if observer is not None:
+                    observer.end("step")
             self._chosen = self._choose(self._logits)
+            if observer is not None:
+                observer.end("sampling")
             self._logits = None
             for n, token in zip(self._unfinished, self._chosen.tolist(), strict=True):
                 self._push(n, token)
+            if observer is not None:
+                observer.end("decoding")
             self._token_ends_s.append(self._now())
             self._drop_finished()
             yield

@@ -23,7 +23,7 @@ TrainStep = Callable[[Any, Any, Any], tuple[Any, Any, Any]]
 
 
 class PassMarkers(Protocol):
-    """Who wants to know when the passes of a step end; see `profiling.measure.pass_markers`."""
+    """Who wants to know when the passes of a step end; see `profiling.measure.stages`."""
 
     def end_forward(self, losses: tf.Tensor) -> tf.Tensor:
         """Called with the losses (B, T); what it gives is gone on with."""

@@ -12,9 +12,8 @@ from syrupy.assertion import SnapshotAssertion
 from llm_timecycle import __version__
 from llm_timecycle.config.settings import DataSettings
 from llm_timecycle.errors import UsageError
-from llm_timecycle.profiling.analysis.roofline import place_under_roof
 from llm_timecycle.profiling.render.json_form import describe_profile, read_timings
-from llm_timecycle.profiling.results import Durations
+from llm_timecycle.profiling.results import Durations, RooflinePoint
 from tests.profiling.profiles import ROOF, SPREAD, make_cycle, make_profile, make_settings
 
 
@@ -84,7 +83,7 @@ def test_the_figures() -> None:
 
 
 def test_what_is_not_finite_or_not_measured_is_null() -> None:
-    registers = place_under_roof("registers", 20, 0, 1.0, ROOF)
+    registers = RooflinePoint("registers", 20, 0, 1.0, ROOF)
     assert registers.intensity == math.inf
     described = describe_profile(make_profile(points=(registers,), training=None, inference=None))
     assert described["roofline"][0]["intensity"] is None

@@ -133,9 +133,7 @@ def _compare(
 ) -> None:
     from llm_timecycle.profiling.against import compare_in_turn
 
-    found = compare_in_turn(
-        source, against, overrides=overrides, steps=steps, inference=inference
-    )
+    found = compare_in_turn(source, against, overrides=overrides, steps=steps, inference=inference)
     if as_json:
         print_json(found.to_dict())
     else:

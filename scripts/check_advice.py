@@ -5,8 +5,8 @@
 
 A step of the reference model with a quarter of its tokens, in float32 on one thread (with `--set`,
 another one), is profiled on random tokens. Then every piece of advice that changes settings is
-followed: steps with and without the change are timed in fresh processes, in turn, and what is saved
-is set beside what was promised.
+followed: steps with and without the change are timed in new processes, alternately, and what is
+saved is compared with what was promised.
 """
 
 from __future__ import annotations

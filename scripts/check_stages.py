@@ -2,8 +2,8 @@
 
     .venv/bin/python scripts/check_stages.py [SOURCE] [--set KEY=VALUE]... [--steps N]
 
-A step is measured twice. By marks, as `llm-timecycle profile` does it: barriers in the compiled
-step, whose moments cut its wall time into passes. And by a trace: steps without marks run under
+A step is measured twice. By markers, as `llm-timecycle profile` does it: barriers in the compiled
+step, whose moments cut its wall time into passes. And by a trace: steps without markers run under
 `tf.profiler`, which notes when each thread began and ended every operation; the name of an
 operation tells its pass (see `training.step`). The two have nothing but the step in common.
 
@@ -11,7 +11,7 @@ To be comparable, what the trace says must be wall time too. So every moment of 
 to the pass that is computed then. Without barriers, passes overlap: where cores work at two of
 them, the moment is divided between these by cores. A core that waits while another one works adds
 nothing: the step waits for the pass of the one that works, as it does at a barrier. A moment at
-which nothing is computed goes to the operation that begins next, as a mark would have it; what
+which nothing is computed goes to the operation that begins next, as a marker would have it; what
 follows the last one is handing back the results, and belongs to the update. On one thread an
 operation's time is its own, without that of operations inside it, so that nothing counts twice.
 Outside the step two spans of the calling thread tell the wait for a window from the rest.
@@ -69,10 +69,9 @@ class Trace(NamedTuple):
 
 
 def name_pass(operation: str) -> str:
-    """The pass of an operation: the first scope of its name that stands for one.
+    """The pass of an operation: the first scope of its name that is one.
 
-    What rewrites the graph puts scopes of its own before it; a gradient names what it is the
-    gradient of after it.
+    Graph rewriting puts other scopes before it; a gradient has the name of its operation after it.
 
     Raises:
         ValueError: its name tells no pass.
@@ -151,7 +150,7 @@ def split_trace(trace: Trace) -> dict[str, float]:
 
 
 def record_steps(settings: Settings, vocab_size: int, lanes: Lanes, times: int) -> Iterator[Trace]:
-    """Traces of two training steps without marks.
+    """Traces of two training steps without markers.
 
     Many short ones: what the profiler keeps gets in the way of the memory of later steps.
     """
@@ -172,14 +171,14 @@ def record_steps(settings: Settings, vocab_size: int, lanes: Lanes, times: int) 
         for position in range(WARM_UP_STEPS):
             run(*feed.take(position % windows))
         for first in range(WARM_UP_STEPS, WARM_UP_STEPS + 2 * times, 2):
-            with tempfile.TemporaryDirectory() as place:
-                with profiler.Profile(place):
+            with tempfile.TemporaryDirectory() as folder:
+                with profiler.Profile(folder):
                     for position in (first, first + 1):
                         with profiler.Trace(INPUT):
                             window = feed.take(position % windows)
                         with profiler.Trace(STEP):
                             run(*window)
-                (path,) = Path(place).rglob("*.xplane.pb")
+                (path,) = Path(folder).rglob("*.xplane.pb")
                 space = xplane_pb2.XSpace.FromString(path.read_bytes())
             yield read_trace(space)
 
@@ -187,7 +186,7 @@ def record_steps(settings: Settings, vocab_size: int, lanes: Lanes, times: int) 
 def measure(
     source: str, overrides: Sequence[str], steps: int
 ) -> tuple[dict[str, Sequence[float]], dict[str, Sequence[float]]]:
-    """Seconds of each stage of so many steps, by marks and by trace."""
+    """Seconds of each stage of `steps` steps, by markers and by trace."""
     from llm_timecycle.model.tf_import import import_tensorflow
 
     import_tensorflow()
@@ -211,24 +210,24 @@ def measure(
 
 
 def compare(marked: Mapping[str, Sequence[float]], traced: Mapping[str, Sequence[float]]) -> bool:
-    """Print the shares that seconds by marks and by trace come to; whether they agree."""
+    """Print the shares that seconds by markers and by trace come to; whether they agree."""
     medians_s = [{stage: median(s[stage]) for stage in marked} for s in (marked, traced)]
     sums_s = [sum(by_stage.values()) for by_stage in medians_s]
     differences = []
-    print(f"{'stage':<10}{'by marks':>10}{'by trace':>10}{'difference':>12}")
+    print(f"{'stage':<10}{'by markers':>11}{'by trace':>10}{'difference':>12}")
     for stage in marked:
         shares = [by_stage[stage] / s for by_stage, s in zip(medians_s, sums_s, strict=True)]
         differences.append(shares[1] - shares[0])
         points = 100 * differences[-1]
-        print(f"{stage:<10}{shares[0]:>10.1%}{shares[1]:>10.1%}{points:>+12.1f}")
+        print(f"{stage:<10}{shares[0]:>11.1%}{shares[1]:>10.1%}{points:>+12.1f}")
     print(
-        f"{'a step':<10}{sums_s[0]:>8.4f} s{sums_s[1]:>8.4f} s{sums_s[1] / sums_s[0] - 1:>+12.1%}"
+        f"{'a step':<10}{sums_s[0]:>9.4f} s{sums_s[1]:>8.4f} s{sums_s[1] / sums_s[0] - 1:>+12.1%}"
     )
     return all(abs(difference) <= LARGEST_DIFFERENCE for difference in differences)
 
 
 def main() -> None:
-    """Measure by marks and by trace, compare."""
+    """Measure by markers and by trace, compare."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("source", nargs="?", default="section5", help="a run or settings")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")

@@ -1,1 +1,1 @@
-"""The time view: operation counts, machine ceilings, growth, parallel speed-up, pictures."""
+"""The time view: where the time of training and generation goes, and what would shorten it."""

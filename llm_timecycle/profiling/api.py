@@ -1,6 +1,6 @@
 """`profile`: measures where the time of one run or configuration goes.
 
-What cannot work is refused before anything is measured.
+Bad requests are refused before anything is measured.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def profile(
     """Measure where the time of a language model goes.
 
     The threads of TensorFlow are set once in a process: to compare profiles with different threads,
-    take each in a process of its own, as `llm-timecycle profile A --against B` does.
+    measure each in a new process, as `llm-timecycle profile A --against B` does.
 
     Args:
         source: a run directory, a settings file, or the name of one that comes with the program.
@@ -103,7 +103,7 @@ def profile(
         steps: training steps to time by stage, and as many without markers; None takes as many
             as fit in 40 s, from 8 to 20.
         grow: the axes along which to measure growth: T, B, E, H, L, V, length.
-        parallel: whether to vary threads and replicas, each in a process of its own.
+        parallel: whether to vary threads and replicas, each value in a new process.
         inference: whether to time generation. That of a configuration has untrained weights,
             which does not change its time.
         show_progress: whether to show progress bars on stderr while text is prepared.

@@ -1,4 +1,4 @@
-"""What is to be profiled: a run directory or a configuration, opened and checked. No TensorFlow."""
+"""What is profiled: a run directory or a configuration, opened and checked. No TensorFlow."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ class Source:
 def open_source(source: str | Path, overrides: Sequence[str] = ()) -> Source:
     """The run or configuration that `source` means.
 
-    `config.locate.find_run` tells one from the other. With other settings of the model or the
-    tokenizer, only the settings of a run count, not its weights.
+    `config.locate.find_run` tells one from the other. Where overrides change the model or the
+    tokenizer, the run's weights do not fit and are left out.
 
     Raises:
         ConfigError: there are no such settings, or they are wrong.
@@ -65,13 +65,13 @@ def open_source(source: str | Path, overrides: Sequence[str] = ()) -> Source:
 
 
 def check_is_idle(run: Run) -> None:
-    """Raise RunError where another process trains the run: both would slow each other down."""
+    """Raise RunError where another process trains the run: each would slow the other down."""
     try:
         with run.lock():
             pass
     except RunInUseError as error:
         raise RunError(
-            f"{run.path} is still being trained, and what is measured beside it would be wrong: "
+            f"{run.path} is still being trained, which would distort the measurement: "
             f"wait for the training to end, or stop it (Ctrl-C is safe)"
         ) from error
     except RunError:  # its directory cannot be written to, so nobody trains it

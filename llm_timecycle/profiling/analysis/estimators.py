@@ -1,14 +1,24 @@
-"""Repeated timings at several sizes, each size made into one typical time whose error is known.
+"""Repeated timings at several sizes: a typical time for each, its error, and tests of a curve.
 
-A timing is a true time multiplied by noise, and now and then by something else that ran. So the
-logarithms of a size's timings are taken, the highest and the lowest fifth are put aside, and the
-rest is averaged: the trimmed mean, whose variance comes from the winsorized timings (those put
-aside count as the nearest that stayed). From ten timings on, those farther off than five standard
-deviations are dropped first. Sizes may differ in their noise.
+A timing is the true time multiplied by noise, and now and then slowed by another program. So the
+logarithms of a size's timings are taken, the highest and the lowest fifth are trimmed, and the rest
+is averaged: the trimmed mean, whose variance comes from the winsorized timings (a trimmed timing
+counts as the nearest that is kept). From ten timings on, outliers beyond five standard deviations
+are dropped first. Sizes may differ in their noise.
+
+Quantiles of Student's t and Fisher's F:
+
+    P(F <= f) = I_x(d1 / 2, d2 / 2),  x = d1 f / (d1 f + d2)
+    t^2 with d degrees of freedom is F with (1, d)
+
+I is the regularized incomplete beta function, by its continued fraction. Degrees of freedom need
+not be whole numbers.
 
 Sources: Tukey and McLaughlin 1963, "Less vulnerable confidence and significance procedures for
 location based on a single sample"; Yuen 1974, "The two-sample trimmed t for unequal population
-variances"; Welch 1947, "The generalization of 'Student's' problem", for the degrees of freedom.
+variances"; Welch 1947, "The generalization of 'Student's' problem", for the degrees of freedom;
+Abramowitz and Stegun 1964, "Handbook of Mathematical Functions", 26.5.8, 26.6.2, 26.7.1, for the
+quantiles.
 """
 
 from __future__ import annotations
@@ -27,21 +37,21 @@ from llm_timecycle.errors import UsageError
 Floats = NDArray[np.floating[Any]]
 
 CONFIDENCE = 0.95
-FEWEST_REPEATS = 5  # the first number of which a fifth can be put aside at either end
+FEWEST_REPEATS = 5  # the fewest of which a fifth can be trimmed at either end
 TRIMMED_SHARE = 0.2
-_ENOUGH_TO_KNOW_NOISE = 10
-_STRANGE_DISTANCE = 5.0  # in standard deviations of the noise
+_ENOUGH_FOR_OUTLIERS = 10
+_OUTLIER_DISTANCE = 5.0  # in standard deviations of the noise
 _NORMAL_DEVIATION = 1.4826  # of normal noise, in median distances from the median
 _MISFIT_PROBABILITY = 0.99
 _FINEST_ERROR = 1e-4  # relative; no clock and no machine is steadier
-_SMALLEST = 1e-300  # stands for a zero that is divided by
+_SMALLEST = 1e-300  # in place of a zero divisor
 _LARGEST_FREEDOM = 1e6  # beyond it t is normal to six digits, and the fraction converges slowly
 _FREEDOMS = (0.5, 0.7, 0.8, 0.9, 1, 1.2, 1.5, 1.8, 2, 2.5, 3, 3.5, 4, 5, 6, 8, 10, 15, 30, 100, 1e4)
 
 
 @dataclass(frozen=True)
 class TypicalTimes:
-    """What repeated timings say of each size; all arrays (S,), sizes ascending."""
+    """The typical time of each size and its error; all arrays (S,), sizes ascending."""
 
     sizes: Floats
     log_times: Floats
@@ -59,14 +69,14 @@ def summarize_timings(
 
     Args:
         timings_s: seconds, at least five at each size; sizes above 0. Take them in rounds over all
-            sizes, so that a slow minute falls on every size alike.
+            sizes, so that a slow moment falls on every size alike.
         fewest_sizes: how many sizes there must be.
 
     Raises:
         UsageError: too few sizes or timings, or a number that is not above 0.
 
     >>> times = summarize_timings({2: [1, 1, 1, 1, 9], 1: [1, 1, 1, 1, 1]}, fewest_sizes=2)
-    >>> times.sizes.tolist(), times.log_times.tolist()  # 9 is the fifth that is put aside
+    >>> times.sizes.tolist(), times.log_times.tolist()  # 9 is trimmed
     ([1.0, 2.0], [0.0, 0.0])
     """
     if len(timings_s) < fewest_sizes:
@@ -92,26 +102,26 @@ def summarize_timings(
 
 def _trim(logs: Floats) -> tuple[float, float, float]:
     """The trimmed mean of ascending logarithms (R,), its variance, and the degrees of freedom."""
-    logs = _drop_strangers(logs)
+    logs = _drop_outliers(logs)
     R = len(logs)
-    aside = int(TRIMMED_SHARE * R)
-    kept = R - 2 * aside
-    winsorized = np.clip(logs, logs[aside], logs[R - 1 - aside])
+    trimmed = int(TRIMMED_SHARE * R)
+    kept = R - 2 * trimmed
+    winsorized = np.clip(logs, logs[trimmed], logs[R - 1 - trimmed])
     variance = winsorized.var(ddof=1) * (R - 1) / (kept * (kept - 1))
-    return float(logs[aside : R - aside].mean()), float(variance), kept - 1.0
+    return float(logs[trimmed : R - trimmed].mean()), float(variance), kept - 1.0
 
 
-def _drop_strangers(logs: Floats) -> Floats:
-    """Without the timings that are too far off to be noise, where there are enough to know noise.
+def _drop_outliers(logs: Floats) -> Floats:
+    """Without timings too far off to be noise, where there are enough to estimate the noise.
 
-    Nearly all of them are slow: left among those that are trimmed alike at both ends, they would
-    pull the mean up, and farther at noisy sizes than at quiet ones, which looks like growth.
+    Nearly all outliers are slow. Trimming both ends alike would let them pull the mean up, and
+    farther at noisy sizes than at quiet ones, which looks like growth.
     """
     distances = np.abs(logs - np.median(logs))
     noise = _NORMAL_DEVIATION * float(np.median(distances))
-    if len(logs) < _ENOUGH_TO_KNOW_NOISE or noise == 0.0:
+    if len(logs) < _ENOUGH_FOR_OUTLIERS or noise == 0.0:
         return logs
-    near: Floats = logs[distances <= _STRANGE_DISTANCE * noise]
+    near: Floats = logs[distances <= _OUTLIER_DISTANCE * noise]
     return near
 
 
@@ -143,7 +153,7 @@ def score_candidates(slopes: Floats, residuals: Floats, times: TypicalTimes) -> 
 
 
 def measure_misfit(residuals: Floats, fitted: int, times: TypicalTimes) -> float:
-    """By how much the curve misses the sizes more than noise explains: 1 where noise may be all.
+    """By how much more the curve misses the sizes than noise explains: 1 where noise may suffice.
 
     Where the residuals are larger than noise makes them in 99 of 100 experiments, the ratio of
     their root mean square to that of the noise; an interval should be widened by it.
@@ -162,7 +172,7 @@ def measure_misfit(residuals: Floats, fitted: int, times: TypicalTimes) -> float
     limit = compute_f_quantile(_MISFIT_PROBABILITY, spare, round(freedom, 1))
     if ratio <= limit:
         return 1.0
-    # The spare sizes are what the spread of a misfit is now known from; few of them tell little.
+    # Only the spare sizes tell how far a misfit spreads; few of them tell little.
     normal = compute_t_quantile((1 + CONFIDENCE) / 2, 1e6)
     return float(np.sqrt(ratio)) * compute_t_quantile((1 + CONFIDENCE) / 2, spare) / normal
 

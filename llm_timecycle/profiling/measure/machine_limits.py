@@ -125,7 +125,7 @@ def measure_memory_rates(
     """Bytes a second of reading an array, and of copying half of it onto the other half."""
     words = np.ones(array_bytes // 8, np.int64)  # written now, so that its pages are there
     half = len(words) // 2
-    parts = [
+    slices = [
         slice(i * len(words) // threads, (i + 1) * len(words) // threads) for i in range(threads)
     ]
     halves = [slice(i * half // threads, (i + 1) * half // threads) for i in range(threads)]
@@ -138,7 +138,7 @@ def measure_memory_rates(
         def copy(part: slice) -> Any:
             return np.copyto(target[part], source[part])
 
-        read_rate = measure_rate(lambda: list(pool.map(read, parts)), words.nbytes, now)
+        read_rate = measure_rate(lambda: list(pool.map(read, slices)), words.nbytes, now)
         copy_rate = measure_rate(lambda: list(pool.map(copy, halves)), 16 * half, now)
     return read_rate, copy_rate
 

@@ -1,6 +1,6 @@
-"""A process that measures for this one, and ends with it.
+"""Child processes that measure for this one, and end with it.
 
-What goes in and out is UTF-8 text, whatever the locale says.
+Input and output are UTF-8 text in every locale.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _ERROR = "Error: "
 def run_child(command: Sequence[str], text: str = "") -> Finished:
     """Run a command to its end, given `text` on stdin; its output is kept.
 
-    An exception, Ctrl-C and SIGTERM end the child, too, before they take their course here.
+    An exception, Ctrl-C or SIGTERM ends the child first.
     """
     with _end_on_sigterm():
         return subprocess.run(
@@ -33,7 +33,7 @@ def run_child(command: Sequence[str], text: str = "") -> Finished:
 
 
 def explain_failure(finished: Finished) -> str:
-    """Why a child failed: the message it ended with, the signal, its last line, or its exit code.
+    """Why a child failed: its error message, its signal, its last line, or its exit code.
 
     >>> explain_failure(Finished(["train"], 4, "", "Reading\\nError: no text\\nAdd one\\n"))
     'no text\\nAdd one'
@@ -62,7 +62,7 @@ class _Terminated(BaseException):
 
 @contextmanager
 def _end_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM leave the block as an exception first, and do what it does afterwards."""
+    """Turn SIGTERM into an exception inside the block, and deliver it after the block."""
     before = signal.getsignal(signal.SIGTERM)
     is_main = threading.current_thread() is threading.main_thread()
     if not is_main or before in (signal.SIG_IGN, None):
@@ -82,4 +82,4 @@ def _end_on_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
     if is_terminated:
         signal.raise_signal(signal.SIGTERM)
-        raise KeyboardInterrupt  # whoever handles SIGTERM let the program go on
+        raise KeyboardInterrupt  # the handler of SIGTERM did not end the program

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from llm_timecycle.profiling.format import format_duration
 from llm_timecycle.profiling.results import TRAINING_STAGES
 
-INK, GROUND = "#1c2024", "#ffffff"
+INK = "#1c2024"
 SERIES = ("#2265b3", "#c05a0c", "#1f7d57", "#93408f", "#8a6a00", "#b8324a")
 STAGE_COLOURS = dict(zip((*TRAINING_STAGES, "output"), SERIES, strict=True))
 WIDTH_PT, FONT_PT = 400.0, 12.0  # text of 11 pixels where a phone shows the chart 360 wide

@@ -14,13 +14,12 @@ import xml.etree.ElementTree as ElementTree
 import matplotlib
 from matplotlib.figure import Figure
 
-from llm_timecycle.profiling.render.chart_style import GROUND, INK, SERIES
+from llm_timecycle.profiling.render.chart_style import INK, SERIES
 
 _SVG, _XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
 _FALLBACKS = ("#4a86cf", "#d9772b", "#3f9f77", "#b262b0", "#b08d1e", "#d05568")
 _VARIABLES = {
     INK: "currentColor",
-    GROUND: "var(--ground, transparent)",
     **{
         colour: f"var(--chart-{number}, {fallback})"
         for number, (colour, fallback) in enumerate(zip(SERIES, _FALLBACKS, strict=True), start=1)

@@ -30,7 +30,8 @@ What is not a finite number is null.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from statistics import median
 from typing import Any
 
@@ -42,32 +43,26 @@ from llm_timecycle.profiling.results import (
     Growth,
     InferenceCycle,
     Profile,
-    RooflinePoint,
     Sweep,
     TrainingCycle,
 )
 
 VERSION = 1
 _INFERENCE_PARTS = (
-    "load",
-    "cold_first_token",
-    "prefill",
-    "first_token",
-    "per_output_token",
-    "between_tokens",
-    "step",
-    "sampling",
-    "decoding",
+    *("load", "cold_first_token", "prefill", "first_token", "per_output_token", "between_tokens"),
+    *("step", "sampling", "decoding"),
+)
+_POINT_KEYS = (
+    *("name", "operations", "bytes_moved", "measured_s", "bound_s", "share", "binding"),
+    *("operations_per_s", "bytes_per_s", "intensity"),
+)
+_FIT_KEYS = (
+    *("exponent", "exponent_low", "exponent_high"),
+    *("constant_s", "coefficient_s", "misfit"),
 )
 _DEFINITION_KEYS = (
-    "load",
-    "cold first token",
-    "prompt",
-    "first token",
-    "each output token",
-    "between tokens",
-    "network, sampling, decoding",
-    "tokens/s",
+    *("load", "cold first token", "prompt", "first token", "each output token", "between tokens"),
+    *("network, sampling, decoding", "tokens/s"),
 )
 """What the rows of `INFERENCE_DEFINITIONS` are called in the object: keys do not change."""
 
@@ -85,19 +80,11 @@ def describe_profile(profile: Profile) -> dict[str, Any]:
         "settings": profile.settings.model_dump(),
         "training": training and _describe_training(training),
         "ceilings": dict(profile.limits),
-        "roofline": [_describe_point(point) for point in profile.points],
+        "roofline": [_pick(point, _POINT_KEYS) for point in profile.points],
         "growth": [_describe_growth(growth) for growth in profile.growth],
         "inference": inference and _describe_inference(inference),
         "sweeps": [_describe_sweep(sweep) for sweep in profile.sweeps],
-        "advice": [
-            {
-                "title": advice.title,
-                "reason": advice.reason,
-                "saves_s": advice.saves_s,
-                "changes": list(advice.changes),
-            }
-            for advice in profile.advice
-        ],
+        "advice": [asdict(advice) for advice in profile.advice],
         "history": [dict(row) for row in profile.history],
     }
     plain: dict[str, Any] = _make_plain(described)
@@ -147,24 +134,21 @@ def _read_samples(samples_s: Any) -> tuple[float, ...]:
     return tuple(map(float, samples_s))
 
 
+def _pick(value: Any, names: Sequence[str]) -> dict[str, Any]:
+    """Some of an object's attributes."""
+    return {name: getattr(value, name) for name in names}
+
+
 def _describe_times(times: Durations) -> dict[str, Any]:
     if not times.samples_s:
-        return {"median_s": None, "p95_s": None, "samples_s": []}
-    return {
-        "median_s": times.median_s,
-        "p95_s": times.p95_s,
-        "samples_s": list(times.samples_s),
-    }
+        return {"median_s": None, "p95_s": None, "samples_s": ()}
+    return _pick(times, ("median_s", "p95_s", "samples_s"))
 
 
 def _describe_training(cycle: TrainingCycle) -> dict[str, Any]:
     return {
-        "batch_size": cycle.batch_size,
-        "sequence_length": cycle.sequence_length,
-        "tokens": cycle.tokens,
+        **_pick(cycle, ("batch_size", "sequence_length", "tokens", "sum_s", "closure")),
         "tokens_per_s": cycle.tokens / cycle.wall.median_s,
-        "sum_s": cycle.sum_s,
-        "closure": cycle.closure,
         "stages": {
             stage: {
                 **_describe_times(times),
@@ -182,31 +166,11 @@ def _describe_training(cycle: TrainingCycle) -> dict[str, Any]:
     }
 
 
-def _describe_point(point: RooflinePoint) -> dict[str, Any]:
-    return {
-        "name": point.name,
-        "operations": point.operations,
-        "bytes_moved": point.bytes_moved,
-        "measured_s": point.measured_s,
-        "bound_s": point.bound_s,
-        "share": point.share,
-        "binding": point.binding,
-        "operations_per_s": point.operations_per_s,
-        "bytes_per_s": point.bytes_per_s,
-        "intensity": point.intensity,
-    }
-
-
 def _describe_growth(growth: Growth) -> dict[str, Any]:
     fit = growth.fit
     return {
         "axis": growth.axis,
-        "exponent": fit.exponent,
-        "exponent_low": fit.exponent_low,
-        "exponent_high": fit.exponent_high,
-        "constant_s": fit.constant_s,
-        "coefficient_s": fit.coefficient_s,
-        "misfit": fit.misfit,
+        **_pick(fit, _FIT_KEYS),
         "predicted_exponent": growth.predicted_exponent,
         "explanation": growth.explanation,
         "sizes": [
@@ -223,9 +187,7 @@ def _describe_growth(growth: Growth) -> dict[str, Any]:
 
 def _describe_inference(cycle: InferenceCycle) -> dict[str, Any]:
     return {
-        "engine": cycle.engine,
-        "prompt_tokens": cycle.prompt_tokens,
-        "new_tokens": cycle.new_tokens,
+        **_pick(cycle, ("engine", "prompt_tokens", "new_tokens")),
         "definitions": {
             key: f"{name}: {meaning}" if name != key else meaning
             for key, (name, meaning) in zip(_DEFINITION_KEYS, INFERENCE_DEFINITIONS, strict=True)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from llm_timecycle.config.settings import (
     GenerationSettings,
@@ -52,11 +55,11 @@ def test_sizes_are_a_geometric_range_around_the_configured_one(
     assert choose_sizes(SECTION5, 10_000, axis) == sizes
 
 
-@pytest.mark.parametrize("axis", GROWTH_AXES)
-@pytest.mark.parametrize("size", [1, 2, 3, 5, 9])
-def test_small_sizes_are_five_different_ones_too(axis: str, size: int) -> None:
+@given(axis=st.sampled_from(GROWTH_AXES), size=st.integers(1, 3_000))
+@hypothesis_settings(max_examples=50, deadline=None)
+def test_sizes_are_five_different_ones_whatever_is_configured(axis: str, size: int) -> None:
     settings = Settings.model_construct(
-        model=ModelSettings(embedding_dim=size, hidden_units=size, num_layers=size),
+        model=ModelSettings(embedding_dim=size, hidden_units=size, num_layers=min(size, 64)),
         training=TrainingSettings(
             batch_size=size, sequence_length=size, threads=2, precision="float32"
         ),

@@ -57,19 +57,24 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def page() -> Page:
-    return Page(write_report(make_profile()))
+def html() -> str:
+    return write_report(make_profile())
 
 
-def test_the_page_is_as_it_was(snapshot: SnapshotAssertion) -> None:
-    html = re.sub(r'<svg [^>]*aria-label="([^"]*)".*?</svg>', r"[\1]", write_report(make_profile()))
+@pytest.fixture(scope="module")
+def page(html: str) -> Page:
+    return Page(html)
+
+
+def test_the_page_is_as_it_was(html: str, snapshot: SnapshotAssertion) -> None:
+    html = re.sub(r'<svg [^>]*aria-label="([^"]*)".*?</svg>', r"[\1]", html)
     style = re.compile(r"<style>.*?</style>", re.DOTALL)
     settings = re.compile(r'<div class="settings">.*?</div>', re.DOTALL)
     assert settings.sub("[settings]", style.sub("[style]", html)) == snapshot
 
 
-def test_it_has_every_chart_and_every_section(page: Page) -> None:
-    assert re.findall("<h2>(.*?)</h2>", write_report(make_profile())) == EXPECTED_SECTIONS
+def test_it_has_every_chart_and_every_section(html: str, page: Page) -> None:
+    assert re.findall("<h2>(.*?)</h2>", html) == EXPECTED_SECTIONS
     titles = [value for key, value in page.attributes if key == "aria-label"]
     assert titles == [
         "The time cycle",
@@ -120,18 +125,16 @@ def test_it_holds_the_figures(page: Page, figure: str) -> None:
     assert any(figure in text for text in page.texts)
 
 
-def test_it_refers_to_nothing_outside_and_forbids_itself_to(page: Page) -> None:
+def test_it_refers_to_nothing_outside_and_forbids_itself_to(html: str, page: Page) -> None:
     targets = [value for key, value in page.attributes if key in REFERRING]
     assert all(str(target).startswith("#") for target in targets)  # a marker of the same chart
     assert not {"script", "link", "img", "iframe", "object", "base"} & set(page.tags)
-    html = write_report(make_profile())
     assert set(re.findall(r"https?://[^\s\"']+", html)) == {"http://www.w3.org/2000/svg"}
     assert not re.search(r"url\((?!#)|@import|javascript:", html)
     assert ("content", "default-src 'none'; style-src 'unsafe-inline'") in page.attributes
 
 
-def test_its_style_is_for_phones_paper_and_the_dark() -> None:
-    html = write_report(make_profile())
+def test_its_style_is_for_phones_paper_and_the_dark(html: str) -> None:
     assert 'name="viewport"' in html
     style = html.partition("<style>")[2].partition("</style>")[0]
     for rule in ("prefers-color-scheme: dark", "@media print", "max-width: 30rem"):
@@ -139,8 +142,7 @@ def test_its_style_is_for_phones_paper_and_the_dark() -> None:
     assert style.count("{") == style.count("}")
 
 
-def test_every_colour_of_a_chart_is_set_for_light_and_dark() -> None:
-    html = write_report(make_profile())
+def test_every_colour_of_a_chart_is_set_for_light_and_dark(html: str) -> None:
     used = set(re.findall(r"var\((--chart-\d)", html))
     assert len(used) > 4
     for variable in used:

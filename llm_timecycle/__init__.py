@@ -38,12 +38,12 @@ if TYPE_CHECKING:
     from llm_timecycle.generation.api import Model, load
     from llm_timecycle.generation.generator import GeneratedText
     from llm_timecycle.generation.scoring import Score
-    from llm_timecycle.profiling.analysis.comparison import Comparison, compare
+    from llm_timecycle.profiling.against import Comparison, compare
     from llm_timecycle.profiling.api import ProfileResult, profile
     from llm_timecycle.training.api import TrainingResult, train
 
 _HOMES = {
-    "Comparison": "profiling.analysis.comparison",
+    "Comparison": "profiling.against",
     "EvaluationResult": "evaluation.api",
     "GeneratedText": "generation.generator",
     "Model": "generation.api",
@@ -51,7 +51,7 @@ _HOMES = {
     "Score": "generation.scoring",
     "Settings": "config.settings",
     "TrainingResult": "training.api",
-    "compare": "profiling.analysis.comparison",
+    "compare": "profiling.against",
     "evaluate": "evaluation.api",
     "load": "generation.api",
     "profile": "profiling.api",

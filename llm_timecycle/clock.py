@@ -1,4 +1,4 @@
-"""Named spans on a monotonic clock: where the time of a loop goes, and what asking costs."""
+"""Named spans on a monotonic clock: where the time of a loop goes."""
 
 from __future__ import annotations
 
@@ -38,13 +38,3 @@ class StageClock:
         """Seconds by stage since the last `take`, in the order of first use; then begins anew."""
         seconds, self._seconds = self._seconds, {}
         return seconds
-
-
-def measure_span_cost(spans: int = 2_000, now: Callable[[], float] = time.perf_counter) -> float:
-    """Seconds that one span costs on this machine, as the mean over `spans` empty ones."""
-    clock = StageClock(now)
-    start = now()
-    for _ in range(spans):
-        with clock.measure("nothing"):
-            pass
-    return (now() - start) / spans

@@ -5,6 +5,7 @@ TimecycleError            1    an internal error
 +-- ConfigError           3    a setting or a settings file is wrong
 |   +-- DivergenceError   3    a loss that is not a number: the settings cannot train this model
 +-- DataError             4    a text is missing, unreadable or unfit
+|   +-- HeldOutTextError  4    a run has no held-out text to score, or not the same one any more
 +-- RunError              5    a run directory or a checkpoint is missing, damaged or in the way
 |   +-- RunExistsError    5    something is already where a new run was to be written
 |   +-- RunInUseError     5    another process is training the run
@@ -45,6 +46,18 @@ class DataError(TimecycleError):
     """A text is missing, unreadable, not UTF-8, or too short."""
 
     exit_code = 4
+
+
+class HeldOutTextError(DataError):
+    """A run has no held-out text to score, or not the same one any more.
+
+    Attributes:
+        problem: the message without the advice to score another text.
+    """
+
+    def __init__(self, problem: str) -> None:
+        self.problem = problem
+        super().__init__(f"{problem}. To score another text, pass it as data")
 
 
 class RunError(TimecycleError):

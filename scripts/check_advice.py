@@ -21,8 +21,7 @@ import numpy as np
 
 from llm_timecycle.config.load import read_settings
 from llm_timecycle.config.settings import Settings
-from llm_timecycle.profiling.measure.parallelism import run_worker
-from llm_timecycle.profiling.measure.parallelism_worker import Job
+from llm_timecycle.profiling.measure.parallelism import Job, run_worker
 from llm_timecycle.profiling.results import Advice, Profile
 
 DEFAULTS = (
@@ -41,7 +40,8 @@ def profile_step(settings: Settings, vocab_size: int) -> Profile:
     from llm_timecycle.model.tf_import import import_tensorflow
 
     import_tensorflow()
-    from llm_timecycle.profiling.analysis.placing import measure_machine_ceilings, place_step
+    from llm_timecycle.profiling.analysis.roofline import compute_roofline
+    from llm_timecycle.profiling.measure.machine_limits import measure_machine_limits
     from llm_timecycle.profiling.measure.scaling import measure_growth
     from llm_timecycle.profiling.measure.stages import measure_training
     from llm_timecycle.system import describe_machine
@@ -54,7 +54,7 @@ def profile_step(settings: Settings, vocab_size: int) -> Profile:
     B, T = training.batch_size, training.sequence_length
     ids = np.random.default_rng(0).integers(0, vocab_size, B * T * WINDOWS + 1, np.int32)
     cycle = measure_training(settings, vocab_size, cut_lanes(ids, B, T), steps=9)
-    ceilings = measure_machine_ceilings(settings, vocab_size, plan.shards)
+    limits = measure_machine_limits(settings, vocab_size, plan.shards)
     return Profile(
         name="check",
         machine=describe_machine(),
@@ -62,8 +62,8 @@ def profile_step(settings: Settings, vocab_size: int) -> Profile:
         settings=settings,
         vocab_size=vocab_size,
         training=cycle,
-        points=place_step(cycle, settings, vocab_size, ceilings),
-        limits=ceilings,
+        points=compute_roofline(cycle, settings, vocab_size, limits),
+        limits=limits,
         growth=(measure_growth(settings, vocab_size, "B"),),
     )
 
@@ -87,12 +87,12 @@ def follow(advice: Advice, settings: Settings, vocab_size: int) -> tuple[Setting
 
 
 def time_step(settings: Settings, vocab_size: int, tokens: int) -> list[float]:
-    """Seconds of so many tokens, a step each, in a fresh process."""
+    """Seconds of steps in a new process, each scaled to `tokens` tokens."""
     from llm_timecycle.training.devices import read_plan
 
-    training, plan = settings.training, read_plan(settings)
-    dumped = settings.model_dump(mode="json")
-    samples_s = run_worker(Job("threads", plan.threads, dumped, vocab_size, STEPS))["samples_s"]
+    training, dumped = settings.training, settings.model_dump(mode="json")
+    job = Job("threads", read_plan(settings).threads, dumped, vocab_size, STEPS)
+    samples_s = run_worker(job)["samples_s"]
     return [s * tokens / (training.batch_size * training.sequence_length) for s in samples_s]
 
 

@@ -158,13 +158,12 @@ def record_steps(settings: Settings, vocab_size: int, lanes: Lanes, times: int) 
     import tensorflow as tf
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
-    from llm_timecycle.profiling.measure.trial_step import TrialStep
+    from llm_timecycle.profiling.measure.stages import TrialStep
     from llm_timecycle.training.devices import read_plan
     from llm_timecycle.training.prefetch import WindowFeed
 
     profiler = tf.profiler.experimental
-    parts = read_plan(settings).shards
-    trial = TrialStep(settings, vocab_size, parts)
+    trial = TrialStep(settings, vocab_size, read_plan(settings).shards)
     run = trial.prepare_for_windows(lanes.lanes)
     windows = max(
         lanes.lane_length // lanes.window, 1

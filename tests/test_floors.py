@@ -31,13 +31,16 @@ FLOORS = {
 """DESIGN's floors. `files` may use `errors`-level words only; see SAME_FLOOR."""
 ROOT_NAMES = {"__version__"}  # what a file may take from the package itself
 
-# The rooms inside `profiling`, by what they may import of each other.
-PROFILING_ROOMS = {
+# What the rooms inside `profiling` may import of each other; `api`, `against` and `source` stand on
+# top. `render` may use nothing else but values, or it would begin to compute.
+PROFILING_ROOMS: dict[str, set[str]] = {
     "results": set(),
-    "analysis": {"results"},
-    "measure": {"results", "analysis"},
-    "render": {"results"},
+    "format": set(),
+    "analysis": {"results", "format"},
+    "measure": {"results", "format", "analysis"},
+    "render": {"results", "format"},
 }
+RENDER_IMPORTS = {"profiling", "config", "system", "files", "errors"}
 
 # Where TensorFlow may be imported; `cli` may reach these rooms, but only from inside a function.
 TENSORFLOW_ROOMS = (
@@ -99,6 +102,43 @@ def find_misplaced_tensorflow(root: Path) -> list[str]:
     ]
 
 
+def find_sideways_imports(root: Path) -> list[str]:
+    """Every import between the rooms inside `profiling` that `PROFILING_ROOMS` does not allow."""
+    found = []
+    for name, tree in list_modules(root):
+        parts = name.split("/")
+        if parts[0] != "profiling" or parts[1] not in PROFILING_ROOMS:
+            continue
+        room = parts[1]
+        for imported in list_imports(tree):
+            package, *rest = imported.split(".")
+            if package != PACKAGE or rest[0] != "profiling":
+                continue
+            if rest[1] != room and rest[1] not in PROFILING_ROOMS[room]:
+                found.append(f"{name} -> {rest[1]}")
+    return found
+
+
+def list_imports_of(root: Path, room: str) -> set[str]:
+    """The first name of everything that the files of a room import, as `file -> name`."""
+    return {
+        f"{name} -> {imported.split('.')[0]}"
+        for name, tree in list_modules(root)
+        if name.startswith(f"{room}/")
+        for imported in list_imports(tree)
+    }
+
+
+def list_crowded_rooms(root: Path) -> list[str]:
+    """The rooms with more than `LARGEST_ROOM` files."""
+    rooms = {file.parent for file in root.rglob("*.py")}
+    return [
+        room.relative_to(root).as_posix()
+        for room in sorted(rooms)
+        if len(list(room.glob("*.py"))) > LARGEST_ROOM
+    ]
+
+
 def test_every_file_has_a_floor():
     rooms = {name.split("/")[0] for name, _ in list_modules(ROOT)}
     assert rooms <= FLOORS.keys()
@@ -111,6 +151,30 @@ def test_imports_point_down():
 
 def test_tensorflow_stays_in_its_rooms():
     assert find_misplaced_tensorflow(ROOT) == []
+
+
+def test_the_rooms_of_profiling_import_downward() -> None:
+    assert find_sideways_imports(ROOT) == []
+
+
+def test_analysis_knows_neither_tensorflow_nor_a_clock() -> None:
+    imported = list_imports_of(ROOT, "profiling/analysis")
+    assert imported
+    assert [each for each in imported if each.split(" -> ")[1] in TENSORFLOW | CLOCKS] == []
+
+
+def test_render_stands_on_values_alone() -> None:
+    rooms = {
+        room
+        for name, tree in list_modules(ROOT)
+        if name.startswith("profiling/render/")
+        for room in list_rooms_imported(tree)
+    }
+    assert rooms <= RENDER_IMPORTS
+
+
+def test_no_room_is_crowded() -> None:
+    assert list_crowded_rooms(ROOT) == []
 
 
 def test_reference_stands_on_numpy_alone():
@@ -161,3 +225,27 @@ def test_misplaced_tensorflow_is_found(tmp_path):
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs/a.py").write_text("from tensorflow import io\n")
     assert find_misplaced_tensorflow(tmp_path) == ["cli/a", "runs/a"]
+
+
+@pytest.mark.parametrize(
+    ("file", "code", "finding"),
+    [
+        ("analysis/a.py", "from llm_timecycle.profiling.render.b import x", "analysis/a -> render"),
+        ("render/a.py", "import llm_timecycle.profiling.analysis.b", "render/a -> analysis"),
+        ("results.py", "from llm_timecycle.profiling.format import x", "results -> format"),
+    ],
+)
+def test_a_sideways_import_is_found(tmp_path, file, code, finding):
+    path = tmp_path / "profiling" / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(code)
+    assert find_sideways_imports(tmp_path) == [f"profiling/{finding}"]
+
+
+def test_a_clock_in_analysis_and_a_crowded_room_are_found(tmp_path):
+    room = tmp_path / "profiling" / "analysis"
+    room.mkdir(parents=True)
+    for number in range(LARGEST_ROOM + 1):
+        (room / f"file_{number}.py").write_text("import time\n" if number == 0 else "")
+    assert list_imports_of(tmp_path, "profiling/analysis") == {"profiling/analysis/file_0 -> time"}
+    assert list_crowded_rooms(tmp_path) == ["profiling/analysis"]

@@ -28,7 +28,8 @@ def test_it_holds_what_the_program_needs_and_nothing_of_the_tests(unpacked: Path
     names = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if path.is_file()}
     shipped = {f"llm_timecycle/configs/{path.name}" for path in (ROOT / "configs").iterdir()}
     texts = {"llm_timecycle/data/english.txt", "llm_timecycle/data/chinese.txt"}
-    assert names >= {*shipped, *texts, "llm_timecycle/py.typed"}
+    page = {f"llm_timecycle/profiling/render/{n}" for n in ("report.html.j2", "report.css")}
+    assert names >= {*shipped, *texts, *page, "llm_timecycle/py.typed"}
     assert {name.split("/")[0].split("-")[0] for name in names} == {"llm_timecycle"}
 
 

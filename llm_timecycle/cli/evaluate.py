@@ -10,6 +10,7 @@ import click
 from llm_timecycle.cli.options import HELP
 from llm_timecycle.cli.printing import print_json
 from llm_timecycle.cli.terminal import set_up_logging
+from llm_timecycle.errors import DataError, HeldOutTextError
 
 
 @click.command("evaluate", context_settings=HELP)
@@ -40,7 +41,10 @@ def command(run: Path, data: str | None, split: str | None, as_json: bool) -> No
     set_up_logging()
     from llm_timecycle.evaluation.api import evaluate
 
-    result = evaluate(run, data, split=split, show_progress=sys.stderr.isatty())
+    try:
+        result = evaluate(run, data, split=split, show_progress=sys.stderr.isatty())
+    except HeldOutTextError as error:
+        raise DataError(f"{error.problem}. To score another text, use --data FILE") from error
     if as_json:
         print_json(result.to_dict())
     else:

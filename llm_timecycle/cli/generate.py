@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,22 +139,7 @@ class _Request:
 
 def _list_given(options: dict[str, Any]) -> dict[str, Any]:
     """The settings given as options, by name."""
-    given = {name: value for name, value in options.items() if value not in (None, ())}
-    if "bias" in given:
-        given["bias"] = _collect_biases(given["bias"])
-    return given
-
-
-def _collect_biases(pairs: Sequence[tuple[str, float]]) -> dict[str, float]:
-    biases: dict[str, float] = {}
-    for token, added in pairs:
-        if token in biases:
-            raise UsageError(
-                f"--bias: received two values for {token!r}, {biases[token]:g} and {added:g}; "
-                f"expected one"
-            )
-        biases[token] = added
-    return biases
+    return {name: value for name, value in options.items() if value not in (None, ())}
 
 
 def _check_output_options(

@@ -13,6 +13,7 @@ import click
 
 from llm_timecycle.cli.line_input import Interruption, make_line_reader
 from llm_timecycle.cli.prompts import show_prompt
+from llm_timecycle.config.sections import find_value_type
 from llm_timecycle.config.settings import GenerationSettings
 from llm_timecycle.config.spelling import find_nearest
 from llm_timecycle.config.yaml_nodes import parse_yaml, resolve_scalar, to_python
@@ -217,16 +218,17 @@ class PromptLoop:
 
 def _read_value(name: str, text: str) -> object:
     """The value, written as in a settings file; a single text or TOKEN=VALUE needs no quotes."""
-    if name not in ("stop", "ban", "bias"):
+    kind = find_value_type("generation", name)
+    if kind not in (list, dict):
         return resolve_scalar(text)
     if text == "null":
-        return {} if name == "bias" else []
+        return kind()
     if text[0] not in "\"'[{":
-        if name != "bias":
+        if kind is list:
             return [text]
         token, _, number = text.rpartition("=")
         if token == "":
-            raise UsageError(f"/bias: received {text!r}; expected TOKEN=VALUE, such as the=2.5")
+            raise UsageError(f"/{name}: received {text!r}; expected TOKEN=VALUE, such as the=2.5")
         return {token: resolve_scalar(number)}
     try:
         node = parse_yaml(text, f"/{name}", is_override=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
+
+from llm_timecycle.errors import UsageError
 
 HELP = {"help_option_names": ["-h", "--help"]}
 """The context settings of every command, so that its help page is the same however it is called."""
@@ -46,13 +48,28 @@ class TokenValue(click.ParamType):  # type: ignore[type-arg]  # not generic befo
 def generation_settings(function: Function) -> Function:
     """Give a command an option for every setting of `generation`, made from the setting.
 
-    None, or () for a repeatable one, where it is not given.
+    An option that is not given is None, or () if it is a list.
     """
     from llm_timecycle.config.sections import list_section_keys  # pydantic: not for `--help`
 
     for key in reversed(list_section_keys()["generation"]):
         function = _make_option(key)(function)
     return function
+
+
+def _collect_token_values(
+    context: click.Context, option: click.Parameter, pairs: Sequence[tuple[str, float]]
+) -> dict[str, float] | None:
+    """The numbers by token; None if there are none."""
+    numbers: dict[str, float] = {}
+    for token, number in pairs:
+        if token in numbers:
+            raise UsageError(
+                f"{option.opts[0]}: received two values for {token!r}, {numbers[token]:g} and "
+                f"{number:g}; expected one"
+            )
+        numbers[token] = number
+    return numbers or None
 
 
 def _make_option(key: str) -> Callable[[Function], Function]:
@@ -65,7 +82,7 @@ def _make_option(key: str) -> Callable[[Function], Function]:
         float: {"type": float, "metavar": "F"},
         bool: {"is_flag": True, "default": None},
         list: {"metavar": "TEXT", "multiple": True},
-        dict: {"type": TokenValue(), "multiple": True},
+        dict: {"type": TokenValue(), "multiple": True, "callback": _collect_token_values},
     }
     help_text = GenerationSettings.model_fields[key].description
     repeatable = " Repeatable." if options[kind].get("multiple") else ""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
@@ -21,7 +24,7 @@ from llm_timecycle.profiling.results import GROWTH_AXES
     "--steps",
     type=click.IntRange(5, 10_000),
     metavar="N",
-    help="Training steps to time by stage, and as many undisturbed ones.  [default: as many as "
+    help="Training steps to time by stage, and as many without markers.  [default: as many as "
     "40 s hold, from 8 to 20]",
 )
 @click.option(
@@ -38,7 +41,7 @@ from llm_timecycle.profiling.results import GROWTH_AXES
 @click.option("--inference", is_flag=True, help="Measure where the time of generation goes.")
 @click.option("--all", "everything", is_flag=True, help="All of these, growth along every axis.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("--report", metavar="FILE.html", help="Write a page with pictures, too.")
+@click.option("--report", metavar="FILE.html", help="Also write an HTML page with charts.")
 @click.option("--mermaid", is_flag=True, help="Print the cycle as a Mermaid flow chart.")
 @click.option(
     "--against",
@@ -62,8 +65,8 @@ def command(
     """Show where the time of a run or a configuration goes.
 
     Times input processing, forward pass, backward pass and update of a training step, and every
-    layer; says how fast they could be on this machine, and what would shorten them. A run is not
-    changed.
+    layer; says how fast they could be on this machine, and suggests what would save time. A run is
+    not changed.
 
     \b
     llm-timecycle profile section5
@@ -89,9 +92,10 @@ def command(
         _compare(source, against, overrides, steps, inference, as_json)
         return
     from llm_timecycle.profiling.api import profile
-    from llm_timecycle.profiling.render.report_file import check_report_path, save_report
+    from llm_timecycle.profiling.render.html import check_report_path, save_report
 
-    report_path = None if report is None else check_report_path(report)
+    with _explain_report():
+        report_path = None if report is None else check_report_path(report)
     found = profile(
         source,
         overrides=overrides,
@@ -102,18 +106,21 @@ def command(
         show_progress=sys.stderr.isatty(),
     )
     if report_path is not None:
-        save_report(found.to_html(), report_path)
+        with _explain_report():
+            save_report(found.to_html(), report_path)
         click.echo(f"The report is in {report_path}", err=True)
     if as_json:
         print_json(found.to_dict())
     elif mermaid:
-        from llm_timecycle.profiling.render.mermaid import write_mermaid
+        from llm_timecycle.profiling.render.cycle import write_mermaid
 
         click.echo(write_mermaid(found.profile))
     else:
-        from llm_timecycle.profiling.render.terminal import write_tables
+        from llm_timecycle.profiling.render.terminal import WIDTH, write_tables
 
-        click.echo(write_tables(found.profile, is_coloured=_is_colour_wanted()), color=True)
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH
+        tables = write_tables(found.profile, width=width, is_coloured=_is_colour_wanted())
+        click.echo(tables, color=True)
 
 
 def _compare(
@@ -126,13 +133,20 @@ def _compare(
 ) -> None:
     from llm_timecycle.profiling.against import compare_in_turn
 
-    options = [] if steps is None else ["--steps", str(steps)]
-    options += ["--inference"] if inference else []
-    found = compare_in_turn(source, against, overrides=overrides, options=options)
+    found = compare_in_turn(source, against, overrides=overrides, steps=steps, inference=inference)
     if as_json:
         print_json(found.to_dict())
     else:
         click.echo(str(found))
+
+
+@contextmanager
+def _explain_report() -> Iterator[None]:
+    """Name the option where its file is the problem."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"--report: {error}") from error
 
 
 def _is_colour_wanted() -> bool:

@@ -14,8 +14,12 @@ from llm_timecycle.config.settings import Settings
 @cache
 def list_sections() -> dict[str, type[BaseModel]]:
     """The sections in order, each with its model."""
-    defaults = Settings()
-    return {section: type(getattr(defaults, section)) for section in Settings.model_fields}
+    models = {name: field.annotation for name, field in Settings.model_fields.items()}
+    return {
+        name: model
+        for name, model in models.items()
+        if isinstance(model, type) and issubclass(model, BaseModel)
+    }
 
 
 @cache

@@ -1,6 +1,7 @@
-"""Where settings are written: in a file, and in overrides.
+"""Where settings are written: in a file, in overrides, or in Python.
 
-    source    a settings file, or one override such as `training.epochs=3`
+    source    a settings file, one override such as `training.epochs=3`, or values given in Python
+              (`python_values`)
     node      a piece of YAML that knows its location (`yaml_nodes`)
     Written   one value as it was written: its node, its location, and the directory that paths in
               it start from
@@ -44,7 +45,7 @@ class Written:
 
 
 class Source(Protocol):
-    """A settings file or an override."""
+    """A settings file, an override, or values given in Python."""
 
     def collect(self, written: dict[str, Written], problems: list[Problem]) -> None:
         """Add the values by dotted path, and whatever is not a setting to the problems."""

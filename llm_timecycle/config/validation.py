@@ -7,8 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -26,8 +25,7 @@ ALLOWED_BESIDE_BEAMS = {"temperature", "seed"}
 """Settings that a beam search does not use; a file may have values for both ways."""
 
 
-@dataclass(frozen=True)
-class Contradiction:
+class Contradiction(NamedTuple):
     """Dotted paths of the settings involved, the one to blame first, and what to do."""
 
     paths: tuple[str, ...]

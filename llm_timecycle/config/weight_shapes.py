@@ -6,6 +6,8 @@ are in Keras' order: input, forget, cell, output.
 
 from __future__ import annotations
 
+from math import prod
+
 from llm_timecycle.config.settings import ModelSettings
 
 
@@ -28,3 +30,12 @@ def compute_parameter_shapes(model: ModelSettings, vocab_size: int) -> dict[str,
         shapes["output.kernel"] = (H, V)
     shapes["output.bias"] = (V,)
     return shapes
+
+
+def count_parameters(model: ModelSettings, vocab_size: int) -> int:
+    """Weights of the network over a vocabulary of `vocab_size` (V).
+
+    >>> count_parameters(ModelSettings(), vocab_size=10_000)
+    11364112
+    """
+    return sum(map(prod, compute_parameter_shapes(model, vocab_size).values()))

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llm_timecycle.errors import DataError, RunError, UsageError
+from llm_timecycle.errors import DataError, HeldOutTextError, RunError, UsageError
 from llm_timecycle.evaluation.table import Figure, write_html_table, write_table
 from llm_timecycle.runs.directory import Run, open_run
 
@@ -87,8 +87,8 @@ def evaluate(
 
     Raises:
         UsageError: `split` is neither, or given beside `data`.
-        DataError: the text is missing, is shorter than two tokens, or is no longer the one that
-            was held out when the run was trained.
+        DataError: the text is missing or is shorter than two tokens.
+        HeldOutTextError: the run has no such held-out text, or it has changed since the training.
         RunError: the run is missing, damaged or has no weights, or the loss that its weights give
             is not finite.
 
@@ -177,15 +177,15 @@ def _open_split(
 
     held_out = run.read_manifest()["corpora"]
     if split not in held_out:
-        raise DataError(
+        raise HeldOutTextError(
             f"{run.path} has no {split} text: data.{split} was not given and "
-            f"data.{split}_fraction is 0. Give a text to score as data"
+            f"data.{split}_fraction is 0"
         )
     text = prepare_text(run.settings, Path.cwd(), cache, show_progress, tokenizer=tokenizer)
     stream = text.valid if split == "valid" else text.test
     if stream is None or stream.corpus_sha256 != held_out[split]["sha256"]:
-        raise DataError(
+        raise HeldOutTextError(
             f"the {split} text of {run.path} has changed since the run was trained, so the model "
-            f"may have been trained on parts of it. Put it back, or give a text to score as data"
+            f"may have been trained on parts of it. Put it back"
         )
     return stream

@@ -2,10 +2,10 @@
 
 Keras multiplies the inputs by the kernel inside the loop over time. Here the inputs of all steps
 are multiplied at once before the loop, which keeps only what depends on the previous step. The
-gradient is written out, so that the gradients of both kernels are one product each after the backward loop
-instead of a sum of T small ones. The elementwise work of a step is compiled into one pass over
-memory each way, and the gates are recomputed in the backward pass instead of being stored.
-`reference/lstm.py` is the NumPy twin.
+gradient is written out, so that the gradients of both kernels are one product each after the
+backward loop instead of a sum of T small ones. The elementwise work of a step is compiled into one
+pass over memory each way, and the gates are recomputed in the backward pass instead of being
+stored. `reference/lstm.py` is the NumPy twin.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
-"""Two sources measured side by side: each in processes of its own, in turn, then compared."""
+"""Two profiles side by side: `compare` those that were measured, `compare_in_turn` two sources."""
 
 from __future__ import annotations
 
 import json
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,75 @@ from llm_timecycle.errors import (
     TimecycleError,
     UsageError,
 )
-from llm_timecycle.profiling.analysis.comparison import FEWEST_TIMINGS, Comparison, compare
+from llm_timecycle.profiling.analysis.comparison import FEWEST_TIMINGS, compare_timings
 from llm_timecycle.profiling.measure.subprocesses import explain_failure, run_child
-from llm_timecycle.profiling.render.json_form import read_timings
+from llm_timecycle.profiling.render.json_form import describe_profile, read_timings
+from llm_timecycle.profiling.results import ComparedTime, Profile
 from llm_timecycle.profiling.source import open_source
+from llm_timecycle.system import describe_machine_briefly
 
 log = logging.getLogger("llm_timecycle")
 
-ORDER = ("a", "b", "b", "a")  # a machine that gets slower all the while does so for both
-PROFILE_BYTES_AT_MOST = 100 * 2**20
-Described = dict[str, Any]
+ORDER = ("a", "b", "b", "a")  # a machine that slows down steadily slows both down alike
+LARGEST_PROFILE_BYTES = 100 * 2**20
+Described = Mapping[str, Any]
+"""A profile as JSON has it; see `render.json_form`."""
 
 _ERRORS = {error.exit_code: error for error in (UsageError, ConfigError, DataError, RunError)}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two profiles side by side; `print` shows the table, and so does a notebook."""
+
+    a_name: str
+    b_name: str
+    times: tuple[ComparedTime, ...]
+    differences: dict[str, tuple[Any, Any]]
+    """Settings, versions and facts of the machine that differ, by dotted path: of A, of B."""
+
+    def __str__(self) -> str:
+        from llm_timecycle.profiling.render.terminal import write_comparison
+
+        return write_comparison(self.a_name, self.b_name, self.times, self.differences)
+
+    def _repr_html_(self) -> str:
+        from llm_timecycle.profiling.render.html import render_comparison
+
+        return render_comparison(self.times)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The comparison as plain values."""
+        return {
+            "version": 1,
+            "a": self.a_name,
+            "b": self.b_name,
+            "times": [{**asdict(time), "verdict": time.verdict} for time in self.times],
+            "differences": {key: list(pair) for key, pair in self.differences.items()},
+        }
+
+
+def compare(a: Any, b: Any, *, seed: int = 0) -> Comparison:
+    """Two profiles side by side.
+
+    Args:
+        a, b: what `profile` gave, its `to_dict()`, or a list of either: the same thing, measured in
+            several processes. Alternate between the two, so that a slow minute falls on both.
+        seed: of the bootstrap.
+
+    Raises:
+        UsageError: one of them is no profile, or they have no time in common that can be compared.
+    """
+    processes_a, processes_b = _describe_all(a), _describe_all(b)
+    timings_a, timings_b = (
+        [read_timings(described) for described in side] for side in (processes_a, processes_b)
+    )
+    return Comparison(
+        a_name=_describe_briefly(processes_a[0]),
+        b_name=_describe_briefly(processes_b[0]),
+        times=compare_timings(timings_a, timings_b, seed=seed),
+        differences=_list_differences(processes_a[0], processes_b[0]),
+    )
 
 
 def compare_in_turn(
@@ -35,17 +93,18 @@ def compare_in_turn(
     b: str,
     *,
     overrides: Sequence[str] = (),
-    options: Sequence[str] = (),
+    steps: int | None = None,
+    inference: bool = False,
     measure: Callable[[Sequence[str]], Described] | None = None,
 ) -> Comparison:
     """Profile A and B twice each, every time in a new process, and compare them.
 
     Args:
-        a, b: runs or configurations. B may also be a file that `profile --json` wrote; A is then
+        a, b: runs or configurations. B may also be a file with the JSON of a profile; A is then
             measured alone.
         overrides: settings in place of those of A.
-        options: of the command, for both (`--steps`, `--inference`).
-        measure: profiles with the arguments of the command; None does so in a new process.
+        steps, inference: as for `api.profile`, of both.
+        measure: profiles, given the arguments of the command; None does so in a new process.
 
     Raises:
         ConfigError, RunError, DataError, UsageError: as `profile` does, before anything is measured
@@ -53,6 +112,8 @@ def compare_in_turn(
     """
     measure = measure or profile_in_process
     open_source(a, overrides)
+    options = [] if steps is None else ["--steps", str(steps)]
+    options += ["--inference"] if inference else []
     arguments_a = [a, *(part for item in overrides for part in ("--set", item)), *options]
     if Path(b).suffix.lower() == ".json":
         described_b = read_profile_file(Path(b))
@@ -67,14 +128,14 @@ def compare_in_turn(
 
 
 def read_profile_file(path: Path) -> Described:
-    """A profile that was written down by `profile --json`.
+    """A profile that was saved as JSON.
 
     Raises:
         DataError: it cannot be read. UsageError: it is something else.
     """
     try:
-        if path.stat().st_size > PROFILE_BYTES_AT_MOST:
-            raise DataError(f"{path} is larger than 100 MB; expected what profile --json printed")
+        if path.stat().st_size > LARGEST_PROFILE_BYTES:
+            raise DataError(f"{path} is larger than 100 MB; expected the JSON of a profile")
         described = json.loads(path.read_bytes())
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
@@ -86,26 +147,69 @@ def read_profile_file(path: Path) -> Described:
         raise UsageError(f"{path}: {error}") from error
     if (most := max(map(len, timings.values()))) < FEWEST_TIMINGS:
         raise UsageError(
-            f"{path}: expected at least {FEWEST_TIMINGS} timings of a thing, received at most "
-            f"{most}. Measure it again, with more --steps."
+            f"{path}: expected at least {FEWEST_TIMINGS} timings of each stage, found at most "
+            f"{most}. Measure it again, with more steps."
         )
     found: Described = described
     return found
 
 
 def profile_in_process(arguments: Sequence[str]) -> Described:
-    """What `llm-timecycle profile ARGUMENTS --json` prints, in a process of its own.
+    """What `llm-timecycle profile ARGUMENTS --json` prints, run in a new process.
 
     Raises:
-        UsageError, ConfigError, DataError, RunError: what the process failed with, and said.
+        UsageError, ConfigError, DataError, RunError: the error that the process ended with.
         TimecycleError: it failed in another way.
     """
     source, *options = arguments
     program = [sys.executable, "-m", "llm_timecycle", "profile", "--json"]
-    command = [*program, *options, "--", source]
-    finished = run_child(command)
+    finished = run_child([*program, *options, "--", source])
     if finished.returncode != 0:
         error = _ERRORS.get(finished.returncode, TimecycleError)
         raise error(f"{source} could not be profiled: {explain_failure(finished)}")
     found: Described = json.loads(finished.stdout)
     return found
+
+
+def _describe_all(side: Any) -> list[Described]:
+    """One side, described process by process."""
+    items = list(side) if isinstance(side, (list, tuple)) else [side]
+    if not items:
+        raise UsageError("compare: expected a profile, received an empty list.")
+    return [_describe_one(item) for item in items]
+
+
+def _describe_one(item: Any) -> Described:
+    if isinstance(item, Profile):
+        return describe_profile(item)
+    described = item.to_dict() if hasattr(item, "to_dict") else item
+    if not isinstance(described, Mapping):
+        raise UsageError(
+            f"compare: expected what profile() gave, received {type(described).__name__}."
+        )
+    return described
+
+
+def _describe_briefly(described: Described) -> str:
+    return f"{described.get('name', '')} ({describe_machine_briefly(described.get('machine', {}))})"
+
+
+def _list_differences(a: Described, b: Described) -> dict[str, tuple[Any, Any]]:
+    """What differs besides the times, by dotted path: of A, of B."""
+    flat_a, flat_b = (
+        dict(_flatten({key: side.get(key, {}) for key in ("machine", "versions", "settings")}))
+        for side in (a, b)
+    )
+    keys = [*flat_a, *(key for key in flat_b if key not in flat_a)]
+    pairs = {key: (flat_a.get(key), flat_b.get(key)) for key in keys}
+    return {
+        key.removeprefix("settings."): pair for key, pair in pairs.items() if pair[0] != pair[1]
+    }
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,4 +1,4 @@
-"""`profile`: everything that the time view measures, of one run or configuration.
+"""`profile`: measures where the time of one run or configuration goes.
 
 What cannot work is refused before anything is measured.
 """
@@ -18,11 +18,13 @@ from llm_timecycle.errors import UsageError
 from llm_timecycle.profiling.render.html import render_summary, write_report
 from llm_timecycle.profiling.render.json_form import describe_profile
 from llm_timecycle.profiling.render.terminal import write_tables
-from llm_timecycle.profiling.results import GROWTH_AXES, InferenceCycle, Profile
+from llm_timecycle.profiling.results import GROWTH_AXES, InferenceCycle, Profile, TrainingCycle
 from llm_timecycle.profiling.source import Source, open_source
 from llm_timecycle.system import describe_machine, read_free_bytes, read_versions
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from llm_timecycle.runs.directory import Run
     from llm_timecycle.text.prepare import PreparedText
 
@@ -33,7 +35,7 @@ FEWEST_STEPS, MOST_STEPS = 5, 10_000
 
 @dataclass(frozen=True)
 class ProfileResult:
-    """What `profile` found: `print` shows the tables, a notebook the cycle and its stages.
+    """What `profile` measured: `print` shows the tables, a notebook the cycle and its stages.
 
     Attributes:
         profile: the figures themselves.
@@ -45,16 +47,39 @@ class ProfileResult:
         return write_tables(self.profile)
 
     def _repr_html_(self) -> str:
-        """The cycle, its stages, and what would shorten them."""
+        """The cycle, its stages and suggestions, for a notebook."""
         return render_summary(self.profile)
 
     def to_dict(self) -> dict[str, Any]:
-        """What `--json` prints; see `profiling.render.json_form`."""
+        """Plain values, as JSON has them; see `profiling.render.json_form`."""
         return describe_profile(self.profile)
 
     def to_html(self) -> str:
-        """What `--report` writes: a whole page that needs nothing else."""
+        """The report: a whole page that needs no other file."""
         return write_report(self.profile)
+
+    @property
+    def figures(self) -> tuple[str, ...]:
+        """The names that `figure` knows: those of the charts that this profile has figures for."""
+        from llm_timecycle.profiling.render.charts import list_charts
+
+        return tuple(list_charts(self.profile))
+
+    def figure(self, name: str) -> Figure:
+        """One chart, to show, or to save as PNG, SVG or PDF.
+
+        Args:
+            name: cycle, stages, layers, steps, roofline, growth:AXIS, gaps, batches,
+                parallel:SWEEP, loss or throughput; `figures` lists those available.
+
+        Raises:
+            UsageError: the name is unknown, or was not measured.
+
+        >>> profile.figure("growth:T").savefig("growth.pdf")  # doctest: +SKIP
+        """
+        from llm_timecycle.profiling.render.charts import draw_chart
+
+        return draw_chart(self.profile, name)
 
 
 def profile(
@@ -75,16 +100,16 @@ def profile(
     Args:
         source: a run directory, a settings file, or the name of one that comes with the program.
         overrides: settings in place of the source's, `training.batch_size=32` each.
-        steps: training steps to time by stage, and as many undisturbed ones; None takes as many
-            as 40 s hold, from 8 to 20.
+        steps: training steps to time by stage, and as many without markers; None takes as many
+            as fit in 40 s, from 8 to 20.
         grow: the axes along which to measure growth: T, B, E, H, L, V, length.
         parallel: whether to vary threads and replicas, each in a process of its own.
-        inference: whether to time generation. A configuration's has weights that are not trained,
-            which does not matter to its time.
-        show_progress: whether to draw progress bars on stderr while text is prepared.
+        inference: whether to time generation. That of a configuration has untrained weights,
+            which does not change its time.
+        show_progress: whether to show progress bars on stderr while text is prepared.
 
     Raises:
-        UsageError: an axis or a number of steps that cannot be, or too little memory.
+        UsageError: an unknown axis, a number of steps out of range, or too little memory.
         ConfigError, DataError, RunError: the source, its settings or its text are missing or wrong,
             or the run is still being trained.
 
@@ -131,7 +156,7 @@ def check_request(steps: int | None, grow: Sequence[str]) -> tuple[str, ...]:
     """The axes of growth, each once.
 
     Raises:
-        UsageError: an axis or a number of steps that cannot be.
+        UsageError: an unknown axis, or a number of steps out of range.
     """
     if steps is not None and not FEWEST_STEPS <= steps <= MOST_STEPS:
         raise UsageError(f"steps: expected {FEWEST_STEPS} to {MOST_STEPS:,}, received {steps}.")
@@ -147,7 +172,7 @@ def check_request(steps: int | None, grow: Sequence[str]) -> tuple[str, ...]:
 
 @contextmanager
 def _quieten_tensorflow() -> Iterator[None]:
-    """Let TensorFlow not warn of what is meant here: a step is traced again for every size."""
+    """Silence TensorFlow's warnings of retracing: every size needs its own trace."""
     its_log = logging.getLogger("tensorflow")
     before = its_log.level
     its_log.setLevel(logging.ERROR)
@@ -183,7 +208,7 @@ def _measure(
         training=cycle,
         history=source.history,
     )
-    found = _place(found, settings, vocab_size)
+    found = _add_roofline(found, cycle)
     if axes:
         log.info("measuring growth along %s", ", ".join(axes))
         grown = [measure_growth(settings, vocab_size, axis) for axis in axes]
@@ -192,53 +217,52 @@ def _measure(
         log.info("measuring inference")
         found = replace(found, inference=_measure_requests(source, text))
     if parallel:
-        from llm_timecycle.profiling.measure.parallelism import measure_sharing
+        from llm_timecycle.profiling.measure.parallelism import measure_parallelism
 
-        log.info("measuring threads and replicas, each in a process of its own")
-        sweeps = measure_sharing(settings, vocab_size)
-        found = replace(found, sweeps=tuple(sweeps))
+        log.info("measuring threads and replicas, each value in a new process")
+        found = replace(found, sweeps=tuple(measure_parallelism(settings, vocab_size)))
     return replace(found, advice=tuple(give_advice(found)))
 
 
-def _place(found: Profile, settings: Settings, vocab_size: int) -> Profile:
-    """The profile with its stages under this machine's ceilings."""
-    from llm_timecycle.profiling.analysis.placing import measure_machine_ceilings, place_step
+def _add_roofline(found: Profile, cycle: TrainingCycle) -> Profile:
+    """The profile with this machine's limits and the stages on its roofline."""
+    from llm_timecycle.profiling.analysis.roofline import compute_roofline
+    from llm_timecycle.profiling.measure.machine_limits import measure_machine_limits
     from llm_timecycle.training.devices import read_plan
 
-    assert found.training is not None
-    parts = read_plan(settings).shards
-    log.info("measuring this machine's ceilings")
+    settings, vocab_size = found.settings, found.vocab_size
+    log.info("measuring this machine's limits")
     try:
-        ceilings = measure_machine_ceilings(settings, vocab_size, parts)
+        limits = measure_machine_limits(settings, vocab_size, read_plan(settings).shards)
     except UsageError as error:
-        log.info("the ceilings are left out: %s", error)
+        log.info("the roofline is left out: %s", error)
         return found
-    points = place_step(found.training, settings, vocab_size, ceilings)
-    return replace(found, limits=ceilings, points=points)
+    points = compute_roofline(cycle, settings, vocab_size, limits)
+    return replace(found, limits=limits, points=points)
 
 
 def _measure_requests(source: Source, text: PreparedText) -> InferenceCycle:
-    """The inference of a run; a configuration gets one for the time being, not trained.
+    """The inference of a run; for a configuration, of a temporary run with untrained weights.
 
-    So does a run with other settings of generation: the processes that start cold read them there.
+    A run with other generation settings is copied, too: cold starts read them from the run.
     """
     from llm_timecycle.profiling.measure.requests import measure_inference
 
     run, settings = source.run, source.settings
     if run is not None and run.settings.generation == settings.generation:
         return measure_inference(run)
-    with tempfile.TemporaryDirectory(prefix="llm-timecycle-") as place:
-        path = Path(place) / "run"
+    with tempfile.TemporaryDirectory(prefix="llm-timecycle-") as folder:
+        path = Path(folder) / "run"
         if run is None:
             return measure_inference(make_untrained_run(path, settings, text))
         return measure_inference(copy_run(run, path, settings))
 
 
 def copy_run(run: Run, path: Path, settings: Settings) -> Run:
-    """A run with the tokenizer and the weights of another one, and settings of its own.
+    """A run with the tokenizer and the weights of another run, and other settings.
 
     Args:
-        path: where; nothing may be there yet.
+        path: of a directory that does not exist yet.
         settings: with the model and the tokenizer of `run`.
     """
     from llm_timecycle.runs.directory import create_run
@@ -249,10 +273,10 @@ def copy_run(run: Run, path: Path, settings: Settings) -> Run:
 
 
 def make_untrained_run(path: Path, settings: Settings, text: PreparedText) -> Run:
-    """A run with the weights that training begins with.
+    """A run with the weights that training starts from.
 
     Args:
-        path: where; nothing may be there yet.
+        path: of a directory that does not exist yet.
     """
     import numpy as np
 

@@ -38,12 +38,12 @@ def format_digits(number: float) -> str:
     """A number with three digits that count, or all of those before the point.
 
     >>> format_digits(1.2345), format_digits(123.4), format_digits(1234.5), format_digits(0.5)
-    ('1.23', '123', '1234', '0.500')
+    ('1.23', '123', '1,234', '0.500')
     """
     if number == 0 or not math.isfinite(number):
         return f"{number:g}"
     magnitude = math.floor(math.log10(abs(float(f"{number:.2e}"))))
-    return f"{number:.{max(0, 2 - magnitude)}f}"
+    return f"{number:,.{max(0, 2 - magnitude)}f}"
 
 
 def format_share(share: float) -> str:

@@ -322,7 +322,6 @@ class Profile:
     @property
     def parameters(self) -> int:
         """Weights of the network."""
-        from llm_timecycle.config.weight_shapes import compute_parameter_shapes
+        from llm_timecycle.config.weight_shapes import count_parameters
 
-        shapes = compute_parameter_shapes(self.settings.model, self.vocab_size)
-        return sum(map(math.prod, shapes.values()))
+        return count_parameters(self.settings.model, self.vocab_size)

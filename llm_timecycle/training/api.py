@@ -103,16 +103,16 @@ def train(
 ) -> TrainingResult:
     """Train a model, or resume the training of one.
 
-    Interrupting it (Ctrl-C, or the stop button of a notebook) saves everything after the step at
-    work, so that the run can be resumed.
+    Interrupting it (Ctrl-C, or the stop button of a notebook) finishes the current step and saves
+    everything, so that the run can be resumed.
 
     Args:
-        source: what to train on or with. A text (a `.txt` or `.gz` file, a directory, a glob, a
-            list of these, or a built-in corpus such as "python-docs") is trained with the shipped
-            settings "small". Or settings: a YAML file, a shipped name such as "section5", or a
-            `Settings` object. With `resume`, a run directory.
+        source: a text to train on, or settings to train with; with `resume`, a run directory.
+            A text is a `.txt` or `.gz` file, a directory, a glob, a list of these, or a built-in
+            corpus such as "python-docs"; the shipped settings "small" are used with it. Settings
+            are a YAML file, a shipped name such as "section5", or a `Settings` object.
         run: the directory to write the run to; by default `runs/NAME`, after the source.
-        resume: whether to go on with an existing run from its newest checkpoint.
+        resume: whether to resume an existing run from its newest checkpoint.
         settings: settings in place of the source's, by dotted path: `{"training.epochs": 3}`.
         data, tokenizer, model, training, generation: the same for one section:
             `training={"epochs": 3}`.

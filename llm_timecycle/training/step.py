@@ -23,7 +23,7 @@ TrainStep = Callable[[Any, Any, Any], tuple[Any, Any, Any]]
 
 
 class PassMarkers(Protocol):
-    """Observes the ends of the passes of a step; see `profiling.measure.pass_markers`."""
+    """Observes the ends of the passes of a step; see `profiling.measure.stages`."""
 
     def end_forward(self, losses: tf.Tensor) -> tf.Tensor:
         """Called with the losses (B, T); returns the losses to continue with."""

@@ -4,8 +4,9 @@
 
 The reference model (V 10000, E 256, two layers of H 512, B 64, T 50) trains in two processes in
 turn, once with our layers and step and once with Keras' LSTM, Dense, loss and optimizer. The same
-marks inside the compiled step (`profiling.measure.pass_markers`) give the forward pass, the backward pass and the
-update of both; the medians over the steps of three rounds are printed with their difference.
+markers inside the compiled step (`profiling.measure.stages`) give the forward pass, the backward
+pass and the update of both; the medians over the steps of three rounds are printed with their
+difference.
 """
 
 from __future__ import annotations
@@ -80,9 +81,9 @@ def build_step(ours: bool, precision: str, marks: Any) -> Any:
 
 def run_worker(ours: bool, precision: str, steps: int) -> None:
     """Time one program's passes and print them."""
-    from llm_timecycle.profiling.measure.pass_markers import StepMarks
+    from llm_timecycle.profiling.measure.stages import StepMarkers
 
-    marks = StepMarks()
+    marks = StepMarkers()
     step = build_step(ours, precision, marks)
     times: dict[str, list[float]] = {shard: [] for shard in PARTS}
     for number in range(WARM_UP_STEPS + steps):

@@ -169,10 +169,11 @@ def test_a_corpus_that_changed_is_noticed_when_resuming_and_when_scoring(
     text.write_text("the quick brown fox jumps over the lazy cat\n" * 60)
     outcome = call("train", "own.yaml", "--resume")
     assert outcome.exit_code == 4
-    assert "text is not the one that runs/own was begun with" in outcome.stderr
+    assert "the train text has changed since runs/own began" in outcome.stderr
     outcome = call("evaluate", "runs/own")
     assert outcome.exit_code == 4
     assert "has changed since the run was trained" in outcome.stderr
+    assert "To score another text, use --data FILE" in outcome.stderr
 
 
 def test_evaluate_gives_figures_that_belong_together(call: Call, trained: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import llm_timecycle as lt
 from llm_timecycle.config.settings import ModelSettings, Settings, TokenizerSettings
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
-from llm_timecycle.errors import DataError, RunError, UsageError
+from llm_timecycle.errors import HeldOutTextError, RunError, UsageError
 from llm_timecycle.evaluation.api import summarize
 from llm_timecycle.evaluation.stream import Sums
 from llm_timecycle.runs.directory import Run, create_run
@@ -96,7 +96,7 @@ def test_a_run_that_cannot_be_scored(tmp_path: Path, bad: float, added: int, mes
 
 
 def test_a_run_without_held_out_text_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no test text.*data\.test_fraction is 0.*as data"):
+    with pytest.raises(HeldOutTextError, match=r"no test text.*data\.test_fraction is 0.*as data"):
         lt.evaluate(make_run(tmp_path).path, split="test")
 
 

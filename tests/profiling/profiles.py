@@ -7,7 +7,6 @@ from typing import Any
 from llm_timecycle.config.settings import ModelSettings, Settings, TrainingSettings
 from llm_timecycle.profiling.analysis.amdahl import fit_amdahl
 from llm_timecycle.profiling.analysis.power_law import fit_growth
-from llm_timecycle.profiling.analysis.roofline import place_under_roof
 from llm_timecycle.profiling.results import (
     Advice,
     Durations,
@@ -15,6 +14,7 @@ from llm_timecycle.profiling.results import (
     InferenceCycle,
     Profile,
     Roofline,
+    RooflinePoint,
     Sweep,
     TrainingCycle,
 )
@@ -30,7 +30,7 @@ def spread(seconds: float, times: int = 1) -> Durations:
 
 
 def make_cycle(scale: float = 1.0) -> TrainingCycle:
-    """A step of 8 x 16 = 128 tokens: 333 ms by stage, 330 ms undisturbed, all times `scale`."""
+    """A step of 8 x 16 = 128 tokens: 333 ms by stage, 330 ms without markers, all times `scale`."""
     layers = {"embedding": (0.001, 0.002), "lstm_1": (0.06, 0.11), "output": (0.03, 0.06)}
     return TrainingCycle(
         stages={stage: spread(scale * s) for stage, s in STAGES_S.items()},
@@ -109,10 +109,10 @@ def make_profile(**changes: Any) -> Profile:
         "vocab_size": 315,
         "training": make_cycle(),
         "points": (
-            place_under_roof("forward", 20_000_000_000, 100_000_000, 0.1, ROOF),
-            place_under_roof("backward", 40_000_000_000, 200_000_000, 0.2, ROOF),
-            place_under_roof("update", 14_000_000, 28_000_000, 0.03, ROOF),
-            place_under_roof("embedding forward", 0, 2_000_000, 0.001, ROOF),
+            RooflinePoint("forward", 20_000_000_000, 100_000_000, 0.1, ROOF),
+            RooflinePoint("backward", 40_000_000_000, 200_000_000, 0.2, ROOF),
+            RooflinePoint("update", 14_000_000, 28_000_000, 0.03, ROOF),
+            RooflinePoint("embedding forward", 0, 2_000_000, 0.001, ROOF),
         ),
         "limits": {"float32": 400e9, "bfloat16": 800e9, "read": 20e9, "copy": 15e9},
         "growth": (make_growth(),),

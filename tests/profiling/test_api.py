@@ -15,7 +15,6 @@ from llm_timecycle.config.settings import ModelSettings, Settings, TokenizerSett
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import ConfigError, UsageError
 from llm_timecycle.profiling.api import ProfileResult, _measure_requests, check_request
-from llm_timecycle.profiling.measure import scaling as growing
 from llm_timecycle.profiling.results import GROWTH_AXES, TRAINING_STAGES
 from llm_timecycle.profiling.source import open_source
 from llm_timecycle.runs.directory import Run, create_run, open_run
@@ -87,8 +86,7 @@ def test_a_configuration_that_does_not_exist_is_refused() -> None:
 
 def test_each_axis_is_measured_once_and_every_axis_can_be() -> None:
     assert check_request(5, ["T", "B", "T"]) == ("T", "B")
-    for axis in GROWTH_AXES:
-        growing.check_axis(axis)
+    assert check_request(None, GROWTH_AXES) == GROWTH_AXES
 
 
 def test_growth_that_does_not_fit_is_refused_before_anything_is_measured(
@@ -97,7 +95,7 @@ def test_growth_that_does_not_fit_is_refused_before_anything_is_measured(
     (tmp_path / "tiny.yaml").write_text(TINY)
     monkeypatch.setattr("llm_timecycle.profiling.api.read_free_bytes", lambda: 10**7)
     monkeypatch.setattr("llm_timecycle.profiling.api._measure", None)
-    with pytest.raises(UsageError, match=r"--grow H: the sizes .* of memory may be used"):
+    with pytest.raises(UsageError, match=r"growth along H: the sizes .* of memory may be used"):
         lt.profile(tmp_path / "tiny.yaml", grow=["H"])
 
 

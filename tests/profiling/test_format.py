@@ -18,7 +18,7 @@ from llm_timecycle.profiling.format import format_count, format_digits, format_d
         (0.0009999, "1.00 ms"),
         (0.385, "385 ms"),
         (0.99996, "1.00 s"),
-        (1234.5, "1234 s"),
+        (1234.5, "1,234 s"),
         (-0.02, "-20.0 ms"),
     ],
 )

@@ -1,9 +1,9 @@
-"""Amdahl's law: what more workers win, and what part of the work none of them can share.
+"""Amdahl's law: the speed-up of more workers, and the part of the work that they cannot share.
 
     t(n) = t(1) (s + (1 - s) / n),  speed-up = t(1) / t(n) -> 1 / s,  efficiency = speed-up / n
 
-s is the serial fraction, from 0 (all is shared) to 1 (nothing is). Its 95 % interval holds every s
-that a score test does not refuse, as in `growth`: the noise is known from the repeats at each
+s is the serial fraction, from 0 (all work is shared) to 1 (none is). Its 95 % interval holds every
+s that a score test does not reject, as in `power_law`: the noise is known from the repeats at each
 number of workers.
 
 Source: Amdahl 1967, "Validity of the single processor approach to achieving large scale computing
@@ -26,7 +26,7 @@ from llm_timecycle.profiling.analysis.estimators import (
 )
 from llm_timecycle.profiling.results import AmdahlFit
 
-FEWEST_COUNTS = 2  # as many as are fitted: t(1) and s
+FEWEST_COUNTS = 2  # as many as the parameters fitted: t(1) and s
 _CANDIDATES = np.linspace(0.0, 1.0, 2_001)
 
 

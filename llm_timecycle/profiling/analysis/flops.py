@@ -1,6 +1,6 @@
-"""Exact counts of operations and of bytes, by layer and stage, from the settings alone.
+"""FLOPs and bytes of a training step and of a generated token, by layer and stage: exact counts.
 
-Operations: an addition, subtraction, multiplication or division counts 1, and so does an exp, log,
+FLOPs: an addition, subtraction, multiplication or division counts 1, and so does an exp, log,
 square root, tanh or sigmoid. A product (M, K) x (K, N) counts 2 M K N, a sum of n numbers n (both
 begin at 0). Comparisons, copies, signs, casts, random draws, and work on single numbers of a whole
 step (1 / n of a mean, the root of a norm) count 0.
@@ -9,17 +9,17 @@ Counted are the formulas of `reference`, each value computed once in a pass. So 
 what the reference itself executes, which computes some values again to read like its formulas:
 
     lstm backward    tanh(c') of a step once, and dW, dU, db as one sum over all B T rows, where
-                     the reference adds T of them up
+                     the reference adds up T of them
     output forward   -log softmax at the target only, from max, exp and sum; one sum for the mean
     output backward  softmax from the exps and sums of the forward pass; 1 subtracted at the target
                      only. Tied, the embedding's gradient begins as this product, not as zeros.
     projection       its result is kept, not projected again in the backward pass
 
-Bytes: the least that must cross memory. Every tensor that goes into or comes out of a layer's
-stage is read or written once, what one stage keeps for another as well; what lives within a stage
-stays in a cache, weights that are used at every step of time too. Weights, gradients, cell states
-and losses take 4 bytes, tokens 4, all other activations `product_bytes`. Dropout masks are drawn
-again, not kept. An embedding row is read for every token.
+Bytes: the fewest that must move between memory and processor. Every tensor that goes into or comes
+out of a layer's stage is read or written once, and so is what one stage keeps for another; what
+lives within a stage stays in a cache, and so do weights that every time step uses. Weights,
+gradients, cell states and losses take 4 bytes, tokens 4, all other activations `product_bytes`.
+Dropout masks are drawn again, not kept. An embedding row is read for every token.
 
 The update is dense: all V rows of the embedding are clipped and updated.
 
@@ -33,54 +33,58 @@ from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
-from llm_timecycle.config.settings import ModelSettings
+from llm_timecycle.config.settings import ModelSettings, Settings
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import UsageError
 
 Stage = Literal["forward", "backward", "update", "sampling"]
+ProductType = Literal["float32", "bfloat16"]
 
 FLOAT_BYTES = 4
 TOKEN_BYTES = 4
+PRODUCT_BYTES = {"float32": 4, "bfloat16": 2}
 
 
 @dataclass(frozen=True)
-class LayerWork:
-    """What one layer does in one stage."""
+class LayerCost:
+    """FLOPs and bytes of one layer in one stage."""
 
     layer: str
     """embedding, lstm_1 to lstm_L, projection (tied, where E differs from H), output."""
     stage: Stage
     operations: int
+    """FLOPs."""
     bytes_moved: int
 
 
 @dataclass(frozen=True)
-class Work:
-    """Operations and bytes together."""
+class Cost:
+    """FLOPs and bytes together."""
 
     operations: int
+    """FLOPs."""
     bytes_moved: int
 
-    @property
-    def intensity(self) -> float:
-        """Operations for each byte."""
-        return self.operations / self.bytes_moved
 
+def add_costs(
+    costs: Iterable[LayerCost], *, layer: str | None = None, stage: str | None = None
+) -> Cost:
+    """The sum of all costs, or only those of one layer, one stage, or both.
 
-def add_work(
-    works: Iterable[LayerWork], *, layer: str | None = None, stage: Stage | None = None
-) -> Work:
-    """The sum of all works, or of those of a layer, of a stage, or of both.
-
-    >>> works = [LayerWork("output", "forward", 5, 8), LayerWork("output", "backward", 9, 2)]
-    >>> add_work(works), add_work(works, stage="forward").operations
-    (Work(operations=14, bytes_moved=10), 5)
+    >>> costs = [LayerCost("output", "forward", 5, 8), LayerCost("output", "backward", 9, 2)]
+    >>> add_costs(costs), add_costs(costs, stage="forward").operations
+    (Cost(operations=14, bytes_moved=10), 5)
     """
-    chosen = [w for w in works if layer in (None, w.layer) and stage in (None, w.stage)]
-    return Work(sum(w.operations for w in chosen), sum(w.bytes_moved for w in chosen))
+    chosen = [w for w in costs if layer in (None, w.layer) and stage in (None, w.stage)]
+    return Cost(sum(w.operations for w in chosen), sum(w.bytes_moved for w in chosen))
 
 
-def count_step_work(
+def find_product_type(settings: Settings) -> ProductType:
+    """The type of the factors of a step's matrix products, with the precision resolved."""
+    return "bfloat16" if settings.training.precision == "mixed_bfloat16" else "float32"
+
+
+def count_step_costs(
     model: ModelSettings,
     vocab_size: int,
     *,
@@ -89,8 +93,8 @@ def count_step_work(
     optimizer: Literal["adam", "adamw", "sgd"] = "adam",
     is_clipped: bool = True,
     product_bytes: int = FLOAT_BYTES,
-) -> tuple[LayerWork, ...]:
-    """The work of one training step: forward, backward, update, each by layer.
+) -> tuple[LayerCost, ...]:
+    """FLOPs and bytes of one training step: forward, backward, update, each by layer.
 
     Args:
         vocab_size: V. batch_size: B. sequence_length: T.
@@ -98,31 +102,31 @@ def count_step_work(
         product_bytes: of a number in the matrix products: 4 for float32, 2 for bfloat16.
 
     Raises:
-        UsageError: a size or an optimizer that cannot be.
+        UsageError: a size below 1, or an unknown optimizer or product_bytes.
 
-    >>> works = count_step_work(ModelSettings(), 10_000, batch_size=64, sequence_length=50)
-    >>> round(add_work(works, stage="forward").operations / 1e9, 1)  # GFLOP of the reference model
+    >>> costs = count_step_costs(ModelSettings(), 10_000, batch_size=64, sequence_length=50)
+    >>> round(add_costs(costs, stage="forward").operations / 1e9, 1)  # GFLOP of the reference model
     56.4
     """
     _check_sizes(vocab_size, batch_size, sequence_length, product_bytes)
     B, T, p = batch_size, sequence_length, product_bytes
     V, E, H = vocab_size, model.embedding_dim, model.hidden_units
     is_projected = model.tie_embeddings and E != H
-    works = _count_embedding(model, V, B * T, p)
+    costs = _count_embedding(model, V, B * T, p)
     for layer in range(1, model.num_layers + 1):
-        works += _count_lstm(model, layer, B, T, p)
+        costs += _count_lstm(model, layer, B, T, p)
     if is_projected:
-        works += _count_projection(B * T, H, E, p)
-    works += _count_output(B * T, E if model.tie_embeddings else H, V, p)
-    works += _count_update(model, V, optimizer, is_clipped)
+        costs += _count_projection(B * T, H, E, p)
+    costs += _count_output(B * T, E if model.tie_embeddings else H, V, p)
+    costs += _count_update(model, V, optimizer, is_clipped)
     order = ("forward", "backward", "update")
-    return tuple(sorted(works, key=lambda work: order.index(work.stage)))
+    return tuple(sorted(costs, key=lambda cost: order.index(cost.stage)))
 
 
-def count_token_work(
+def count_token_costs(
     model: ModelSettings, vocab_size: int, *, rows: int = 1, weight_bytes: int = FLOAT_BYTES
-) -> tuple[LayerWork, ...]:
-    """The work of one generated token for each of `rows` texts side by side.
+) -> tuple[LayerCost, ...]:
+    """FLOPs and bytes of one generated token for each of `rows` texts side by side.
 
     The stage `forward` reads the token and gives the logits; `sampling` makes them probabilities
     (shift, exp, sum, divide). Nothing is kept for a backward pass, and nothing is dropped out.
@@ -131,55 +135,55 @@ def count_token_work(
         vocab_size: V. rows: B. weight_bytes: of a weight in memory.
 
     Raises:
-        UsageError: a size that cannot be.
+        UsageError: a size below 1, or unknown weight_bytes.
 
-    >>> works = count_token_work(ModelSettings(), 10_000)
-    >>> work = add_work(works, stage="forward")
-    >>> round(work.operations / 1e6, 1), round(work.bytes_moved / 1e6, 1)  # MFLOP, MB
+    >>> costs = count_token_costs(ModelSettings(), 10_000)
+    >>> cost = add_costs(costs, stage="forward")
+    >>> round(cost.operations / 1e6, 1), round(cost.bytes_moved / 1e6, 1)  # MFLOP, MB
     (17.6, 35.3)
     """
     _check_sizes(vocab_size, rows, 1, weight_bytes)
     B, V, E, H, w = rows, vocab_size, model.embedding_dim, model.hidden_units, weight_bytes
     row = B * FLOAT_BYTES  # one number of each row
-    works = [LayerWork("embedding", "forward", 0, B * (TOKEN_BYTES + E * w) + E * row)]
+    costs = [LayerCost("embedding", "forward", 0, B * (TOKEN_BYTES + E * w) + E * row)]
     for layer in range(1, model.num_layers + 1):
         D = E if layer == 1 else H
         weights = (D + H + 1) * 4 * H * w
-        works.append(
-            LayerWork(
+        costs.append(
+            LayerCost(
                 f"lstm_{layer}", "forward", B * _count_cell(D, H), weights + (D + 5 * H) * row
             )
         )
     width = E if model.tie_embeddings else H
     if width != H:
-        works.append(LayerWork("projection", "forward", 2 * B * H * E, H * E * w + (H + E) * row))
-    logits = LayerWork(
+        costs.append(LayerCost("projection", "forward", 2 * B * H * E, H * E * w + (H + E) * row))
+    logits = LayerCost(
         "output", "forward", B * (2 * width * V + V), (width + 1) * V * w + (width + V) * row
     )
-    return (*works, logits, LayerWork("output", "sampling", 4 * B * V, 2 * V * row))
+    return (*costs, logits, LayerCost("output", "sampling", 4 * B * V, 2 * V * row))
 
 
 def _count_cell(D: int, H: int) -> int:
-    """The operations of one LSTM step of one row, forward.
+    """The FLOPs of one LSTM step of one row, forward.
 
     x W + h U + b, 4 gates, f c + i g, o tanh(c').
     """
     return 2 * D * 4 * H + 2 * H * 4 * H + 2 * 4 * H + 4 * H + 3 * H + 2 * H
 
 
-def _count_embedding(model: ModelSettings, V: int, N: int, p: int) -> list[LayerWork]:
+def _count_embedding(model: ModelSettings, V: int, N: int, p: int) -> list[LayerCost]:
     """Gather N rows; scatter N gradients, onto zeros or, tied, onto the output's gradient."""
     E = model.embedding_dim
     drops = N * E * _is_dropped(model, model.input_dropout)
     written = 2 * N * E * FLOAT_BYTES if model.tie_embeddings else V * E * FLOAT_BYTES
     tokens = N * TOKEN_BYTES
     return [
-        LayerWork("embedding", "forward", drops, tokens + N * E * FLOAT_BYTES + N * E * p),
-        LayerWork("embedding", "backward", N * E + drops, tokens + N * E * p + written),
+        LayerCost("embedding", "forward", drops, tokens + N * E * FLOAT_BYTES + N * E * p),
+        LayerCost("embedding", "backward", N * E + drops, tokens + N * E * p + written),
     ]
 
 
-def _count_lstm(model: ModelSettings, layer: int, B: int, T: int, p: int) -> list[LayerWork]:
+def _count_lstm(model: ModelSettings, layer: int, B: int, T: int, p: int) -> list[LayerCost]:
     """One LSTM layer over a window, with the dropout of its result and of its weights."""
     E, H = model.embedding_dim, model.hidden_units
     D, N = E if layer == 1 else H, B * T
@@ -193,13 +197,13 @@ def _count_lstm(model: ModelSettings, layer: int, B: int, T: int, p: int) -> lis
     kept = N * 4 * H * p + N * H * FLOAT_BYTES  # gates and cells
     inputs_and_outputs = N * (D + H) * p
     return [
-        LayerWork(
+        LayerCost(
             f"lstm_{layer}",
             "forward",
             N * _count_cell(D, H) + drops,
             kernels + bias + 4 * state + kept + inputs_and_outputs,
         ),
-        LayerWork(
+        LayerCost(
             f"lstm_{layer}",
             "backward",
             N * (elementwise + products + 4 * H) + drops,  # 4 H: db
@@ -208,16 +212,16 @@ def _count_lstm(model: ModelSettings, layer: int, B: int, T: int, p: int) -> lis
     ]
 
 
-def _count_projection(N: int, H: int, E: int, p: int) -> list[LayerWork]:
+def _count_projection(N: int, H: int, E: int, p: int) -> list[LayerCost]:
     """y P, and on the way back dP and dy."""
     product, weights = 2 * N * H * E, H * E * FLOAT_BYTES
     return [
-        LayerWork("projection", "forward", product, weights + N * (H + E) * p),
-        LayerWork("projection", "backward", 2 * product, 2 * weights + N * (2 * H + E) * p),
+        LayerCost("projection", "forward", product, weights + N * (H + E) * p),
+        LayerCost("projection", "backward", 2 * product, 2 * weights + N * (2 * H + E) * p),
     ]
 
 
-def _count_output(N: int, K: int, V: int, p: int) -> list[LayerWork]:
+def _count_output(N: int, K: int, V: int, p: int) -> list[LayerCost]:
     """Logits y W + b of y (N, K), softmax and cross-entropy; on the way back dW, db and dy."""
     product, kernel, bias = 2 * N * K * V, K * V * FLOAT_BYTES, V * FLOAT_BYTES
     targets = N * TOKEN_BYTES
@@ -226,13 +230,13 @@ def _count_output(N: int, K: int, V: int, p: int) -> list[LayerWork]:
     # softmax = exp / sum, 1 off at the target, times 1 / n; and db.
     gradient = 3 * N * V + N
     return [
-        LayerWork(
+        LayerCost(
             "output",
             "forward",
             product + loss,
             kernel + bias + targets + N * K * p + N * V * p + N * FLOAT_BYTES,
         ),
-        LayerWork(
+        LayerCost(
             "output",
             "backward",
             2 * product + gradient,
@@ -243,7 +247,7 @@ def _count_output(N: int, K: int, V: int, p: int) -> list[LayerWork]:
 
 def _count_update(
     model: ModelSettings, V: int, optimizer: str, is_clipped: bool
-) -> list[LayerWork]:
+) -> list[LayerCost]:
     """Clipping and the optimizer, by the layer whose weights they change.
 
     Clipping: square, sum, scale. Adam: m 3, v 4, both corrections 2, theta 5; its bytes: theta, m
@@ -255,19 +259,19 @@ def _count_update(
         raise UsageError(
             f"optimizer: expected one of {', '.join(operations)}, received {optimizer}."
         )
-    works: dict[str, LayerWork] = {}
+    costs: dict[str, LayerCost] = {}
     for name, shape in compute_parameter_shapes(model, V).items():
         each = operations[optimizer] + 3 * is_clipped
         each += 2 * (optimizer == "adamw" and len(shape) == 2)
         numbers, layer = prod(shape), name.split(".")[0]
-        before = works.get(layer, LayerWork(layer, "update", 0, 0))
-        works[layer] = LayerWork(
+        before = costs.get(layer, LayerCost(layer, "update", 0, 0))
+        costs[layer] = LayerCost(
             layer,
             "update",
             before.operations + each * numbers,
             before.bytes_moved + (arrays[optimizer] + is_clipped) * FLOAT_BYTES * numbers,
         )
-    return list(works.values())
+    return list(costs.values())
 
 
 def _is_dropped(model: ModelSettings, own_rate: float | None) -> bool:
@@ -275,10 +279,10 @@ def _is_dropped(model: ModelSettings, own_rate: float | None) -> bool:
 
 
 def _check_sizes(vocab_size: int, rows: int, steps: int, number_bytes: int) -> None:
-    """Refuse sizes that no step has."""
+    """Raise UsageError for sizes that no step has."""
     if min(vocab_size, rows, steps) < 1:
         raise UsageError(
-            "expected a vocabulary, a batch and a window of at least 1, "
+            "vocab_size, rows and steps: expected at least 1, "
             f"received {vocab_size}, {rows} and {steps}."
         )
     if number_bytes not in (2, 4):

@@ -2,12 +2,15 @@
 
     time(n) = a + b n^k,  a >= 0, b > 0
 
-a is what every size pays, k the exponent of what grows. The fit is by least squares over relative
-errors, on the trimmed means of `timings`. The 95 % interval holds every k that a score test does
-not refuse: for each candidate k the best a and b are found, and what then remains must be no
-larger than the noise, known from the repeats of each size, makes it. Where a is 0 it is not counted
+a is the fixed cost that every size pays, k the exponent of what grows. The fit minimises squared
+relative errors of the trimmed means (`estimators`). The 95 % interval holds every k that a score
+test does not reject: for each candidate k the best a and b are found, and what remains must be no
+larger than the noise, known from the repeats of each size, makes it. Where a is 0 it does not count
 as fitted, which keeps the interval honest at that edge too. A curve that misses the sizes by more
 than noise (a cache that overflows, say) widens the interval by as much.
+
+The same fit over the FLOPs of each size says what growth to expect; `explain_growth` puts the two
+side by side in one sentence.
 
 Shapes: K candidates for k, S sizes.
 """
@@ -19,17 +22,23 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from llm_timecycle.errors import UsageError
 from llm_timecycle.profiling.analysis.estimators import (
+    FEWEST_REPEATS,
     Floats,
     TypicalTimes,
     measure_misfit,
     score_candidates,
     summarize_timings,
 )
+from llm_timecycle.profiling.format import format_digits, format_duration
 from llm_timecycle.profiling.results import GrowthFit
 
 FEWEST_SIZES = 4  # one more than a, b and k
 HIGHEST_EXPONENT = 4.0
+_WORTH_SAYING = 0.05  # a fixed cost below this share of the smallest size explains nothing
+_GROWTH_RATIO = 1.05  # largest over smallest: below it, time has not grown
+_CLEAR_RATIO = 1.1  # times for a FLOP that differ by less are the same
 _FLAT_EXPONENT = 0.025  # below it a + b n^k is flat over every range that can be measured
 _CANDIDATES = np.linspace(0.15, math.sqrt(HIGHEST_EXPONENT), 33) ** 2
 _OFFSETS = np.concatenate([[0.0], np.geomspace(1e-5, 1.0, 90)])[:, np.newaxis]
@@ -52,19 +61,19 @@ def fit_growth(timings_s: Mapping[float, Sequence[float]]) -> GrowthFit:
     return _fit(summarize_timings(timings_s, FEWEST_SIZES))
 
 
-def predict_exponent(counts: Mapping[float, float]) -> float:
-    """The exponent that counts of operations, instead of times, have by the same fit.
+def fit_counts(counts: Mapping[float, float]) -> GrowthFit:
+    """The same fit to counts of FLOPs in place of times: the growth to expect.
 
     Args:
-        counts: the operations at each of at least four sizes.
+        counts: FLOPs at each of at least four sizes.
 
     Raises:
         UsageError: fewer than four sizes, or a number that is not above 0.
 
-    >>> round(predict_exponent({n: 7 * n for n in (8, 16, 32, 64)}), 3)
+    >>> round(fit_counts({n: 5 + 7 * n for n in (8, 16, 32, 64)}).exponent, 3)
     1.0
     """
-    return fit_growth({size: [count] * 5 for size, count in counts.items()}).exponent
+    return fit_growth({size: [count] * FEWEST_REPEATS for size, count in counts.items()})
 
 
 def _fit(times: TypicalTimes) -> GrowthFit:
@@ -106,7 +115,7 @@ def _find_best(curves: _Curves) -> float:
 
 
 def _find_interval(curves: _Curves, exponent: float, misfit: float) -> tuple[float, float]:
-    """The exponents below and above the best at which the score test first refuses.
+    """The exponents below and above the best at which the score test first rejects.
 
     Farther off a second stretch may be accepted, where the constant changes to 0; the truth is
     hardly ever there, and taking it in would make the interval hold it too often.
@@ -117,11 +126,11 @@ def _find_interval(curves: _Curves, exponent: float, misfit: float) -> tuple[flo
         # Distances from the best exponent, downward and upward in one go.
         steps = inside + (outside - inside) * grid
         candidates = exponent + np.array([-1, 1]) * steps
-        is_refused = np.abs(curves.score(candidates.ravel())).reshape(steps.shape) > misfit
-        is_refused[0] = False  # the best fit, however narrow the interval around it
-        first = np.where(is_refused.any(axis=0), is_refused.argmax(axis=0), len(grid) - 1)
+        is_rejected = np.abs(curves.score(candidates.ravel())).reshape(steps.shape) > misfit
+        is_rejected[0] = False  # the best fit, however narrow the interval around it
+        first = np.where(is_rejected.any(axis=0), is_rejected.argmax(axis=0), len(grid) - 1)
         ends = np.arange(2)
-        is_open = ~is_refused[first, ends]  # nothing is refused up to the edge of the range
+        is_open = ~is_rejected[first, ends]  # nothing is rejected up to the edge of the range
         inside, outside = steps[first - ~is_open, ends], steps[first, ends]
     low, high = exponent - outside[0], exponent + outside[1]
     return float(low), float(high)
@@ -186,3 +195,100 @@ def _minimize(measure: Callable[[Floats], Floats], low: Floats, high: Floats) ->
         middle = low + best * width
         low, high = middle - width, middle + width
     return (low + high) / 2
+
+
+def explain_growth(fit: GrowthFit, expected: GrowthFit, axis: str) -> str:
+    """One sentence: whether time grows as the FLOPs do, and where and why not.
+
+    Args:
+        fit: of the times. expected: of the FLOPs at the same sizes (`fit_counts`).
+        axis: the name of n (T, B, ...).
+
+    Raises:
+        UsageError: the two fits are not of the same sizes.
+
+    >>> fit = fit_growth({n: [0.012 + 0.001 * n] * 5 for n in (8, 16, 32, 64)})
+    >>> print(explain_growth(fit, fit_counts({n: 1e6 * n for n in (8, 16, 32, 64)}), "T"))
+    time grows as the FLOPs do (exponent 1.00, 95 % interval 1.00 to 1.00, against 1.00), after a \
+fixed cost of 12.0 ms that is 60 % of the time at T = 8 and 16 % at T = 64
+    """
+    if expected.sizes != fit.sizes:
+        raise UsageError(f"expected: a fit of the sizes {fit.sizes}, received {expected.sizes}.")
+    ratio = fit.times_s[-1] / fit.times_s[0]
+    if ratio < _GROWTH_RATIO:
+        return (
+            f"time does not grow ({format_digits(ratio)} times as long at {axis} = "
+            f"{fit.sizes[-1]:g} as at {fit.sizes[0]:g}), though the FLOPs do (exponent "
+            f"{expected.exponent:.2f})"
+        )
+    clauses = (
+        _compare_exponents(fit, expected.exponent),
+        _describe_constant(fit, expected, axis),
+        _describe_rate(fit, expected, axis),
+    )
+    sentence = ", ".join(clause for clause in clauses if clause)
+    if fit.misfit > 1:
+        sentence += (
+            "; no power law fits the sizes within their noise, "
+            f"{axis} = {_find_farthest(fit):g} is farthest off, and the interval allows for it"
+        )
+    return sentence
+
+
+def _compare_exponents(fit: GrowthFit, expected: float) -> str:
+    """The two exponents side by side, compared to the hundredth that is printed."""
+    if fit.exponent_low == 0 and fit.exponent_high >= HIGHEST_EXPONENT:
+        verdict = "these sizes do not show how time grows"
+    elif fit.exponent_low - expected > 0.01:
+        verdict = "time grows faster than the FLOPs"
+    elif expected - fit.exponent_high > 0.01:
+        verdict = "time grows slower than the FLOPs"
+    else:
+        verdict = "time grows as the FLOPs do"
+    high = f"{fit.exponent_high:.2f}" + (" or more" * (fit.exponent_high >= HIGHEST_EXPONENT))
+    return (
+        f"{verdict} (exponent {fit.exponent:.2f}, 95 % interval {fit.exponent_low:.2f} to {high}, "
+        f"against {expected:.2f})"
+    )
+
+
+def _describe_constant(fit: GrowthFit, expected: GrowthFit, axis: str) -> str:
+    """The fixed cost, where it is large enough to matter."""
+    first, last = fit.sizes[0], fit.sizes[-1]
+    share, share_last = (fit.constant_s / fit.predict_s(size) for size in (first, last))
+    if share < _WORTH_SAYING or fit.exponent == 0:
+        return ""
+    clause = (
+        f"after a fixed cost of {format_duration(fit.constant_s)} that is {share:.0%} of the time "
+        f"at {axis} = {first:g} and {share_last:.0%} at {axis} = {last:g}"
+    )
+    fixed_share = expected.constant_s / expected.times_s[0]
+    if fixed_share > _WORTH_SAYING:
+        clause += f" ({fixed_share:.0%} of the FLOPs at {axis} = {first:g} do not grow either)"
+    return clause.replace("%", " %")
+
+
+def _describe_rate(fit: GrowthFit, expected: GrowthFit, axis: str) -> str:
+    """How the time for each FLOP that grows changes from the smallest size to the largest."""
+    first, last = (
+        (time_s - fit.constant_s) / (count - expected.constant_s)
+        for time_s, count in (
+            (fit.times_s[0], expected.times_s[0]),
+            (fit.times_s[-1], expected.times_s[-1]),
+        )
+    )
+    if min(first, last) <= 0 or fit.exponent == 0 or 1 / _CLEAR_RATIO < last / first < _CLEAR_RATIO:
+        return ""
+    change = "more" if last > first else "less"
+    ratio = format_digits(max(last / first, first / last))
+    beyond = "beyond it " if fit.constant_s > 0 else ""
+    return (
+        f"{beyond}each FLOP takes {ratio} times {change} at {axis} = {fit.sizes[-1]:g} "
+        f"than at {fit.sizes[0]:g}"
+    )
+
+
+def _find_farthest(fit: GrowthFit) -> float:
+    """The size whose time is farthest from the curve, relative to it."""
+    pairs = zip(fit.sizes, fit.times_s, strict=True)
+    return max(pairs, key=lambda pair: abs(pair[1] / fit.predict_s(pair[0]) - 1))[0]

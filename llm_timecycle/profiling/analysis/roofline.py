@@ -1,11 +1,13 @@
-"""The roofline: what a stage reaches, of what this machine's two ceilings let it reach.
+"""The roofline: what each stage and layer of a step reaches of what this machine can reach.
 
-    intensity = operations / bytes
-    bound = max(operations / peak, bytes / bandwidth)      the least time that the stage can take
+    intensity = FLOPs / bytes                              arithmetic intensity
+    bound = max(FLOPs / peak, bytes / bandwidth)           the least time that the stage can take
     share = bound / measured time
 
-The ceiling that gives the larger of the two times binds. A share above 1 says that the stage is not
-held by the ceiling it was given: its bytes stay in a cache, or it runs at another product size.
+The larger of the two times says which limit binds. The peak is that of matrix products in the type
+in use; the bandwidth is that of reading or copying memory, whichever is higher
+(`measure.machine_limits`). A share above 1 means that the limit does not apply: the bytes stay in a
+cache, or the products have a faster shape.
 
 Source: Williams, Waterman and Patterson 2009, "Roofline: an insightful visual performance model for
 multicore architectures".
@@ -13,31 +15,53 @@ multicore architectures".
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 
-from llm_timecycle.errors import UsageError
-from llm_timecycle.profiling.results import Roofline, RooflinePoint
+from llm_timecycle.config.settings import Settings
+from llm_timecycle.profiling.analysis.flops import (
+    PRODUCT_BYTES,
+    Cost,
+    add_costs,
+    count_step_costs,
+    find_product_type,
+)
+from llm_timecycle.profiling.results import Roofline, RooflinePoint, TrainingCycle
+
+_PASSES = ("forward", "backward")
 
 
-def place_under_roof(
-    name: str, operations: int, bytes_moved: int, measured_s: float, roofline: Roofline
-) -> RooflinePoint:
-    """A stage of so many operations and bytes that took `measured_s`, under the roof.
+def compute_roofline(
+    cycle: TrainingCycle, settings: Settings, vocab_size: int, limits: Mapping[str, float]
+) -> tuple[RooflinePoint, ...]:
+    """Forward, backward and update on the roofline, then each layer's passes.
 
-    Raises:
-        UsageError: a time or a ceiling that is not above 0, or counts of which none is.
-
-    >>> point = place_under_roof("forward", 800, 100, 2.0, Roofline(1000.0, 200.0))
-    >>> point.operations_per_s, point.intensity, point.binding, point.bound_s, point.share
-    (400.0, 8.0, 'compute', 0.8, 0.4)
+    Args:
+        cycle: the measured times. settings: with the precision resolved. vocab_size: V.
+        limits: of this machine, from `measure.machine_limits`.
     """
-    ceilings = (roofline.peak_operations_per_s, roofline.bandwidth_bytes_per_s)
-    if not all(0 < ceiling < math.inf for ceiling in ceilings):
-        raise UsageError(f"roofline: expected ceilings above 0, received {ceilings}. Measure them.")
-    if not 0 < measured_s < math.inf:
-        raise UsageError(f"{name}: expected a measured time above 0, received {measured_s} s.")
-    if min(operations, bytes_moved) < 0 or max(operations, bytes_moved) == 0:
-        raise UsageError(
-            f"{name}: expected operations or bytes, received {operations} and {bytes_moved}."
-        )
-    return RooflinePoint(name, operations, bytes_moved, measured_s, roofline)
+    training, type_ = settings.training, find_product_type(settings)
+    costs = count_step_costs(
+        settings.model,
+        vocab_size,
+        batch_size=cycle.batch_size,
+        sequence_length=cycle.sequence_length,
+        optimizer=training.optimizer,
+        is_clipped=training.gradient_clip_norm is not None,
+        product_bytes=PRODUCT_BYTES[type_],
+    )
+    roofline = Roofline(limits[type_], max(limits["read"], limits["copy"]))
+    timed: list[tuple[str, Cost, float]] = [
+        (stage, add_costs(costs, stage=stage), cycle.stages[stage].median_s)
+        for stage in (*_PASSES, "update")
+    ]
+    timed += [
+        (f"{layer} {stage}", add_costs(costs, layer=layer, stage=stage), passes[stage].median_s)
+        for layer, passes in cycle.layers.items()
+        for stage in _PASSES
+    ]
+    return tuple(
+        RooflinePoint(name, cost.operations, cost.bytes_moved, measured_s, roofline)
+        for name, cost, measured_s in timed
+        # A backward pass is the difference of two times, which noise can bring down to nothing.
+        if measured_s > 0 and cost.bytes_moved > 0
+    )

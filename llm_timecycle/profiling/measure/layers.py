@@ -2,17 +2,15 @@
 
 Inside a step the gradient of a weight may be formed at any time after its layer's turn, so no
 moment of a step belongs to one layer. Here every layer runs alone, compiled, its lanes in the
-parts that the step has, on inputs of the step's shapes: forward, and forward with backward, in
-turn; the backward pass is the difference. The sum over the layers is close to the stages of the
-step; what is missing there is that layers of one step share no cache, and overlap.
+shards that the step has, on inputs of the step's shapes: forward, and forward with backward, round
+after round; the backward pass is the difference. The sum over the layers is close to the stages of
+the step, but not equal: layers of one step share no cache, and overlap.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from statistics import median
-from typing import Any
 
 import keras
 import numpy as np
@@ -20,71 +18,61 @@ import tensorflow as tf
 
 from llm_timecycle.model.loss import compute_losses
 from llm_timecycle.model.output import read_output
+from llm_timecycle.profiling.measure.interleave import Clock, Run, interleave
 from llm_timecycle.profiling.results import Durations
 from llm_timecycle.text.batches import Lanes
 
 ROUNDS = 7
-Pass = Callable[[], Any]
 
 
 def measure_layers(
-    network: keras.Model,
-    lanes: Lanes,
-    parts: int,
-    *,
-    rounds: int = ROUNDS,
-    now: Callable[[], float] = time.perf_counter,
+    network: keras.Model, lanes: Lanes, shards: int, *, rounds: int = ROUNDS, now: Clock
 ) -> dict[str, dict[str, Durations]]:
     """Seconds of each layer's forward and backward pass, by layer name.
 
     Args:
-        parts: parts of the lanes that compute side by side.
+        shards: shards of the lanes that compute at the same time.
+        now: seconds on a clock that never goes back.
     """
     tokens, targets = lanes.read_window(0)
-    passes = {
-        layer.name: _make_passes(layer, tokens, targets, parts)
-        for layer in network.layers
-        if layer.trainable_variables
-    }
-    times_s: dict[str, list[list[float]]] = {name: [[], []] for name in passes}
-    for turn in range(rounds + 1):
-        for name, pair in passes.items():
-            for run, taken in zip(pair, times_s[name], strict=True):
-                began = now()
-                run()
-                if turn > 0:  # the first turn compiles
-                    taken.append(now() - began)
-    layers = {}
-    for name, (forward_s, both_s) in times_s.items():
+    layers = [layer for layer in network.layers if layer.trainable_variables]
+    runs: dict[tuple[str, str], Run] = {}
+    for layer in layers:
+        forward, both = _make_passes(layer, tokens, targets, shards)
+        runs |= {(layer.name, "forward"): forward, (layer.name, "both"): both}
+    samples_s = interleave(runs, rounds, warm_up=1, now=now)  # the first round compiles
+    found = {}
+    for layer in layers:
+        forward_s, both_s = (samples_s[layer.name, name] for name in ("forward", "both"))
         typical_s = median(forward_s)
-        layers[name] = {
-            "forward": Durations(tuple(forward_s)),
+        found[layer.name] = {
+            "forward": Durations(forward_s),
             "backward": Durations(tuple(max(s - typical_s, 0.0) for s in both_s)),
         }
-    return layers
+    return found
 
 
 def _make_passes(
-    layer: keras.layers.Layer, tokens: np.ndarray, targets: np.ndarray, parts: int
-) -> tuple[Pass, Pass]:
+    layer: keras.layers.Layer, tokens: np.ndarray, targets: np.ndarray, shards: int
+) -> tuple[Run, Run]:
     """The forward pass of a layer, and forward with backward, compiled."""
-    shares = [
-        _make_call(layer, tf.constant(x), tf.constant(y))
-        for x, y in zip(np.array_split(tokens, parts), np.array_split(targets, parts), strict=True)
+    split = (np.array_split(array, shards) for array in (tokens, targets))
+    inputs = [
+        _make_call(layer, tf.constant(x), tf.constant(y)) for x, y in zip(*split, strict=True)
     ]
     variables = [variable.value for variable in layer.trainable_variables]
 
     @tf.function  # type: ignore[untyped-decorator]
     def run_forward() -> list[tf.Tensor]:
-        return [_touch(call(x)) for call, x in shares]
+        return [_touch(call(x)) for call, x in inputs]
 
     @tf.function  # type: ignore[untyped-decorator]
     def run_both() -> list[tf.Tensor]:
         touched = []
         with tf.GradientTape() as tape:
-            tape.watch([x for _, x in shares if x.dtype.is_floating])
-            outputs = [call(x) for call, x in shares]
-        wanted = [*variables, *(x for _, x in shares if x.dtype.is_floating)]
+            tape.watch([x for _, x in inputs if x.dtype.is_floating])
+            outputs = [call(x) for call, x in inputs]
+        wanted = [*variables, *(x for _, x in inputs if x.dtype.is_floating)]
         for gradient in tape.gradient(outputs, wanted):
             if gradient is not None:
                 touched.append(_touch(tf.convert_to_tensor(gradient)))
@@ -115,5 +103,5 @@ def _make_call(
 
 
 def _touch(tensor: tf.Tensor) -> tf.Tensor:
-    """One number of a tensor: the whole of it must have been computed."""
+    """One number of a tensor, which forces TensorFlow to compute all of it."""
     return tf.cast(tf.reshape(tensor, [-1])[0], tf.float32)

@@ -1,51 +1,43 @@
 """What this machine can do at most: matrix products, reading memory, copying memory.
 
-Products run through TensorFlow, which is what a training step runs. Memory is read and copied by
-NumPy with a thread for each core, over arrays several times larger than the last cache, so that
-nothing comes from it twice; their size never exceeds a tenth of the memory that is free.
+Products run through TensorFlow, as a training step runs them: one in every shard at once. NumPy
+reads and copies memory with a thread for each core, over arrays several times larger than the last
+cache, so that nothing comes from it twice; they take at most a tenth of the free memory.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal
+from statistics import median
+from typing import Any
 
 import numpy as np
 
+from llm_timecycle.config.settings import Settings
 from llm_timecycle.errors import UsageError
+from llm_timecycle.profiling.analysis.flops import ProductType, find_product_type
+from llm_timecycle.profiling.measure.interleave import Clock, interleave
 from llm_timecycle.system import (
     count_hardware_threads,
     read_free_bytes,
     read_largest_cache_bytes,
 )
 
-ProductType = Literal["float32", "bfloat16"]
-Clock = Callable[[], float]
-
-REPEATS = 7
-_CACHES = 4  # how many times the last cache an array is
+REPEATS = 5
+_ANY_SIZE = (512, 512, 512)
+_MOST_ROWS, _MOST_COLUMNS = 1024, 8192  # larger products are no faster, and take longer
+_CACHES = 4  # an array is this many times the last cache
 _UNKNOWN_CACHE_BYTES = 64 * 2**20
 _MEMORY_SHARE = 0.1
 _SHORTEST_RUN_S = 0.01  # a shorter run is repeated within one reading of the clock
 
 
 @dataclass(frozen=True)
-class Rate:
-    """A rate a second, from several repeats."""
-
-    median: float
-    low: float
-    """The quartile below."""
-    high: float
-    """The quartile above."""
-
-
-@dataclass(frozen=True)
 class ProductSize:
-    """A product (M, K) x (K, N), of numbers of a type."""
+    """A matrix product (M, K) x (K, N), of numbers of a type."""
 
     M: int
     K: int
@@ -54,86 +46,82 @@ class ProductSize:
 
     @property
     def operations(self) -> int:
-        """A multiplication and an addition for each triple."""
+        """FLOPs: a multiplication and an addition for each triple."""
         return 2 * self.M * self.K * self.N
 
-    @property
-    def bytes_moved(self) -> int:
-        """Both factors read and the product written."""
-        numbers = self.M * self.K + self.K * self.N + self.M * self.N
-        return numbers * (4 if self.type == "float32" else 2)
 
-
-@dataclass(frozen=True)
-class Ceilings:
-    """The ceilings of a machine; bytes of a copy count both ways, read and written."""
-
-    products: dict[ProductSize, Rate]
-    """Operations a second of each size and type."""
-    read_bytes_per_s: Rate
-    copy_bytes_per_s: Rate
-    threads: int
-    """The threads that read and copied."""
-    array_bytes: int
-    """The size of the array that was read."""
-
-    @property
-    def peak_operations_per_s(self) -> float:
-        """The fastest of the products."""
-        return max(rate.median for rate in self.products.values())
-
-
-def measure_ceilings(sizes: Sequence[ProductSize], now: Clock = time.perf_counter) -> Ceilings:
-    """Measure all ceilings, in a second or two beside the products' own time.
+def measure_machine_limits(
+    settings: Settings, vocab_size: int, shards: int, now: Clock = time.perf_counter
+) -> dict[str, float]:
+    """FLOPs a second in `float32` and `bfloat16`; bytes a second of `read` and `copy`.
 
     Args:
-        sizes: the products to run, at least one. now: seconds on a clock that never goes back.
+        settings: with the precision resolved. vocab_size: V.
+        shards: shards of the lanes that compute at the same time.
+        now: seconds on a clock that never goes back.
 
     Raises:
-        UsageError: no sizes, or too little free memory.
+        UsageError: there is too little free memory to measure its rate.
     """
-    if not sizes:
-        raise UsageError("sizes: expected at least one product to measure, received none.")
-    threads = count_hardware_threads()
     array_bytes = choose_array_bytes(read_largest_cache_bytes(), read_free_bytes())
-    products = {size: measure_product_rate(size, now) for size in sizes}
-    read, copy = measure_memory_rates(array_bytes, threads, now)
-    return Ceilings(products, read, copy, threads, array_bytes)
-
-
-def measure_product_rate(
-    size: ProductSize, now: Clock = time.perf_counter, repeats: int = REPEATS
-) -> Rate:
-    """Operations a second of one matrix product in TensorFlow, on whatever device it chooses.
-
-    Raises:
-        UsageError: the factors do not fit in a tenth of the free memory.
-    """
-    free = read_free_bytes()
-    if free is not None and size.bytes_moved > _MEMORY_SHARE * free:
-        raise UsageError(
-            f"a product of ({size.M}, {size.K}) x ({size.K}, {size.N}): expected at most a tenth "
-            f"of the {free / 2**20:.0f} MiB that are free, it takes "
-            f"{size.bytes_moved / 2**20:.0f} MiB. Choose a smaller size."
+    in_use = find_product_type(settings)
+    types: tuple[ProductType, ...] = ("float32", "bfloat16")
+    limits: dict[str, float] = {}
+    for type_ in types:
+        sizes = choose_products(settings, vocab_size, shards, type_)
+        # The type that is not in use may be slow here; one size of it is enough.
+        limits[type_] = max(
+            _measure_products(size, shards, now)
+            for size in (sizes if type_ == in_use else sizes[:1])
         )
+    read, copy = measure_memory_rates(array_bytes, count_hardware_threads(), now)
+    return {**limits, "read": read, "copy": copy}
+
+
+def choose_products(
+    settings: Settings, vocab_size: int, shards: int, type_: ProductType
+) -> tuple[ProductSize, ...]:
+    """A size that suits any machine, then the two that take most of a step: gates and logits.
+
+    Those of a small model are too small to reach the peak.
+
+    >>> [(size.M, size.K, size.N) for size in choose_products(Settings(), 10_000, 2, "float32")]
+    [(512, 512, 512), (1024, 512, 2048), (1024, 512, 8192)]
+    """
+    training, H = settings.training, settings.model.hidden_units
+    rows = max(1, training.batch_size // shards) * training.sequence_length
+    rows = min(rows, _MOST_ROWS)
+    return (
+        ProductSize(*_ANY_SIZE, type_),
+        ProductSize(rows, H, 4 * H, type_),
+        ProductSize(rows, H, min(vocab_size, _MOST_COLUMNS), type_),
+    )
+
+
+def _measure_products(size: ProductSize, shards: int, now: Clock) -> float:
+    """FLOPs a second of a product that runs in every shard at once."""
     import tensorflow as tf
 
-    random = np.random.default_rng(0)
     factors = [
-        tf.cast(tf.constant(random.standard_normal(shape, np.float32)), size.type)
-        for shape in ((size.M, size.K), (size.K, size.N))
+        (tf.ones((size.M, size.K), size.type), tf.ones((size.K, size.N), size.type))
+        for _ in range(shards)
     ]
 
-    def multiply() -> None:
-        # One number is fetched, so that a device that works on its own is waited for.
-        tf.matmul(*factors)[0, 0].numpy()
+    @tf.function  # type: ignore[untyped-decorator]
+    def multiply(factors: Any) -> list[Any]:
+        return [tf.matmul(x, w)[0, 0] for x, w in factors]
 
-    return measure_rate(multiply, size.operations, now, repeats)
+    def run() -> None:
+        for value in multiply(factors):
+            value.numpy()
+
+    run()  # compiles
+    return measure_rate(run, shards * size.operations, now)
 
 
 def measure_memory_rates(
-    array_bytes: int, threads: int, now: Clock = time.perf_counter, repeats: int = REPEATS
-) -> tuple[Rate, Rate]:
+    array_bytes: int, threads: int, now: Clock = time.perf_counter
+) -> tuple[float, float]:
     """Bytes a second of reading an array, and of copying half of it onto the other half."""
     words = np.ones(array_bytes // 8, np.int64)  # written now, so that its pages are there
     half = len(words) // 2
@@ -150,44 +138,44 @@ def measure_memory_rates(
         def copy(part: slice) -> Any:
             return np.copyto(target[part], source[part])
 
-        read_rate = measure_rate(lambda: list(pool.map(read, parts)), words.nbytes, now, repeats)
-        copy_rate = measure_rate(lambda: list(pool.map(copy, halves)), 16 * half, now, repeats)
+        read_rate = measure_rate(lambda: list(pool.map(read, parts)), words.nbytes, now)
+        copy_rate = measure_rate(lambda: list(pool.map(copy, halves)), 16 * half, now)
     return read_rate, copy_rate
 
 
-def measure_rate(run: Callable[[], Any], amount: float, now: Clock, repeats: int = REPEATS) -> Rate:
-    """How much of `amount` a run does in a second; one run first, to warm up and to be sized up.
+def measure_rate(
+    run: Callable[[], Any], amount: float, now: Clock, repeats: int = REPEATS
+) -> float:
+    """How much of `amount` a run does in a second: the median of several timings.
+
+    One run before them warms up, and says how often a short run is repeated in each timing.
 
     >>> ticks = iter([0, 1, 1, 3, 3, 7, 7, 8])
     >>> measure_rate(lambda: None, 12, lambda: next(ticks), repeats=3)
-    Rate(median=6.0, low=4.5, high=9.0)
+    6.0
 
     Raises:
         UsageError: the clock does not move.
     """
-    start = now()
-    run()
-    first_s = now() - start
+    (first_s,) = interleave({"first": run}, 1, now=now)["first"]
     runs = max(1, round(_SHORTEST_RUN_S / first_s)) if first_s > 0 else 1_000
-    rates = []
-    for _ in range(repeats):
-        start = now()
+
+    def run_several() -> None:
         for _ in range(runs):
             run()
-        wall_s = now() - start
-        if wall_s <= 0:
-            raise UsageError("now: expected a clock that moves, received the same time twice.")
-        rates.append(runs * amount / wall_s)
-    low, median, high = np.percentile(rates, [25, 50, 75]).tolist()
-    return Rate(median, low, high)
+
+    samples_s = interleave({"several": run_several}, repeats, now=now)["several"]
+    if min(samples_s) <= 0:
+        raise UsageError("now: expected a clock that moves, received the same time twice.")
+    return median(runs * amount / seconds for seconds in samples_s)
 
 
 def choose_array_bytes(cache_bytes: int | None, free_bytes: int | None) -> int:
-    """The size of an array well beyond the last cache, within a tenth of the free memory.
+    """The size of an array that exceeds the last cache, within a tenth of the free memory.
 
     Args:
-        cache_bytes: of the last cache; None where it is not known, which takes 64 MiB for it.
-        free_bytes: of memory; None where it is not known, which sets no bound.
+        cache_bytes: of the last cache; None where it is unknown: 64 MiB is assumed.
+        free_bytes: of memory; None where it is unknown: no bound.
 
     Raises:
         UsageError: a tenth of the free memory is less than two such caches.

@@ -1,56 +1,90 @@
-"""How the work is shared: threads, replicas, encoding workers, and the input pipeline.
+"""What more threads, replicas and prefetching save.
 
     threads            `training.threads`, from 1 to the cores, and twice as many as there are
     replicas           MirroredStrategy over the GPUs, or over logical devices of one processor
     prefetch depth     windows prepared between steps (0), or one ahead (1), as in training
 
-Each value is timed in a process of its own (`sharing_worker`), since threads and devices can be set
-only once in one. Only the two depths take turns in one process: they differ by less than processes
-do. Speed-ups are over the first value; Amdahl's law is fitted where no core is shared by two.
+Each value is timed in a new process, which runs this file with a `Job` as JSON on stdin and prints
+its times as JSON, because threads and devices can be set only once in a process. Only the two
+depths alternate in one process: they differ by less than two processes do. Speed-ups are over the
+first value; Amdahl's law is fitted to the values at which every worker has a core.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
 from statistics import median
+from typing import Any, Literal
 
-import tensorflow as tf
+import numpy as np
 
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.errors import TimecycleError
 from llm_timecycle.profiling.analysis.amdahl import fit_amdahl
 from llm_timecycle.profiling.analysis.estimators import FEWEST_REPEATS
 from llm_timecycle.profiling.format import format_duration
-from llm_timecycle.profiling.measure.parallelism_worker import Job, Kind, Times
+from llm_timecycle.profiling.measure.interleave import Clock, interleave
 from llm_timecycle.profiling.measure.subprocesses import explain_failure, run_child
 from llm_timecycle.profiling.results import AmdahlFit, Sweep
 from llm_timecycle.system import count_cores
 
-RunWorker = Callable[[Job], Times]
+Kind = Literal["threads", "replicas", "prefetch"]
+Times = dict[str, list[float]]
 
 REPEATS = 7
-_WORTH = 1.05  # a speed-up below it is none
+WARM_UP_STEPS = 2
+WINDOWS = 8  # of the random text that steps with prefetching read
+_WORTH = 1.05  # a smaller speed-up counts as none
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker times."""
+
+    kind: Kind
+    value: int
+    """Threads or replicas; unused for prefetch, which times both depths."""
+    settings: dict[str, Any]
+    """As `Settings.model_dump` gives them, with threads and precision resolved."""
+    vocab_size: int
+    repeats: int
+    """Timings to take."""
+
+    def to_json(self) -> str:
+        """JSON that `read_job` reads."""
+        return json.dumps(asdict(self))
+
+
+def read_job(text: str) -> Job:
+    """The job that `to_json` wrote."""
+    return Job(**json.loads(text))
+
+
+RunWorker = Callable[[Job], Times]
 
 
 def run_worker(job: Job) -> Times:
-    """The times of a job, taken in a fresh process.
+    """The times of a job, taken in a new process.
 
-    Raises TimecycleError where the process fails.
+    Raises:
+        TimecycleError: the process fails.
     """
-    command = [sys.executable, "-m", "llm_timecycle.profiling.measure.parallelism_worker"]
+    command = [sys.executable, "-m", "llm_timecycle.profiling.measure.parallelism"]
     done = run_child(command, job.to_json())
     if done.returncode:
         raise TimecycleError(
-            f"{job.kind} = {job.value}: the process that was to time it failed: "
-            f"{explain_failure(done)}"
+            f"{job.kind} = {job.value}: its process failed: {explain_failure(done)}"
         )
     times: Times = json.loads(done.stdout.splitlines()[-1])
     return times
 
 
-def measure_sharing(
+def measure_parallelism(
     settings: Settings,
     vocab_size: int,
     *,
@@ -58,33 +92,37 @@ def measure_sharing(
     cores: int | None = None,
     run: RunWorker = run_worker,
 ) -> list[Sweep]:
-    """All sweeps of `settings`, one after the other.
+    """The sweeps of `settings`: threads, replicas, prefetch depth.
 
     Args:
         settings: with threads and precision resolved (`training.devices.resolve_machine`).
         vocab_size: V.
-        repeats: timings at each value. cores: None counts them. run: times a job.
+        repeats: timings at each value. cores: None counts them. run: runs a job.
 
     Raises:
-        TimecycleError: a process that was to time a value failed.
+        TimecycleError: the process of a value failed.
     """
-    assert settings.training.threads is not None, "threads that are not resolved"
+    import tensorflow as tf
+
+    from llm_timecycle.training.devices import read_plan
+
     cores = cores or count_cores()
+    threads = read_plan(settings).threads
     dumped = settings.model_dump(mode="json")
 
     def time_value(kind: Kind, value: int) -> Times:
         return run(Job(kind, value, dumped, vocab_size, max(repeats, FEWEST_REPEATS)))
 
-    values = sorted({*choose_worker_counts(cores), 2 * cores, settings.training.threads})
+    values = sorted({*choose_worker_counts(cores), 2 * cores, threads})
     threads_s = {n: tuple(time_value("threads", n)["samples_s"]) for n in values}
     sweeps = [_describe_threads(threads_s, cores)]
-    # One replica on the configured threads is what has just been timed.
-    replicas_s = {1: threads_s[settings.training.threads]}
+    # One replica on the configured threads has just been timed.
+    replicas_s = {1: threads_s[threads]}
     gpus, lanes = len(tf.config.list_physical_devices("GPU")), settings.training.batch_size
     for n in choose_replicas(lanes, gpus or max(cores, 2)):
         replicas_s[n] = tuple(time_value("replicas", n)["samples_s"])
     sweeps.append(_describe_replicas(replicas_s, cores, gpus, lanes))
-    sweeps.append(_describe_feeding(time_value("prefetch", 1)))
+    sweeps.append(_describe_prefetch(time_value("prefetch", 1)))
     return sweeps
 
 
@@ -99,7 +137,7 @@ def choose_worker_counts(cores: int) -> list[int]:
 
 
 def choose_replicas(batch_size: int, devices: int) -> list[int]:
-    """The numbers of replicas above 1 that the lanes can be shared out to evenly.
+    """The numbers of replicas above 1 that divide the lanes evenly.
 
     >>> choose_replicas(64, 2), choose_replicas(6, 4), choose_replicas(7, 2)
     ([2], [2], [])
@@ -112,13 +150,13 @@ def _describe_threads(samples_s: dict[int, tuple[float, ...]], cores: int) -> Sw
     best = min(times_s, key=lambda n: times_s[n])
     speed_up = times_s[1] / times_s[best]
     if speed_up < _WORTH:
-        remark = "more threads than one save nothing here: the products of a step are too small"
+        remark = "more than one thread saves nothing here: the products of a step are too small"
     else:
-        remark = f"a step is done first with {best} threads, {speed_up:.2f} times as fast as with 1"
+        remark = f"{best} threads are fastest, {speed_up:.2f} times as fast as 1"
     over = max(times_s)
     if over > cores and times_s[over] > _WORTH * times_s[best]:
         slower = times_s[over] / times_s[best]
-        remark += f"; {over} threads share {_say_cores(cores)} and take {slower:.2f} times as long"
+        remark += f"; {over} threads share {_name_cores(cores)} and take {slower:.2f} times as long"
     return Sweep("threads", samples_s, _fit(samples_s, cores), f"{remark}.")
 
 
@@ -127,51 +165,154 @@ def _describe_replicas(
 ) -> Sweep:
     fit = _fit(samples_s, gpus or cores)
     if len(samples_s) == 1:
-        remark = f"a batch of {batch_size} cannot be shared out evenly: choose an even batch_size."
+        remark = f"a batch of {batch_size} cannot be divided evenly: choose an even batch_size."
         return Sweep("replicas", samples_s, fit, remark)
     times_s = {n: median(taken) for n, taken in samples_s.items()}
     best = min((n for n in times_s if n > 1), key=lambda n: times_s[n])
     remark = f"{best} replicas are {_compare(times_s[1] / times_s[best])} 1"
     if gpus:
-        return Sweep("replicas", samples_s, fit, f"{remark}; each has a GPU of its own.")
+        return Sweep("replicas", samples_s, fit, f"{remark}; each has its own GPU.")
     remark += (
-        f". More replicas only share the same {_say_cores(cores)} here, which the threads of one "
-        "use too; they pay where each has a device of its own."
+        f". Here more replicas only share the same {_name_cores(cores)}, which the threads of one "
+        "use too; they pay off where each has its own device."
     )
     return Sweep("replicas", samples_s, fit, remark)
 
 
 def _compare(speed_up: float) -> str:
-    """A speed-up in words, before what it is over."""
+    """A speed-up in words, before what it is compared with."""
     if 1 / _WORTH < speed_up < _WORTH:
         return "as fast as"
     return f"{speed_up:.2f} times as fast as"
 
 
-def _describe_feeding(times: Times) -> Sweep:
-    """The pipeline: what preparing a window takes, and how much of it is hidden."""
+def _describe_prefetch(times: Times) -> Sweep:
+    """What preparing a window takes, and how much of it overlaps with the step before."""
     preparing_s, waiting_s = median(times["preparing_s"]), median(times["waiting_s"])
     computing_s = median(times["one_s"]) - waiting_s
     possible_s = min(preparing_s, computing_s)
     won_s = min(max(preparing_s - waiting_s, 0.0), possible_s)
     share = won_s / possible_s if possible_s > 0 else 0.0
     remark = (
-        f"preparing a window takes {format_duration(preparing_s)} beside "
-        f"{format_duration(computing_s)} of computing; one ahead, a step waits "
-        f"{format_duration(waiting_s)} for it: {share:.0%} of the overlap possible is won".replace(
-            "%", " %"
-        )
+        f"preparing a window takes {format_duration(preparing_s)}, computing "
+        f"{format_duration(computing_s)}; with one window ahead a step waits "
+        f"{format_duration(waiting_s)}: {100 * share:.0f} % of the possible overlap is reached. A "
+        "deeper queue would only help where a window takes longer than a step."
     )
-    remark += "; a deeper queue could only hide windows that take longer than a step."
     samples_s = {0: tuple(times["none_s"]), 1: tuple(times["one_s"])}
     return Sweep("prefetch depth", samples_s, None, remark)
 
 
 def _fit(samples_s: dict[int, tuple[float, ...]], cores: int) -> AmdahlFit | None:
-    """Amdahl's law over the values that have a core for each; None where there is only one."""
+    """Amdahl's law over the values with a core for each worker; None where only one has."""
     fitted: dict[int, Sequence[float]] = {n: s for n, s in samples_s.items() if n <= cores}
     return fit_amdahl(fitted) if 1 in fitted and len(fitted) > 1 else None
 
 
-def _say_cores(cores: int) -> str:
+def _name_cores(cores: int) -> str:
     return "1 core" if cores == 1 else f"{cores} cores"
+
+
+def run_job(job: Job, now: Clock = time.perf_counter) -> Times:
+    """The seconds of each timing, by name: `samples_s`, or those of `_time_prefetch`."""
+    settings = Settings.model_validate(job.settings)
+    from llm_timecycle.model.tf_import import import_tensorflow
+
+    import_tensorflow()
+    if job.kind == "prefetch":
+        return _time_prefetch(job, settings, now)
+    return _time_steps(job, settings, now)
+
+
+def _time_steps(job: Job, settings: Settings, now: Clock) -> Times:
+    """Training steps with `job.value` threads, or replicas on the configured threads."""
+    from llm_timecycle.profiling.measure.stages import TrialStep
+    from llm_timecycle.training.devices import (
+        choose_strategy,
+        configure_tensorflow,
+        make_plan,
+        read_plan,
+    )
+
+    training = settings.training
+    plan = read_plan(settings)
+    if job.kind == "threads":
+        plan = make_plan(job.value, training.batch_size, plan.precision)
+    _show_devices(job.value if job.kind == "replicas" else 1)
+    configure_tensorflow(plan)
+    strategy = choose_strategy(training.batch_size)
+    step = TrialStep(settings, job.vocab_size, plan.count_shards(strategy), strategy)
+    run = step.prepare(training.batch_size, training.sequence_length)
+    samples_s = interleave({"step": run}, job.repeats, warm_up=WARM_UP_STEPS, now=now)
+    return {"samples_s": list(samples_s["step"])}
+
+
+def _show_devices(count: int) -> None:
+    """Let TensorFlow see `count` devices: GPUs where there are any, else logical processors."""
+    import tensorflow as tf
+
+    if gpus := tf.config.list_physical_devices("GPU"):
+        tf.config.set_visible_devices(gpus[:count], "GPU")
+    elif count > 1:
+        processor = tf.config.list_physical_devices("CPU")[0]
+        logical = [tf.config.LogicalDeviceConfiguration()] * count
+        tf.config.set_logical_device_configuration(processor, logical)
+
+
+def _time_prefetch(job: Job, settings: Settings, now: Clock) -> Times:
+    """Steps whose windows are prepared between them, and steps whose windows are one ahead.
+
+    Both alternate in one process: they differ by less than two processes do.
+
+    Returns:
+        `none_s` and `one_s`, a step each, its input included; `preparing_s` of the windows, and
+        `waiting_s` of steps with a window ahead.
+    """
+    from llm_timecycle.model.sharding import distribute
+    from llm_timecycle.profiling.measure.stages import TrialStep
+    from llm_timecycle.text.batches import Lanes
+    from llm_timecycle.training.devices import configure_tensorflow, read_plan
+    from llm_timecycle.training.prefetch import WindowFeed
+
+    training = settings.training
+    plan = read_plan(settings)
+    configure_tensorflow(plan)
+    step = TrialStep(settings, job.vocab_size, plan.shards)
+    ids = np.random.default_rng(0).integers(
+        0, job.vocab_size, training.batch_size * training.sequence_length * WINDOWS + 1, np.int32
+    )
+    lanes = Lanes(ids, training.batch_size, training.sequence_length)
+    run = step.prepare_for_windows(training.batch_size)
+    preparing_s: list[float] = []
+    waiting_s: list[float] = []
+
+    def prepare_between() -> None:
+        began = now()
+        position = len(preparing_s) % WINDOWS
+        window = [distribute(step.strategy, array) for array in lanes.read_window(position)]
+        preparing_s.append(now() - began)
+        run(*window)
+
+    def prepare_ahead() -> None:
+        began = now()
+        window = feed.take(len(waiting_s) % WINDOWS)
+        waiting_s.append(now() - began)
+        run(*window)
+
+    with closing(WindowFeed(lanes, step.strategy, now)) as feed:
+        steps = {"none_s": prepare_between, "one_s": prepare_ahead}
+        samples_s = interleave(steps, job.repeats, warm_up=WARM_UP_STEPS, now=now)
+    return {
+        **{name: list(taken) for name, taken in samples_s.items()},
+        "preparing_s": preparing_s[WARM_UP_STEPS:],
+        "waiting_s": waiting_s[WARM_UP_STEPS:],
+    }
+
+
+def main() -> None:
+    """Run the job on stdin."""
+    print(json.dumps(run_job(read_job(sys.stdin.read()))))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

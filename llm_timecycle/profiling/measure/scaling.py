@@ -3,20 +3,18 @@
     T  sequence_length   B  batch_size   E  embedding_dim   H  hidden_units   L  num_layers
     V  vocabulary        length  tokens of a generated text
 
-A geometric range of sizes is timed in turn, round after round, so that a slow moment of the machine
-falls on all of them. The range ends at the configured size where it can, since smaller sizes cost
-less; batches go up to twice that, to tell what larger ones would save; the number of layers goes
-up from 1, the length both ways, to `LONGEST_TEXT` tokens at most. What does not fit in memory is
-refused before anything is built.
+A geometric range of sizes is timed round after round. It ends at the configured size where it can,
+since smaller sizes cost less; batches go up to twice that, to find out what larger ones would save;
+the number of layers goes up from 1, the length both ways, to `LONGEST_TEXT` tokens at most. What
+does not fit in memory is refused before anything is built.
 
-The sharing among the cores stays that of the configured size, so batches no smaller than its parts
-allow are measured.
+The number of shards stays that of the configured size, so batches are no smaller than they allow.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -26,20 +24,21 @@ from llm_timecycle.config.settings import ModelSettings, Settings
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import UsageError
 from llm_timecycle.profiling.analysis.estimators import FEWEST_REPEATS
-from llm_timecycle.profiling.analysis.flops import add_work, count_step_work, count_token_work
-from llm_timecycle.profiling.analysis.growth_reasons import explain_growth
+from llm_timecycle.profiling.analysis.flops import add_costs, count_step_costs, count_token_costs
 from llm_timecycle.profiling.analysis.memory import estimate_step_bytes, estimate_weight_bytes
-from llm_timecycle.profiling.analysis.power_law import fit_growth, predict_exponent
-from llm_timecycle.profiling.results import GROWTH_AXES, Growth
+from llm_timecycle.profiling.analysis.power_law import explain_growth, fit_counts, fit_growth
+from llm_timecycle.profiling.measure.interleave import Clock, Run, interleave
+from llm_timecycle.profiling.measure.stages import TrialStep
+from llm_timecycle.profiling.results import Growth
 from llm_timecycle.system import read_free_bytes
 from llm_timecycle.training.devices import LANES_PER_SHARD, read_plan
 
-WINDOW_AXES = ("T", "B")  # all sizes run on the same weights
+WINDOW_AXES = ("T", "B")  # all sizes use the same weights
 SIZES = 5
 RANGE = 16  # the largest size over the smallest
 LONGEST_TEXT = 2_000  # tokens; each length is written several times
 MOST_ROUNDS = 15
-MEMORY_SHARE = 0.8  # of what is free
+MEMORY_SHARE = 0.8  # of the free memory
 
 _KEYS = {
     "T": "training.sequence_length",
@@ -50,7 +49,6 @@ _KEYS = {
     "V": "tokenizer.vocab_size",
     "length": "generation.length",
 }
-Run = Callable[[], object]
 
 
 def measure_growth(
@@ -59,8 +57,7 @@ def measure_growth(
     axis: str,
     *,
     budget_s: float = 6.0,
-    free_bytes: int | None = None,
-    now: Callable[[], float] = time.perf_counter,
+    now: Clock = time.perf_counter,
 ) -> Growth:
     """Time five sizes of `axis` and fit their growth.
 
@@ -69,39 +66,36 @@ def measure_growth(
 
     Args:
         vocab_size: V. axis: one of `GROWTH_AXES`.
-        budget_s: after this long no further round of timings begins, once there are enough.
-        free_bytes: the memory that may be used; None asks the system.
+        budget_s: no round begins after this long, once there are enough.
         now: seconds on a clock that never goes back.
 
     Raises:
-        UsageError: there is no such axis, or its sizes do not fit in memory.
+        UsageError: the sizes of the axis do not fit in memory.
     """
-    check_axis(axis)
     sizes = choose_sizes(settings, vocab_size, axis)
-    check_memory(
-        settings, vocab_size, axis, read_free_bytes() if free_bytes is None else free_bytes
-    )
+    check_memory(settings, vocab_size, axis, read_free_bytes())
     make = _make_texts if axis == "length" else _make_steps
-    samples_s = time_in_turn(make(settings, vocab_size, axis, sizes), budget_s=budget_s, now=now)
+    samples_s = interleave(
+        make(settings, vocab_size, axis, sizes),
+        MOST_ROUNDS,
+        warm_up=2,  # the first compiles, the second fills caches and pools
+        fewest=FEWEST_REPEATS,
+        budget_s=budget_s,
+        now=now,
+    )
     counts = {float(n): count_operations(settings, vocab_size, axis, n) for n in sizes}
-    fit = fit_growth(samples_s)
-    explanation = explain_growth(fit, counts, axis)
+    fit, expected = fit_growth(samples_s), fit_counts(counts)
+    explanation = explain_growth(fit, expected, axis)
     if axis == "length" and settings.generation.length > sizes[-1]:
         explanation += f"; texts of more than {sizes[-1]:,} tokens are not timed"
     return Growth(
         axis=axis,
         fit=fit,
-        predicted_exponent=predict_exponent(counts),
+        predicted_exponent=expected.exponent,
         explanation=explanation,
         samples_s=samples_s,
         counts=counts,
     )
-
-
-def check_axis(axis: str) -> None:
-    """Raise UsageError where there is no such axis."""
-    if axis not in GROWTH_AXES:
-        raise UsageError(f"--grow: expected one of {', '.join(GROWTH_AXES)}, received {axis}.")
 
 
 def choose_sizes(settings: Settings, vocab_size: int, axis: str) -> tuple[int, ...]:
@@ -117,7 +111,7 @@ def choose_sizes(settings: Settings, vocab_size: int, axis: str) -> tuple[int, .
     elif axis == "V":
         least = min(8, size)
     elif axis == "B":
-        least, size = min(_count_parts(settings) * LANES_PER_SHARD, size), 2 * size
+        least, size = min(read_plan(settings).shards * LANES_PER_SHARD, size), 2 * size
     low = max(round(size / RANGE), least)
     high = max(size, low + SIZES - 1, 2 * low)
     sizes: list[int] = []
@@ -127,10 +121,10 @@ def choose_sizes(settings: Settings, vocab_size: int, axis: str) -> tuple[int, .
 
 
 def check_memory(settings: Settings, vocab_size: int, axis: str, free_bytes: int | None) -> None:
-    """Raise UsageError where the sizes of `axis` do not fit into free memory; says what would.
+    """Raise UsageError where the sizes of `axis` do not fit in free memory; it says what would.
 
     Args:
-        free_bytes: None where the system does not say, which refuses nothing.
+        free_bytes: None where it is unknown: nothing is refused.
     """
     allowed = MEMORY_SHARE * (free_bytes or np.inf)
     needed = estimate_growth_bytes(settings, vocab_size, axis)
@@ -143,19 +137,19 @@ def check_memory(settings: Settings, vocab_size: int, axis: str, free_bytes: int
         lambda resized, V: estimate_growth_bytes(resized, V, axis),
         allowed,
     )
-    would = f"--set {_KEYS[axis]}={fits} would fit" if fits else "a smaller model would"
+    would = f"{_KEYS[axis]}={fits} would fit" if fits else "a smaller model would"
+    sizes = ", ".join(map(str, choose_sizes(settings, vocab_size, axis)))
     raise UsageError(
-        f"--grow {axis}: the sizes {', '.join(map(str, choose_sizes(settings, vocab_size, axis)))} "
-        f"take about {needed / 1e9:.1f} GB, and {allowed / 1e9:.1f} GB of memory may be used: "
-        f"{would}."
+        f"growth along {axis}: the sizes {sizes} take about {needed / 1e9:.1f} GB, and "
+        f"{allowed / 1e9:.1f} GB of memory may be used: {would}."
     )
 
 
 def check_step_memory(settings: Settings, vocab_size: int, free_bytes: int | None) -> None:
-    """Raise UsageError where one training step does not fit into free memory; says what would.
+    """Raise UsageError where a training step does not fit in free memory; it says what would.
 
     Args:
-        free_bytes: None where the system does not say, which refuses nothing.
+        free_bytes: None where it is unknown: nothing is refused.
     """
     needed = estimate_step_bytes(settings, vocab_size)
     if free_bytes is None or needed <= free_bytes:
@@ -163,7 +157,7 @@ def check_step_memory(settings: Settings, vocab_size: int, free_bytes: int | Non
     would = "a smaller model would"
     for axis in ("B", "H"):
         if fits := _find_fitting_size(settings, vocab_size, axis, estimate_step_bytes, free_bytes):
-            would = f"--set {_KEYS[axis]}={fits} would fit"
+            would = f"{_KEYS[axis]}={fits} would fit"
             break
     raise UsageError(
         f"a training step takes about {needed / 1e9:.1f} GB, and {free_bytes / 1e9:.1f} GB of "
@@ -200,12 +194,12 @@ def estimate_growth_bytes(settings: Settings, vocab_size: int, axis: str) -> int
 
 
 def count_operations(settings: Settings, vocab_size: int, axis: str, size: int) -> float:
-    """The operations of one timing at a size of `axis`."""
+    """FLOPs of one timing at a size of `axis`."""
     if axis == "length":
-        return size * add_work(count_token_work(settings.model, vocab_size)).operations
+        return size * add_costs(count_token_costs(settings.model, vocab_size)).operations
     settings, vocab_size = _resize(settings, vocab_size, axis, size)
     training = settings.training
-    works = count_step_work(
+    costs = count_step_costs(
         settings.model,
         vocab_size,
         batch_size=training.batch_size,
@@ -213,49 +207,19 @@ def count_operations(settings: Settings, vocab_size: int, axis: str, size: int) 
         optimizer=training.optimizer,
         is_clipped=training.gradient_clip_norm is not None,
     )
-    return add_work(works).operations
-
-
-def time_in_turn(
-    runs: Mapping[float, Run],
-    *,
-    budget_s: float,
-    now: Callable[[], float],
-    fewest: int = FEWEST_REPEATS,
-    most: int = MOST_ROUNDS,
-) -> dict[float, tuple[float, ...]]:
-    """Seconds of every run, all of them in turn, after two turns that are not counted.
-
-    Args:
-        budget_s: no turn begins after this long, once there are `fewest`.
-    """
-    for _ in range(2):  # the first compiles, the second fills caches and pools
-        for run in runs.values():
-            run()
-    samples_s: dict[float, list[float]] = {size: [] for size in runs}
-    began = now()
-    for turn in range(most):
-        if turn >= fewest and now() - began >= budget_s:
-            break
-        for size, run in runs.items():
-            start = now()
-            run()
-            samples_s[size].append(now() - start)
-    return {size: tuple(taken) for size, taken in samples_s.items()}
+    return add_costs(costs).operations
 
 
 def _make_steps(
     settings: Settings, vocab_size: int, axis: str, sizes: Sequence[int]
 ) -> dict[float, Run]:
-    """A training step of each size; one network where the size is that of its windows."""
-    from llm_timecycle.profiling.measure.trial_step import TrialStep
-
-    parts = _count_parts(settings)
-    shared = TrialStep(settings, vocab_size, parts) if axis in WINDOW_AXES else None
+    """A training step of each size; all of one network where only its windows differ."""
+    shards = read_plan(settings).shards
+    shared = TrialStep(settings, vocab_size, shards) if axis in WINDOW_AXES else None
     runs = {}
     for size in sizes:
         resized, V = _resize(settings, vocab_size, axis, size)
-        step = shared or TrialStep(resized, V, parts)
+        step = shared or TrialStep(resized, V, shards)
         training = resized.training
         runs[float(size)] = step.prepare(training.batch_size, training.sequence_length)
     return runs
@@ -264,7 +228,7 @@ def _make_steps(
 def _make_texts(
     settings: Settings, vocab_size: int, axis: str, sizes: Sequence[int]
 ) -> dict[float, Run]:
-    """A text of each length, from one prompt token, out of weights that were drawn."""
+    """A generated text of each length, from one prompt token, with random weights."""
     from llm_timecycle.generation.engines.numpy_engine import NumpyEngine
     from llm_timecycle.generation.sampling.pipeline import SamplingPlan, sample_tokens
 
@@ -293,10 +257,6 @@ def _draw_weights(
         name: (0.05 * random.standard_normal(shape, np.float32))
         for name, shape in compute_parameter_shapes(model, vocab_size).items()
     }
-
-
-def _count_parts(settings: Settings) -> int:
-    return read_plan(settings).shards
 
 
 def _read_size(settings: Settings, vocab_size: int, axis: str) -> int:

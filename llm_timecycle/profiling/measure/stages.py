@@ -1,38 +1,45 @@
-"""The stage clock: where the time of a training step goes, by stage and by layer.
+"""Where the time of a training step goes, by stage and by layer.
 
-    input     waiting for the next window; what of its preparation was hidden is told apart
-    forward   from the call of the compiled step until every token's loss is known, its launch and
-              the softmax, from which the gradient of the logits comes too, included
+    input     waiting for the next window; preparation that overlaps with the step before is apart
+    forward   from the call of the compiled step until every token's loss is known; includes its
+              launch, and the softmax, from which the gradient of the logits comes too
     backward  from there until the gradient of every weight is known
     update    from there until the step returns: norm, clipping, optimizer
-    other     the rest of the loop between two steps
+    other     the rest of a step
 
-Steps with markers (`measure.pass_markers`) and steps without alternate on the same weights. The
-stages are those of steps with markers, and add up to their time; `closure` compares that sum with a
-step without markers, so it includes what the markers cost.
+Markers inside the compiled step tell its passes apart. A marker waits for all tensors of a pass,
+asks the clock, and only then lets the next pass begin: the results of the forward pass are handed
+on after that moment, and so is their gradient on the way back. What runs between two moments is one
+pass and nothing else. The markers take time themselves. So steps with markers and steps without
+alternate on the same weights: the stages are those of steps with markers, and add up to their time;
+`closure` compares that sum with a step without markers, which includes what the markers cost.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from contextlib import closing
+from functools import partial
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.model.network import build_network, make_zero_states
+from llm_timecycle.model.sharding import distribute, read_first
+from llm_timecycle.profiling.measure.interleave import Clock, Run, interleave
 from llm_timecycle.profiling.measure.layers import measure_layers
-from llm_timecycle.profiling.measure.pass_markers import StepMarks
 from llm_timecycle.profiling.results import TRAINING_STAGES, Durations, TrainingCycle
 from llm_timecycle.text.batches import Lanes
 from llm_timecycle.training.devices import read_plan
 from llm_timecycle.training.optimizers import make_optimizer
 from llm_timecycle.training.prefetch import WindowFeed
-from llm_timecycle.training.step import TrainStep, make_train_step
+from llm_timecycle.training.step import PassMarkers, TrainStep, make_train_step
 
 WARM_UP_STEPS = 3
-STEPS_AT_MOST, STEPS_AT_LEAST, STEPS_TAKE_S = 20, 8, 40.0  # where their number is left open
+MOST_STEPS, FEWEST_STEPS, STEPS_TAKE_S = 20, 8, 40.0  # where their number is left open
 
 
 def measure_training(
@@ -41,96 +48,191 @@ def measure_training(
     lanes: Lanes,
     steps: int | None = None,
     *,
-    now: Callable[[], float] = time.perf_counter,
+    now: Clock = time.perf_counter,
 ) -> TrainingCycle:
-    """Time so many training steps of `settings` by stage, as many without marks, and every layer.
+    """Time training steps of `settings` by stage, as many without markers, and every layer.
 
     TensorFlow must be configured (`training.devices.configure_tensorflow`), and precision and
     threads resolved (`training.devices.resolve_machine`).
 
     Args:
-        vocab_size: V. lanes: the text to train on; a few steps go round in it.
-        steps: of each kind; None takes as many as 40 s hold, from 8 to 20.
+        vocab_size: V. lanes: the text to train on; the steps start over where it ends.
+        steps: of each kind; None takes as many as fit in 40 s, from 8 to 20.
         now: seconds on a clock that never goes back.
     """
-    training = settings.training
-    parts = read_plan(settings).shards
-    network = build_network(
-        settings.model, vocab_size, seed=training.seed, precision=training.precision
-    )
-    optimizer = make_optimizer(training)
-    optimizer.build(network.trainable_variables)
-    marks = StepMarks(now)
-    strategy = tf.distribute.get_strategy()
-    train_state = network, optimizer, strategy, training.gradient_clip_norm, parts
-    with closing(WindowFeed(lanes, strategy, now)) as feed:
+    shards = read_plan(settings).shards
+    trial = TrialStep(settings, vocab_size, shards)
+    markers = StepMarkers(now)
+    with closing(WindowFeed(lanes, trial.strategy, now)) as feed:
         walk = _Walk(feed, lanes, make_zero_states(settings.model, lanes.lanes), now)
-        marked, plain = make_train_step(*train_state, marks), make_train_step(*train_state)
-        for _ in range(WARM_UP_STEPS):
-            walk.step(marked, marks)
-            walk.step(plain, None)
+        runs: dict[str, Run] = {
+            "with markers": partial(walk.step_with_markers, trial.compile(markers), markers),
+            "without": partial(walk.step, trial.compile()),
+        }
+        warm_up_s = interleave(runs, WARM_UP_STEPS, now=now)["without"]
         if steps is None:
-            both_s = 2 * walk.wall_s[-1]
-            steps = min(max(round(STEPS_TAKE_S / both_s), STEPS_AT_LEAST), STEPS_AT_MOST)
-        walk.begin_again()
-        for _ in range(steps):
-            walk.step(marked, marks)
-            walk.step(plain, None)
+            wanted = round(STEPS_TAKE_S / (2 * warm_up_s[-1]))
+            steps = min(max(wanted, FEWEST_STEPS), MOST_STEPS)
+        walk.forget_times()
+        wall_s = interleave(runs, steps, now=now)["without"]
     return TrainingCycle(
         stages={stage: Durations(tuple(walk.stages_s[stage])) for stage in TRAINING_STAGES},
-        layers=measure_layers(network, lanes, parts, now=now),
-        wall=Durations(tuple(walk.wall_s)),
+        layers=measure_layers(trial.network, lanes, shards, now=now),
+        wall=Durations(wall_s),
         hidden_input=Durations(tuple(walk.hidden_s)),
         batch_size=lanes.lanes,
         sequence_length=lanes.window,
     )
 
 
-class _Walk:
-    """Steps through the text, each with its times."""
+class TrialStep:
+    """A network with new weights, its optimizer, and compiled training steps of both.
+
+    Args:
+        settings: with the precision resolved. vocab_size: V.
+        shards: shards of the lanes that compute at the same time on each device.
+        strategy: None takes the default one, a single device.
+
+    Attributes:
+        network, strategy: those of the steps.
+    """
 
     def __init__(
-        self, feed: WindowFeed, lanes: Lanes, states: list[tf.Tensor], now: Callable[[], float]
+        self,
+        settings: Settings,
+        vocab_size: int,
+        shards: int,
+        strategy: tf.distribute.Strategy | None = None,
     ) -> None:
-        self._feed, self._now = feed, now
-        # A last window that is shorter would be another step; the walk turns before it.
+        training = settings.training
+        self._settings, self._vocab_size, self._shards = settings, vocab_size, shards
+        self.strategy = strategy or tf.distribute.get_strategy()
+        with self.strategy.scope():
+            self.network = build_network(
+                settings.model, vocab_size, seed=training.seed, precision=training.precision
+            )
+            self._optimizer = make_optimizer(training)
+            self._optimizer.build(self.network.trainable_variables)
+        self._step = self.compile()
+
+    def compile(self, markers: PassMarkers | None = None) -> TrainStep:
+        """A training step of these weights; see `training.step.make_train_step`."""
+        clip_norm = self._settings.training.gradient_clip_norm
+        return make_train_step(
+            self.network, self._optimizer, self.strategy, clip_norm, self._shards, markers
+        )
+
+    def prepare(self, batch_size: int, sequence_length: int) -> Run:
+        """A function that does one whole step on random tokens and returns when it is done.
+
+        Which tokens are read does not matter to its time; the state is carried, as in training.
+        """
+        random = np.random.default_rng(self._settings.training.seed)
+        shape = (2, batch_size, sequence_length)
+        ids = random.integers(0, self._vocab_size, shape, np.int32)
+        window = [distribute(self.strategy, array) for array in ids]
+        return partial(self.prepare_for_windows(batch_size), *window)
+
+    def prepare_for_windows(self, batch_size: int) -> Any:
+        """As `prepare`, a function of tokens and targets (B, T)."""
+        zeros = make_zero_states(self._settings.model, batch_size)
+        states = [distribute(self.strategy, state) for state in zeros]
+
+        def run(tokens: Any, targets: Any) -> None:
+            nonlocal states
+            loss, norm, states = self._step(tokens, targets, states)
+            read_first(self.strategy, loss), read_first(self.strategy, norm)
+
+        return run
+
+
+class StepMarkers:
+    """The markers of one compiled step: `training.step.make_train_step` calls them while tracing.
+
+    Args:
+        now: seconds on a clock that never goes back. (TensorFlow refuses its own, `tf.timestamp`,
+            where operations are to be deterministic.)
+    """
+
+    def __init__(self, now: Clock = time.perf_counter) -> None:
+        self._now = now
+        self._moments = [0.0, 0.0]
+
+    def end_forward(self, losses: tf.Tensor) -> tf.Tensor:
+        """The losses, once all of them are computed; their gradient waits for that, too."""
+        with tf.control_dependencies([losses]):
+            moment = self._note(0)
+
+        @tf.custom_gradient  # type: ignore[untyped-decorator]
+        def hold(values: tf.Tensor) -> Any:
+            def hold_gradient(gradient: tf.Tensor) -> tf.Tensor:
+                with tf.control_dependencies([moment]):
+                    return tf.identity(gradient)
+
+            with tf.control_dependencies([moment]):
+                return tf.identity(values), hold_gradient
+
+        return hold(losses)
+
+    def end_backward(self, gradients: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """The gradients, once all of them are computed."""
+        with tf.control_dependencies(gradients):
+            moment = self._note(1)
+        with tf.control_dependencies([moment]):
+            return [tf.identity(gradient) for gradient in gradients]
+
+    def read(self) -> tuple[float, float]:
+        """When the forward and the backward pass of the latest step ended."""
+        forward, backward = self._moments
+        return forward, backward
+
+    def _note(self, index: int) -> tf.Tensor:
+        def note() -> float:
+            self._moments[index] = self._now()
+            return 0.0
+
+        return tf.numpy_function(note, [], tf.float64)
+
+
+class _Walk:
+    """Steps through the text as the training loop does them, and the times of their stages."""
+
+    def __init__(self, feed: WindowFeed, lanes: Lanes, states: list[tf.Tensor], now: Clock) -> None:
+        self._feed, self._states, self._now = feed, states, now
+        # A shorter last window would be another compiled step: start over before it.
         self._windows = max(lanes.lane_length // lanes.window, 1)
-        self._states = states
         self._position = 0
-        self.begin_again()
+        self.forget_times()
 
-    def begin_again(self) -> None:
-        """Forget the times."""
+    def forget_times(self) -> None:
+        """Begin the lists of times anew."""
         self.stages_s: dict[str, list[float]] = {stage: [] for stage in TRAINING_STAGES}
-        self.wall_s: list[float] = []
         self.hidden_s: list[float] = []
-        self._ended = self._now()
 
-    def step(self, train_step: TrainStep, marks: StepMarks | None) -> None:
-        """One step as the training loop does it, from the end of the one before."""
-        began = self._ended
-        prepared_s = self._feed.preparing_s
+    def step(self, train_step: TrainStep) -> tuple[float, float]:
+        """One step; the moments at which it asked for its window, and got it."""
         asked = self._now()
         tokens, targets = self._feed.take(self._position)
         called = self._now()
         loss, norm, self._states = train_step(tokens, targets, self._states)
         float(loss), float(norm)
-        returned = self._now()
         self._position = (self._position + 1) % self._windows
-        if marks is None:
-            self._ended = self._now()
-            self.wall_s.append(self._ended - began)
-            return
-        forward, backward = marks.read()
+        return asked, called
+
+    def step_with_markers(self, train_step: TrainStep, markers: StepMarkers) -> None:
+        """One step; the time of each stage is added to the lists."""
+        began, prepared_s = self._now(), self._feed.preparing_s
+        asked, called = self.step(train_step)
+        returned = self._now()
+        forward, backward = markers.read()
         waited_s = called - asked
         self.hidden_s.append(max(self._feed.preparing_s - prepared_s - waited_s, 0.0))
-        self._ended = self._now()
         times_s = {
             "input": waited_s,
             "forward": forward - called,
             "backward": backward - forward,
             "update": returned - backward,
-            "other": (asked - began) + (self._ended - returned),
+            "other": (asked - began) + (self._now() - returned),
         }
         for stage, seconds in times_s.items():
             self.stages_s[stage].append(seconds)

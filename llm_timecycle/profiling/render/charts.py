@@ -1,185 +1,344 @@
-"""Pictures of one kind of value: stage bars, a latency histogram, curves over steps.
+"""Every chart of a profile, as `matplotlib` figures to show, save or put into a page.
 
-Each is one string of SVG; see `svg` for its colours and sizes.
+Each function takes results and gives a `Figure`. Nothing here touches pyplot, its global state or
+the choice of a backend. Import this module only where a chart is drawn: matplotlib takes a moment.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from statistics import median
+from typing import Any
 
 import numpy as np
+from matplotlib import ticker
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from llm_timecycle.errors import UsageError
-from llm_timecycle.profiling.format import format_digits, format_duration
-from llm_timecycle.profiling.render.svg import (
-    LINE_HEIGHT,
-    WIDTH,
-    Scale,
-    choose_colour,
-    draw_axes,
-    draw_path,
-    draw_text,
-    make_element,
-    make_scale,
-    shorten,
-    wrap_chart,
+from llm_timecycle.profiling.format import format_count, format_duration, format_share
+from llm_timecycle.profiling.render.chart_style import (
+    FONT_PT,
+    INK,
+    SERIES,
+    STAGE_COLOURS,
+    WIDTH_PT,
+    add_legend,
+    add_title,
+    make_bars,
+    make_figure,
+    make_plot,
+    mark_log_axis,
+    mark_percentiles,
+)
+from llm_timecycle.profiling.render.cycle import CycleGraph, describe_cycle
+from llm_timecycle.profiling.render.rows import AXIS_LABELS, sum_layer
+from llm_timecycle.profiling.results import (
+    TRAINING_STAGES,
+    Growth,
+    Profile,
+    RooflinePoint,
+    Sweep,
+    TrainingCycle,
 )
 
-_LEFT, _RIGHT, _PLOT_HEIGHT = 72, 12, 220
-_ROW_HEIGHT, _BAR_HEIGHT = 42, 14
+_MARKERS = "osD^v"
 _MOST_BINS = 40
+_LOSSES = (("train_loss_nats", "training"), ("valid_loss_nats", "validation"))
 
 
 @dataclass(frozen=True)
-class Bar:
-    """One stage: its name, its time, and what more stands beside the time."""
+class Chart:
+    """A chart that can be drawn."""
 
-    label: str
-    seconds: float
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Curve:
-    """One line: its name, and y at each x."""
-
-    label: str
-    x: Sequence[float]
-    y: Sequence[float]
+    name: str
+    title: str
+    draw: Callable[[], Figure]
 
 
-def draw_stage_bars(title: str, bars: Sequence[Bar]) -> str:
-    """A horizontal bar for each stage; the longest takes the whole width.
+def list_charts(profile: Profile) -> dict[str, Chart]:
+    """The charts that a profile has figures for, by name; nothing is drawn yet."""
+    charts: list[Chart] = []
 
-    Raises:
-        UsageError: no bars, or a time that is negative or not finite.
+    def add(name: str, title: str, draw: Callable[..., Figure], *figures: Any) -> None:
+        charts.append(Chart(name, title, partial(draw, *figures)))
 
-    >>> draw_stage_bars("A step", [Bar("forward", 0.1, "25 %")]).count("<rect")
-    2
-    """
-    if not bars or not all(0 <= bar.seconds < math.inf for bar in bars):
-        raise UsageError("stage bars: expected at least one, with times of 0 or more.")
-    longest = max(bar.seconds for bar in bars) or 1.0
-    parts = []
-    for number, bar in enumerate(bars):
-        y = number * _ROW_HEIGHT
-        value = format_duration(bar.seconds) + (f" · {bar.note}" if bar.note else "")
-        label = shorten(bar.label, WIDTH - 8.0 * len(value))
-        size = {"x": 0, "y": y + 22, "height": _BAR_HEIGHT, "rx": 3}
-        width, style = WIDTH * bar.seconds / longest, f"fill:{choose_colour(number)}"
-        parts += [
-            draw_text(0, y + 16, label),
-            draw_text(WIDTH, y + 16, value, "end"),
-            make_element("rect", width=WIDTH, fill_opacity=0.08, **size),
-            make_element("rect", width=width, style=style, **size),
-        ]
-    return wrap_chart(title, len(bars) * _ROW_HEIGHT, parts)
+    if (cycle := profile.training) is not None:
+        add("cycle", "The time cycle", draw_cycle, describe_cycle(profile))
+        add("stages", "Stages of a training step", draw_stages, cycle)
+        if cycle.layers:
+            add("layers", "Layers of a training step", draw_layers, cycle)
+        add("steps", "Time of a training step", draw_steps, cycle.wall.samples_s)
+    # The layers lie too close to each other to be distinguished.
+    stages = [point for point in profile.points if point.name in TRAINING_STAGES]
+    if stages:
+        add("roofline", "Roofline", draw_roofline, stages)
+    for growth in profile.growth:
+        add(f"growth:{growth.axis}", f"Growth along {growth.axis}", draw_growth, growth)
+    if (inference := profile.inference) is not None:
+        if inference.between_tokens.samples_s:
+            gaps_s = inference.between_tokens.samples_s
+            add("gaps", "Inter-token latency (ITL)", draw_latencies, gaps_s)
+        if inference.tokens_per_s:
+            add("batches", "Generation by batch size", draw_batches, inference.tokens_per_s)
+    for sweep in profile.sweeps:
+        if len(sweep.samples_s) > 1:
+            add(f"parallel:{sweep.name}", f"Speed-up by {sweep.name}", draw_speed_up, sweep)
+    losses = {label: _read_column(profile, key) for key, label in _LOSSES}
+    if any(x for x, _ in losses.values()):
+        add("loss", "Loss of the run", draw_losses, losses)
+    steps, rates = _read_column(profile, "tokens_per_s")
+    if steps:
+        add("throughput", "Throughput of the run", draw_throughput, steps, rates)
+    return {chart.name: chart for chart in charts}
 
 
-def draw_latency_histogram(title: str, latencies_s: Sequence[float]) -> str:
-    """How often each latency was seen, with the median, 95th and 99th percentile.
-
-    The slowest hundredth of many latencies is added to the last bin, which a "+" marks, so that one
-    outlier does not flatten all others.
+def draw_chart(profile: Profile, name: str) -> Figure:
+    """One chart by its name, under its title.
 
     Raises:
-        UsageError: no latencies, or one that is negative or not finite.
-
-    >>> "median 2.00 ms" in draw_latency_histogram("Tokens", [0.001, 0.002, 0.003])
-    True
+        UsageError: the profile has no such chart.
     """
-    if not len(latencies_s) or not all(0 <= latency < math.inf for latency in latencies_s):
-        raise UsageError("latencies: expected at least one, all of 0 or more.")
+    charts = list_charts(profile)
+    if name not in charts:
+        available = ", ".join(charts) or "none: nothing was measured"
+        raise UsageError(
+            f"figure: expected a chart that was measured ({available}), received {name!r}."
+        )
+    figure = charts[name].draw()
+    add_title(figure, profile.name, charts[name].title)
+    return figure
+
+
+def draw_cycle(graph: CycleGraph) -> Figure:
+    """Input processing, forward pass, backward pass, generated output, and round again."""
+    width, height, box_width, box_height = WIDTH_PT, 226.0, 140.0, 74.0
+    figure = make_figure(height)
+    axes = figure.add_subplot(xlim=(0, width), ylim=(0, height))
+    axes.set_axis_off()
+    left, right = box_width / 2 + 2, width - box_width / 2 - 2
+    low, high = box_height / 2 + 2, height - box_height / 2 - 2
+    centres = dict(
+        zip(
+            (node.name for node in graph.nodes),
+            ((left, high), (right, high), (right, low), (left, low)),
+            strict=True,
+        )
+    )
+
+    def write(x: float, y: float, text: str, weight: str = "normal") -> None:
+        axes.text(
+            x, y, text,
+            ha="center", va="center", fontsize=FONT_PT, color=INK, fontweight=weight,
+        )  # fmt: skip
+
+    for node in graph.nodes:
+        x, y = centres[node.name]
+        corner = (x - box_width / 2, y - box_height / 2)
+        for style in ({"fill": False, "linewidth": 1.5}, {"alpha": 0.14, "linewidth": 0}):
+            box = FancyBboxPatch(corner, box_width, box_height, "round,pad=0,rounding_size=8")
+            box.set(color=STAGE_COLOURS[node.name], **style)
+            axes.add_patch(box)
+        above = 21 if node.share else 11
+        write(x, y + above, node.label)
+        write(x, y + above - 22, node.time, "bold")
+        write(x, y + above - 42, f"{node.share} of a step" if node.share else "")
+    for edge in graph.edges:
+        (x1, y1), (x2, y2) = centres[edge.start], centres[edge.end]
+        dx, dy = np.sign(x2 - x1) * box_width / 2, np.sign(y2 - y1) * box_height / 2
+        arrow = FancyArrowPatch((x1 + dx, y1 + dy), (x2 - dx, y2 - dy), shrinkA=4, shrinkB=4)
+        arrow.set(arrowstyle="-|>", mutation_scale=14, color=INK, linewidth=1.5)
+        arrow.set_linestyle("--" if edge.is_next_round else "-")
+        axes.add_patch(arrow)
+        write((x1 + x2) / 2, (y1 + y2) / 2 + 16, edge.label)
+        write((x1 + x2) / 2, (y1 + y2) / 2 - 16, edge.time.partition(" (")[0], "bold")
+    write(width / 2, height / 2, f"{graph.step} a step")
+    return figure
+
+
+def draw_stages(cycle: TrainingCycle) -> Figure:
+    """A bar for each stage of a training step."""
+    times_s = {stage: times.median_s for stage, times in cycle.stages.items()}
+    labels = [
+        f"{format_duration(s)} · {format_share(cycle.share(stage))}" for stage, s in times_s.items()
+    ]
+    figure, axes = make_bars(list(times_s), labels, list(times_s.values()), "median time")
+    colours = [STAGE_COLOURS[stage] for stage in times_s]
+    axes.barh(list(times_s), list(times_s.values()), height=0.6, color=colours)
+    return figure
+
+
+def draw_layers(cycle: TrainingCycle) -> Figure:
+    """A bar for each layer: its forward pass, then its backward pass."""
+    totals_s = {layer: sum_layer(passes) for layer, passes in cycle.layers.items()}
+    whole_s = sum(totals_s.values()) or 1.0
+    labels = [f"{format_duration(s)} · {format_share(s / whole_s)}" for s in totals_s.values()]
+    figure, axes = make_bars(list(totals_s), labels, list(totals_s.values()), "median time")
+    left = np.zeros(len(totals_s))
+    for stage in ("forward", "backward"):
+        times_s = np.array([passes[stage].median_s for passes in cycle.layers.values()])
+        colour, label = STAGE_COLOURS[stage], f"{stage} pass"
+        axes.barh(list(totals_s), times_s, left=left, height=0.6, color=colour, label=label)
+        left += times_s
+    add_legend(figure, columns=2)
+    return figure
+
+
+def draw_steps(times_s: Sequence[float]) -> Figure:
+    """The time of each step without markers, in the order of measurement."""
+    figure, axes = make_plot("step", "time", 200)
+    axes.plot(range(1, len(times_s) + 1), times_s, "o", color=SERIES[0], markersize=4)
+    mark_percentiles(times_s, (50, 95), axes.axhline)
+    axes.set_ylim(0, 1.15 * max(times_s))
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(8, integer=True))
+    axes.yaxis.set_major_formatter(ticker.EngFormatter("s"))
+    add_legend(figure, columns=2)
+    return figure
+
+
+def draw_latencies(latencies_s: Sequence[float]) -> Figure:
+    """How often each gap between two tokens was seen, with the median, p95 and p99.
+
+    The slowest of many latencies are counted in the last bin, which a "+" marks, so that one
+    outlier does not flatten all others. The axis starts at the lowest: latencies lie close together
+    and far from 0.
+    """
     values = np.asarray(latencies_s, float)
-    marks = np.percentile(values, [50, 95, 99])
-    low, high = float(values.min()), float(max(1.2 * marks[2], np.nextafter(values.min(), 1e9)))
-    is_cut = high < values.max()
-    high = high if is_cut else float(max(values.max(), 1.001 * low, low + 1e-9))
+    low, top = float(values.min()), float(values.max())
+    high = min(top, max(1.2 * float(np.percentile(values, 99)), low))
+    is_cut = low < high < top
+    high = high if high > low else 1.001 * low + 1e-9
     bins = min(_MOST_BINS, max(5, round(math.sqrt(len(values)))))
+    figure, axes = make_plot("latency", "count", 230)
     counts, edges = np.histogram(np.minimum(values, high), bins, (low, high))
-    # From the lowest, not from 0: times of one thing lie close together, far from 0.
-    x = Scale(low, high, _LEFT - 24, WIDTH - _RIGHT)
-    top = LINE_HEIGHT * 2.0
-    y = make_scale([0, max(counts.max(), 5)], top + _PLOT_HEIGHT, top, is_log=False)
-    parts = draw_axes(x, y, "latency", "count", format_duration, format_digits_whole)
-    for count, left, right in zip(counts.tolist(), edges[:-1], edges[1:], strict=True):
-        place, width = x.place(float(left)), x.place(float(right)) - x.place(float(left))
-        height = y.start - y.place(count)
-        bar = {"x": place, "y": y.start - height, "width": max(width - 1, 0.5), "height": height}
-        parts.append(make_element("rect", style=f"fill:{choose_colour(0)}", **bar))
+    width = (high - low) / bins
+    axes.bar(edges[:-1], counts, 0.9 * width, align="edge", color=SERIES[0])
     if is_cut:
-        parts.append(draw_text(x.end, y.place(float(counts[-1])) - 4, "+", "end"))
-    names = ("median", "p95", "p99")
-    for number, mark in enumerate(marks.tolist(), start=1):
-        upright = [(x.place(mark), y.start), (x.place(mark), y.end)]
-        parts.append(draw_path(upright, choose_colour(number), stroke_dasharray="4 3"))
-    labels = [f"{n} {format_duration(m)}" for n, m in zip(names, marks.tolist(), strict=True)]
-    parts += _draw_legend(labels, y.start + 3 * LINE_HEIGHT, first_colour=1)
-    return wrap_chart(title, y.start + _measure_legend(labels) + 2.5 * LINE_HEIGHT, parts)
+        axes.text(high, counts[-1], "+", ha="right", va="bottom", fontsize=FONT_PT, color=INK)
+    mark_percentiles(latencies_s, (50, 95, 99), axes.axvline)
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(4))
+    axes.xaxis.set_major_formatter(ticker.EngFormatter("s"))
+    axes.yaxis.set_major_locator(ticker.MaxNLocator(5, integer=True))
+    add_legend(figure, columns=3)
+    return figure
 
 
-def draw_curves(
-    title: str,
-    curves: Sequence[Curve],
-    x_title: str,
-    y_title: str,
-    *,
-    starts_at_zero: bool = False,
-    format_y: Callable[[float], str] = format_digits,
-) -> str:
-    """Lines over a common x: the loss or the throughput of a run.
+def draw_batches(tokens_per_s: Mapping[int, float]) -> Figure:
+    """Generated tokens a second at each batch size."""
+    sizes = sorted(tokens_per_s)
+    rates = [tokens_per_s[size] for size in sizes]
+    names = [f"batch {size:,}" for size in sizes]
+    labels = [f"{rate:,.0f} tokens/s" for rate in rates]
+    figure, axes = make_bars(names, labels, rates, "tokens/s, all rows together", unit="")
+    axes.barh(names, rates, height=0.6, color=SERIES[5])
+    return figure
 
-    Raises:
-        UsageError: no curve, a curve without points, of unequal lengths, or not finite.
 
-    >>> picture = draw_curves("Loss", [Curve("train", [0, 1], [3.0, 2.0])], "step", "nats")
-    >>> picture.count("<polyline")
-    1
+def draw_roofline(points: Sequence[RooflinePoint]) -> Figure:
+    """Every stage by arithmetic intensity and rate, under the roofline of this machine."""
+    roofline = points[0].roofline
+    figure, axes = make_plot("arithmetic intensity (FLOP/byte)", "FLOP/s", 290)
+    placed = [point for point in points if point.operations > 0 and point.bytes_moved > 0]
+    intensities = [roofline.ridge / 8, roofline.ridge * 4, *(p.intensity for p in placed)]
+    low, high = min(intensities) / 1.4, max(intensities) * 1.4
+    peak = format_count(roofline.peak_operations_per_s, "FLOP/s")
+    bandwidth = format_count(roofline.bandwidth_bytes_per_s, "B/s")
+    bends = [low, roofline.ridge, high]
+    roof = [roofline.limit_operations_per_s(intensity) for intensity in bends]
+    axes.loglog(bends, roof, color=INK, label=f"roofline: {peak}, {bandwidth}")
+    for number, point in enumerate(placed):
+        axes.loglog(
+            point.intensity,
+            point.operations_per_s,
+            _MARKERS[number % len(_MARKERS)],
+            color=STAGE_COLOURS.get(point.name, SERIES[number % len(SERIES)]),
+            markersize=8,
+            label=f"{point.name}: {100 * point.share:.0f} % of the {point.binding} bound",
+        )
+    mark_log_axis(axes.xaxis, low, high, "")
+    rates = [*roof, *(point.operations_per_s for point in placed)]
+    mark_log_axis(axes.yaxis, min(rates) / 1.4, max(rates) * 1.4, "")
+    add_legend(figure)
+    return figure
+
+
+def draw_growth(growth: Growth) -> Figure:
+    """Every timing along one axis, the fit, and dashed the time if it grew as the FLOPs do.
+
+    The dashed line meets the fit at the largest size.
     """
-    if not curves or not all(len(curve.x) == len(curve.y) > 0 for curve in curves):
-        raise UsageError("curves: expected at least one, with a y for each x.")
-    top = LINE_HEIGHT * 2.0
-    x = make_scale((v for c in curves for v in c.x), _LEFT, WIDTH - _RIGHT, is_log=False)
-    values = [value for curve in curves for value in curve.y]
-    y = make_scale(values, top + _PLOT_HEIGHT, top, is_log=False)
-    if not starts_at_zero and min(values) > 0:
-        room = 0.08 * (max(values) - min(values)) or 0.1 * max(values)
-        y = type(y)(max(min(values) - room, 0.0), max(values) + room, y.start, y.end)
-    parts = draw_axes(x, y, x_title, y_title, format_digits_whole, format_y)
-    for number, curve in enumerate(curves):
-        points = [(x.place(a), y.place(b)) for a, b in zip(curve.x, curve.y, strict=True)]
-        colour = choose_colour(number)
-        if len(points) == 1:  # a line through one point cannot be seen
-            dot = {"cx": points[0][0], "cy": points[0][1], "r": 3}
-            parts.append(make_element("circle", style=f"fill:{colour}", **dot))
-        parts.append(draw_path(points, colour))
-    labels = [curve.label for curve in curves]
-    parts += _draw_legend(labels, y.start + 3 * LINE_HEIGHT)
-    return wrap_chart(title, y.start + _measure_legend(labels) + 2.5 * LINE_HEIGHT, parts)
+    axis, fit, sizes = growth.axis, growth.fit, sorted(growth.samples_s)
+    figure, axes = make_plot(AXIS_LABELS.get(axis, axis), "time", 290)
+    timings = [(size, time_s) for size in sizes for time_s in growth.samples_s[size]]
+    axes.loglog(*zip(*timings, strict=True), "o", color=SERIES[0], markersize=4, alpha=0.6)
+    low, high = sizes[0] / 1.1, sizes[-1] * 1.1
+    curve = np.geomspace(low, high, 60)
+    fixed = f"{format_duration(fit.constant_s)} + " if fit.constant_s > 0 else ""
+    interval = f"{fit.exponent_low:.2f} to {fit.exponent_high:.2f}"
+    label = (
+        f"fit: {fixed}{format_duration(fit.coefficient_s)} x {axis}^{fit.exponent:.2f} ({interval})"
+    )
+    fitted_s = [fit.predict_s(float(size)) for size in curve]
+    axes.loglog(curve, fitted_s, color=SERIES[1], label=label)
+    shown_s = [*(time_s for _, time_s in timings), *fitted_s]
+    if growth.counts:
+        counts = dict(sorted(growth.counts.items()))
+        largest = max(counts)
+        scale_s = fit.predict_s(largest) / counts[largest]
+        work_s = [scale_s * count for count in counts.values()]
+        axes.loglog(list(counts), work_s, "--", color=INK, label="if it grew as the FLOPs do")
+        shown_s += work_s
+    stride = math.ceil(len(sizes) / 7)
+    axes.set_xlim(low, high)
+    axes.xaxis.set_major_locator(ticker.FixedLocator(sizes[::-1][::stride]))
+    axes.xaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+    axes.xaxis.set_minor_locator(ticker.NullLocator())
+    mark_log_axis(axes.yaxis, min(shown_s) / 1.1, max(shown_s) * 1.1, "s")
+    add_legend(figure)
+    return figure
 
 
-def format_digits_whole(number: float) -> str:
-    """A number of steps or sizes: whole where it is whole.
-
-    >>> format_digits_whole(1500.0), format_digits_whole(0.5)
-    ('1500', '0.5')
-    """
-    return f"{number:.12g}"
-
-
-def _draw_legend(labels: Sequence[str], top: float, first_colour: int = 0) -> list[str]:
-    """A line for each label, after a mark of its colour."""
-    parts = []
-    for number, label in enumerate(labels):
-        y = top + number * LINE_HEIGHT
-        mark = {"x": 0, "y": y - 9, "width": 14, "height": 8, "rx": 2}
-        colour = choose_colour(first_colour + number)
-        parts.append(make_element("rect", style=f"fill:{colour}", **mark))
-        parts.append(draw_text(20, y, shorten(label, WIDTH - 20.0)))
-    return parts
+def draw_speed_up(sweep: Sweep) -> Figure:
+    """The speed-up over the first value, and Amdahl's law where it was fitted."""
+    values = sorted(sweep.samples_s)
+    times_s = [median(sweep.samples_s[value]) for value in values]
+    figure, axes = make_plot(sweep.name, "speed-up", 230)
+    speed_ups = [times_s[0] / time_s for time_s in times_s]
+    axes.plot(values, speed_ups, "o-", color=SERIES[0], label="measured")
+    if sweep.fit is not None:
+        law = [sweep.fit.predict_speed_up(value) for value in values]
+        axes.plot(values, law, "--", color=SERIES[1], label="Amdahl's law, fitted")
+        add_legend(figure, columns=2)
+    axes.set_ylim(0, 1.15 * max(axes.get_ylim()[1], 1))
+    axes.xaxis.set_major_locator(ticker.FixedLocator(values))
+    return figure
 
 
-def _measure_legend(labels: Sequence[str]) -> float:
-    return len(labels) * LINE_HEIGHT + LINE_HEIGHT / 2
+def draw_losses(losses: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:
+    """The losses of a run: steps and nats a token, by name."""
+    figure, axes = make_plot("step", "nats per token", 250)
+    for number, (label, (steps, values)) in enumerate(losses.items()):
+        if steps:
+            axes.plot(steps, values, ".-", color=SERIES[number], label=label)
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
+    add_legend(figure, columns=2)
+    return figure
+
+
+def draw_throughput(steps: Sequence[float], rates: Sequence[float]) -> Figure:
+    """Tokens a second of a run."""
+    figure, axes = make_plot("step", "tokens/s", 250)
+    axes.plot(steps, rates, ".-", color=SERIES[0])
+    axes.set_ylim(0, 1.15 * max(rates))
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
+    axes.yaxis.set_major_formatter(ticker.EngFormatter(sep=""))
+    return figure
+
+
+def _read_column(profile: Profile, key: str) -> tuple[list[float], list[float]]:
+    """Steps and values of one column of the run's history, where it has a value."""
+    rows = [row for row in profile.history if key in row and "step" in row]
+    return [row["step"] for row in rows], [row[key] for row in rows]

@@ -59,6 +59,17 @@ _INFERENCE_PARTS = (
     "sampling",
     "decoding",
 )
+_DEFINITION_KEYS = (
+    "load",
+    "cold first token",
+    "prompt",
+    "first token",
+    "each output token",
+    "between tokens",
+    "network, sampling, decoding",
+    "tokens/s",
+)
+"""What the rows of `INFERENCE_DEFINITIONS` are called in the object: keys do not change."""
 
 
 def describe_profile(profile: Profile) -> dict[str, Any]:
@@ -97,8 +108,7 @@ def read_timings(described: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
     """Every timing of a described profile that can be compared, by what it is the time of.
 
     Raises:
-        UsageError: it is no profile, one of a version that this program does not know, or one
-            whose timings are damaged or none.
+        UsageError: it is no profile, its version is unknown, or its timings are damaged or missing.
     """
     version = described.get("version") if isinstance(described, Mapping) else None
     if version != VERSION or "training" not in described or "inference" not in described:
@@ -216,7 +226,10 @@ def _describe_inference(cycle: InferenceCycle) -> dict[str, Any]:
         "engine": cycle.engine,
         "prompt_tokens": cycle.prompt_tokens,
         "new_tokens": cycle.new_tokens,
-        "definitions": dict(INFERENCE_DEFINITIONS),
+        "definitions": {
+            key: f"{name}: {meaning}" if name != key else meaning
+            for key, (name, meaning) in zip(_DEFINITION_KEYS, INFERENCE_DEFINITIONS, strict=True)
+        },
         **{part: _describe_times(getattr(cycle, part)) for part in _INFERENCE_PARTS},
         "tokens_per_s": {str(rows): rate for rows, rate in sorted(cycle.tokens_per_s.items())},
     }
@@ -238,7 +251,7 @@ def _describe_sweep(sweep: Sweep) -> dict[str, Any]:
 
 
 def _make_plain(value: Any) -> Any:
-    """The same of nothing but what JSON knows."""
+    """The same value in types that JSON has."""
     if isinstance(value, Mapping):
         return {str(key): _make_plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

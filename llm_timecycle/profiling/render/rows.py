@@ -1,11 +1,13 @@
-"""The rows of every table of a profile, as text: the terminal and the report show the same ones.
+"""The rows of every table, as text: the terminal and the report show the same ones.
 
 The first row of each table is its heading.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from statistics import median
+from typing import Any
 
 from llm_timecycle.profiling.format import (
     format_count,
@@ -14,6 +16,7 @@ from llm_timecycle.profiling.format import (
     format_share,
 )
 from llm_timecycle.profiling.results import (
+    ComparedTime,
     Durations,
     Growth,
     InferenceCycle,
@@ -26,22 +29,33 @@ Row = tuple[str, ...]
 
 SOUND_CLOSURE = (0.97, 1.03)
 
+AXIS_LABELS = {
+    "T": "T, sequence length",
+    "B": "B, batch size",
+    "E": "E, embedding_dim",
+    "H": "H, hidden_units",
+    "L": "L, num_layers",
+    "V": "V, vocab_size",
+    "length": "length of the generated text in tokens",
+}
+"""What the growth axes are."""
+
 INFERENCE_DEFINITIONS = (
-    ("load", "reading the run's files into an engine that is ready"),
-    ("cold first token", "from the start of a new process to its first token"),
-    ("prompt", "reading all tokens of the prompt (prefill)"),
-    ("first token", "from a request to a loaded engine to its first token, with the prompt"),
-    ("each output token", "(end to end - first token) / (N - 1), for N tokens of one request"),
-    ("between tokens", "every gap from one token to the next, of all requests"),
-    ("network, sampling, decoding", "the parts of such a gap: logits, the choice, its text"),
-    ("tokens/s", "all rows of a batch; ids that were emitted, never text tokenized again"),
+    ("load", "reading the run's files until the engine is ready"),
+    ("TTFT, cold", "time to first token: from the start of a new process to its first token"),
+    ("prefill", "reading all tokens of the prompt"),
+    ("TTFT", "time to first token: from a request to a loaded engine, prefill included"),
+    ("TPOT", "time per output token: (end to end - TTFT) / (N - 1), for N tokens of one request"),
+    ("ITL", "inter-token latency: every gap from one token to the next, over all requests"),
+    ("network, sampling, decoding", "the parts of ITL: logits, drawing the token, its text"),
+    ("tokens/s", "all rows of a batch; token ids as generated, never text tokenized again"),
 )
-"""What each line of the inference table means."""
+"""What each row of the inference tables means."""
 
 
 def list_stage_rows(cycle: TrainingCycle) -> list[Row]:
     """Each stage of a training step, then their sum and the step without markers."""
-    rows: list[Row] = [("stage", "median", "p95", "share", "a token")]
+    rows: list[Row] = [("stage", "median", "p95", "share", "per token")]
     for stage, times in cycle.stages.items():
         token_s = times.median_s / cycle.tokens
         share = format_share(cycle.share(stage))
@@ -53,12 +67,12 @@ def list_stage_rows(cycle: TrainingCycle) -> list[Row]:
 
 
 def list_layer_rows(cycle: TrainingCycle) -> list[Row]:
-    """Each layer's forward and backward pass, each layer run by itself."""
-    rows: list[Row] = [("layer", "forward", "backward", "together", "share")]
+    """Each layer's forward and backward pass, timed alone."""
+    rows: list[Row] = [("layer", "forward", "backward", "both", "share")]
     total_s = sum(sum_layer(passes) for passes in cycle.layers.values()) or 1.0
     for layer, passes in cycle.layers.items():
         seconds = [passes[stage].median_s for stage in ("forward", "backward")]
-        # A backward pass is a difference, which noise can swallow.
+        # A backward pass is a difference of two times, which can be smaller than the noise.
         times = [format_duration(s) if s > 0 else "within noise" for s in seconds]
         layer_s = sum_layer(passes)
         rows.append((layer, *times, format_duration(layer_s), format_share(layer_s / total_s)))
@@ -86,17 +100,17 @@ def describe_closure(cycle: TrainingCycle) -> str:
 
 
 def describe_hidden_input(cycle: TrainingCycle) -> str:
-    """What of input processing a step did not wait for."""
+    """How much of input processing a step waits for."""
     hidden_s, waited_s = cycle.hidden_input.median_s, cycle.stages["input"].median_s
     return (
-        f"input processing: a step waits for {format_duration(waited_s)} of it; "
-        f"{format_duration(hidden_s)} more run hidden behind computation"
+        f"input processing: a step waits {format_duration(waited_s)} for its window; "
+        f"{format_duration(hidden_s)} more are hidden behind computation"
     )
 
 
 def list_roofline_rows(profile: Profile) -> list[Row]:
-    """Each stage and layer under the roof."""
-    rows: list[Row] = [("part", "time", "at least", "of ceiling", "bound by", "rate", "intensity")]
+    """Each stage and layer on the roofline."""
+    rows: list[Row] = [("part", "time", "minimum", "reached", "bound by", "rate", "intensity")]
     for point in profile.points:
         rows.append(
             (
@@ -112,9 +126,9 @@ def list_roofline_rows(profile: Profile) -> list[Row]:
     return rows
 
 
-def list_ceiling_rows(profile: Profile) -> list[Row]:
-    """This machine's ceilings."""
-    rows: list[Row] = [("ceiling", "rate")]
+def list_limit_rows(profile: Profile) -> list[Row]:
+    """The measured limits of this machine."""
+    rows: list[Row] = [("limit", "rate")]
     for name, rate in profile.limits.items():
         is_memory = name in ("read", "copy")
         label = f"memory {name}" if is_memory else f"{name} products"
@@ -122,13 +136,13 @@ def list_ceiling_rows(profile: Profile) -> list[Row]:
     return rows
 
 
-def describe_ceilings(profile: Profile) -> str:
+def describe_limits(profile: Profile) -> str:
     """The same in one line."""
-    return ", ".join(f"{name} {rate}" for name, rate in list_ceiling_rows(profile)[1:])
+    return ", ".join(f"{name} {rate}" for name, rate in list_limit_rows(profile)[1:])
 
 
 def list_growth_rows(growth: Growth) -> list[Row]:
-    """The typical time at each size, beside the fit."""
+    """The typical time at each size, and the fit."""
     rows: list[Row] = [(growth.axis, "measured", "fit")]
     for size, time_s in zip(growth.fit.sizes, growth.fit.times_s, strict=True):
         fitted = format_duration(growth.fit.predict_s(size))
@@ -137,26 +151,25 @@ def list_growth_rows(growth: Growth) -> list[Row]:
 
 
 def describe_fit(growth: Growth) -> str:
-    """The exponent with its interval, beside the one that the operations predict."""
+    """The exponent with its interval, and the one that the FLOPs predict."""
     fit = growth.fit
     return (
         f"time = {format_duration(fit.constant_s)} + {format_duration(fit.coefficient_s)} x "
         f"{growth.axis}^{fit.exponent:.2f} (95 % interval {fit.exponent_low:.2f} to "
-        f"{fit.exponent_high:.2f}); operations grow as {growth.axis}^"
+        f"{fit.exponent_high:.2f}); FLOPs grow as {growth.axis}^"
         f"{growth.predicted_exponent:.2f}"
     )
 
 
 def list_inference_rows(cycle: InferenceCycle) -> list[Row]:
     """The parts of a request; `INFERENCE_DEFINITIONS` says what each means."""
-    gaps = cycle.between_tokens
     parts = (
         ("load", cycle.load),
-        ("cold first token", cycle.cold_first_token),
-        ("prompt", cycle.prefill),
-        ("first token", cycle.first_token),
-        ("each output token", cycle.per_output_token),
-        ("between tokens", gaps),
+        ("TTFT, cold", cycle.cold_first_token),
+        ("prefill", cycle.prefill),
+        ("TTFT", cycle.first_token),
+        ("TPOT", cycle.per_output_token),
+        ("ITL", cycle.between_tokens),
         ("  network", cycle.step),
         ("  sampling", cycle.sampling),
         ("  decoding", cycle.decoding),
@@ -168,7 +181,7 @@ def list_inference_rows(cycle: InferenceCycle) -> list[Row]:
 
 
 def describe_request(cycle: InferenceCycle) -> str:
-    """What was asked, and of which engine."""
+    """The request that was timed."""
     return (
         f"{cycle.engine} engine, a prompt of {cycle.prompt_tokens:,} tokens, "
         f"{cycle.new_tokens:,} new tokens"
@@ -179,7 +192,7 @@ def list_batch_rows(cycle: InferenceCycle) -> list[Row]:
     """Tokens a second at each batch size."""
     alone = cycle.tokens_per_s.get(1)
     return [
-        ("batch", "tokens/s", "of batch 1"),
+        ("batch", "tokens/s", "vs batch 1"),
         *(
             (f"{rows:,}", format_digits(rate), f"{rate / alone:.2f} x" if alone else "-")
             for rows, rate in sorted(cycle.tokens_per_s.items())
@@ -194,7 +207,7 @@ def list_sweep_rows(sweep: Sweep) -> list[Row]:
     rows: list[Row] = [(sweep.name, "median", "speed-up")]
     for value, time_s in zip(values, times_s, strict=True):
         rows.append((f"{value}", format_duration(time_s), f"{times_s[0] / time_s:.2f}"))
-    if sweep.fit is None:  # a depth, say: a part of nothing
+    if sweep.fit is None:  # a queue depth, say, has no efficiency
         return rows
     shares = [times_s[0] * values[0] / (s * n) for n, s in zip(values, times_s, strict=True)]
     return [
@@ -217,3 +230,19 @@ def describe_amdahl(sweep: Sweep) -> str:
 def _show(times: Durations) -> tuple[str, str]:
     """Median and 95th percentile."""
     return format_duration(times.median_s), format_duration(times.p95_s)
+
+
+def list_comparison_rows(times: Sequence[ComparedTime]) -> list[Row]:
+    """Each time of A and of B, their ratio and what it allows to say."""
+    rows: list[Row] = [("time", "A", "B", "A / B", "95 % interval", "")]
+    for time in times:
+        interval = f"{time.low:.3f} to {time.high:.3f}"
+        medians = format_duration(time.a_s), format_duration(time.b_s)
+        rows.append((time.name, *medians, f"{time.ratio:.3f}", interval, time.verdict))
+    return rows
+
+
+def list_difference_rows(differences: Mapping[str, tuple[Any, Any]]) -> list[Row]:
+    """The settings, versions and parts of the machine that differ between A and B."""
+    pairs = ((key, str(a), str(b)) for key, (a, b) in differences.items())
+    return [("differs", "A", "B"), *pairs]

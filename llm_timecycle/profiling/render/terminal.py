@@ -1,84 +1,138 @@
-"""A profile as tables with bars, for a terminal."""
+"""A profile or a comparison as tables with bars, for a terminal or as plain text."""
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterator, Sequence
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from llm_timecycle.profiling.format import format_digits, format_duration
-from llm_timecycle.profiling.render.columns import (
-    BAR_CELLS,
-    align_columns,
-    draw_bar,
-    embolden,
-    paint,
+from llm_timecycle.profiling.render import rows as table_rows
+from llm_timecycle.profiling.render.rows import Row
+from llm_timecycle.profiling.results import (
+    Advice,
+    ComparedTime,
+    Growth,
+    InferenceCycle,
+    Profile,
+    TrainingCycle,
 )
-from llm_timecycle.profiling.render.rows import (
-    INFERENCE_DEFINITIONS,
-    Row,
-    describe_amdahl,
-    describe_ceilings,
-    describe_closure,
-    describe_fit,
-    describe_hidden_input,
-    describe_request,
-    list_batch_rows,
-    list_growth_rows,
-    list_inference_rows,
-    list_layer_rows,
-    list_roofline_rows,
-    list_stage_rows,
-    list_sweep_rows,
-    sum_layer,
-)
-from llm_timecycle.profiling.results import Advice, Growth, InferenceCycle, Profile, TrainingCycle
 from llm_timecycle.system import describe_machine_briefly
 
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
 WIDTH = 100
+BAR_CELLS = 24
+_EIGHTHS = " ▏▎▍▌▋▊▉"
+_COLOURS = ("blue", "yellow", "green", "magenta", "cyan", "red")  # the order of the charts
+_TRAILING_SPACES = re.compile(r" +((?:\x1b\[[\d;]*m)*)$", re.MULTILINE)
 
 
-def write_tables(profile: Profile, *, is_coloured: bool = False) -> str:
-    """Everything that a profile holds, in lines of at most `WIDTH` columns where words allow.
+def write_tables(profile: Profile, *, width: int = WIDTH, is_coloured: bool = False) -> str:
+    """Everything that a profile holds.
 
     Args:
+        width: columns; longer sentences and cells are wrapped.
         is_coloured: whether to write the colours of an ANSI terminal.
     """
-    return "\n".join(_write_lines(profile, is_coloured))
+    return _render(_list_parts(profile), width, is_coloured)
 
 
-def _write_lines(profile: Profile, is_coloured: bool) -> Iterator[str]:
-    def head(text: str) -> Iterator[str]:
-        yield from ("", embolden(text, is_coloured))
+def write_comparison(
+    a_name: str,
+    b_name: str,
+    times: Sequence[ComparedTime],
+    differences: Mapping[str, tuple[Any, Any]],
+) -> str:
+    """Two profiles side by side, and what differs between them."""
+    parts = [
+        f"A: {a_name}",
+        f"B: {b_name}",
+        "",
+        _make_table(table_rows.list_comparison_rows(times)),
+    ]
+    if differences:
+        rows = table_rows.list_difference_rows(differences)
+        parts += ["", _make_table(rows, left=3)]
+    return _render(parts, WIDTH, is_coloured=False)
 
-    yield embolden(f"{profile.name}: {profile.parameters:,} parameters", is_coloured)
+
+def draw_bar(share: float, cells: int = BAR_CELLS) -> str:
+    """A bar to an eighth of a cell; its full length means 1.
+
+    >>> draw_bar(0.5, cells=4), draw_bar(0.40625, cells=4), draw_bar(0.0)
+    ('██', '█▋', '')
+    """
+    eighths = round(8 * cells * min(max(share, 0.0), 1.0))
+    return ("█" * (eighths // 8) + _EIGHTHS[eighths % 8]).rstrip()
+
+
+def _render(
+    parts: Sequence[RenderableType] | Iterator[RenderableType], width: int, is_coloured: bool
+) -> str:
+    """The parts one below the other; no setting of the environment changes them."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(
+        file=io.StringIO(),
+        width=width,
+        color_system="standard" if is_coloured else None,
+        force_terminal=is_coloured,
+        force_jupyter=False,
+        no_color=False,
+        legacy_windows=False,
+        markup=False,
+        emoji=False,
+        highlight=False,
+    )
+    with console.capture() as captured:
+        for part in parts:
+            console.print(part, soft_wrap=isinstance(part, Text) and part.no_wrap)
+    return _TRAILING_SPACES.sub(r"\1", captured.get()).removesuffix("\n")
+
+
+def _list_parts(profile: Profile) -> Iterator[RenderableType]:
+    from rich.text import Text
+
+    def head(text: str) -> Iterator[RenderableType]:
+        yield ""
+        yield Text(text, "bold")
+
+    yield Text(f"{profile.name}: {profile.parameters:,} parameters", "bold")
     yield describe_machine_briefly(profile.machine)
-    if profile.training is not None:
-        yield from head(_title_step(profile.training))
-        yield from _write_stages(profile.training, is_coloured)
-        yield from _wrap(describe_closure(profile.training))
-        yield from _wrap(describe_hidden_input(profile.training))
-        if profile.training.layers:
-            yield from head("Layers, each by itself")
-            yield from _write_layers(profile.training, is_coloured)
+    if (cycle := profile.training) is not None:
+        yield from head(_title_step(cycle))
+        shares = [cycle.share(stage) for stage in cycle.stages]
+        yield _make_table(table_rows.list_stage_rows(cycle), shares)
+        yield table_rows.describe_closure(cycle)
+        yield table_rows.describe_hidden_input(cycle)
+        if cycle.layers:
+            yield from head("Layers, each timed alone")
+            seconds = [table_rows.sum_layer(passes) for passes in cycle.layers.values()]
+            total_s = sum(seconds) or 1.0
+            rows = table_rows.list_layer_rows(cycle)
+            yield _make_table(rows, [layer_s / total_s for layer_s in seconds])
     if profile.points:
-        yield from head("Under this machine's ceilings")
-        yield from _wrap(describe_ceilings(profile))
-        yield from align_columns(list_roofline_rows(profile))
+        yield from head("Roofline: the least time that this machine's limits allow")
+        yield table_rows.describe_limits(profile)
+        yield _make_table(table_rows.list_roofline_rows(profile))
     for growth in profile.growth:
-        yield from head(f"Growth along {growth.axis}")
-        yield from _write_growth(growth, is_coloured)
+        yield from head(f"Growth along {table_rows.AXIS_LABELS.get(growth.axis, growth.axis)}")
+        yield from _list_growth(growth)
     if profile.inference is not None:
-        yield from head(f"Inference: {describe_request(profile.inference)}")
-        yield from _write_inference(profile.inference, is_coloured)
+        yield from head(f"Inference: {table_rows.describe_request(profile.inference)}")
+        yield from _list_inference(profile.inference)
     for sweep in profile.sweeps:
-        yield from head(f"Sharing the work: {sweep.name}")
-        yield from align_columns(list_sweep_rows(sweep))
-        for text in (describe_amdahl(sweep), sweep.remark):
-            yield from _wrap(text)
+        yield from head(f"Parallelism: {sweep.name}")
+        yield _make_table(table_rows.list_sweep_rows(sweep))
+        yield from filter(None, (table_rows.describe_amdahl(sweep), sweep.remark))
     if profile.advice:
-        yield from head("What would shorten it")
+        yield from head("Suggestions")
         for number, advice in enumerate(profile.advice, start=1):
-            yield from _write_advice(number, advice)
+            yield from _list_advice(number, advice)
 
 
 def _title_step(cycle: TrainingCycle) -> str:
@@ -89,68 +143,68 @@ def _title_step(cycle: TrainingCycle) -> str:
     )
 
 
-def _write_stages(cycle: TrainingCycle, is_coloured: bool) -> Iterator[str]:
-    shares = [cycle.share(stage) for stage in cycle.stages]
-    yield from _add_bars(list_stage_rows(cycle), shares, is_coloured)
-
-
-def _write_layers(cycle: TrainingCycle, is_coloured: bool) -> Iterator[str]:
-    seconds = [sum_layer(passes) for passes in cycle.layers.values()]
-    total_s = sum(seconds) or 1.0
-    yield from _add_bars(list_layer_rows(cycle), [s / total_s for s in seconds], is_coloured)
-
-
-def _write_growth(growth: Growth, is_coloured: bool) -> Iterator[str]:
+def _list_growth(growth: Growth) -> Iterator[RenderableType]:
     longest_s = max(growth.fit.times_s)
     bars = [time_s / longest_s for time_s in growth.fit.times_s]
-    yield from _add_bars(list_growth_rows(growth), bars, is_coloured, has_one_colour=True)
-    yield from _wrap(describe_fit(growth))
-    yield from _wrap(growth.explanation)
+    yield _make_table(table_rows.list_growth_rows(growth), bars, has_one_colour=True)
+    yield table_rows.describe_fit(growth)
+    yield growth.explanation
 
 
-def _write_inference(cycle: InferenceCycle, is_coloured: bool) -> Iterator[str]:
-    yield from align_columns(list_inference_rows(cycle))
+def _list_inference(cycle: InferenceCycle) -> Iterator[RenderableType]:
+    yield _make_table(table_rows.list_inference_rows(cycle))
+    if cycle.tokens_per_s:
+        fastest = max(cycle.tokens_per_s.values())
+        bars = [rate / fastest for _, rate in sorted(cycle.tokens_per_s.items())]
+        yield ""
+        yield _make_table(table_rows.list_batch_rows(cycle), bars, has_one_colour=True)
     yield ""
-    fastest = max(cycle.tokens_per_s.values(), default=1.0)
-    bars = [rate / fastest for _, rate in sorted(cycle.tokens_per_s.items())]
-    if bars:
-        yield from _add_bars(list_batch_rows(cycle), bars, is_coloured, has_one_colour=True)
-    width = max(len(name) for name, _ in INFERENCE_DEFINITIONS)
-    yield ""
-    for name, meaning in INFERENCE_DEFINITIONS:
-        yield f"{name.ljust(width)}  {meaning}"
+    yield _make_table([("", ""), *table_rows.INFERENCE_DEFINITIONS], left=2, has_head=False)
 
 
-def _write_advice(number: int, advice: Advice) -> Iterator[str]:
+def _list_advice(number: int, advice: Advice) -> Iterator[RenderableType]:
+    from rich.padding import Padding
+    from rich.text import Text
+
     saving = f" (saves {format_duration(advice.saves_s)})" if advice.saves_s > 0 else ""
     yield f"{number}. {advice.title}{saving}"
-    yield from _wrap(advice.reason, indent="   ")
-    if advice.changes:
-        yield "   " + " ".join(f"--set {change}" for change in advice.changes)
+    yield Padding(advice.reason, (0, 0, 0, 3))
+    if advice.changes:  # one line, however long, so that it can be copied
+        changes = " ".join(f"--set {change}" for change in advice.changes)
+        yield Text(f"   {changes}", no_wrap=True)
 
 
-def _wrap(text: str, indent: str = "") -> list[str]:
-    """A sentence in lines; none where there is nothing to say."""
-    return textwrap.wrap(
-        text, WIDTH, initial_indent=indent, subsequent_indent=indent, break_long_words=False
-    )
-
-
-def _add_bars(
+def _make_table(
     rows: Sequence[Row],
-    bars: Sequence[float],
-    is_coloured: bool,
+    bars: Sequence[float] = (),
     *,
+    left: int = 1,
+    has_head: bool = True,
     has_one_colour: bool = False,
-) -> Iterator[str]:
-    """Aligned rows, and behind each of the first ones below the heading a bar."""
-    lines = align_columns(rows)
-    width = max(map(len, lines))
-    yield lines[0]
-    for number, line in enumerate(lines[1:]):
-        if number >= len(bars):
-            yield line
-            continue
-        bar = draw_bar(bars[number], BAR_CELLS)
-        colour = 0 if has_one_colour else number
-        yield f"{line.ljust(width)}  {paint(bar, colour, is_coloured)}".rstrip()
+) -> RenderableType:
+    """Rows whose columns line up.
+
+    Args:
+        rows: the first is the heading.
+        bars: one for each of the first rows below the heading, from 0 to 1.
+        left: how many columns, from the first, are aligned to the left; the others to the right.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(
+        box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=has_head, header_style=""
+    )
+    head, *body = rows
+    for number, name in enumerate(head):
+        is_left = number < left
+        table.add_column(Text(name), justify="left" if is_left else "right", overflow="fold")
+    if bars:
+        table.add_column("", no_wrap=True)
+    for number, row in enumerate(body):
+        cells = [Text(cell) for cell in row]
+        if number < len(bars):
+            colour = _COLOURS[0 if has_one_colour else number % len(_COLOURS)]
+            cells.append(Text(draw_bar(bars[number]), colour))
+        table.add_row(*cells)
+    return table

@@ -1,13 +1,13 @@
-"""Advice: each piece from planted figures, its saving computed by hand, and followed in earnest."""
+"""Advice: each piece from planted figures, its saving computed by hand.
+
+`scripts/check_advice.py` follows it on the real thing.
+"""
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
-from statistics import median
 from typing import Any
 
-import numpy as np
 import pytest
 
 from llm_timecycle.config.settings import (
@@ -19,7 +19,6 @@ from llm_timecycle.config.settings import (
 from llm_timecycle.profiling.analysis.advice import give_advice
 from llm_timecycle.profiling.analysis.power_law import fit_growth
 from llm_timecycle.profiling.analysis.what_if import StepModel, count_products
-from llm_timecycle.profiling.measure.scaling import time_in_turn
 from llm_timecycle.profiling.results import (
     Advice,
     Durations,
@@ -29,7 +28,6 @@ from llm_timecycle.profiling.results import (
     Sweep,
     TrainingCycle,
 )
-from llm_timecycle.text.batches import cut_lanes
 
 # V 4000, E 2, H 4, one layer, 10 tokens a step.
 V = 4_000
@@ -42,7 +40,7 @@ SETTINGS = Settings(
 WEIGHTS = 28_112
 # Products of a token, forward: output 2 H V = 32000, so 320000 a step; LSTM 2 (2 + 4) 16 = 192.
 OUTPUT_PRODUCTS = 320_000
-CEILING = 3_200_000.0  # the output's forward products take 0.1 s, its backward ones 0.2 s
+PEAK = 3_200_000.0  # the output's forward products take 0.1 s, its backward ones 0.2 s
 
 
 def same(seconds: float) -> Durations:
@@ -75,7 +73,7 @@ def make_profile(settings: Settings = SETTINGS, **parts: Any) -> Profile:
         settings=settings,
         vocab_size=V,
         training=make_cycle(),
-        limits={"float32": CEILING, "bfloat16": CEILING, "read": 1e9, "copy": 1e9},
+        limits={"float32": PEAK, "bfloat16": PEAK, "read": 1e9, "copy": 1e9},
     )
     return replace(profile, **parts)
 
@@ -104,7 +102,7 @@ def test_the_counts_are_those_of_the_settings() -> None:
 def test_the_same_settings_save_nothing() -> None:
     model = StepModel(SETTINGS, V, make_cycle(), make_profile().limits)
     assert model.step_s == pytest.approx(1.0)
-    assert model.add_layer_s("output") == pytest.approx(0.45)
+    assert model.sum_layer_s("output") == pytest.approx(0.45)
     assert model.estimate_saving_s(SETTINGS) == 0.0
 
 
@@ -114,7 +112,7 @@ def test_half_the_vocabulary_halves_what_goes_with_it() -> None:
     # Output: products 0.3 s halved; the rest, 0.15 s, nearly so. Update 0.1 s: weights nearly
     # halved. Embedding: the gradient that is written, of V rows, is nearly all of 0.1 s.
     assert advice.saves_s == pytest.approx(0.15 + 0.075 + 0.05 + 0.05, rel=0.02)
-    assert "45 % of the step" in advice.reason
+    assert "45.0 % of the step" in advice.reason
     assert "more words become <unk>" in advice.reason
 
 
@@ -124,7 +122,7 @@ def test_tying_saves_the_difference_of_the_widths() -> None:
     # Products 2 E in place of 2 H: 0.15 s of 0.3 s. Update: 12024 of 28112 weights are left. The
     # projection's products are nothing; what else changes is the bytes beside the products.
     assert 0.15 + 0.057 < advice.saves_s < 0.15 + 0.057 + 0.15
-    assert "multiply 2 numbers a token in place of 4, and need 16,000 fewer" in advice.reason
+    assert "multiply 2 numbers a token instead of 4, and need 16,000 fewer" in advice.reason
 
 
 def test_a_model_that_is_tied_or_small_is_left_alone() -> None:
@@ -138,27 +136,27 @@ def test_a_model_that_is_tied_or_small_is_left_alone() -> None:
 
 
 def test_bfloat16_saves_of_the_products_what_it_is_faster_by() -> None:
-    ceilings = make_profile().limits | {"bfloat16": 2 * CEILING}
-    advice = find(give_advice(make_profile(limits=ceilings)), "multiply in bfloat16")
-    lstm_s = 3 * 1_920 / CEILING  # forward once, backward twice
+    limits = make_profile().limits | {"bfloat16": 2 * PEAK}
+    advice = find(give_advice(make_profile(limits=limits)), "multiply in bfloat16")
+    lstm_s = 3 * 1_920 / PEAK  # forward once, backward twice
     assert advice.saves_s == pytest.approx((0.3 + lstm_s) / 2)
     assert advice.changes == ("training.precision=mixed_bfloat16",)
     assert "2.0 times as fast" in advice.reason
-    slower = make_profile().limits | {"bfloat16": 1.2 * CEILING}
+    slower = make_profile().limits | {"bfloat16": 1.2 * PEAK}
     assert "multiply in bfloat16" not in list_titles(make_profile(limits=slower))
 
 
-def test_more_lanes_save_what_twice_as_many_were_measured_to_save() -> None:
+def test_a_larger_batch_saves_what_twice_as_many_lanes_were_measured_to_save() -> None:
     fit = fit_growth({n: [0.4 + 0.3 * n] * 5 for n in (1, 2, 4, 8, 16)})  # 1 s at B = 2
     growth = Growth("B", fit, 1.0, "", {})
-    advice = find(give_advice(make_profile(growth=(growth,))), "more lanes")
+    advice = find(give_advice(make_profile(growth=(growth,))), "increase the batch size")
     assert advice.saves_s == pytest.approx(0.2, rel=0.01)  # 1 s - (0.4 + 0.3 x 4) / 2
     assert advice.changes == ("training.batch_size=4",)
-    assert "read more lanes side by side" not in list_titles(make_profile())
+    assert "increase the batch size" not in list_titles(make_profile())
     # Of 4 lanes nothing was measured, so nothing is promised.
     fit = fit_growth({n: [0.4 + 0.3 * n] * 5 for n in (0.25, 0.5, 1, 2)})
     beyond = make_profile(growth=(Growth("B", fit, 1.0, "", {}),))
-    assert "read more lanes side by side" not in list_titles(beyond)
+    assert "increase the batch size" not in list_titles(beyond)
 
 
 def test_threads_are_advised_from_the_sweep() -> None:
@@ -191,7 +189,7 @@ def test_validating_and_saving_too_often_is_told() -> None:
     advice = find(give_advice(make_profile(settings, history=history)), "validate less often")
     assert advice.saves_s == pytest.approx(24 / 20 / 2)
     assert advice.changes == ("training.eval_every=20",)
-    assert "24 % of the run" in advice.reason
+    assert "24.0 % of the run" in advice.reason
     assert all("save less" not in t for t in list_titles(make_profile(settings, history=history)))
     assert all("validate" not in t for t in list_titles(make_profile(history=history)))
 
@@ -215,46 +213,3 @@ def test_the_largest_saving_comes_first() -> None:
 def test_without_a_measured_step_there_is_nothing_to_say_of_it() -> None:
     assert give_advice(make_profile(training=None)) == []
     assert give_advice(make_profile(limits={})) == []
-
-
-def test_following_the_advice_saves_what_it_says() -> None:
-    """As `scripts/check_advice.py` does at full size: within a factor of 2, as a part of a step.
-
-    Other work on the machine may spoil a measurement, so it is taken again, four times at most.
-    """
-    attempts = []
-    for _ in range(4):
-        attempts.append(follow_advice())
-        if all(promised / 2 < saved < promised * 2 for promised, saved in attempts[-1].values()):
-            return
-    pytest.fail(f"promised and saved, as parts of a step: {attempts}")
-
-
-def follow_advice() -> dict[str, tuple[float, float]]:
-    """What each advice promises and what following it saves, as parts of a step."""
-    from llm_timecycle.profiling.analysis.placing import measure_machine_ceilings
-    from llm_timecycle.profiling.measure.stages import measure_training
-    from llm_timecycle.profiling.measure.trial_step import TrialStep
-
-    model = ModelSettings(embedding_dim=16, hidden_units=64, num_layers=1)
-    training = SETTINGS.training.model_copy(update={"batch_size": 8, "sequence_length": 25})
-    settings = SETTINGS.model_copy(update={"model": model, "training": training})
-    ids = np.random.default_rng(0).integers(0, V, 8 * 25 * 4 + 1, np.int32)
-    profile = make_profile(
-        settings,
-        training=measure_training(settings, V, cut_lanes(ids, 8, 25), steps=9),
-        limits=measure_machine_ceilings(settings, V, parts=1),
-    )
-    advice = give_advice(profile)
-    tied = settings.model_copy(update={"model": model.model_copy(update={"tie_embeddings": True})})
-    steps = [
-        TrialStep(changed, size, 1).prepare(8, 25)
-        for changed, size in ((settings, V), (settings, V // 2), (tied, V))
-    ]
-    taken_s = time_in_turn(dict(enumerate(steps)), budget_s=1.0, now=time.perf_counter)
-    before_s, *after_s = (median(taken_s[n]) for n in range(3))
-    assert profile.training is not None
-    return {
-        title: (find(advice, title).saves_s / profile.training.sum_s, 1 - time_s / before_s)
-        for title, time_s in zip(("halve the vocabulary", "tie the output"), after_s, strict=True)
-    }

@@ -12,10 +12,10 @@ from llm_timecycle.config.settings import ModelSettings
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import UsageError
 from llm_timecycle.profiling.analysis.flops import (
-    LayerWork,
-    add_work,
-    count_step_work,
-    count_token_work,
+    LayerCost,
+    add_costs,
+    count_step_costs,
+    count_token_costs,
 )
 from llm_timecycle.reference import losses, lstm, network, optimizers
 from tests.profiling.counting import CountingArray, instrument
@@ -89,11 +89,11 @@ def test_an_lstm_layer_is_what_the_reference_runs(counter: Any, D: int, H: int, 
     backward = counter.take()
 
     model = ModelSettings(embedding_dim=D, num_layers=1, hidden_units=H)
-    works = count_step_work(model, V, batch_size=B, sequence_length=T)
-    assert add_work(works, layer="lstm_1", stage="forward").operations == forward
+    costs = count_step_costs(model, V, batch_size=B, sequence_length=T)
+    assert add_costs(costs, layer="lstm_1", stage="forward").operations == forward
     # The reference takes tanh(c') twice a step, and adds up T gradients of W, U and b.
     again = B * T * H + T * (D + H + 1) * 4 * H
-    assert add_work(works, layer="lstm_1", stage="backward").operations == backward - again
+    assert add_costs(costs, layer="lstm_1", stage="backward").operations == backward - again
 
 
 @pytest.mark.parametrize("T", [1, 6])
@@ -110,11 +110,11 @@ def test_a_step_is_what_the_reference_runs(counter: Any, model: ModelSettings, T
     network.backward(params, cache, losses.differentiate_cross_entropy(logits, targets), masks)
     backward = counter.take()
 
-    works = count_step_work(model, V, batch_size=B, sequence_length=T)
+    costs = count_step_costs(model, V, batch_size=B, sequence_length=T)
     E, H, L, N = model.embedding_dim, model.hidden_units, model.num_layers, B * T
     # log softmax of all logits, not of the targets alone (N V - N); n counted (N), 1 / n at each
     # position (N), and times it (N).
-    assert add_work(works, stage="forward").operations == forward - (N * V - N) - 3 * N
+    assert add_costs(costs, stage="forward").operations == forward - (N * V - N) - 3 * N
     lstm_again = sum(N * H + T * (D + H + 1) * 4 * H for D in (E, *[H] * (L - 1)))
     # log softmax once more (4 N V + N) and its exp (N V), where exp / sum is 1; one-hot subtracted
     # everywhere (N V), where one place is enough (N); n and 1 / n at each position (2 N).
@@ -124,7 +124,7 @@ def test_a_step_is_what_the_reference_runs(counter: Any, model: ModelSettings, T
         tied_again = V * E + (2 * N * H * E) * (H != E)  # onto zeros; y P once more
     masked_again = L * 4 * H * H * (model.weight_drop > 0)  # U * mask once more
     again = lstm_again + loss_again + tied_again + masked_again
-    assert add_work(works, stage="backward").operations == backward - again
+    assert add_costs(costs, stage="backward").operations == backward - again
 
 
 @pytest.mark.parametrize("model", MODELS[:3])
@@ -132,11 +132,11 @@ def test_an_update_is_what_the_reference_runs(counter: Any, model: ModelSettings
     params = make_parameters(model)
 
     def count(optimizer: str, is_clipped: bool) -> int:
-        works = count_step_work(
+        costs = count_step_costs(
             model, V, batch_size=B, sequence_length=2,
             optimizer=optimizer, is_clipped=is_clipped,  # type: ignore[arg-type]
         )  # fmt: skip
-        return add_work(works, stage="update").operations
+        return add_costs(costs, stage="update").operations
 
     state = optimizers.start_adam(params)
     counter.take()
@@ -153,8 +153,8 @@ def test_an_update_is_what_the_reference_runs(counter: Any, model: ModelSettings
 def test_bytes_of_a_step_by_hand() -> None:
     # V 10, E 2, H 3, one layer, B 2, T 4: N = 8 tokens, D + H = 5, 4H = 12.
     model = ModelSettings(embedding_dim=2, num_layers=1, hidden_units=3)
-    works = count_step_work(model, 10, batch_size=2, sequence_length=4, product_bytes=2)
-    found = {(work.layer, work.stage): work.bytes_moved for work in works}
+    costs = count_step_costs(model, 10, batch_size=2, sequence_length=4, product_bytes=2)
+    found = {(work.layer, work.stage): work.bytes_moved for work in costs}
     assert found == {
         # 8 tokens of 4 bytes, 8 rows of 2 float32, 8 rows of 2 bfloat16
         ("embedding", "forward"): 32 + 64 + 32,
@@ -178,8 +178,8 @@ def test_bytes_of_a_step_by_hand() -> None:
 
 def test_a_tied_embedding_adds_its_rows_to_the_gradient_of_the_output() -> None:
     model = ModelSettings(embedding_dim=2, num_layers=1, hidden_units=3, tie_embeddings=True)
-    works = count_step_work(model, 10, batch_size=2, sequence_length=4, optimizer="sgd")
-    found = {(work.layer, work.stage): work.bytes_moved for work in works}
+    costs = count_step_costs(model, 10, batch_size=2, sequence_length=4, optimizer="sgd")
+    found = {(work.layer, work.stage): work.bytes_moved for work in costs}
     # tokens; rows read; rows of the gradient read and written
     assert found["embedding", "backward"] == 32 + 64 + 128
     # P 6; y 8 x 3 and its product 8 x 2
@@ -191,12 +191,12 @@ def test_a_tied_embedding_adds_its_rows_to_the_gradient_of_the_output() -> None:
 
 def test_a_generated_token_by_hand() -> None:
     # V 10, E 2, H 3, one layer. 2 x 5 x 12 products, 2 x 12 biases, 12 gates, 5 x 3 for the cell.
-    works = count_token_work(ModelSettings(embedding_dim=2, num_layers=1, hidden_units=3), 10)
-    assert works == (
-        LayerWork("embedding", "forward", 0, 4 + 8 + 8),
-        LayerWork("lstm_1", "forward", 120 + 24 + 12 + 15, 4 * 72 + 4 * (2 + 15)),
-        LayerWork("output", "forward", 60 + 10, 160 + 4 * (3 + 10)),
-        LayerWork("output", "sampling", 40, 80),
+    costs = count_token_costs(ModelSettings(embedding_dim=2, num_layers=1, hidden_units=3), 10)
+    assert costs == (
+        LayerCost("embedding", "forward", 0, 4 + 8 + 8),
+        LayerCost("lstm_1", "forward", 120 + 24 + 12 + 15, 4 * 72 + 4 * (2 + 15)),
+        LayerCost("output", "forward", 60 + 10, 160 + 4 * (3 + 10)),
+        LayerCost("output", "sampling", 40, 80),
     )
 
 
@@ -206,16 +206,16 @@ def test_a_generated_token_is_one_step_of_the_reference(counter: Any) -> None:
         states = [x.view(CountingArray) for x in network.make_zero_states(params, B)]
         counter.take()
         network.forward(params, np.zeros((B, 1), int), states)
-        works = count_token_work(model, V, rows=B)
-        assert add_work(works, stage="forward").operations == counter.take()
+        costs = count_token_costs(model, V, rows=B)
+        assert add_costs(costs, stage="forward").operations == counter.take()
 
 
 def test_rows_share_the_weights() -> None:
     model = ModelSettings()
-    one, eight = (add_work(count_token_work(model, 10_000, rows=rows)) for rows in (1, 8))
+    one, eight = (add_costs(count_token_costs(model, 10_000, rows=rows)) for rows in (1, 8))
     assert eight.operations == 8 * one.operations
     assert eight.bytes_moved < 1.1 * one.bytes_moved
-    half = add_work(count_token_work(model, 10_000, weight_bytes=2))
+    half = add_costs(count_token_costs(model, 10_000, weight_bytes=2))
     assert 0.49 < half.bytes_moved / one.bytes_moved < 0.51
 
 
@@ -230,4 +230,4 @@ def test_rows_share_the_weights() -> None:
 def test_what_cannot_be_is_refused(change: dict[str, Any], message: str) -> None:
     options: dict[str, Any] = {"batch_size": B, "sequence_length": 6} | change
     with pytest.raises(UsageError, match=message):
-        count_step_work(ModelSettings(), V, **options)
+        count_step_costs(ModelSettings(), V, **options)

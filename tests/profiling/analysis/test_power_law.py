@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -9,11 +11,13 @@ from llm_timecycle.errors import UsageError
 from llm_timecycle.profiling.analysis.power_law import (
     HIGHEST_EXPONENT,
     GrowthFit,
+    explain_growth,
+    fit_counts,
     fit_growth,
-    predict_exponent,
 )
 
 SIZES = 2.0 ** np.arange(3, 9)
+REASON_SIZES = (8, 16, 32, 64, 128, 256)
 REPEATS = 10
 
 
@@ -130,11 +134,78 @@ def test_the_unit_of_time_and_of_size_changes_no_exponent() -> None:
 
 
 def test_counts_have_the_exponent_of_their_law() -> None:
-    assert predict_exponent({n: 3 * n**2 for n in (4, 8, 16, 32)}) == pytest.approx(2, abs=1e-3)
-    mixed = predict_exponent({n: 100 * n + n**2 for n in (4, 8, 16, 32, 64, 128)})
+    assert fit_counts({n: 3 * n**2 for n in (4, 8, 16, 32)}).exponent == pytest.approx(2, abs=1e-3)
+    mixed = fit_counts({n: 100 * n + n**2 for n in (4, 8, 16, 32, 64, 128)}).exponent
     assert 1.0 < mixed < 2.0
 
 
 def test_three_sizes_are_too_few() -> None:
     with pytest.raises(UsageError, match="at least 4 sizes, received 3"):
         fit_growth({n: [1.0] * 5 for n in (1, 2, 3)})
+
+
+def explain(curve: Callable[[int], float], noise: float = 0.0) -> str:
+    """Timings that rise and fall by `noise` around a curve, against a million FLOPs a unit."""
+    factors = [1 - 2 * noise, 1 - noise, 1, 1 + noise, 1 + 2 * noise]
+    fit = fit_growth({n: [curve(n) * factor for factor in factors] for n in REASON_SIZES})
+    return explain_growth(fit, fit_counts({n: 1e6 * n for n in REASON_SIZES}), "T")
+
+
+def test_a_fixed_cost_is_named_with_its_share() -> None:
+    said = explain(lambda n: 0.012 + 0.001 * n)
+    assert said.startswith("time grows as the FLOPs do (exponent 1.00, 95 % interval 1.00 to 1.00")
+    assert said.endswith(
+        "after a fixed cost of 12.0 ms that is 60 % of the time at T = 8 and 4 % at T = 256"
+    )
+
+
+def test_growth_slower_than_the_flops_is_told_by_the_time_for_each() -> None:
+    said = explain(lambda n: 0.001 * n**0.8)
+    assert said.startswith("time grows slower than the FLOPs (exponent 0.80,")
+    assert "against 1.00" in said
+    # A FLOP takes n^-0.2: 32^0.2 = 2.
+    assert said.endswith("each FLOP takes 2.00 times less at T = 256 than at 8")
+
+
+def test_growth_faster_than_the_flops_is_told_by_the_time_for_each() -> None:
+    said = explain(lambda n: 0.001 * n**1.2)
+    assert said.startswith("time grows faster than the FLOPs (exponent 1.20,")
+    assert said.endswith("each FLOP takes 2.00 times more at T = 256 than at 8")
+
+
+def test_a_wide_interval_does_not_claim_a_difference() -> None:
+    assert explain(lambda n: 0.001 * n**0.97, noise=0.2).startswith("time grows as the FLOPs do")
+
+
+def test_a_misfit_names_the_size() -> None:
+    said = explain(lambda n: 0.001 * n * (4 if n == 64 else 1), noise=0.01)
+    assert "no power law fits the sizes within their noise, T = 64 is farthest off" in said
+
+
+def test_time_that_does_not_grow() -> None:
+    assert explain(lambda n: 0.5) == (
+        "time does not grow (1.00 times as long at T = 256 as at 8), though the FLOPs do "
+        "(exponent 1.00)"
+    )
+
+
+def test_growth_that_cannot_be_told() -> None:
+    said = explain(lambda n: 0.5 + 0.0002 * n, noise=0.3)
+    assert said.startswith("these sizes do not show how time grows (exponent")
+    assert "to 4.00 or more" in said
+
+
+def test_flops_of_other_sizes_are_refused() -> None:
+    fit = fit_growth({n: [float(n)] * 5 for n in REASON_SIZES})
+    with pytest.raises(UsageError, match="expected: a fit of the sizes"):
+        explain_growth(fit, fit_counts({n: 1.0 * n for n in (1, 2, 3, 4)}), "T")
+
+
+def test_flops_that_do_not_grow_are_told_beside_time_that_does_not() -> None:
+    # A FLOP takes 1 ms at every size, and so do the 90 that do not grow.
+    sizes = (10, 20, 40, 80, 160)
+    fit = fit_growth({n: [0.001 * (90 + n)] * 5 for n in sizes})
+    said = explain_growth(fit, fit_counts({n: 90.0 + n for n in sizes}), "V")
+    assert "fixed cost of 90.0 ms that is 90 % of the time at V = 10" in said
+    assert "(90 % of the FLOPs at V = 10 do not grow either)" in said
+    assert "each FLOP takes" not in said

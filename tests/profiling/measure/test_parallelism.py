@@ -1,4 +1,4 @@
-"""Sharing: which values are timed how often, what the figures are said to mean, and the worker."""
+"""Threads, replicas, prefetching: what is timed, what the figures mean, and the worker."""
 
 from __future__ import annotations
 
@@ -16,8 +16,14 @@ from llm_timecycle.config.settings import (
     TrainingSettings,
 )
 from llm_timecycle.errors import TimecycleError
-from llm_timecycle.profiling.measure.parallelism import measure_sharing, run_worker
-from llm_timecycle.profiling.measure.parallelism_worker import Job, Times, read_job, run_job
+from llm_timecycle.profiling.measure.parallelism import (
+    Job,
+    Times,
+    measure_parallelism,
+    read_job,
+    run_job,
+    run_worker,
+)
 from llm_timecycle.profiling.results import Sweep
 
 SETTINGS = Settings(
@@ -51,7 +57,7 @@ class Machine:
 def measure(machine: Machine, cores: int = 2, batch_size: int = 8) -> dict[str, Sweep]:
     training = SETTINGS.training.model_copy(update={"batch_size": batch_size})
     settings = SETTINGS.model_copy(update={"training": training})
-    sweeps = measure_sharing(settings, 30, cores=cores, run=machine.run)
+    sweeps = measure_parallelism(settings, 30, cores=cores, run=machine.run)
     return {sweep.name: sweep for sweep in sweeps}
 
 
@@ -63,13 +69,13 @@ def test_threads_go_up_to_twice_the_cores_and_are_fitted_up_to_the_cores() -> No
     assert sweep.fit is not None
     assert sweep.fit.serial_fraction == pytest.approx(0.2, abs=0.001)
     assert sweep.fit.workers == (1, 2)
-    assert "first with 2 threads, 1.67 times as fast as with 1" in sweep.remark
+    assert "2 threads are fastest, 1.67 times as fast as 1" in sweep.remark
     assert "4 threads share 2 cores and take 1.50 times as long" in sweep.remark
 
 
 def test_threads_that_save_nothing_are_said_to() -> None:
     machine = Machine(threads={1: 1.0, 2: 0.99, 4: 1.0}, replicas={2: 1.0})
-    assert "more threads than one save nothing" in measure(machine)["threads"].remark
+    assert "more than one thread saves nothing" in measure(machine)["threads"].remark
 
 
 @pytest.mark.parametrize(
@@ -89,7 +95,7 @@ def test_lanes_that_cannot_be_shared_out_are_said_to() -> None:
     sweep = measure(machine, batch_size=9)["replicas"]
     assert list(sweep.samples_s) == [1]
     assert sweep.fit is None
-    assert "batch of 9 cannot be shared out evenly" in sweep.remark
+    assert "batch of 9 cannot be divided evenly" in sweep.remark
 
 
 def test_the_overlap_won_is_what_a_step_does_not_wait_for() -> None:
@@ -97,14 +103,14 @@ def test_the_overlap_won_is_what_a_step_does_not_wait_for() -> None:
     sweep = measure(machine)["prefetch depth"]
     assert sweep.samples_s == {0: (0.112,) * 7, 1: (0.103,) * 7}
     # 12 ms of preparing, all of which 100 ms of computing could hide; 3 ms are waited for.
-    assert "75 % of the overlap possible is won" in sweep.remark
+    assert "75 % of the possible overlap is reached" in sweep.remark
 
 
 def test_one_core_needs_no_law() -> None:
     machine = Machine(threads={1: 1.0, 2: 1.0}, replicas={2: 1.2})
     sweeps = measure(machine, cores=1)
     assert sweeps["threads"].fit is None
-    assert "same 1 core here" in sweeps["replicas"].remark
+    assert "share the same 1 core" in sweeps["replicas"].remark
 
 
 def test_a_job_is_read_as_it_was_written() -> None:
@@ -116,7 +122,7 @@ def test_a_job_is_read_as_it_was_written() -> None:
 def test_a_worker_times_replicas_in_a_process_of_its_own() -> None:
     times = run_worker(Job("replicas", 2, DUMPED, 30, 5))
     assert len(times["samples_s"]) == 5
-    assert all(0 < seconds < 10 for seconds in times["samples_s"])
+    assert all(seconds > 0 for seconds in times["samples_s"])
 
 
 def test_a_process_that_fails_says_why() -> None:
@@ -137,7 +143,7 @@ def test_steps_are_timed_with_windows_between_and_ahead() -> None:
 
 def test_importing_the_worker_is_light() -> None:
     program = (
-        "import sys, json, llm_timecycle.profiling.measure.parallelism_worker; "
+        "import sys, json, llm_timecycle.profiling.measure.parallelism; "
         "print(json.dumps('tensorflow' in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)

@@ -1,9 +1,9 @@
-"""The stage clock: stages add up to the step, and a delay planted in one shows up there alone."""
+"""The stages of a step: a planted delay shows up in its stage, on a clock that only delays move."""
 
 from __future__ import annotations
 
 import itertools
-import time
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +16,7 @@ from llm_timecycle.model import lstm
 from llm_timecycle.model.loss import LossNetwork
 from llm_timecycle.profiling.measure import stages
 from llm_timecycle.profiling.measure.stages import measure_training
-from llm_timecycle.profiling.results import TRAINING_STAGES, TrainingCycle
+from llm_timecycle.profiling.results import TRAINING_STAGES
 from llm_timecycle.text.batches import Lanes, cut_lanes
 
 V = 50
@@ -25,33 +25,47 @@ SETTINGS = Settings.model_construct(
     training=TrainingSettings(batch_size=8, sequence_length=12, precision="float32", threads=1),
 )
 LANES = cut_lanes(np.random.default_rng(0).integers(0, V, 8 * 12 * 6 + 1).astype(np.uint8), 8, 12)
-DELAY_S = 0.03
+DELAY_S = 1.0
 
 
-def measure() -> TrainingCycle:
-    return measure_training(SETTINGS, V, LANES, steps=9)
+class Clock:
+    """Moves only where a delay is planted; what delays the thread of the windows is its own."""
+
+    def __init__(self) -> None:
+        self._s = 0.0
+        self._of_thread = threading.local()
+
+    def now(self) -> float:
+        return self._s + getattr(self._of_thread, "s", 0.0)
+
+    def delay(self) -> np.float32:
+        self._s += DELAY_S
+        return np.float32(1.0)
+
+    def delay_thread(self) -> None:
+        self._of_thread.s = getattr(self._of_thread, "s", 0.0) + DELAY_S
 
 
-def sleep() -> np.float32:
-    time.sleep(DELAY_S)
-    return np.float32(1.0)
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
 
 
-def delay_forward(monkeypatch: pytest.MonkeyPatch) -> None:
+def delay_forward(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
     """The losses wait before they are handed on; their gradient does not."""
     plain = LossNetwork.compute_losses
 
     def compute(*arguments: Any, **options: Any) -> Any:
         losses, states = plain(*arguments, **options)
         with tf.control_dependencies([losses]):
-            late = tf.numpy_function(sleep, [], tf.float32)
+            late = tf.numpy_function(clock.delay, [], tf.float32)
         with tf.control_dependencies([late]):
             return tf.identity(losses), states
 
     monkeypatch.setattr(LossNetwork, "compute_losses", compute)
 
 
-def delay_backward(monkeypatch: pytest.MonkeyPatch) -> None:
+def delay_backward(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
     """The gradient of the losses waits on its way back."""
     plain = LossNetwork.compute_losses
 
@@ -59,7 +73,7 @@ def delay_backward(monkeypatch: pytest.MonkeyPatch) -> None:
     def pass_on(losses: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
         def wait(gradient: tf.Tensor) -> tf.Tensor:
             with tf.control_dependencies([gradient]):
-                late = tf.numpy_function(sleep, [], tf.float32)
+                late = tf.numpy_function(clock.delay, [], tf.float32)
             with tf.control_dependencies([late]):
                 return tf.identity(gradient)
 
@@ -72,7 +86,7 @@ def delay_backward(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LossNetwork, "compute_losses", compute)
 
 
-def delay_update(monkeypatch: pytest.MonkeyPatch) -> None:
+def delay_update(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
     """The optimizer is slow."""
     plain = stages.make_optimizer
 
@@ -83,7 +97,7 @@ def delay_update(monkeypatch: pytest.MonkeyPatch) -> None:
         def update(gradient: tf.Tensor, variable: tf.Variable, rate: tf.Tensor) -> None:
             if variable.shape == (V,):  # the output layer's bias
                 with tf.control_dependencies([gradient]):
-                    late = tf.numpy_function(sleep, [], tf.float32)
+                    late = tf.numpy_function(clock.delay, [], tf.float32)
                 with tf.control_dependencies([late]):
                     gradient = tf.identity(gradient)
             update_step(gradient, variable, rate)
@@ -94,67 +108,46 @@ def delay_update(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stages, "make_optimizer", make)
 
 
-def delay_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every window takes long, far longer than a step of this little network."""
+def delay_input(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    """Every window takes long to prepare."""
     plain = Lanes.read_window
 
     def read(lanes: Lanes, position: int) -> tuple[np.ndarray, np.ndarray]:
-        time.sleep(DELAY_S)
+        clock.delay_thread()
         return plain(lanes, position)
 
     monkeypatch.setattr(Lanes, "read_window", read)
 
 
-@pytest.fixture(scope="module")
-def undisturbed() -> TrainingCycle:
-    return measure()
-
-
 @pytest.mark.parametrize(
     ("stage", "plant"),
-    [
-        ("input", delay_input),
-        ("forward", delay_forward),
-        ("backward", delay_backward),
-        ("update", delay_update),
-    ],
+    [("forward", delay_forward), ("backward", delay_backward), ("update", delay_update)],
 )
 def test_a_planted_delay_shows_up_in_its_stage_and_nowhere_else(
     stage: str,
-    plant: Callable[[pytest.MonkeyPatch], None],
-    undisturbed: TrainingCycle,
+    plant: Callable[[pytest.MonkeyPatch, Clock], None],
+    clock: Clock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    plant(monkeypatch)
-    after = measure()
-    added = {
-        name: after.stages[name].median_s - undisturbed.stages[name].median_s
-        for name in TRAINING_STAGES
-    }
-    if stage == "input":  # a part of the delay is hidden behind the step
-        added[stage] += after.hidden_input.median_s
-    assert 0.9 * DELAY_S < added[stage] < 1.5 * DELAY_S, added
-    for name in set(TRAINING_STAGES) - {stage}:
-        assert abs(added[name]) < 0.3 * DELAY_S, added
+    plant(monkeypatch, clock)
+    cycle = measure_training(SETTINGS, V, LANES, steps=5, now=clock.now)
+    found = {name: times.samples_s for name, times in cycle.stages.items()}
+    assert found == {name: (DELAY_S if name == stage else 0.0,) * 5 for name in TRAINING_STAGES}
+    assert cycle.wall.samples_s == (DELAY_S,) * 5
+    assert cycle.hidden_input.samples_s == (0.0,) * 5
 
 
-def test_the_stages_of_a_step_add_up_to_the_wall_time(undisturbed: TrainingCycle) -> None:
-    assert list(undisturbed.stages) == list(TRAINING_STAGES)
-    assert undisturbed.tokens == 8 * 12
-    assert sum(undisturbed.share(stage) for stage in TRAINING_STAGES) == pytest.approx(1.0)
-    # The step is a few milliseconds, so what the marks cost is a larger part of it than in earnest.
-    assert 0.7 < undisturbed.closure < 1.6
+def test_input_that_a_step_does_not_wait_for_is_hidden(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delay_input(monkeypatch, clock)
+    cycle = measure_training(SETTINGS, V, LANES, steps=5, now=clock.now)
+    assert cycle.hidden_input.samples_s == (DELAY_S,) * 5
+    assert cycle.wall.samples_s == cycle.stages["input"].samples_s == (0.0,) * 5
 
 
-def test_every_layer_has_its_own_times(undisturbed: TrainingCycle) -> None:
-    assert list(undisturbed.layers) == ["embedding", "lstm_1", "lstm_2", "output"]
-    for name, passes in undisturbed.layers.items():
-        assert passes["forward"].median_s > 0, name
-        assert len(passes["backward"].samples_s) == len(passes["forward"].samples_s)
-
-
-def test_a_slow_layer_is_the_layer_that_shows_it(
-    undisturbed: TrainingCycle, monkeypatch: pytest.MonkeyPatch
+def test_every_layer_has_its_own_times_and_a_slow_one_shows_them(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = lstm.run_lstm
 
@@ -162,19 +155,30 @@ def test_a_slow_layer_is_the_layer_that_shows_it(
         outputs, h, c = plain(x, *state, kernel=kernel, **options)
         if kernel.shape[0] == SETTINGS.model.hidden_units:  # the second layer
             with tf.control_dependencies([outputs]):
-                late = tf.numpy_function(sleep, [], tf.float32)
+                late = tf.numpy_function(clock.delay, [], tf.float32)
             with tf.control_dependencies([late]):
                 outputs = tf.identity(outputs)
         return outputs, h, c
 
     monkeypatch.setattr(lstm, "run_lstm", run)
-    layers = measure().layers
-    added = {
-        name: layers[name]["forward"].median_s - passes["forward"].median_s
-        for name, passes in undisturbed.layers.items()
+    layers = measure_training(SETTINGS, V, LANES, steps=5, now=clock.now).layers
+    assert {name: passes["forward"].median_s for name, passes in layers.items()} == {
+        "embedding": 0.0,
+        "lstm_1": 0.0,
+        "lstm_2": DELAY_S,
+        "output": 0.0,
     }
-    assert added.pop("lstm_2") > 0.9 * DELAY_S
-    assert max(abs(seconds) for seconds in added.values()) < 0.3 * DELAY_S, added
+    assert {passes["backward"].median_s for passes in layers.values()} == {0.0}
+
+
+def test_a_step_is_measured_on_the_real_clock() -> None:
+    cycle = measure_training(SETTINGS, V, LANES, steps=5)
+    assert list(cycle.stages) == list(TRAINING_STAGES)
+    assert cycle.tokens == 8 * 12
+    assert all(times.median_s > 0 for times in cycle.stages.values())
+    assert cycle.sum_s > 0
+    assert cycle.wall.median_s > 0
+    assert all(passes["forward"].median_s > 0 for passes in cycle.layers.values())
 
 
 @pytest.mark.parametrize(("tick_s", "steps"), [(1e-4, 20), (1.0, 8)])

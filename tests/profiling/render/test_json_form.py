@@ -7,13 +7,13 @@ import math
 from typing import Any
 
 import pytest
+from syrupy.assertion import SnapshotAssertion
 
 from llm_timecycle import __version__
 from llm_timecycle.config.settings import DataSettings
 from llm_timecycle.errors import UsageError
-from llm_timecycle.profiling.analysis.roofline import place_under_roof
 from llm_timecycle.profiling.render.json_form import describe_profile, read_timings
-from llm_timecycle.profiling.results import Durations
+from llm_timecycle.profiling.results import Durations, RooflinePoint
 from tests.profiling.profiles import ROOF, SPREAD, make_cycle, make_profile, make_settings
 
 
@@ -26,6 +26,24 @@ def describe_inference(samples_s: object) -> dict[str, Any]:
         if isinstance(described, dict) and "samples_s" in described
     }
     return {"version": 1, "training": None, "inference": timed}
+
+
+def list_keys(value: Any, path: str = "") -> set[str]:
+    """The path of every key of an object; `[]` is each item of a list."""
+    if isinstance(value, dict):
+        inside = (
+            list_keys(item, f"{path}.{key}") | {f"{path}.{key}"} for key, item in value.items()
+        )
+        return set().union(*inside)
+    if isinstance(value, list):
+        return set().union(*(list_keys(item, f"{path}[]") for item in value))
+    return set()
+
+
+def test_the_keys_are_as_they_were(snapshot: SnapshotAssertion) -> None:
+    described = describe_profile(make_profile())
+    del described["settings"]
+    assert sorted(list_keys(described)) == snapshot
 
 
 def test_it_goes_through_json_unchanged() -> None:
@@ -55,7 +73,9 @@ def test_the_figures() -> None:
     assert [size["size"] for size in described["growth"][0]["sizes"]] == [8, 16, 32, 64, 128]
     assert described["growth"][0]["sizes"][1]["operations"] == 16e6
     assert described["inference"]["tokens_per_s"] == {"1": 500.0, "8": 1500.0, "32": 2000.0}
-    assert described["inference"]["definitions"]["each output token"].startswith("(end to end")
+    assert described["inference"]["definitions"]["each output token"].startswith(
+        "TPOT: time per output"
+    )
     assert described["sweeps"][0]["serial_fraction"] == pytest.approx(0.2, abs=1e-3)
     assert described["sweeps"][0]["values"][2]["median_s"] == pytest.approx(0.4)
     assert described["advice"][0]["changes"] == ["model.tie_embeddings=true"]
@@ -63,7 +83,7 @@ def test_the_figures() -> None:
 
 
 def test_what_is_not_finite_or_not_measured_is_null() -> None:
-    registers = place_under_roof("registers", 20, 0, 1.0, ROOF)
+    registers = RooflinePoint("registers", 20, 0, 1.0, ROOF)
     assert registers.intensity == math.inf
     described = describe_profile(make_profile(points=(registers,), training=None, inference=None))
     assert described["roofline"][0]["intensity"] is None

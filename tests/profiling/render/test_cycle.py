@@ -1,4 +1,4 @@
-"""The flow chart: its nodes, its times, its syntax, and labels that cannot break out."""
+"""The cycle as a graph and as Mermaid: nodes, times, syntax, and labels that cannot break out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import pytest
 
 from llm_timecycle.errors import UsageError
-from llm_timecycle.profiling.render.mermaid import write_mermaid
+from llm_timecycle.profiling.render.cycle import describe_cycle, write_mermaid
 from tests.profiling.profiles import make_profile
 
 NODE = re.compile(r'    (\w+)\["([^"]*)"\]')
@@ -35,6 +35,16 @@ def test_the_four_stages_go_round_with_their_times() -> None:
     ]
     assert len(body) == len(nodes) + len(edges)
     assert '|"update 30.0 ms (9.0 %)"|' in body[6]
+
+
+def test_the_graph_goes_round_and_names_each_stage_once() -> None:
+    graph = describe_cycle(make_profile())
+    assert [(edge.start, edge.end) for edge in graph.edges] == [
+        (node.name, following.name)
+        for node, following in zip(graph.nodes, (*graph.nodes[1:], graph.nodes[0]), strict=True)
+    ]
+    assert [edge.is_next_round for edge in graph.edges] == [False, False, False, True]
+    assert graph.step == "330 ms"
 
 
 def test_generation_that_was_not_measured_has_no_time() -> None:

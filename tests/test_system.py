@@ -1,0 +1,44 @@
+"""What the machine is asked, against files that stand in for those of Linux."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from llm_timecycle.system import (
+    describe_machine,
+    describe_machine_briefly,
+    read_free_bytes,
+    read_largest_cache_bytes,
+    read_versions,
+)
+
+MIB = 2**20
+
+
+def test_the_last_cache_is_the_largest(tmp_path: Path) -> None:
+    assert read_largest_cache_bytes(tmp_path) is None
+    for number, size in enumerate(("32K", "1024K", "32M", "", "odd")):
+        (tmp_path / f"index{number}").mkdir()
+        (tmp_path / f"index{number}" / "size").write_text(size + "\n")
+    assert read_largest_cache_bytes(tmp_path) == 32 * MIB
+
+
+def test_free_memory_is_what_is_available(tmp_path: Path) -> None:
+    file = tmp_path / "meminfo"
+    assert read_free_bytes(file) is None
+    file.write_text("MemTotal:  2048 kB\nMemFree:  17 kB\nMemAvailable:    1024 kB\n")
+    assert read_free_bytes(file) == MIB
+    file.write_text("MemTotal:  2048 kB\n")
+    assert read_free_bytes(file) is None
+
+
+def test_the_machine_is_named_by_its_processor_and_not_by_its_host(tmp_path: Path) -> None:
+    file = tmp_path / "cpuinfo"
+    file.write_text("processor\t: 0\nmodel name\t: Some CPU @ 3 GHz\nmodel name\t: Some CPU\n")
+    found = describe_machine(file)
+    assert found["processor"] == "Some CPU @ 3 GHz"
+    assert found["cores"] >= 1
+    assert list(found) == ["processor", "cores", "memory_bytes", "system"]
+    assert describe_machine(tmp_path / "none")["processor"]
+    assert describe_machine_briefly({}) == "unknown processor"
+    assert {"llm_timecycle", "python", "tensorflow"} <= read_versions().keys()

@@ -52,7 +52,7 @@ def make_line_reader(completions: Sequence[str]) -> Callable[[], Iterator[str]]:
     stdin = open_standard_input("--interactive")
     if not stdin.isatty():
         return lambda: _read_lines(stdin)
-    from llm_timecycle.cli.prompt_session import read_typed_lines  # 0.2 s that a pipe can save
+    from llm_timecycle.cli.prompt_session import read_typed_lines  # 80 ms that a pipe can save
 
     return lambda: read_typed_lines(completions)
 

@@ -50,7 +50,7 @@ def make_tokenizer(text: str, level: str = "char", **options: object) -> Tokeniz
 
 
 def recite(ids: Sequence[int], vocab_size: int) -> FakeEngine:
-    """An engine that is sure of the next of `ids`, whatever was chosen, and of the last for ever.
+    """An engine that is sure of the next of `ids`, whatever was sampled, and then of the last one.
 
     It counts what was read after the prompt, so it is one text's, from its first token.
     """

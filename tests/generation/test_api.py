@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import doctest
+import inspect
 import itertools
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +30,10 @@ READMES = [Path(__file__).parents[2] / name for name in ("README.md", "README.zh
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with a run at runs/my, whose weights are drawn, and which never ends a text."""
-    place = tmp_path_factory.mktemp("place")
-    (place / "runs").mkdir()
+    folder = tmp_path_factory.mktemp("folder")
+    (folder / "runs").mkdir()
     settings = Settings(
         tokenizer=TokenizerSettings(level="char", vocab_size=50),
         model=ModelSettings(embedding_dim=4, num_layers=2, hidden_units=6),
@@ -39,19 +41,19 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     tokenizer = Tokenizer.train(settings.tokenizer, ["Once upon a time, 从前有座山。"])
     run = create_run(
-        place / "runs/my", settings, tokenizer.to_json().encode(), tokenizer.vocab_size, {}
+        folder / "runs/my", settings, tokenizer.to_json().encode(), tokenizer.vocab_size, {}
     )
     rng = np.random.default_rng(5)
     shapes = compute_parameter_shapes(settings.model, tokenizer.vocab_size)
     weights = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
     weights["output.bias"][tokenizer.eos_id] = -1000.0
     run.save_weights(weights, {"step": 0})
-    return place
+    return folder
 
 
 @pytest.fixture
-def model(place: Path) -> lt.Model:
-    return lt.load(place / "runs/my")
+def model(folder: Path) -> lt.Model:
+    return lt.load(folder / "runs/my")
 
 
 def test_a_text_follows_the_settings_of_the_run_and_of_the_call(model: lt.Model) -> None:
@@ -66,12 +68,12 @@ def test_a_text_follows_the_settings_of_the_run_and_of_the_call(model: lt.Model)
 
 
 def test_a_tokenizer_of_another_size_is_refused(
-    place: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = Tokenizer.train(TokenizerSettings(level="char", vocab_size=50), ["abc"])  # 5 tokens
     monkeypatch.setattr(Tokenizer, "load", lambda *_: other)
     with pytest.raises(RunError, match="has 5 tokens, and the manifest of the run says"):
-        lt.load(place / "runs/my")
+        lt.load(folder / "runs/my")
 
 
 def test_samples_make_a_list(model: lt.Model) -> None:
@@ -95,7 +97,7 @@ def test_calls_do_not_disturb_a_stream_that_is_not_finished(model: lt.Model) -> 
 
 def test_engines_are_used_again(model: lt.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     model.generate(seed=1)
-    monkeypatch.setattr(api, "make_engine", lambda *_, **__: pytest.fail("made anew"))
+    monkeypatch.setattr(api, "make_engine", lambda *_, **__: pytest.fail("made again"))
     model.generate(seed=1)
     model.score("Once")
     "".join(model.stream(seed=1))
@@ -156,8 +158,8 @@ def test_options_are_the_settings() -> None:
     assert list(GenerationOptions.__annotations__) == list(GenerationSettings.model_fields)
 
 
-def test_examples_in_docstrings(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(place)
+def test_examples_in_docstrings(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
     tests = [test for test in doctest.DocTestFinder().find(api) if test.examples]
     assert len(tests) >= 4
     for test in tests:
@@ -167,13 +169,23 @@ def test_examples_in_docstrings(place: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("readme", READMES, ids=lambda readme: readme.name)
-def test_the_first_example_of_the_readme_runs(
+def test_the_example_of_the_readme_runs(
     readme: Path,
-    place: Path,
+    folder: Path,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.chdir(place)
+    """Training and profiling take minutes: a run is copied in their place, the calls are bound."""
+    takes = {name: inspect.signature(getattr(lt, name)) for name in ("train", "profile")}
+
+    def train(*arguments: object, **options: object) -> None:
+        bound = takes["train"].bind(*arguments, **options)
+        shutil.copytree(folder / "runs/my", bound.arguments["run"])
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(lt, "train", train)
+    monkeypatch.setattr(lt, "profile", lambda *given, **more: takes["profile"].bind(*given, **more))
     blocks = re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)
     assert "lt.load" in blocks[0]
     for block in blocks:

@@ -106,7 +106,7 @@ def test_the_same_seed_gives_the_same_text() -> None:
 def test_a_sample_is_the_same_alone_and_with_others(settings: dict[str, object]) -> None:
     several = draw(6, seed=2, **settings)
     assert len({generated.ids for generated in several}) > 3
-    # Samples end at different times, by <eos> if nothing else, and the others go on.
+    # Samples end at different times, by <eos> if nothing else, and the others continue.
     assert len({len(generated.ids) for generated in several}) > 1
     for count in (1, 2, 5):
         assert draw(count, seed=2, **settings) == several[:count]

@@ -1,4 +1,4 @@
-"""Settings replaced one by one: what is taken, and what is said of what is not."""
+"""Settings replaced one by one: what is accepted, and the message for what is not."""
 
 from __future__ import annotations
 

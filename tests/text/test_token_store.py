@@ -208,7 +208,7 @@ def test_of_two_that_build_a_store_the_first_to_finish_wins(tmp_path):
         ),
     ],
 )
-def test_a_damaged_store_is_not_used_and_is_built_anew(tmp_path, damage):
+def test_a_damaged_store_is_not_used_but_built_again(tmp_path, damage):
     build(tmp_path / "store")
     damage(tmp_path / "store")
     assert open_store(tmp_path / "store") is None

@@ -40,7 +40,6 @@ class LSTM(keras.layers.LSTM):  # type: ignore[misc]
         self.weight_drop_seed = keras.random.SeedGenerator(options.get("seed"))
         # The loop does its own casts: Keras would cast the cell state to the compute type too.
         self.autocast = False
-        self.supports_masking = True  # Keras 3.16 no longer says so for a subclass
 
     def call(
         self,

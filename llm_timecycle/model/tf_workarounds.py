@@ -1,4 +1,4 @@
-"""A workaround for a crash of XLA in TensorFlow 2.21."""
+"""A workaround for a crash of XLA in TensorFlow 2.21 and 2.22."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import tensorflow as tf
 
 FLAG = "--xla_cpu_experimental_ynn_fusion_type"
-AFFECTED = "2.21."  # TensorFlow versions; others do not know the flag, and would abort
+AFFECTED = ("2.21.", "2.22.")  # TensorFlow versions; others may abort at a flag they do not know
 
 
 def keep_xla_from_racing() -> None:
@@ -16,7 +16,7 @@ def keep_xla_from_racing() -> None:
     Each shard of the lanes calls the same compiled functions from its own thread. Their first
     execution builds YNN's graph of a reduction and, in TensorFlow 2.21, appends the constants to a
     list shared by all threads (`xla::cpu::EmitYnnSubgraph`): half of the runs of a small model
-    ended in a segmentation fault. Flags that the user has set in XLA_FLAGS stay.
+    ended in a segmentation fault. 2.22.0rc0 hands them to YNN in the same way. Flags that the user has set in XLA_FLAGS stay.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     if tf.__version__.startswith(AFFECTED) and FLAG not in flags:

@@ -38,7 +38,7 @@ print("ynn" in add_up.experimental_get_compiler_ir(tf.ones((64, 654)))(stage="op
 def test_the_flag_is_added_to_those_of_the_user(
     before: str | None, after: str, is_affected: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tf, "__version__", f"{AFFECTED}0" if is_affected else "2.20.0")
+    monkeypatch.setattr(tf, "__version__", f"{AFFECTED[0]}0" if is_affected else "2.20.0")
     monkeypatch.delenv("XLA_FLAGS", raising=False)
     if before is not None:
         monkeypatch.setenv("XLA_FLAGS", before)

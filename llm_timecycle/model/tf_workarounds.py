@@ -7,7 +7,7 @@ import os
 import tensorflow as tf
 
 FLAG = "--xla_cpu_experimental_ynn_fusion_type"
-AFFECTED = ("2.21.", "2.22.")  # versions of TensorFlow; others abort at a flag they do not know
+AFFECTED = ("2.21.", "2.22.")  # other versions of TensorFlow abort at an unknown flag
 
 
 def keep_xla_from_racing() -> None:

@@ -16,7 +16,8 @@ def keep_xla_from_racing() -> None:
     Each shard of the lanes calls the same compiled functions from its own thread. Their first
     execution builds YNN's graph of a reduction and, in TensorFlow 2.21, appends the constants to a
     list shared by all threads (`xla::cpu::EmitYnnSubgraph`): half of the runs of a small model
-    ended in a segmentation fault. 2.22.0rc0 hands them to YNN in the same way. Flags that the user has set in XLA_FLAGS stay.
+    ended in a segmentation fault. 2.22.0rc0 hands them to YNN in the same way. Flags that the user
+    has set in XLA_FLAGS stay.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     if tf.__version__.startswith(AFFECTED) and FLAG not in flags:

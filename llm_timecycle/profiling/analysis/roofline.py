@@ -20,14 +20,13 @@ from collections.abc import Mapping
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.profiling.analysis.flops import (
     PRODUCT_BYTES,
-    Cost,
     add_costs,
     count_step_costs,
     find_product_type,
 )
 from llm_timecycle.profiling.results import Roofline, RooflinePoint, TrainingCycle
 
-_PASSES = ("forward", "backward")
+_STAGES = ("forward", "backward", "update")
 
 
 def compute_roofline(
@@ -50,18 +49,13 @@ def compute_roofline(
         product_bytes=PRODUCT_BYTES[type_],
     )
     roofline = Roofline(limits[type_], max(limits["read"], limits["copy"]))
-    timed: list[tuple[str, Cost, float]] = [
-        (stage, add_costs(costs, stage=stage), cycle.stages[stage].median_s)
-        for stage in (*_PASSES, "update")
-    ]
-    timed += [
-        (f"{layer} {stage}", add_costs(costs, layer=layer, stage=stage), passes[stage].median_s)
-        for layer, passes in cycle.layers.items()
-        for stage in _PASSES
-    ]
+    timed = {stage: (add_costs(costs, stage=stage), cycle.stages[stage]) for stage in _STAGES}
+    for layer, passes in cycle.layers.items():
+        for stage, times in passes.items():
+            timed[f"{layer} {stage}"] = (add_costs(costs, layer=layer, stage=stage), times)
     return tuple(
-        RooflinePoint(name, cost.operations, cost.bytes_moved, measured_s, roofline)
-        for name, cost, measured_s in timed
+        RooflinePoint(name, cost.operations, cost.bytes_moved, times.median_s, roofline)
+        for name, (cost, times) in timed.items()
         # A backward pass is the difference of two times, which noise can bring down to nothing.
-        if measured_s > 0 and cost.bytes_moved > 0
+        if times.median_s > 0 and cost.bytes_moved > 0
     )

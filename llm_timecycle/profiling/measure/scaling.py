@@ -24,9 +24,13 @@ from llm_timecycle.config.settings import ModelSettings, Settings
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import UsageError
 from llm_timecycle.profiling.analysis.estimators import FEWEST_REPEATS
-from llm_timecycle.profiling.analysis.flops import add_costs, count_step_costs, count_token_costs
-from llm_timecycle.profiling.analysis.memory import estimate_step_bytes, estimate_weight_bytes
+from llm_timecycle.profiling.analysis.flops import (
+    add_costs,
+    count_step_costs,
+    count_token_operations,
+)
 from llm_timecycle.profiling.analysis.power_law import explain_growth, fit_counts, fit_growth
+from llm_timecycle.profiling.analysis.what_if import estimate_step_bytes, estimate_weight_bytes
 from llm_timecycle.profiling.measure.interleave import Clock, Run, interleave
 from llm_timecycle.profiling.measure.stages import TrialStep
 from llm_timecycle.profiling.results import Growth
@@ -196,7 +200,7 @@ def estimate_growth_bytes(settings: Settings, vocab_size: int, axis: str) -> int
 def count_operations(settings: Settings, vocab_size: int, axis: str, size: int) -> float:
     """FLOPs of one timing at a size of `axis`."""
     if axis == "length":
-        return size * add_costs(count_token_costs(settings.model, vocab_size)).operations
+        return size * count_token_operations(settings.model, vocab_size)
     settings, vocab_size = _resize(settings, vocab_size, axis, size)
     training = settings.training
     costs = count_step_costs(

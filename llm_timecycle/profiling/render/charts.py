@@ -34,7 +34,7 @@ from llm_timecycle.profiling.render.chart_style import (
     mark_log_axis,
     mark_percentiles,
 )
-from llm_timecycle.profiling.render.cycle import CycleGraph, describe_cycle
+from llm_timecycle.profiling.render.cycle import UPDATED, CycleGraph, describe_cycle
 from llm_timecycle.profiling.render.rows import AXIS_LABELS, sum_layer
 from llm_timecycle.profiling.results import (
     TRAINING_STAGES,
@@ -121,13 +121,8 @@ def draw_cycle(graph: CycleGraph) -> Figure:
     axes.set_axis_off()
     left, right = box_width / 2 + 2, width - box_width / 2 - 2
     low, high = box_height / 2 + 2, height - box_height / 2 - 2
-    centres = dict(
-        zip(
-            (node.name for node in graph.nodes),
-            ((left, high), (right, high), (right, low), (left, low)),
-            strict=True,
-        )
-    )
+    corners = ((left, high), (right, high), (right, low), (left, low))
+    centres = dict(zip((node.name for node in graph.nodes), corners, strict=True))
 
     def write(x: float, y: float, text: str, weight: str = "normal") -> None:
         axes.text(
@@ -146,15 +141,16 @@ def draw_cycle(graph: CycleGraph) -> Figure:
         write(x, y + above, node.label)
         write(x, y + above - 22, node.time, "bold")
         write(x, y + above - 42, f"{node.share} of a step" if node.share else "")
-    for edge in graph.edges:
-        (x1, y1), (x2, y2) = centres[edge.start], centres[edge.end]
+    for node, following in zip(graph.nodes, (*graph.nodes[1:], graph.nodes[0]), strict=True):
+        (x1, y1), (x2, y2) = centres[node.name], centres[following.name]
         dx, dy = np.sign(x2 - x1) * box_width / 2, np.sign(y2 - y1) * box_height / 2
         arrow = FancyArrowPatch((x1 + dx, y1 + dy), (x2 - dx, y2 - dy), shrinkA=4, shrinkB=4)
         arrow.set(arrowstyle="-|>", mutation_scale=14, color=INK, linewidth=1.5)
-        arrow.set_linestyle("--" if edge.is_next_round else "-")
+        arrow.set_linestyle("--" if following is graph.nodes[0] else "-")
         axes.add_patch(arrow)
-        write((x1 + x2) / 2, (y1 + y2) / 2 + 16, edge.label)
-        write((x1 + x2) / 2, (y1 + y2) / 2 - 16, edge.time.partition(" (")[0], "bold")
+        if node.name == UPDATED:
+            write((x1 + x2) / 2, y1 + 16, graph.update.label)
+            write((x1 + x2) / 2, y1 - 16, graph.update.time, "bold")
     write(width / 2, height / 2, f"{graph.step} a step")
     return figure
 

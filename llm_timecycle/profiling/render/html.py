@@ -87,8 +87,8 @@ def save_report(page: str, path: Path) -> None:
 def _render(template: str, profile: Profile) -> str:
     from markupsafe import Markup
 
+    from llm_timecycle.profiling.render.chart_style import render_svg
     from llm_timecycle.profiling.render.charts import list_charts
-    from llm_timecycle.profiling.render.inline_svg import render_svg
 
     charts = list_charts(profile)
 

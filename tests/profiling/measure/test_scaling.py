@@ -15,8 +15,12 @@ from llm_timecycle.config.settings import (
 )
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import UsageError
-from llm_timecycle.profiling.analysis.flops import add_costs, count_step_costs, count_token_costs
-from llm_timecycle.profiling.analysis.memory import estimate_step_bytes, estimate_weight_bytes
+from llm_timecycle.profiling.analysis.flops import (
+    add_costs,
+    count_step_costs,
+    count_token_operations,
+)
+from llm_timecycle.profiling.analysis.what_if import estimate_step_bytes, estimate_weight_bytes
 from llm_timecycle.profiling.measure import scaling as growing
 from llm_timecycle.profiling.measure.scaling import (
     check_memory,
@@ -99,7 +103,7 @@ def test_operations_are_those_of_the_settings_with_the_size_put_in() -> None:
     assert count_operations(SECTION5, 10_000, "H", 64) == add_costs(costs).operations
     costs = count_step_costs(ModelSettings(), 500, batch_size=64, sequence_length=50)
     assert count_operations(SECTION5, 10_000, "V", 500) == add_costs(costs).operations
-    token = add_costs(count_token_costs(ModelSettings(), 10_000)).operations
+    token = count_token_operations(ModelSettings(), 10_000)
     assert count_operations(SECTION5, 10_000, "length", 30) == 30 * token
 
 

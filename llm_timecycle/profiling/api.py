@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llm_timecycle.config.settings import Settings
 from llm_timecycle.errors import UsageError
 from llm_timecycle.profiling.render.html import render_summary, write_report
 from llm_timecycle.profiling.render.json_form import describe_profile
@@ -25,7 +24,6 @@ from llm_timecycle.system import describe_machine, read_free_bytes, read_version
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from llm_timecycle.runs.directory import Run
     from llm_timecycle.text.prepare import PreparedText
 
 log = logging.getLogger("llm_timecycle")
@@ -247,51 +245,15 @@ def _measure_requests(source: Source, text: PreparedText) -> InferenceCycle:
     A run with other generation settings is copied, too: cold starts read them from the run.
     """
     from llm_timecycle.profiling.measure.requests import measure_inference
+    from llm_timecycle.profiling.measure.scaling import make_weights
+    from llm_timecycle.runs.directory import create_run
 
     run, settings = source.run, source.settings
     if run is not None and run.settings.generation == settings.generation:
         return measure_inference(run)
+    tokenizer = source.tokenizer or text.tokenizer
+    V, learned = tokenizer.vocab_size, tokenizer.to_json().encode()
     with tempfile.TemporaryDirectory(prefix="llm-timecycle-") as folder:
-        path = Path(folder) / "run"
-        if run is None:
-            return measure_inference(make_untrained_run(path, settings, text))
-        return measure_inference(copy_run(run, path, settings))
-
-
-def copy_run(run: Run, path: Path, settings: Settings) -> Run:
-    """A run with the tokenizer and the weights of another run, and other settings.
-
-    Args:
-        path: of a directory that does not exist yet.
-        settings: with the model and the tokenizer of `run`.
-    """
-    from llm_timecycle.runs.directory import create_run
-
-    copy = create_run(path, settings, run.tokenizer_path.read_bytes(), run.vocab_size, {})
-    copy.save_weights(run.load_weights(), {})
-    return copy
-
-
-def make_untrained_run(path: Path, settings: Settings, text: PreparedText) -> Run:
-    """A run with the weights that training starts from.
-
-    Args:
-        path: of a directory that does not exist yet.
-    """
-    import numpy as np
-
-    from llm_timecycle.model.network import (
-        build_network,
-        list_parameters,
-        start_from_frequencies,
-    )
-    from llm_timecycle.runs.directory import create_run
-    from llm_timecycle.text.batches import count_tokens
-
-    tokenizer = text.tokenizer
-    network = build_network(settings.model, tokenizer.vocab_size, seed=settings.training.seed)
-    start_from_frequencies(network, count_tokens(text.train.ids, tokenizer.vocab_size))
-    run = create_run(path, settings, tokenizer.to_json().encode(), tokenizer.vocab_size, {})
-    weights = {name: np.asarray(value) for name, value in list_parameters(network).items()}
-    run.save_weights(weights, {})
-    return run
+        copy = create_run(Path(folder) / "run", settings, learned, V, {})
+        copy.save_weights(run.load_weights() if run else make_weights(settings.model, V), {})
+        return measure_inference(copy)

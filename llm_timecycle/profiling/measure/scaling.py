@@ -22,7 +22,7 @@ import numpy as np
 
 from llm_timecycle.config.settings import ModelSettings, Settings
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
-from llm_timecycle.errors import UsageError
+from llm_timecycle.errors import NotEnoughMemoryError
 from llm_timecycle.profiling.analysis.estimators import FEWEST_REPEATS
 from llm_timecycle.profiling.analysis.flops import (
     add_costs,
@@ -74,7 +74,7 @@ def measure_growth(
         now: seconds on a clock that never goes back.
 
     Raises:
-        UsageError: the sizes of the axis do not fit in memory.
+        NotEnoughMemoryError: the sizes of the axis do not fit in memory.
     """
     sizes = choose_sizes(settings, vocab_size, axis)
     check_memory(settings, vocab_size, axis, read_free_bytes())
@@ -125,64 +125,53 @@ def choose_sizes(settings: Settings, vocab_size: int, axis: str) -> tuple[int, .
 
 
 def check_memory(settings: Settings, vocab_size: int, axis: str, free_bytes: int | None) -> None:
-    """Raise UsageError where the sizes of `axis` do not fit in free memory; it says what would.
+    """Raise NotEnoughMemoryError where the sizes of `axis` do not fit in free memory.
 
     Args:
         free_bytes: None where it is unknown: nothing is refused.
     """
-    allowed = MEMORY_SHARE * (free_bytes or np.inf)
-    needed = estimate_growth_bytes(settings, vocab_size, axis)
-    if needed <= allowed:
-        return
-    fits = _find_fitting_size(
+    sizes = ", ".join(map(str, choose_sizes(settings, vocab_size, axis)))
+    _check_fits(
+        f"growth along {axis}: the sizes {sizes} take",
         settings,
         vocab_size,
-        axis,
         lambda resized, V: estimate_growth_bytes(resized, V, axis),
-        allowed,
-    )
-    would = f"{_KEYS[axis]}={fits} would fit" if fits else "a smaller model would"
-    sizes = ", ".join(map(str, choose_sizes(settings, vocab_size, axis)))
-    raise UsageError(
-        f"growth along {axis}: the sizes {sizes} take about {needed / 1e9:.1f} GB, and "
-        f"{allowed / 1e9:.1f} GB of memory may be used: {would}."
+        MEMORY_SHARE * (free_bytes or np.inf),
+        (axis,),
     )
 
 
 def check_step_memory(settings: Settings, vocab_size: int, free_bytes: int | None) -> None:
-    """Raise UsageError where a training step does not fit in free memory; it says what would.
+    """Raise NotEnoughMemoryError where a training step does not fit in free memory.
 
     Args:
         free_bytes: None where it is unknown: nothing is refused.
     """
-    needed = estimate_step_bytes(settings, vocab_size)
-    if free_bytes is None or needed <= free_bytes:
-        return
-    would = "a smaller model would"
-    for axis in ("B", "H"):
-        if fits := _find_fitting_size(settings, vocab_size, axis, estimate_step_bytes, free_bytes):
-            would = f"{_KEYS[axis]}={fits} would fit"
-            break
-    raise UsageError(
-        f"a training step takes about {needed / 1e9:.1f} GB, and {free_bytes / 1e9:.1f} GB of "
-        f"memory are free: {would}."
-    )
+    allowed = free_bytes or np.inf
+    step = "a training step takes"
+    _check_fits(step, settings, vocab_size, estimate_step_bytes, allowed, ("B", "H"))
 
 
-def _find_fitting_size(
+def _check_fits(
+    what: str,
     settings: Settings,
     vocab_size: int,
-    axis: str,
     estimate: Callable[[Settings, int], int],
     allowed: float,
-) -> int | None:
-    """The configured size of an axis, halved until it fits; None where not even 1 does."""
-    size = _read_size(settings, vocab_size, axis)
-    while size >= 1:
-        if estimate(*_resize(settings, vocab_size, axis, size)) <= allowed:
-            return size
-        size //= 2
-    return None
+    axes: Sequence[str],
+) -> None:
+    """Raise NotEnoughMemoryError; it names the first axis whose configured size, halved, fits."""
+    if (needed := estimate(settings, vocab_size)) <= allowed:
+        return
+    problem = (
+        f"{what} about {needed / 1e9:.1f} GB, and {allowed / 1e9:.1f} GB of memory may be used"
+    )
+    for axis in axes:
+        size = _read_size(settings, vocab_size, axis)
+        while size := size // 2:
+            if estimate(*_resize(settings, vocab_size, axis, size)) <= allowed:
+                raise NotEnoughMemoryError(problem, f"{_KEYS[axis]}={size}")
+    raise NotEnoughMemoryError(problem)
 
 
 def estimate_growth_bytes(settings: Settings, vocab_size: int, axis: str) -> int:
@@ -237,7 +226,7 @@ def _make_texts(
     from llm_timecycle.generation.sampling.pipeline import SamplingPlan, sample_tokens
 
     random = np.random.default_rng(0)
-    engine = NumpyEngine(_draw_weights(settings.model, vocab_size, random), settings.model)
+    engine = NumpyEngine(make_weights(settings.model, vocab_size), settings.model)
     generation = settings.generation.model_copy(
         update={"repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
     )
@@ -254,11 +243,11 @@ def _make_texts(
     return {float(size): partial(write, size) for size in sizes}
 
 
-def _draw_weights(
-    model: ModelSettings, vocab_size: int, random: np.random.Generator
-) -> dict[str, np.ndarray]:
+def make_weights(model: ModelSettings, vocab_size: int) -> dict[str, np.ndarray]:
+    """Random weights by name, for what takes the same time with trained ones."""
+    random = np.random.default_rng(0)
     return {
-        name: (0.05 * random.standard_normal(shape, np.float32))
+        name: 0.05 * random.standard_normal(shape, np.float32)
         for name, shape in compute_parameter_shapes(model, vocab_size).items()
     }
 

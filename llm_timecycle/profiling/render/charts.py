@@ -47,7 +47,10 @@ from llm_timecycle.profiling.results import (
 
 _MARKERS = "osD^v"
 _MOST_BINS = 40
-_LOSSES = (("train_loss_nats", "training"), ("valid_loss_nats", "validation"))
+_HISTORIES = (
+    ("loss", "nats per token", {"train_loss_nats": "training", "valid_loss_nats": "validation"}),
+    ("throughput", "tokens/s", {"tokens_per_s": ""}),
+)
 
 
 @dataclass(frozen=True)
@@ -87,12 +90,16 @@ def list_charts(profile: Profile) -> dict[str, Chart]:
     for sweep in profile.sweeps:
         if len(sweep.samples_s) > 1:
             add(f"parallel:{sweep.name}", f"Speed-up by {sweep.name}", draw_speed_up, sweep)
-    losses = {label: _read_column(profile, key) for key, label in _LOSSES}
-    if any(x for x, _ in losses.values()):
-        add("loss", "Loss of the run", draw_losses, losses)
-    steps, rates = _read_column(profile, "tokens_per_s")
-    if steps:
-        add("throughput", "Throughput of the run", draw_throughput, steps, rates)
+    for name, unit, columns in _HISTORIES:
+        if any(key in row for row in profile.history for key in columns):
+            add(
+                name,
+                f"{name.capitalize()} of the run",
+                draw_history,
+                profile.history,
+                unit,
+                columns,
+            )
     return {chart.name: chart for chart in charts}
 
 
@@ -313,28 +320,24 @@ def draw_speed_up(sweep: Sweep) -> Figure:
     return figure
 
 
-def draw_losses(losses: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:
-    """The losses of a run: steps and nats a token, by name."""
-    figure, axes = make_plot("step", "nats per token", 250)
-    for number, (label, (steps, values)) in enumerate(losses.items()):
-        if steps:
+def draw_history(
+    history: Sequence[Mapping[str, float]], unit: str, columns: Mapping[str, str]
+) -> Figure:
+    """Columns of a run's log over its steps, where they have a value.
+
+    Args:
+        columns: the label of each, by its name; empty where it needs none.
+    """
+    figure, axes = make_plot("step", unit, 250)
+    for number, (key, label) in enumerate(columns.items()):
+        rows = [row for row in history if key in row and "step" in row]
+        if rows:
+            steps, values = [row["step"] for row in rows], [row[key] for row in rows]
             axes.plot(steps, values, ".-", color=SERIES[number], label=label)
+    if all(columns.values()):
+        add_legend(figure, columns=2)
+    else:
+        axes.set_ylim(0, 1.15 * axes.get_ylim()[1])
+        axes.yaxis.set_major_formatter(ticker.EngFormatter(sep=""))
     axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
-    add_legend(figure, columns=2)
     return figure
-
-
-def draw_throughput(steps: Sequence[float], rates: Sequence[float]) -> Figure:
-    """Tokens a second of a run."""
-    figure, axes = make_plot("step", "tokens/s", 250)
-    axes.plot(steps, rates, ".-", color=SERIES[0])
-    axes.set_ylim(0, 1.15 * max(rates))
-    axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
-    axes.yaxis.set_major_formatter(ticker.EngFormatter(sep=""))
-    return figure
-
-
-def _read_column(profile: Profile, key: str) -> tuple[list[float], list[float]]:
-    """Steps and values of one column of the run's history, where it has a value."""
-    rows = [row for row in profile.history if key in row and "step" in row]
-    return [row["step"] for row in rows], [row[key] for row in rows]

@@ -11,7 +11,6 @@ from llm_timecycle.config.settings import ModelSettings, Settings, TrainingSetti
 from llm_timecycle.errors import UsageError
 from llm_timecycle.profiling.measure import machine_limits
 from llm_timecycle.profiling.measure.machine_limits import (
-    ProductSize,
     choose_array_bytes,
     measure_machine_limits,
     measure_memory_rates,
@@ -55,10 +54,6 @@ def test_arrays_are_beyond_the_cache_and_within_a_tenth_of_the_memory() -> None:
     assert choose_array_bytes(None, None) == 256 * MIB
     with pytest.raises(UsageError, match=r"expected 640 MiB free.*of 32 MiB.*found 639 MiB"):
         choose_array_bytes(32 * MIB, 639 * MIB)
-
-
-def test_a_product_counts_its_flops() -> None:
-    assert ProductSize(2, 3, 5).operations == 60
 
 
 def test_memory_is_read_and_copied_by_any_number_of_threads() -> None:

@@ -131,7 +131,7 @@ def test_a_step_that_does_not_fit_is_refused_and_what_would_is_said() -> None:
     needed = estimate_step_bytes(SECTION5, 10_000)
     check_step_memory(SECTION5, 10_000, needed)
     # Half of the batch leaves out 64 / 2 x 50 tokens, far more than a byte.
-    with pytest.raises(UsageError, match=r"1\.0 GB .* are free: training.batch_size=32 would"):
+    with pytest.raises(UsageError, match=r"1\.0 GB .* may be used: training.batch_size=32 would"):
         check_step_memory(SECTION5, 10_000, needed - 1)
     wide = SECTION5.model_copy(update={"model": ModelSettings(hidden_units=60_000)})
     # The weights alone are beyond it; those of H = 60,000 / 2^k are not, for some k.

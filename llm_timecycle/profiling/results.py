@@ -29,11 +29,6 @@ class Durations:
         """The median."""
         return median(self.samples_s)
 
-    @property
-    def p95_s(self) -> float:
-        """The 95th percentile."""
-        return self.percentile_s(95)
-
     def percentile_s(self, percent: float) -> float:
         """The time that `percent` of 100 timings do not exceed, interpolated linearly."""
         import numpy as np

@@ -54,6 +54,8 @@ class LayerCost:
     operations: int
     """FLOPs."""
     bytes_moved: int
+    products: int = 0
+    """FLOPs of its matrix products, a part of `operations`."""
 
 
 @dataclass(frozen=True)
@@ -83,28 +85,23 @@ def find_product_type(settings: Settings) -> ProductType:
     return "bfloat16" if settings.training.precision == "mixed_bfloat16" else "float32"
 
 
-def count_step_costs(
-    model: ModelSettings,
-    vocab_size: int,
-    *,
-    batch_size: int,
-    sequence_length: int,
-    optimizer: Literal["adam", "adamw", "sgd"] = "adam",
-    is_clipped: bool = True,
-    product_bytes: int = FLOAT_BYTES,
-) -> tuple[LayerCost, ...]:
+def count_product_bytes(settings: Settings) -> int:
+    """Bytes of a number in those products: 4 for float32, 2 for bfloat16."""
+    return PRODUCT_BYTES[find_product_type(settings)]
+
+
+def count_step_costs(settings: Settings, vocab_size: int) -> tuple[LayerCost, ...]:
     """FLOPs and bytes of one training step: forward, backward, update, each by layer.
 
     Args:
-        vocab_size: V. batch_size: B. sequence_length: T.
-        is_clipped: whether gradients are clipped by their global norm before the update.
-        product_bytes: of a number in the matrix products: 4 for float32, 2 for bfloat16.
+        settings: with the precision resolved. vocab_size: V.
 
-    >>> costs = count_step_costs(ModelSettings(), 10_000, batch_size=64, sequence_length=50)
+    >>> costs = count_step_costs(Settings(), 10_000)
     >>> round(add_costs(costs, stage="forward").operations / 1e9, 1)  # GFLOP of the reference model
     56.4
     """
-    B, T, p = batch_size, sequence_length, product_bytes
+    model, training = settings.model, settings.training
+    B, T, p = training.batch_size, training.sequence_length, count_product_bytes(settings)
     V, E, H = vocab_size, model.embedding_dim, model.hidden_units
     is_projected = model.tie_embeddings and E != H
     costs = _count_embedding(model, V, B * T, p)
@@ -113,7 +110,8 @@ def count_step_costs(
     if is_projected:
         costs += _count_projection(B * T, H, E, p)
     costs += _count_output(B * T, E if model.tie_embeddings else H, V, p)
-    costs += _count_update(model, V, optimizer, is_clipped)
+    is_clipped = training.gradient_clip_norm is not None
+    costs += _count_update(model, V, training.optimizer, is_clipped)
     order = ("forward", "backward", "update")
     return tuple(sorted(costs, key=lambda cost: order.index(cost.stage)))
 
@@ -161,7 +159,8 @@ def _count_lstm(model: ModelSettings, layer: int, B: int, T: int, p: int) -> lis
     drops = N * H * _is_dropped(model, own_rate) + 4 * H * H * (model.weight_drop > 0)
     # Per row: dh of two ways; dc' 6 with its tanh; dz_i 4, dz_f 4, dz_g 4, dz_o 4; dc_before 1.
     elementwise = 24 * H
-    products = 2 * (2 * D * 4 * H + 2 * H * 4 * H)  # dx and dW, dh and dU
+    products = 2 * D * 4 * H + 2 * H * 4 * H  # twice as much backward: dx and dW, dh and dU
+    backward = N * (elementwise + 2 * products + 4 * H) + drops  # 4 H: db
     kernels, bias = (D + H) * 4 * H * FLOAT_BYTES, 4 * H * FLOAT_BYTES
     state = B * H * FLOAT_BYTES
     kept = N * 4 * H * p + N * H * FLOAT_BYTES  # gates and cells
@@ -170,18 +169,18 @@ def _count_lstm(model: ModelSettings, layer: int, B: int, T: int, p: int) -> lis
     forward_bytes = kernels + bias + 4 * state + kept + inputs_and_outputs
     backward_bytes = 2 * kernels + bias + 2 * state + kept + 2 * inputs_and_outputs
     return [
-        LayerCost(name, "forward", N * cell + drops, forward_bytes),
-        # 4 H: db
-        LayerCost(name, "backward", N * (elementwise + products + 4 * H) + drops, backward_bytes),
+        LayerCost(name, "forward", N * cell + drops, forward_bytes, N * products),
+        LayerCost(name, "backward", backward, backward_bytes, 2 * N * products),
     ]
 
 
 def _count_projection(N: int, H: int, E: int, p: int) -> list[LayerCost]:
     """y P, and on the way back dP and dy."""
     product, weights = 2 * N * H * E, H * E * FLOAT_BYTES
+    backward_bytes = 2 * weights + N * (2 * H + E) * p
     return [
-        LayerCost("projection", "forward", product, weights + N * (H + E) * p),
-        LayerCost("projection", "backward", 2 * product, 2 * weights + N * (2 * H + E) * p),
+        LayerCost("projection", "forward", product, weights + N * (H + E) * p, product),
+        LayerCost("projection", "backward", 2 * product, backward_bytes, 2 * product),
     ]
 
 
@@ -196,8 +195,8 @@ def _count_output(N: int, K: int, V: int, p: int) -> list[LayerCost]:
     forward_bytes = kernel + bias + targets + N * K * p + N * V * p + N * FLOAT_BYTES
     backward_bytes = 2 * kernel + bias + targets + 2 * N * K * p + N * V * p
     return [
-        LayerCost("output", "forward", product + loss, forward_bytes),
-        LayerCost("output", "backward", 2 * product + gradient, backward_bytes),
+        LayerCost("output", "forward", product + loss, forward_bytes, product),
+        LayerCost("output", "backward", 2 * product + gradient, backward_bytes, 2 * product),
     ]
 
 

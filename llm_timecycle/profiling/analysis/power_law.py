@@ -18,7 +18,7 @@ Shapes: K candidates for k, S sizes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -42,7 +42,7 @@ _CLEAR_RATIO = 1.1  # times for a FLOP that differ by less are the same
 _FLAT_EXPONENT = 0.025  # below it a + b n^k is flat over every range that can be measured
 _CANDIDATES = np.linspace(0.15, math.sqrt(HIGHEST_EXPONENT), 33) ** 2
 _OFFSETS = np.concatenate([[0.0], np.geomspace(1e-5, 1.0, 90)])[:, np.newaxis]
-_LOG_SHARES = np.linspace(-8.0, 8.0, 33)  # where the constant's share is looked for first
+_LOG_SHARES = (-12.0, 8.0)  # between which the constant's share is looked for
 
 
 def fit_growth(timings_s: Mapping[float, Sequence[float]]) -> GrowthFit:
@@ -58,25 +58,7 @@ def fit_growth(timings_s: Mapping[float, Sequence[float]]) -> GrowthFit:
     >>> round(fit.constant_s, 3), round(fit.coefficient_s, 3), round(fit.exponent, 3)
     (3.0, 2.0, 2.0)
     """
-    return _fit(summarize_timings(timings_s, FEWEST_SIZES))
-
-
-def fit_counts(counts: Mapping[float, float]) -> GrowthFit:
-    """The same fit to counts of FLOPs in place of times: the growth to expect.
-
-    Args:
-        counts: FLOPs at each of at least four sizes.
-
-    Raises:
-        UsageError: fewer than four sizes, or a number that is not above 0.
-
-    >>> round(fit_counts({n: 5 + 7 * n for n in (8, 16, 32, 64)}).exponent, 3)
-    1.0
-    """
-    return fit_growth({size: [count] * FEWEST_REPEATS for size, count in counts.items()})
-
-
-def _fit(times: TypicalTimes) -> GrowthFit:
+    times = summarize_timings(timings_s, FEWEST_SIZES)
     log_sizes = np.log(times.sizes)
     centre = float(log_sizes.mean())
     curves = _Curves(times, log_sizes - centre)
@@ -101,6 +83,21 @@ def _fit(times: TypicalTimes) -> GrowthFit:
         sizes=tuple(times.sizes.tolist()),
         times_s=tuple(np.exp(times.log_times).tolist()),
     )
+
+
+def fit_counts(counts: Mapping[float, float]) -> GrowthFit:
+    """The same fit to counts of FLOPs in place of times: the growth to expect.
+
+    Args:
+        counts: FLOPs at each of at least four sizes.
+
+    Raises:
+        UsageError: fewer than four sizes, or a number that is not above 0.
+
+    >>> round(fit_counts({n: 5 + 7 * n for n in (8, 16, 32, 64)}).exponent, 3)
+    1.0
+    """
+    return fit_growth({size: [count] * FEWEST_REPEATS for size, count in counts.items()})
 
 
 def _find_best(curves: _Curves) -> float:
@@ -170,25 +167,16 @@ class _Curves:
             errors: Floats = (compute_residuals(np.exp(log_constants)) ** 2).sum(axis=-1)
             return errors
 
-        grid = np.broadcast_to(_LOG_SHARES[:, np.newaxis], (len(_LOG_SHARES), len(exponents)))
-        best = measure(grid).argmin(axis=0)
-        low = _LOG_SHARES[np.maximum(best - 1, 0)] - 4.0 * (best == 0)
-        high = _LOG_SHARES[np.minimum(best + 1, len(_LOG_SHARES) - 1)]
-        constants = np.exp(_minimize(measure, low, high))
+        low, high = (np.full(len(exponents), end) for end in _LOG_SHARES)
+        for _ in range(5):
+            grid = np.linspace(low, high, 25)
+            errors, width = measure(grid), (high - low) / 24
+            middle = low + errors.argmin(axis=0) * width
+            low, high = middle - width, middle + width
+        constants = np.exp((low + high) / 2)
         without, errors = compute_residuals(np.zeros_like(constants)), measure(np.log(constants))
         constants[(without**2).sum(axis=-1) <= errors * (1 + 1e-9)] = 0.0
         return constants, compute_residuals(constants)
-
-
-def _minimize(measure: Callable[[Floats], Floats], low: Floats, high: Floats) -> Floats:
-    """Where `measure` (G, K) -> (G, K) is least between low and high (K,), by ever finer grids."""
-    for _ in range(5):
-        grid = np.linspace(low, high, 13)
-        best = measure(grid).argmin(axis=0)
-        width = (high - low) / 12
-        middle = low + best * width
-        low, high = middle - width, middle + width
-    return (low + high) / 2
 
 
 def explain_growth(fit: GrowthFit, expected: GrowthFit, axis: str) -> str:

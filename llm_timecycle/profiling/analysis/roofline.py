@@ -19,7 +19,6 @@ from collections.abc import Mapping
 
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.profiling.analysis.flops import (
-    PRODUCT_BYTES,
     add_costs,
     count_step_costs,
     find_product_type,
@@ -38,17 +37,9 @@ def compute_roofline(
         cycle: the measured times. settings: with the precision resolved. vocab_size: V.
         limits: of this machine, from `measure.machine_limits`.
     """
-    training, type_ = settings.training, find_product_type(settings)
-    costs = count_step_costs(
-        settings.model,
-        vocab_size,
-        batch_size=cycle.batch_size,
-        sequence_length=cycle.sequence_length,
-        optimizer=training.optimizer,
-        is_clipped=training.gradient_clip_norm is not None,
-        product_bytes=PRODUCT_BYTES[type_],
-    )
-    roofline = Roofline(limits[type_], max(limits["read"], limits["copy"]))
+    costs = count_step_costs(settings, vocab_size)
+    peak = limits[find_product_type(settings)]
+    roofline = Roofline(peak, max(limits["read"], limits["copy"]))
     timed = {stage: (add_costs(costs, stage=stage), cycle.stages[stage]) for stage in _STAGES}
     for layer, passes in cycle.layers.items():
         for stage, times in passes.items():

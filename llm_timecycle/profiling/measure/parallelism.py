@@ -171,8 +171,7 @@ def _describe_prefetch(times: Times) -> Sweep:
     remark = (
         f"Preparing a window takes {format_duration(preparing_s)}, computing "
         f"{format_duration(computing_s)}; with one window ahead a step waits "
-        f"{format_duration(waiting_s)}: {100 * share:.0f} % of the possible overlap is reached. A "
-        "deeper queue would only help where a window takes longer than a step."
+        f"{format_duration(waiting_s)}: {100 * share:.0f} % of the possible overlap is reached."
     )
     samples_s = {0: tuple(times["none_s"]), 1: tuple(times["one_s"])}
     return Sweep("prefetch depth", samples_s, None, remark)
@@ -269,10 +268,5 @@ def _time_prefetch(job: Job, step: TrialStep, training: TrainingSettings, now: C
     }
 
 
-def main() -> None:
-    """Run the job on stdin."""
-    print(json.dumps(run_job(Job(**json.load(sys.stdin)))))  # noqa: T201
-
-
 if __name__ == "__main__":
-    main()
+    print(json.dumps(run_job(Job(**json.load(sys.stdin)))))  # noqa: T201

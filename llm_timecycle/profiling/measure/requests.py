@@ -1,13 +1,6 @@
 """Where the time of a request goes: from a cold start to the first token, and each token after it.
 
-    cold first token   from the start of a process to its first token, each in a new process
-    load               opening the run, its tokenizer and its weights, imports already done
-    prefill            the engine reads the whole prompt
-    first token        TTFT, of a loaded engine: prompt encoded and read, first token drawn
-    per output token   TPOT: (end to end - first token) / (N - 1), one per request
-    between tokens     ITL: every gap from one token to the next, of all requests
-    step, sampling,    of one token: the engine; the draw from its logits; from its id to text
-    decoding
+`render.rows.INFERENCE_DEFINITIONS` says what each time means.
 
 N counts the ids that were emitted; no text is tokenized again to count them. The end of a text is
 banned and stop sequences are ignored, so every request emits N. Requests with an observer, which
@@ -91,10 +84,11 @@ def measure_inference(
     if prompt is None:
         prompt = _write_prompt(loaded, session)
     plain, parts = _RequestTimes(), _PartTimes(now)
-    session.request(loaded, prompt, _RequestTimes())  # warms up
+    request = partial(session.request, loaded, prompt)
+    request(_RequestTimes())  # warms up
     kinds: dict[str, Callable[[], object]] = {
-        "plain": partial(session.request, loaded, prompt, plain),
-        "observed": partial(session.observe, loaded, prompt, parts),
+        "plain": partial(request, taken=plain),
+        "observed": partial(request, taken=_RequestTimes(), observer=parts),
     }
     interleave(kinds, requests, now=now)
     return InferenceCycle(
@@ -164,11 +158,19 @@ class _Session:
     now: Clock
 
     def request(
-        self, engine: Engine, prompt: str, taken: _RequestTimes, samples: int = 1
+        self,
+        engine: Engine,
+        prompt: str,
+        taken: _RequestTimes,
+        samples: int = 1,
+        observer: DecodeObserver | None = None,
     ) -> Decoder:
-        """One request; its times are added to `taken`."""
+        """One request; its times are added to `taken`, those of its parts are for the observer."""
         began = self.now()
-        decoder = Decoder(engine, self.tokenizer, self.plan, prompt, samples=samples, now=self.now)
+        decoder = Decoder(
+            engine, self.tokenizer, self.plan, prompt,
+            samples=samples, now=self.now, observer=observer,
+        )  # fmt: skip
         ends_s = [self.now() for _ in decoder.advance()]
         first, last = ends_s[0], ends_s[-1]
         emitted = sum(len(sample.ids) for sample in decoder.samples)
@@ -178,14 +180,6 @@ class _Session:
         taken.gaps_s += np.diff(ends_s).tolist()
         taken.tokens_per_s.append((emitted - len(decoder.samples)) / (last - first))
         return decoder
-
-    def observe(self, engine: Engine, prompt: str, observer: DecodeObserver) -> None:
-        """One request whose parts are timed token by token."""
-        decoder = Decoder(
-            engine, self.tokenizer, self.plan, prompt, now=lambda: 0.0, observer=observer
-        )
-        for _ in decoder.advance():
-            pass
 
 
 def _plan_requests(run: Run, tokenizer: Tokenizer) -> SamplingPlan:

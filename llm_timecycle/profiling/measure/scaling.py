@@ -6,7 +6,7 @@
 A geometric range of sizes is timed round after round. It ends at the configured size where it can,
 since smaller sizes cost less; batches go up to twice that, to find out what larger ones would save;
 the number of layers goes up from 1, the length both ways, to `LONGEST_TEXT` tokens at most. What
-does not fit in memory is refused before anything is built.
+does not fit in memory is refused before anything is built (`check_memory`).
 
 The number of shards stays that of the configured size, so batches are no smaller than they allow.
 """
@@ -14,7 +14,7 @@ The number of shards stays that of the configured size, so batches are no smalle
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -34,7 +34,6 @@ from llm_timecycle.profiling.analysis.what_if import estimate_step_bytes, estima
 from llm_timecycle.profiling.measure.interleave import Clock, Run, interleave
 from llm_timecycle.profiling.measure.stages import TrialStep
 from llm_timecycle.profiling.results import Growth
-from llm_timecycle.system import read_free_bytes
 from llm_timecycle.training.devices import LANES_PER_SHARD, read_plan
 
 WINDOW_AXES = ("T", "B")  # all sizes use the same weights
@@ -71,13 +70,8 @@ def measure_growth(
     Args:
         vocab_size: V. axis: one of `GROWTH_AXES`.
         budget_s: no round begins after this long, once there are enough.
-        now: seconds on a clock that never goes back.
-
-    Raises:
-        NotEnoughMemoryError: the sizes of the axis do not fit in memory.
     """
     sizes = choose_sizes(settings, vocab_size, axis)
-    check_memory(settings, vocab_size, axis, read_free_bytes())
     make = _make_texts if axis == "length" else _make_steps
     samples_s = interleave(
         make(settings, vocab_size, axis, sizes),
@@ -124,53 +118,33 @@ def choose_sizes(settings: Settings, vocab_size: int, axis: str) -> tuple[int, .
     return tuple(sizes)
 
 
-def check_memory(settings: Settings, vocab_size: int, axis: str, free_bytes: int | None) -> None:
-    """Raise NotEnoughMemoryError where the sizes of `axis` do not fit in free memory.
-
-    Args:
-        free_bytes: None where it is unknown: nothing is refused.
-    """
-    sizes = ", ".join(map(str, choose_sizes(settings, vocab_size, axis)))
-    _check_fits(
-        f"growth along {axis}: the sizes {sizes} take",
-        settings,
-        vocab_size,
-        lambda resized, V: estimate_growth_bytes(resized, V, axis),
-        MEMORY_SHARE * (free_bytes or np.inf),
-        (axis,),
-    )
-
-
-def check_step_memory(settings: Settings, vocab_size: int, free_bytes: int | None) -> None:
-    """Raise NotEnoughMemoryError where a training step does not fit in free memory.
-
-    Args:
-        free_bytes: None where it is unknown: nothing is refused.
-    """
-    allowed = free_bytes or np.inf
-    step = "a training step takes"
-    _check_fits(step, settings, vocab_size, estimate_step_bytes, allowed, ("B", "H"))
-
-
-def _check_fits(
-    what: str,
-    settings: Settings,
-    vocab_size: int,
-    estimate: Callable[[Settings, int], int],
-    allowed: float,
-    axes: Sequence[str],
+def check_memory(
+    settings: Settings, vocab_size: int, free_bytes: int | None, axis: str | None = None
 ) -> None:
-    """Raise NotEnoughMemoryError; it names the first axis whose configured size, halved, fits."""
+    """Raise NotEnoughMemoryError where what is to be measured does not fit in free memory.
+
+    It names a setting that would: the configured size, halved until it fits.
+
+    Args:
+        free_bytes: None where it is unknown: nothing is refused.
+        axis: whose sizes are to fit; None for a training step alone.
+    """
+    allowed: float = free_bytes or np.inf
+    what, axes, estimate = "a training step takes", ["B", "H"], estimate_step_bytes
+    if axis is not None:
+        sizes = ", ".join(map(str, choose_sizes(settings, vocab_size, axis)))
+        what, axes = f"growth along {axis}: the sizes {sizes} take", [axis]
+        allowed, estimate = MEMORY_SHARE * allowed, partial(estimate_growth_bytes, axis=axis)
     if (needed := estimate(settings, vocab_size)) <= allowed:
         return
     problem = (
         f"{what} about {needed / 1e9:.1f} GB, and {allowed / 1e9:.1f} GB of memory may be used"
     )
-    for axis in axes:
-        size = _read_size(settings, vocab_size, axis)
+    for tried in axes:
+        size = _read_size(settings, vocab_size, tried)
         while size := size // 2:
-            if estimate(*_resize(settings, vocab_size, axis, size)) <= allowed:
-                raise NotEnoughMemoryError(problem, f"{_KEYS[axis]}={size}")
+            if estimate(*_resize(settings, vocab_size, tried, size)) <= allowed:
+                raise NotEnoughMemoryError(problem, f"{_KEYS[tried]}={size}")
     raise NotEnoughMemoryError(problem)
 
 
@@ -190,17 +164,7 @@ def count_operations(settings: Settings, vocab_size: int, axis: str, size: int) 
     """FLOPs of one timing at a size of `axis`."""
     if axis == "length":
         return size * count_token_operations(settings.model, vocab_size)
-    settings, vocab_size = _resize(settings, vocab_size, axis, size)
-    training = settings.training
-    costs = count_step_costs(
-        settings.model,
-        vocab_size,
-        batch_size=training.batch_size,
-        sequence_length=training.sequence_length,
-        optimizer=training.optimizer,
-        is_clipped=training.gradient_clip_norm is not None,
-    )
-    return add_costs(costs).operations
+    return add_costs(count_step_costs(*_resize(settings, vocab_size, axis, size))).operations
 
 
 def _make_steps(

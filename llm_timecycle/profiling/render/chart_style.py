@@ -12,7 +12,7 @@ import io
 import math
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -80,27 +80,30 @@ def make_plot(x_label: str, y_label: str, height_pt: float) -> tuple[Figure, Axe
 
 
 def make_bars(
-    names: Sequence[str],
+    bars: Mapping[str, float],
     labels: Sequence[str],
-    ends: Sequence[float],
     x_label: str,
     unit: str = "s",
+    colours: Sequence[str] = (),
 ) -> tuple[Figure, Axes]:
-    """The axes of horizontal bars, without the bars: names at the left, the first at the top.
+    """Horizontal bars: names at the left, the first at the top.
 
     Args:
+        bars: how far each reaches, by name.
         labels: each is written behind the end of its bar.
-        ends: how far each bar will reach.
         unit: of the x axis, where values take SI prefixes.
+        colours: of the bars; empty to leave them out.
     """
-    figure, axes = make_plot(x_label, "", 62 + 30 * len(names))
-    axes.set_yticks(range(len(names)), names)
+    figure, axes = make_plot(x_label, "", 62 + 30 * len(bars))
+    axes.set_yticks(range(len(bars)), list(bars))
+    if colours:
+        axes.barh(list(bars), list(bars.values()), height=0.6, color=colours)
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
-    longest = max(ends) or 1.0
+    longest = max(bars.values()) or 1.0
     axes.set_xlim(0, 1.65 * longest)
-    for row, (label, end) in enumerate(zip(labels, ends, strict=True)):
+    for row, (label, end) in enumerate(zip(labels, bars.values(), strict=True)):
         x = end + 0.02 * longest
         axes.text(x, row, label, va="center", fontsize=FONT_PT, color=INK)
     axes.xaxis.set_major_locator(ticker.MaxNLocator(5))

@@ -168,10 +168,8 @@ def draw_stages(cycle: TrainingCycle) -> Figure:
     labels = [
         f"{format_duration(s)} · {format_share(cycle.share(stage))}" for stage, s in times_s.items()
     ]
-    figure, axes = make_bars(list(times_s), labels, list(times_s.values()), "median time")
     colours = [STAGE_COLOURS[stage] for stage in times_s]
-    axes.barh(list(times_s), list(times_s.values()), height=0.6, color=colours)
-    return figure
+    return make_bars(times_s, labels, "median time", colours=colours)[0]
 
 
 def draw_layers(cycle: TrainingCycle) -> Figure:
@@ -179,7 +177,7 @@ def draw_layers(cycle: TrainingCycle) -> Figure:
     totals_s = {layer: sum_layer(passes) for layer, passes in cycle.layers.items()}
     whole_s = sum(totals_s.values()) or 1.0
     labels = [f"{format_duration(s)} · {format_share(s / whole_s)}" for s in totals_s.values()]
-    figure, axes = make_bars(list(totals_s), labels, list(totals_s.values()), "median time")
+    figure, axes = make_bars(totals_s, labels, "median time")
     left = np.zeros(len(totals_s))
     for stage in ("forward", "backward"):
         times_s = np.array([passes[stage].median_s for passes in cycle.layers.values()])
@@ -231,13 +229,10 @@ def draw_latencies(latencies_s: Sequence[float]) -> Figure:
 
 def draw_batches(tokens_per_s: Mapping[int, float]) -> Figure:
     """Generated tokens a second at each batch size."""
-    sizes = sorted(tokens_per_s)
-    rates = [tokens_per_s[size] for size in sizes]
-    names = [f"batch {size:,}" for size in sizes]
-    labels = [f"{rate:,.0f} tokens/s" for rate in rates]
-    figure, axes = make_bars(names, labels, rates, "tokens/s, all rows together", unit="")
-    axes.barh(names, rates, height=0.6, color=SERIES[5])
-    return figure
+    rates = {f"batch {size:,}": rate for size, rate in sorted(tokens_per_s.items())}
+    labels = [f"{rate:,.0f} tokens/s" for rate in rates.values()]
+    label = "tokens/s, all rows together"
+    return make_bars(rates, labels, label, unit="", colours=[SERIES[5]] * len(rates))[0]
 
 
 def draw_roofline(points: Sequence[RooflinePoint]) -> Figure:

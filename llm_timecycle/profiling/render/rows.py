@@ -229,7 +229,7 @@ def describe_amdahl(sweep: Sweep) -> str:
 
 def _show(times: Durations) -> tuple[str, str]:
     """Median and 95th percentile."""
-    return format_duration(times.median_s), format_duration(times.p95_s)
+    return format_duration(times.median_s), format_duration(times.percentile_s(95))
 
 
 def list_comparison_rows(times: Sequence[ComparedTime]) -> list[Row]:

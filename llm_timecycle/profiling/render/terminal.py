@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llm_timecycle.profiling.format import format_digits, format_duration
@@ -44,15 +44,10 @@ def write_comparison(
     differences: Mapping[str, tuple[Any, Any]],
 ) -> str:
     """Two profiles side by side, and what differs between them."""
-    parts = [
-        f"A: {a_name}",
-        f"B: {b_name}",
-        "",
-        _make_table(table_rows.list_comparison_rows(times)),
-    ]
+    table = _make_table(table_rows.list_comparison_rows(times))
+    parts = [f"A: {a_name}", f"B: {b_name}", "", table]
     if differences:
-        rows = table_rows.list_difference_rows(differences)
-        parts += ["", _make_table(rows, left=3)]
+        parts += ["", _make_table(table_rows.list_difference_rows(differences), left=3)]
     return _render(parts, WIDTH, is_coloured=False)
 
 
@@ -66,9 +61,7 @@ def draw_bar(share: float, cells: int = BAR_CELLS) -> str:
     return ("█" * (eighths // 8) + _EIGHTHS[eighths % 8]).rstrip()
 
 
-def _render(
-    parts: Sequence[RenderableType] | Iterator[RenderableType], width: int, is_coloured: bool
-) -> str:
+def _render(parts: Iterable[RenderableType], width: int, is_coloured: bool) -> str:
     """The parts one below the other; no setting of the environment changes them."""
     from rich.console import Console
     from rich.text import Text

@@ -17,8 +17,9 @@ from llm_timecycle.config.settings import (
     TrainingSettings,
 )
 from llm_timecycle.profiling.analysis.advice import give_advice
+from llm_timecycle.profiling.analysis.flops import count_step_costs
 from llm_timecycle.profiling.analysis.power_law import fit_growth
-from llm_timecycle.profiling.analysis.what_if import StepModel, count_products
+from llm_timecycle.profiling.analysis.what_if import StepModel
 from llm_timecycle.profiling.results import (
     Advice,
     Durations,
@@ -89,9 +90,13 @@ def list_titles(profile: Profile) -> list[str]:
 
 def test_the_counts_are_those_of_the_settings() -> None:
     assert make_profile().parameters == WEIGHTS
-    assert count_products(SETTINGS.model, V, 10)["output"] == OUTPUT_PRODUCTS
-    tied = ModelSettings(embedding_dim=2, hidden_units=4, num_layers=1, tie_embeddings=True)
-    assert count_products(tied, V, 10) == {
+    costs = count_step_costs(SETTINGS, V)
+    assert [c.products for c in costs if c.layer == "output"] == [
+        OUTPUT_PRODUCTS, 2 * OUTPUT_PRODUCTS, 0
+    ]  # fmt: skip
+    model = ModelSettings(embedding_dim=2, hidden_units=4, num_layers=1, tie_embeddings=True)
+    tied = count_step_costs(SETTINGS.model_copy(update={"model": model}), V)
+    assert {cost.layer: cost.products for cost in tied if cost.stage == "forward"} == {
         "embedding": 0,
         "lstm_1": 1_920,
         "projection": 160,

@@ -96,7 +96,7 @@ def test_a_misfit_is_seen_and_noise_is_not() -> None:
     [
         ({1: [1.0] * 5}, "at least 2 sizes, received 1"),
         ({1: [1.0] * 5, 2: [1.0] * 4}, "at least 5 at each size, received 4 at size 2"),
-        ({1: [1.0] * 5, 0: [1.0] * 5}, "sizes above 0, received 0"),
+        ({1: [1.0] * 5, 0: [1.0] * 5}, "a size and seconds above 0 at size 0"),
         ({1: [1.0] * 5, 2: [1.0, 1.0, 0.0, 1.0, 1.0]}, "seconds above 0 at size 2"),
         ({1: [1.0] * 5, 2: [1.0, 1.0, math.nan, 1.0, 1.0]}, "seconds above 0 at size 2"),
     ],
@@ -152,12 +152,3 @@ def test_two_degrees_of_freedom_have_a_closed_form() -> None:
 def test_the_quantiles_of_a_ratio_and_its_inverse_agree(p: float, d1: float, d2: float) -> None:
     product = compute_f_quantile(p, d1, d2) * compute_f_quantile(1 - p, d2, d1)
     assert product == pytest.approx(1, rel=1e-4)
-
-
-def test_quantiles_that_do_not_exist_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"0.5 or more and below 1, received 0.4"):
-        compute_t_quantile(0.4, 3)
-    with pytest.raises(UsageError, match="0 or more and below 1, received 1"):
-        compute_f_quantile(1, 3, 3)
-    with pytest.raises(UsageError, match="numbers above 0, received 1 and 0"):
-        compute_t_quantile(0.9, 0)

@@ -12,11 +12,11 @@ from llm_timecycle.config.settings import ModelSettings
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.profiling.analysis.flops import (
     add_costs,
-    count_step_costs,
     count_token_operations,
 )
 from llm_timecycle.reference import losses, lstm, network, optimizers
 from tests.profiling.counting import CountingArray, instrument
+from tests.profiling.profiles import count_step
 
 V, B = 11, 3
 
@@ -87,7 +87,7 @@ def test_an_lstm_layer_is_what_the_reference_runs(counter: Any, D: int, H: int, 
     backward = counter.take()
 
     model = ModelSettings(embedding_dim=D, num_layers=1, hidden_units=H)
-    costs = count_step_costs(model, V, batch_size=B, sequence_length=T)
+    costs = count_step(model, V, batch_size=B, sequence_length=T)
     assert add_costs(costs, layer="lstm_1", stage="forward").operations == forward
     # The reference takes tanh(c') twice a step, and adds up T gradients of W, U and b.
     again = B * T * H + T * (D + H + 1) * 4 * H
@@ -108,7 +108,7 @@ def test_a_step_is_what_the_reference_runs(counter: Any, model: ModelSettings, T
     network.backward(params, cache, losses.differentiate_cross_entropy(logits, targets), masks)
     backward = counter.take()
 
-    costs = count_step_costs(model, V, batch_size=B, sequence_length=T)
+    costs = count_step(model, V, batch_size=B, sequence_length=T)
     E, H, L, N = model.embedding_dim, model.hidden_units, model.num_layers, B * T
     # log softmax of all logits, not of the targets alone (N V - N); n counted (N), 1 / n at each
     # position (N), and times it (N).
@@ -130,9 +130,9 @@ def test_an_update_is_what_the_reference_runs(counter: Any, model: ModelSettings
     params = make_parameters(model)
 
     def count(optimizer: str, is_clipped: bool) -> int:
-        costs = count_step_costs(
+        costs = count_step(
             model, V, batch_size=B, sequence_length=2,
-            optimizer=optimizer, is_clipped=is_clipped,  # type: ignore[arg-type]
+            optimizer=optimizer, gradient_clip_norm=1.0 if is_clipped else None,
         )  # fmt: skip
         return add_costs(costs, stage="update").operations
 
@@ -151,7 +151,7 @@ def test_an_update_is_what_the_reference_runs(counter: Any, model: ModelSettings
 def test_bytes_of_a_step_by_hand() -> None:
     # V 10, E 2, H 3, one layer, B 2, T 4: N = 8 tokens, D + H = 5, 4H = 12.
     model = ModelSettings(embedding_dim=2, num_layers=1, hidden_units=3)
-    costs = count_step_costs(model, 10, batch_size=2, sequence_length=4, product_bytes=2)
+    costs = count_step(model, 10, batch_size=2, sequence_length=4, precision="mixed_bfloat16")
     found = {(work.layer, work.stage): work.bytes_moved for work in costs}
     assert found == {
         # 8 tokens of 4 bytes, 8 rows of 2 float32, 8 rows of 2 bfloat16
@@ -176,7 +176,7 @@ def test_bytes_of_a_step_by_hand() -> None:
 
 def test_a_tied_embedding_adds_its_rows_to_the_gradient_of_the_output() -> None:
     model = ModelSettings(embedding_dim=2, num_layers=1, hidden_units=3, tie_embeddings=True)
-    costs = count_step_costs(model, 10, batch_size=2, sequence_length=4, optimizer="sgd")
+    costs = count_step(model, 10, batch_size=2, sequence_length=4, optimizer="sgd")
     found = {(work.layer, work.stage): work.bytes_moved for work in costs}
     # tokens; rows read; rows of the gradient read and written
     assert found["embedding", "backward"] == 32 + 64 + 128

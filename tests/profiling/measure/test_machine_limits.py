@@ -43,11 +43,6 @@ def test_a_short_run_is_repeated_within_a_reading() -> None:
     assert rate == pytest.approx(10 * 10 / 0.02)
 
 
-def test_a_clock_that_stands_still_is_refused() -> None:
-    with pytest.raises(UsageError, match="a clock that moves"):
-        measure_rate(lambda: None, 10, lambda: 1.0)
-
-
 def test_arrays_are_beyond_the_cache_and_within_a_tenth_of_the_memory() -> None:
     assert choose_array_bytes(32 * MIB, 100_000 * MIB) == 128 * MIB
     assert choose_array_bytes(32 * MIB, 1_000 * MIB) == 100 * MIB

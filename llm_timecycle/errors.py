@@ -2,6 +2,7 @@
 
 TimecycleError            1    an internal error
 +-- UsageError            2    a command was called in a way that cannot work
+|   +-- NotEnoughMemoryError  2  what was asked for does not fit in memory
 +-- ConfigError           3    a setting or a settings file is wrong
 |   +-- DivergenceError   3    a loss that is not a number: the settings cannot train this model
 +-- DataError             4    a text is missing, unreadable or unfit
@@ -30,6 +31,19 @@ class UsageError(TimecycleError):
     """A command or a function was called in a way that cannot work."""
 
     exit_code = 2
+
+
+class NotEnoughMemoryError(UsageError):
+    """What was asked for does not fit in memory.
+
+    Attributes:
+        problem: what takes how much.
+        change: the setting that would fit, as KEY=VALUE; empty where only a smaller model would.
+    """
+
+    def __init__(self, problem: str, change: str = "") -> None:
+        self.problem, self.change = problem, change
+        super().__init__(f"{problem}: {change or 'only a smaller model'} would fit")
 
 
 class ConfigError(TimecycleError):

@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from llm_timecycle.cli.options import HELP, config_overrides
 from llm_timecycle.cli.printing import print_json
 from llm_timecycle.cli.terminal import set_up_logging
-from llm_timecycle.errors import UsageError
+from llm_timecycle.errors import NotEnoughMemoryError, UsageError
 from llm_timecycle.profiling.results import GROWTH_AXES
+
+if TYPE_CHECKING:
+    from llm_timecycle.profiling.api import ProfileResult
 
 
 @click.command("profile", context_settings=HELP)
@@ -77,18 +81,15 @@ def command(
         raise UsageError("--json and --mermaid both print on standard output: leave out one")
     set_up_logging()
     if against is not None:
-        beside = {
-            "--grow": grow,
-            "--parallel": parallel,
-            "--all": everything,
-            "--report": report is not None,
-            "--mermaid": mermaid,
-        }
-        if refused := [option for option, is_given in beside.items() if is_given]:
-            raise UsageError(
-                f"--against compares the times of stages and of inference: leave out "
-                f"{' and '.join(refused)}"
-            )
+        _refuse_beside_against(
+            {
+                "--grow": grow,
+                "--parallel": parallel,
+                "--all": everything,
+                "--report": report is not None,
+                "--mermaid": mermaid,
+            }
+        )
         _compare(source, against, overrides, steps, inference, as_json)
         return
     from llm_timecycle.profiling.api import profile
@@ -96,19 +97,32 @@ def command(
 
     with _explain_report():
         report_path = None if report is None else check_report_path(report)
-    found = profile(
-        source,
-        overrides=overrides,
-        steps=steps,
-        grow=GROWTH_AXES if everything else grow,
-        parallel=parallel or everything,
-        inference=inference or everything,
-        show_progress=sys.stderr.isatty(),
-    )
+    with _name_options():
+        found = profile(
+            source,
+            overrides=overrides,
+            steps=steps,
+            grow=GROWTH_AXES if everything else grow,
+            parallel=parallel or everything,
+            inference=inference or everything,
+            show_progress=sys.stderr.isatty(),
+        )
     if report_path is not None:
         with _explain_report():
             save_report(found.to_html(), report_path)
         click.echo(f"The report is in {report_path}", err=True)
+    _print(found, as_json, mermaid)
+
+
+def _refuse_beside_against(options: Mapping[str, Any]) -> None:
+    if refused := [option for option, is_given in options.items() if is_given]:
+        raise UsageError(
+            "--against compares the times of stages and of inference: leave out "
+            f"{' and '.join(refused)}"
+        )
+
+
+def _print(found: ProfileResult, as_json: bool, mermaid: bool) -> None:
     if as_json:
         print_json(found.to_dict())
     elif mermaid:
@@ -147,6 +161,17 @@ def _explain_report() -> Iterator[None]:
         yield
     except UsageError as error:
         raise UsageError(f"--report: {error}") from error
+
+
+@contextmanager
+def _name_options() -> Iterator[None]:
+    """Name the option that makes the change which a refusal proposes."""
+    try:
+        yield
+    except NotEnoughMemoryError as error:
+        if not error.change:
+            raise
+        raise NotEnoughMemoryError(error.problem, f"--set {error.change}") from error
 
 
 def _is_colour_wanted() -> bool:

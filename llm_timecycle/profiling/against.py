@@ -50,9 +50,10 @@ class Comparison:
         return write_comparison(self.a_name, self.b_name, self.times, self.differences)
 
     def _repr_html_(self) -> str:
-        from llm_timecycle.profiling.render.html import render_comparison
+        from llm_timecycle.profiling.render.html import render_table
+        from llm_timecycle.profiling.render.rows import list_comparison_rows
 
-        return render_comparison(self.times)
+        return render_table(list_comparison_rows(self.times))
 
     def to_dict(self) -> dict[str, Any]:
         """The comparison as plain values."""
@@ -77,13 +78,12 @@ def compare(a: Any, b: Any, *, seed: int = 0) -> Comparison:
         UsageError: one of them is no profile, or they have no time in common that can be compared.
     """
     processes_a, processes_b = _describe_all(a), _describe_all(b)
-    timings_a, timings_b = (
-        [read_timings(described) for described in side] for side in (processes_a, processes_b)
-    )
     return Comparison(
         a_name=_describe_briefly(processes_a[0]),
         b_name=_describe_briefly(processes_b[0]),
-        times=compare_timings(timings_a, timings_b, seed=seed),
+        times=compare_timings(
+            [*map(read_timings, processes_a)], [*map(read_timings, processes_b)], seed=seed
+        ),
         differences=_list_differences(processes_a[0], processes_b[0]),
     )
 
@@ -173,21 +173,19 @@ def profile_in_process(arguments: Sequence[str]) -> Described:
 
 def _describe_all(side: Any) -> list[Described]:
     """One side, described process by process."""
-    items = list(side) if isinstance(side, (list, tuple)) else [side]
+    items = side if isinstance(side, (list, tuple)) else [side]
     if not items:
         raise UsageError("compare: expected a profile, received an empty list.")
-    return [_describe_one(item) for item in items]
-
-
-def _describe_one(item: Any) -> Described:
-    if isinstance(item, Profile):
-        return describe_profile(item)
-    described = item.to_dict() if hasattr(item, "to_dict") else item
-    if not isinstance(described, Mapping):
-        raise UsageError(
-            f"compare: expected what profile() gave, received {type(described).__name__}."
-        )
-    return described
+    found: list[Described] = []
+    for item in items:
+        one = item.to_dict() if hasattr(item, "to_dict") else item
+        one = describe_profile(one) if isinstance(one, Profile) else one
+        if not isinstance(one, Mapping):
+            raise UsageError(
+                f"compare: expected what profile() gave, received {type(one).__name__}."
+            )
+        found.append(one)
+    return found
 
 
 def _describe_briefly(described: Described) -> str:
@@ -200,10 +198,10 @@ def _list_differences(a: Described, b: Described) -> dict[str, tuple[Any, Any]]:
         dict(_flatten({key: side.get(key, {}) for key in ("machine", "versions", "settings")}))
         for side in (a, b)
     )
-    keys = [*flat_a, *(key for key in flat_b if key not in flat_a)]
-    pairs = {key: (flat_a.get(key), flat_b.get(key)) for key in keys}
     return {
-        key.removeprefix("settings."): pair for key, pair in pairs.items() if pair[0] != pair[1]
+        key.removeprefix("settings."): (flat_a.get(key), flat_b.get(key))
+        for key in dict.fromkeys([*flat_a, *flat_b])
+        if flat_a.get(key) != flat_b.get(key)
     }
 
 

@@ -13,19 +13,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llm_timecycle.config.settings import Settings
 from llm_timecycle.errors import UsageError
 from llm_timecycle.profiling.render.html import render_summary, write_report
 from llm_timecycle.profiling.render.json_form import describe_profile
 from llm_timecycle.profiling.render.terminal import write_tables
-from llm_timecycle.profiling.results import GROWTH_AXES, InferenceCycle, Profile, TrainingCycle
+from llm_timecycle.profiling.results import GROWTH_AXES, InferenceCycle, Profile
 from llm_timecycle.profiling.source import Source, open_source
 from llm_timecycle.system import describe_machine, read_free_bytes, read_versions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from llm_timecycle.runs.directory import Run
     from llm_timecycle.text.prepare import PreparedText
 
 log = logging.getLogger("llm_timecycle")
@@ -128,7 +126,7 @@ def profile(
     from llm_timecycle.model.tf_import import import_tensorflow
 
     import_tensorflow()
-    from llm_timecycle.profiling.measure.scaling import check_memory, check_step_memory
+    from llm_timecycle.profiling.measure.scaling import check_memory
     from llm_timecycle.text.prepare import find_cache_directory, prepare_text
     from llm_timecycle.training.devices import resolve_machine
     from llm_timecycle.training.session import cut_training_lanes
@@ -142,9 +140,8 @@ def profile(
     )
     cut_training_lanes(opened.settings, text)
     vocab_size = text.tokenizer.vocab_size
-    for axis in axes:
-        check_memory(opened.settings, vocab_size, axis, read_free_bytes())
-    check_step_memory(opened.settings, vocab_size, read_free_bytes())
+    for axis in (*axes, None):
+        check_memory(opened.settings, vocab_size, read_free_bytes(), axis)
     opened = replace(
         opened, settings=resolve_machine(opened.settings, vocab_size).fill_in(opened.settings)
     )
@@ -192,8 +189,12 @@ def _measure(
 ) -> Profile:
     """Everything that was asked for, one after the other."""
     from llm_timecycle.profiling.analysis.advice import give_advice
+    from llm_timecycle.profiling.analysis.roofline import compute_roofline
+    from llm_timecycle.profiling.measure.machine_limits import measure_machine_limits
+    from llm_timecycle.profiling.measure.parallelism import measure_parallelism
     from llm_timecycle.profiling.measure.scaling import measure_growth
     from llm_timecycle.profiling.measure.stages import measure_training
+    from llm_timecycle.training.devices import read_plan
     from llm_timecycle.training.session import cut_training_lanes
 
     settings, vocab_size = source.settings, text.tokenizer.vocab_size
@@ -208,7 +209,13 @@ def _measure(
         training=cycle,
         history=source.history,
     )
-    found = _add_roofline(found, cycle)
+    log.info("measuring this machine's limits")
+    try:
+        limits = measure_machine_limits(settings, vocab_size, read_plan(settings).shards)
+        points = compute_roofline(cycle, settings, vocab_size, limits)
+        found = replace(found, limits=limits, points=points)
+    except UsageError as error:
+        log.info("the roofline is left out: %s", error)
     if axes:
         log.info("measuring growth along %s", ", ".join(axes))
         grown = [measure_growth(settings, vocab_size, axis) for axis in axes]
@@ -217,28 +224,9 @@ def _measure(
         log.info("measuring inference")
         found = replace(found, inference=_measure_requests(source, text))
     if parallel:
-        from llm_timecycle.profiling.measure.parallelism import measure_parallelism
-
         log.info("measuring threads and replicas, each value in a new process")
         found = replace(found, sweeps=tuple(measure_parallelism(settings, vocab_size)))
     return replace(found, advice=tuple(give_advice(found)))
-
-
-def _add_roofline(found: Profile, cycle: TrainingCycle) -> Profile:
-    """The profile with this machine's limits and the stages on its roofline."""
-    from llm_timecycle.profiling.analysis.roofline import compute_roofline
-    from llm_timecycle.profiling.measure.machine_limits import measure_machine_limits
-    from llm_timecycle.training.devices import read_plan
-
-    settings, vocab_size = found.settings, found.vocab_size
-    log.info("measuring this machine's limits")
-    try:
-        limits = measure_machine_limits(settings, vocab_size, read_plan(settings).shards)
-    except UsageError as error:
-        log.info("the roofline is left out: %s", error)
-        return found
-    points = compute_roofline(cycle, settings, vocab_size, limits)
-    return replace(found, limits=limits, points=points)
 
 
 def _measure_requests(source: Source, text: PreparedText) -> InferenceCycle:
@@ -247,51 +235,15 @@ def _measure_requests(source: Source, text: PreparedText) -> InferenceCycle:
     A run with other generation settings is copied, too: cold starts read them from the run.
     """
     from llm_timecycle.profiling.measure.requests import measure_inference
+    from llm_timecycle.profiling.measure.scaling import make_weights
+    from llm_timecycle.runs.directory import create_run
 
     run, settings = source.run, source.settings
     if run is not None and run.settings.generation == settings.generation:
         return measure_inference(run)
+    tokenizer = source.tokenizer or text.tokenizer
+    V, learned = tokenizer.vocab_size, tokenizer.to_json().encode()
     with tempfile.TemporaryDirectory(prefix="llm-timecycle-") as folder:
-        path = Path(folder) / "run"
-        if run is None:
-            return measure_inference(make_untrained_run(path, settings, text))
-        return measure_inference(copy_run(run, path, settings))
-
-
-def copy_run(run: Run, path: Path, settings: Settings) -> Run:
-    """A run with the tokenizer and the weights of another run, and other settings.
-
-    Args:
-        path: of a directory that does not exist yet.
-        settings: with the model and the tokenizer of `run`.
-    """
-    from llm_timecycle.runs.directory import create_run
-
-    copy = create_run(path, settings, run.tokenizer_path.read_bytes(), run.vocab_size, {})
-    copy.save_weights(run.load_weights(), {})
-    return copy
-
-
-def make_untrained_run(path: Path, settings: Settings, text: PreparedText) -> Run:
-    """A run with the weights that training starts from.
-
-    Args:
-        path: of a directory that does not exist yet.
-    """
-    import numpy as np
-
-    from llm_timecycle.model.network import (
-        build_network,
-        list_parameters,
-        start_from_frequencies,
-    )
-    from llm_timecycle.runs.directory import create_run
-    from llm_timecycle.text.batches import count_tokens
-
-    tokenizer = text.tokenizer
-    network = build_network(settings.model, tokenizer.vocab_size, seed=settings.training.seed)
-    start_from_frequencies(network, count_tokens(text.train.ids, tokenizer.vocab_size))
-    run = create_run(path, settings, tokenizer.to_json().encode(), tokenizer.vocab_size, {})
-    weights = {name: np.asarray(value) for name, value in list_parameters(network).items()}
-    run.save_weights(weights, {})
-    return run
+        copy = create_run(Path(folder) / "run", settings, learned, V, {})
+        copy.save_weights(run.load_weights() if run else make_weights(settings.model, V), {})
+        return measure_inference(copy)

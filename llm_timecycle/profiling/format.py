@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 _DURATIONS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
-_COUNTS = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_COUNTS = ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 
 
 def format_duration(duration_s: float) -> str:
@@ -16,10 +17,7 @@ def format_duration(duration_s: float) -> str:
     """
     if duration_s == 0:
         return "0 s"
-    for factor, unit in _DURATIONS:
-        if abs(duration_s) >= 0.9995 * factor:
-            return f"{format_digits(duration_s / factor)} {unit}"
-    return f"{format_digits(duration_s / 1e-9)} ns"
+    return _scale(duration_s, _DURATIONS, "")
 
 
 def format_count(count: float, unit: str = "") -> str:
@@ -28,10 +26,14 @@ def format_count(count: float, unit: str = "") -> str:
     >>> format_count(1.5e9, "FLOP/s"), format_count(999.7), format_count(12), format_count(0.25)
     ('1.50 GFLOP/s', '1.00 k', '12.0', '0.250')
     """
-    for factor, prefix in _COUNTS:
-        if abs(count) >= 0.9995 * factor:
-            return f"{format_digits(count / factor)} {prefix}{unit}".rstrip()
-    return f"{format_digits(count)} {unit}".rstrip()
+    return _scale(count, _COUNTS, unit)
+
+
+def _scale(number: float, units: Sequence[tuple[float, str]], unit: str) -> str:
+    """In the largest of the units, in descending order, that leaves a digit before the point."""
+    fitting = (pair for pair in units if abs(number) >= 0.9995 * pair[0])
+    factor, prefix = next(fitting, units[-1])
+    return f"{format_digits(number / factor)} {prefix}{unit}".rstrip()
 
 
 def format_digits(number: float) -> str:

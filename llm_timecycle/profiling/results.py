@@ -29,11 +29,6 @@ class Durations:
         """The median."""
         return median(self.samples_s)
 
-    @property
-    def p95_s(self) -> float:
-        """The 95th percentile."""
-        return self.percentile_s(95)
-
     def percentile_s(self, percent: float) -> float:
         """The time that `percent` of 100 timings do not exceed, interpolated linearly."""
         import numpy as np
@@ -125,24 +120,17 @@ class RooflinePoint:
         return self.operations / self.bytes_moved if self.bytes_moved else math.inf
 
     @property
-    def compute_bound_s(self) -> float:
-        """The least time for the FLOPs."""
-        return self.operations / self.roofline.peak_operations_per_s
-
-    @property
-    def memory_bound_s(self) -> float:
-        """The least time for the bytes."""
-        return self.bytes_moved / self.roofline.bandwidth_bytes_per_s
-
-    @property
     def bound_s(self) -> float:
-        """The least time for the stage."""
-        return max(self.compute_bound_s, self.memory_bound_s)
+        """The least time for the stage: that of its FLOPs or that of its bytes."""
+        return max(
+            self.operations / self.roofline.peak_operations_per_s,
+            self.bytes_moved / self.roofline.bandwidth_bytes_per_s,
+        )
 
     @property
     def binding(self) -> Literal["compute", "memory"]:
         """Which limit binds; at the ridge, compute."""
-        return "compute" if self.compute_bound_s >= self.memory_bound_s else "memory"
+        return "compute" if self.intensity >= self.roofline.ridge else "memory"
 
     @property
     def share(self) -> float:
@@ -230,16 +218,6 @@ class AmdahlFit:
     """Lower end of the 95 % interval of s."""
     serial_high: float
     """Upper end."""
-    misfit: float
-    """1 where noise may explain what the law misses, else what the interval was widened by."""
-    workers: tuple[int, ...]
-    """n, ascending, the first of them 1."""
-    times_s: tuple[float, ...]
-    """The typical time at each n."""
-    speed_ups: tuple[float, ...]
-    """t(1) / t(n) as measured; below 1 where more workers were slower."""
-    efficiencies: tuple[float, ...]
-    """speed-up / n."""
 
     def predict_speed_up(self, workers: int) -> float:
         """The speed-up of `workers` workers, by the law."""

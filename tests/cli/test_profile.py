@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from llm_timecycle.errors import NotEnoughMemoryError
 from llm_timecycle.profiling import against
 from llm_timecycle.profiling import api as profile_module
 from llm_timecycle.profiling.api import ProfileResult
@@ -106,6 +107,17 @@ def test_bad_input_is_one_message_before_anything_is_measured(
     monkeypatch.setattr(profile_module, "_measure", None)
     monkeypatch.setattr(against, "profile_in_process", None)
     expect_refusal(call("profile", *arguments), exit_code, *parts)
+
+
+def test_too_little_memory_names_the_option_that_would_fit(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise NotEnoughMemoryError("a step takes 9 GB", "training.batch_size=32")
+
+    monkeypatch.setattr(profile_module, "profile", refuse)
+    outcome = call("profile", "tiny.yaml")
+    expect_refusal(outcome, 2, "a step takes 9 GB: --set training.batch_size=32 would fit")
 
 
 def test_a_run_that_is_still_trained_is_refused(call: Call, trained: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from llm_timecycle.config.settings import ModelSettings, Settings, TrainingSettings
 from llm_timecycle.profiling.analysis.amdahl import fit_amdahl
+from llm_timecycle.profiling.analysis.flops import LayerCost, count_step_costs
 from llm_timecycle.profiling.analysis.power_law import fit_growth
 from llm_timecycle.profiling.results import (
     Advice,
@@ -133,3 +134,10 @@ def make_profile(**changes: Any) -> Profile:
         ),
     }
     return Profile(**{**parts, **changes})
+
+
+def count_step(model: ModelSettings, vocab_size: int, **training: Any) -> tuple[LayerCost, ...]:
+    """The costs of a step of `model`, clipped and in float32 where `training` says nothing else."""
+    given = {"precision": "float32", "gradient_clip_norm": 1.0, **training}
+    settings = Settings.model_construct(model=model, training=TrainingSettings(**given))
+    return count_step_costs(settings, vocab_size)

@@ -18,8 +18,7 @@ import numpy as np
 
 from llm_timecycle.errors import UsageError
 from llm_timecycle.profiling.analysis.estimators import (
-    Floats,
-    TypicalTimes,
+    centre,
     measure_misfit,
     score_candidates,
     summarize_timings,
@@ -40,50 +39,26 @@ def fit_amdahl(timings_s: Mapping[int, Sequence[float]]) -> AmdahlFit:
         UsageError: too few of either, no timings of one worker, or a number not above 0.
 
     >>> fit = fit_amdahl({n: [0.2 + 0.8 / n] * 5 for n in (1, 2, 4)})
-    >>> fit.serial_fraction, round(fit.speed_ups[2], 3), round(fit.efficiencies[2], 3)
-    (0.2, 2.5, 0.625)
+    >>> fit.serial_fraction, round(fit.predict_speed_up(4), 3)
+    (0.2, 2.5)
     """
     if 1 not in timings_s:
         raise UsageError(
             f"timings: expected those of 1 worker, received {sorted(timings_s)}. Measure 1 too."
         )
     times = summarize_timings({float(n): ts for n, ts in timings_s.items()}, FEWEST_COUNTS)
-    residuals = _compute_residuals(_CANDIDATES, times)
+    s = _CANDIDATES[:, np.newaxis]
+    curves = s + (1 - s) / times.sizes  # (K, S)
+    # The mean of each row is what t(1), at its best, takes off.
+    residuals = centre(times.log_times - np.log(curves))
+    slopes = centre((1 - 1 / times.sizes) / curves)
     best = int((residuals**2).sum(axis=-1).argmin())
     misfit = measure_misfit(residuals[best], 2, times)
-    is_accepted = np.abs(score_candidates(_compute_slopes(times), residuals, times)) <= misfit
+    is_accepted = np.abs(score_candidates(slopes, residuals, times)) <= misfit
     is_accepted[best] = True
     accepted = _CANDIDATES[is_accepted]
-    speed_ups = np.exp(times.log_times[0] - times.log_times)
     return AmdahlFit(
         serial_fraction=float(_CANDIDATES[best]),
         serial_low=float(accepted[0]),
         serial_high=float(accepted[-1]),
-        misfit=misfit,
-        workers=tuple(sorted(timings_s)),
-        times_s=tuple(np.exp(times.log_times).tolist()),
-        speed_ups=tuple(speed_ups.tolist()),
-        efficiencies=tuple((speed_ups / times.sizes).tolist()),
     )
-
-
-def _compute_residuals(fractions: Floats, times: TypicalTimes) -> Floats:
-    """What the law leaves of the log times (K, S) for each s (K,), t(1) at its best."""
-    curves = _compute_curves(fractions, times)
-    residuals: Floats = times.log_times - np.log(curves)
-    residuals -= residuals.mean(axis=-1, keepdims=True)
-    return residuals
-
-
-def _compute_slopes(times: TypicalTimes) -> Floats:
-    """d log(curve) / ds (K, S), less what t(1) can imitate."""
-    slopes: Floats = (1 - 1 / times.sizes) / _compute_curves(_CANDIDATES, times)
-    slopes -= slopes.mean(axis=-1, keepdims=True)
-    return slopes
-
-
-def _compute_curves(fractions: Floats, times: TypicalTimes) -> Floats:
-    """s + (1 - s) / n (K, S)."""
-    s = fractions[:, np.newaxis]
-    curves: Floats = s + (1 - s) / times.sizes
-    return curves

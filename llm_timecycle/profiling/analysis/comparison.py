@@ -82,29 +82,20 @@ def compare_times(
 
 
 def _draw_medians(rounds: Rounds, random: np.random.Generator) -> NDArray[np.float64]:
-    """The medians of resampled timings, (DRAWS,)."""
+    """The medians of resampled timings, (DRAWS,); each draws as many processes as there are."""
     arrays = [np.asarray(timings, np.float64) for timings in rounds if len(timings)]
-    at_once = max(1, _NUMBERS_AT_ONCE // (len(arrays) * max(map(len, arrays))))
-    return np.concatenate(
-        [
-            _draw_some_medians(arrays, min(at_once, DRAWS - first), random)
-            for first in range(0, DRAWS, at_once)
-        ]
-    )
-
-
-def _draw_some_medians(
-    arrays: Sequence[NDArray[np.float64]], draws: int, random: np.random.Generator
-) -> NDArray[np.float64]:
-    """The medians of `draws` resamples; each draws as many processes as there are."""
-    chosen = random.integers(len(arrays), size=(draws, len(arrays)))
-    # Processes may differ in their number of timings: what a shorter one lacks is NaN.
-    drawn = np.full((*chosen.shape, max(map(len, arrays))), np.nan)
-    for number, timings in enumerate(arrays):
-        rows, slots = np.nonzero(chosen == number)
-        drawn[rows, slots, : len(timings)] = _draw_blocks(timings, len(rows), random)
-    medians: NDArray[np.float64] = np.nanmedian(drawn.reshape(draws, -1), axis=1)
-    return medians
+    count, longest = len(arrays), max(map(len, arrays))
+    at_once = max(1, _NUMBERS_AT_ONCE // (count * longest))
+    medians = []
+    for first in range(0, DRAWS, at_once):
+        chosen = random.integers(count, size=(min(at_once, DRAWS - first), count))
+        # Processes may differ in their number of timings: what a shorter one lacks is NaN.
+        drawn = np.full((*chosen.shape, longest), np.nan)
+        for number, timings in enumerate(arrays):
+            rows, slots = np.nonzero(chosen == number)
+            drawn[rows, slots, : len(timings)] = _draw_blocks(timings, len(rows), random)
+        medians.append(np.nanmedian(drawn.reshape(len(chosen), -1), axis=1))
+    return np.concatenate(medians)
 
 
 def _draw_blocks(

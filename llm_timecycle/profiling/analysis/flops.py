@@ -29,15 +29,14 @@ Shapes: B batch, T time, V vocabulary, E embedding, H hidden units, D numbers of
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from math import prod
 from typing import Literal
 
 from llm_timecycle.config.settings import ModelSettings, Settings
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
-from llm_timecycle.errors import UsageError
 
-Stage = Literal["forward", "backward", "update", "sampling"]
+Stage = Literal["forward", "backward", "update"]
 ProductType = Literal["float32", "bfloat16"]
 
 FLOAT_BYTES = 4
@@ -55,6 +54,8 @@ class LayerCost:
     operations: int
     """FLOPs."""
     bytes_moved: int
+    products: int = 0
+    """FLOPs of its matrix products, a part of `operations`."""
 
 
 @dataclass(frozen=True)
@@ -84,32 +85,23 @@ def find_product_type(settings: Settings) -> ProductType:
     return "bfloat16" if settings.training.precision == "mixed_bfloat16" else "float32"
 
 
-def count_step_costs(
-    model: ModelSettings,
-    vocab_size: int,
-    *,
-    batch_size: int,
-    sequence_length: int,
-    optimizer: Literal["adam", "adamw", "sgd"] = "adam",
-    is_clipped: bool = True,
-    product_bytes: int = FLOAT_BYTES,
-) -> tuple[LayerCost, ...]:
+def count_product_bytes(settings: Settings) -> int:
+    """Bytes of a number in those products: 4 for float32, 2 for bfloat16."""
+    return PRODUCT_BYTES[find_product_type(settings)]
+
+
+def count_step_costs(settings: Settings, vocab_size: int) -> tuple[LayerCost, ...]:
     """FLOPs and bytes of one training step: forward, backward, update, each by layer.
 
     Args:
-        vocab_size: V. batch_size: B. sequence_length: T.
-        is_clipped: whether gradients are clipped by their global norm before the update.
-        product_bytes: of a number in the matrix products: 4 for float32, 2 for bfloat16.
+        settings: with the precision resolved. vocab_size: V.
 
-    Raises:
-        UsageError: a size below 1, or an unknown optimizer or product_bytes.
-
-    >>> costs = count_step_costs(ModelSettings(), 10_000, batch_size=64, sequence_length=50)
+    >>> costs = count_step_costs(Settings(), 10_000)
     >>> round(add_costs(costs, stage="forward").operations / 1e9, 1)  # GFLOP of the reference model
     56.4
     """
-    _check_sizes(vocab_size, batch_size, sequence_length, product_bytes)
-    B, T, p = batch_size, sequence_length, product_bytes
+    model, training = settings.model, settings.training
+    B, T, p = training.batch_size, training.sequence_length, count_product_bytes(settings)
     V, E, H = vocab_size, model.embedding_dim, model.hidden_units
     is_projected = model.tie_embeddings and E != H
     costs = _count_embedding(model, V, B * T, p)
@@ -118,49 +110,25 @@ def count_step_costs(
     if is_projected:
         costs += _count_projection(B * T, H, E, p)
     costs += _count_output(B * T, E if model.tie_embeddings else H, V, p)
-    costs += _count_update(model, V, optimizer, is_clipped)
+    is_clipped = training.gradient_clip_norm is not None
+    costs += _count_update(model, V, training.optimizer, is_clipped)
     order = ("forward", "backward", "update")
     return tuple(sorted(costs, key=lambda cost: order.index(cost.stage)))
 
 
-def count_token_costs(
-    model: ModelSettings, vocab_size: int, *, rows: int = 1, weight_bytes: int = FLOAT_BYTES
-) -> tuple[LayerCost, ...]:
-    """FLOPs and bytes of one generated token for each of `rows` texts side by side.
+def count_token_operations(model: ModelSettings, vocab_size: int) -> int:
+    """FLOPs of one generated token: all layers forward, and probabilities from its logits.
 
-    The stage `forward` reads the token and gives the logits; `sampling` makes them probabilities
-    (shift, exp, sum, divide). Nothing is kept for a backward pass, and nothing is dropped out.
+    Those take a shift, exp, sum and division each. Nothing is dropped out.
 
-    Args:
-        vocab_size: V. rows: B. weight_bytes: of a weight in memory.
-
-    Raises:
-        UsageError: a size below 1, or unknown weight_bytes.
-
-    >>> costs = count_token_costs(ModelSettings(), 10_000)
-    >>> cost = add_costs(costs, stage="forward")
-    >>> round(cost.operations / 1e6, 1), round(cost.bytes_moved / 1e6, 1)  # MFLOP, MB
-    (17.6, 35.3)
+    >>> round(count_token_operations(ModelSettings(), 10_000) / 1e6, 1)  # MFLOP
+    17.6
     """
-    _check_sizes(vocab_size, rows, 1, weight_bytes)
-    B, V, E, H, w = rows, vocab_size, model.embedding_dim, model.hidden_units, weight_bytes
-    row = B * FLOAT_BYTES  # one number of each row
-    costs = [LayerCost("embedding", "forward", 0, B * (TOKEN_BYTES + E * w) + E * row)]
-    for layer in range(1, model.num_layers + 1):
-        D = E if layer == 1 else H
-        weights = (D + H + 1) * 4 * H * w
-        costs.append(
-            LayerCost(
-                f"lstm_{layer}", "forward", B * _count_cell(D, H), weights + (D + 5 * H) * row
-            )
-        )
+    V, E, H = vocab_size, model.embedding_dim, model.hidden_units
+    cells = _count_cell(E, H) + (model.num_layers - 1) * _count_cell(H, H)
     width = E if model.tie_embeddings else H
-    if width != H:
-        costs.append(LayerCost("projection", "forward", 2 * B * H * E, H * E * w + (H + E) * row))
-    logits = LayerCost(
-        "output", "forward", B * (2 * width * V + V), (width + 1) * V * w + (width + V) * row
-    )
-    return (*costs, logits, LayerCost("output", "sampling", 4 * B * V, 2 * V * row))
+    projection = 2 * H * E * (width != H)
+    return cells + projection + 2 * width * V + V + 4 * V
 
 
 def _count_cell(D: int, H: int) -> int:
@@ -191,33 +159,28 @@ def _count_lstm(model: ModelSettings, layer: int, B: int, T: int, p: int) -> lis
     drops = N * H * _is_dropped(model, own_rate) + 4 * H * H * (model.weight_drop > 0)
     # Per row: dh of two ways; dc' 6 with its tanh; dz_i 4, dz_f 4, dz_g 4, dz_o 4; dc_before 1.
     elementwise = 24 * H
-    products = 2 * (2 * D * 4 * H + 2 * H * 4 * H)  # dx and dW, dh and dU
+    products = 2 * D * 4 * H + 2 * H * 4 * H  # twice as much backward: dx and dW, dh and dU
+    backward = N * (elementwise + 2 * products + 4 * H) + drops  # 4 H: db
     kernels, bias = (D + H) * 4 * H * FLOAT_BYTES, 4 * H * FLOAT_BYTES
     state = B * H * FLOAT_BYTES
     kept = N * 4 * H * p + N * H * FLOAT_BYTES  # gates and cells
     inputs_and_outputs = N * (D + H) * p
+    name, cell = f"lstm_{layer}", _count_cell(D, H)
+    forward_bytes = kernels + bias + 4 * state + kept + inputs_and_outputs
+    backward_bytes = 2 * kernels + bias + 2 * state + kept + 2 * inputs_and_outputs
     return [
-        LayerCost(
-            f"lstm_{layer}",
-            "forward",
-            N * _count_cell(D, H) + drops,
-            kernels + bias + 4 * state + kept + inputs_and_outputs,
-        ),
-        LayerCost(
-            f"lstm_{layer}",
-            "backward",
-            N * (elementwise + products + 4 * H) + drops,  # 4 H: db
-            2 * kernels + bias + 2 * state + kept + 2 * inputs_and_outputs,
-        ),
+        LayerCost(name, "forward", N * cell + drops, forward_bytes, N * products),
+        LayerCost(name, "backward", backward, backward_bytes, 2 * N * products),
     ]
 
 
 def _count_projection(N: int, H: int, E: int, p: int) -> list[LayerCost]:
     """y P, and on the way back dP and dy."""
     product, weights = 2 * N * H * E, H * E * FLOAT_BYTES
+    backward_bytes = 2 * weights + N * (2 * H + E) * p
     return [
-        LayerCost("projection", "forward", product, weights + N * (H + E) * p),
-        LayerCost("projection", "backward", 2 * product, 2 * weights + N * (2 * H + E) * p),
+        LayerCost("projection", "forward", product, weights + N * (H + E) * p, product),
+        LayerCost("projection", "backward", 2 * product, backward_bytes, 2 * product),
     ]
 
 
@@ -229,19 +192,11 @@ def _count_output(N: int, K: int, V: int, p: int) -> list[LayerCost]:
     loss = 4 * N * V + 3 * N
     # softmax = exp / sum, 1 off at the target, times 1 / n; and db.
     gradient = 3 * N * V + N
+    forward_bytes = kernel + bias + targets + N * K * p + N * V * p + N * FLOAT_BYTES
+    backward_bytes = 2 * kernel + bias + targets + 2 * N * K * p + N * V * p
     return [
-        LayerCost(
-            "output",
-            "forward",
-            product + loss,
-            kernel + bias + targets + N * K * p + N * V * p + N * FLOAT_BYTES,
-        ),
-        LayerCost(
-            "output",
-            "backward",
-            2 * product + gradient,
-            2 * kernel + bias + targets + 2 * N * K * p + N * V * p,
-        ),
+        LayerCost("output", "forward", product + loss, forward_bytes, product),
+        LayerCost("output", "backward", 2 * product + gradient, backward_bytes, 2 * product),
     ]
 
 
@@ -255,35 +210,16 @@ def _count_update(
     """
     operations = {"adam": 14, "adamw": 14, "sgd": 2}
     arrays = {"adam": 7, "adamw": 7, "sgd": 3}
-    if optimizer not in operations:
-        raise UsageError(
-            f"optimizer: expected one of {', '.join(operations)}, received {optimizer}."
-        )
-    costs: dict[str, LayerCost] = {}
+    costs: list[LayerCost] = []
     for name, shape in compute_parameter_shapes(model, V).items():
         each = operations[optimizer] + 3 * is_clipped
         each += 2 * (optimizer == "adamw" and len(shape) == 2)
-        numbers, layer = prod(shape), name.split(".")[0]
-        before = costs.get(layer, LayerCost(layer, "update", 0, 0))
-        costs[layer] = LayerCost(
-            layer,
-            "update",
-            before.operations + each * numbers,
-            before.bytes_moved + (arrays[optimizer] + is_clipped) * FLOAT_BYTES * numbers,
-        )
-    return list(costs.values())
+        numbers, moved = prod(shape), (arrays[optimizer] + is_clipped) * FLOAT_BYTES
+        costs.append(LayerCost(name.split(".")[0], "update", each * numbers, moved * numbers))
+    layers = dict.fromkeys(cost.layer for cost in costs)
+    sums = {layer: add_costs(costs, layer=layer) for layer in layers}
+    return [LayerCost(layer, "update", *astuple(total)) for layer, total in sums.items()]
 
 
 def _is_dropped(model: ModelSettings, own_rate: float | None) -> bool:
     return (model.dropout if own_rate is None else own_rate) > 0
-
-
-def _check_sizes(vocab_size: int, rows: int, steps: int, number_bytes: int) -> None:
-    """Raise UsageError for sizes that no step has."""
-    if min(vocab_size, rows, steps) < 1:
-        raise UsageError(
-            "vocab_size, rows and steps: expected at least 1, "
-            f"received {vocab_size}, {rows} and {steps}."
-        )
-    if number_bytes not in (2, 4):
-        raise UsageError(f"expected numbers of 2 or 4 bytes, received {number_bytes}.")

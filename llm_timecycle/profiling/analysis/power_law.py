@@ -18,15 +18,15 @@ Shapes: K candidates for k, S sizes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from llm_timecycle.errors import UsageError
 from llm_timecycle.profiling.analysis.estimators import (
     FEWEST_REPEATS,
     Floats,
     TypicalTimes,
+    centre,
     measure_misfit,
     score_candidates,
     summarize_timings,
@@ -36,13 +36,13 @@ from llm_timecycle.profiling.results import GrowthFit
 
 FEWEST_SIZES = 4  # one more than a, b and k
 HIGHEST_EXPONENT = 4.0
-_WORTH_SAYING = 0.05  # a fixed cost below this share of the smallest size explains nothing
+_WORTH_SAYING = 5  # per cent of the smallest size's time: a smaller fixed cost explains nothing
 _GROWTH_RATIO = 1.05  # largest over smallest: below it, time has not grown
 _CLEAR_RATIO = 1.1  # times for a FLOP that differ by less are the same
 _FLAT_EXPONENT = 0.025  # below it a + b n^k is flat over every range that can be measured
 _CANDIDATES = np.linspace(0.15, math.sqrt(HIGHEST_EXPONENT), 33) ** 2
 _OFFSETS = np.concatenate([[0.0], np.geomspace(1e-5, 1.0, 90)])[:, np.newaxis]
-_LOG_SHARES = np.linspace(-8.0, 8.0, 33)  # where the constant's share is looked for first
+_LOG_SHARES = (-12.0, 8.0)  # between which the constant's share is looked for
 
 
 def fit_growth(timings_s: Mapping[float, Sequence[float]]) -> GrowthFit:
@@ -58,25 +58,7 @@ def fit_growth(timings_s: Mapping[float, Sequence[float]]) -> GrowthFit:
     >>> round(fit.constant_s, 3), round(fit.coefficient_s, 3), round(fit.exponent, 3)
     (3.0, 2.0, 2.0)
     """
-    return _fit(summarize_timings(timings_s, FEWEST_SIZES))
-
-
-def fit_counts(counts: Mapping[float, float]) -> GrowthFit:
-    """The same fit to counts of FLOPs in place of times: the growth to expect.
-
-    Args:
-        counts: FLOPs at each of at least four sizes.
-
-    Raises:
-        UsageError: fewer than four sizes, or a number that is not above 0.
-
-    >>> round(fit_counts({n: 5 + 7 * n for n in (8, 16, 32, 64)}).exponent, 3)
-    1.0
-    """
-    return fit_growth({size: [count] * FEWEST_REPEATS for size, count in counts.items()})
-
-
-def _fit(times: TypicalTimes) -> GrowthFit:
+    times = summarize_timings(timings_s, FEWEST_SIZES)
     log_sizes = np.log(times.sizes)
     centre = float(log_sizes.mean())
     curves = _Curves(times, log_sizes - centre)
@@ -101,6 +83,21 @@ def _fit(times: TypicalTimes) -> GrowthFit:
         sizes=tuple(times.sizes.tolist()),
         times_s=tuple(np.exp(times.log_times).tolist()),
     )
+
+
+def fit_counts(counts: Mapping[float, float]) -> GrowthFit:
+    """The same fit to counts of FLOPs in place of times: the growth to expect.
+
+    Args:
+        counts: FLOPs at each of at least four sizes.
+
+    Raises:
+        UsageError: fewer than four sizes, or a number that is not above 0.
+
+    >>> round(fit_counts({n: 5 + 7 * n for n in (8, 16, 32, 64)}).exponent, 3)
+    1.0
+    """
+    return fit_growth({size: [count] * FEWEST_REPEATS for size, count in counts.items()})
 
 
 def _find_best(curves: _Curves) -> float:
@@ -148,9 +145,9 @@ class _Curves:
         constants, residuals = self.fit_others(exponents)
         powers = np.exp(exponents[:, np.newaxis] * self.log_sizes)
         curves = constants[:, np.newaxis] + powers
-        slopes = _centre(powers * self.log_sizes / curves)
+        slopes = centre(powers * self.log_sizes / curves)
         # What the constant can imitate says nothing of k; at 0 it is at its edge, and not fitted.
-        constant_slopes = _centre(1 / curves)
+        constant_slopes = centre(1 / curves)
         squares = np.maximum((constant_slopes**2).sum(axis=-1), 1e-300)
         shares = (slopes * constant_slopes).sum(axis=-1) / squares * (constants > 0)
         slopes -= shares[:, np.newaxis] * constant_slopes
@@ -164,37 +161,22 @@ class _Curves:
         powers = np.exp(exponents[:, np.newaxis] * self.log_sizes)
 
         def compute_residuals(constants: Floats) -> Floats:
-            return _centre(self.times.log_times - np.log(constants[..., np.newaxis] + powers))
+            return centre(self.times.log_times - np.log(constants[..., np.newaxis] + powers))
 
         def measure(log_constants: Floats) -> Floats:
             errors: Floats = (compute_residuals(np.exp(log_constants)) ** 2).sum(axis=-1)
             return errors
 
-        grid = np.broadcast_to(_LOG_SHARES[:, np.newaxis], (len(_LOG_SHARES), len(exponents)))
-        best = measure(grid).argmin(axis=0)
-        low = _LOG_SHARES[np.maximum(best - 1, 0)] - 4.0 * (best == 0)
-        high = _LOG_SHARES[np.minimum(best + 1, len(_LOG_SHARES) - 1)]
-        constants = np.exp(_minimize(measure, low, high))
+        low, high = (np.full(len(exponents), end) for end in _LOG_SHARES)
+        for _ in range(5):
+            grid = np.linspace(low, high, 25)
+            errors, width = measure(grid), (high - low) / 24
+            middle = low + errors.argmin(axis=0) * width
+            low, high = middle - width, middle + width
+        constants = np.exp((low + high) / 2)
         without, errors = compute_residuals(np.zeros_like(constants)), measure(np.log(constants))
         constants[(without**2).sum(axis=-1) <= errors * (1 + 1e-9)] = 0.0
         return constants, compute_residuals(constants)
-
-
-def _centre(values: Floats) -> Floats:
-    """Values (K, S) less the mean of each row."""
-    centred: Floats = values - values.mean(axis=-1, keepdims=True)
-    return centred
-
-
-def _minimize(measure: Callable[[Floats], Floats], low: Floats, high: Floats) -> Floats:
-    """Where `measure` (G, K) -> (G, K) is least between low and high (K,), by ever finer grids."""
-    for _ in range(5):
-        grid = np.linspace(low, high, 13)
-        best = measure(grid).argmin(axis=0)
-        width = (high - low) / 12
-        middle = low + best * width
-        low, high = middle - width, middle + width
-    return (low + high) / 2
 
 
 def explain_growth(fit: GrowthFit, expected: GrowthFit, axis: str) -> str:
@@ -204,40 +186,50 @@ def explain_growth(fit: GrowthFit, expected: GrowthFit, axis: str) -> str:
         fit: of the times. expected: of the FLOPs at the same sizes (`fit_counts`).
         axis: the name of n (T, B, ...).
 
-    Raises:
-        UsageError: the two fits are not of the same sizes.
-
     >>> fit = fit_growth({n: [0.012 + 0.001 * n] * 5 for n in (8, 16, 32, 64)})
     >>> print(explain_growth(fit, fit_counts({n: 1e6 * n for n in (8, 16, 32, 64)}), "T"))
     time grows as the FLOPs do (exponent 1.00, 95 % interval 1.00 to 1.00, against 1.00), after a \
 fixed cost of 12.0 ms that is 60 % of the time at T = 8 and 16 % at T = 64
     """
-    if expected.sizes != fit.sizes:
-        raise UsageError(f"expected: a fit of the sizes {fit.sizes}, received {expected.sizes}.")
-    ratio = fit.times_s[-1] / fit.times_s[0]
-    if ratio < _GROWTH_RATIO:
+    first, last = (f"{axis} = {size:g}" for size in (fit.sizes[0], fit.sizes[-1]))
+    if (ratio := fit.times_s[-1] / fit.times_s[0]) < _GROWTH_RATIO:
         return (
-            f"time does not grow ({format_digits(ratio)} times as long at {axis} = "
-            f"{fit.sizes[-1]:g} as at {fit.sizes[0]:g}), though the FLOPs do (exponent "
-            f"{expected.exponent:.2f})"
+            f"time does not grow ({format_digits(ratio)} times as long at {last} as at {first}), "
+            f"though the FLOPs do (exponent {expected.exponent:.2f})"
         )
-    clauses = (
-        _compare_exponents(fit, expected.exponent),
-        _describe_constant(fit, expected, axis),
-        _describe_rate(fit, expected, axis),
+    sentence = _compare_exponents(fit, expected.exponent)
+    shares = [100 * fit.constant_s / fit.predict_s(size) for size in (fit.sizes[0], fit.sizes[-1])]
+    if fit.exponent and shares[0] >= _WORTH_SAYING:
+        sentence += (
+            f", after a fixed cost of {format_duration(fit.constant_s)} that is {shares[0]:.0f} % "
+            f"of the time at {first} and {shares[1]:.0f} % at {last}"
+        )
+        fixed = 100 * expected.constant_s / expected.times_s[0]
+        if fixed > _WORTH_SAYING:
+            sentence += f" ({fixed:.0f} % of the FLOPs at {first} do not grow either)"
+    before, after = (  # the time for each FLOP that grows
+        (fit.times_s[i] - fit.constant_s) / (expected.times_s[i] - expected.constant_s)
+        for i in (0, -1)
     )
-    sentence = ", ".join(clause for clause in clauses if clause)
+    if fit.exponent and min(before, after) > 0:
+        change = format_digits(max(after / before, before / after))
+        if not 1 / _CLEAR_RATIO < after / before < _CLEAR_RATIO:
+            more = "more" if after > before else "less"
+            sentence += f", each FLOP takes {change} times {more} at {last} than at {first}"
     if fit.misfit > 1:
+        sizes = zip(fit.sizes, fit.times_s, strict=True)
+        farthest, _ = max(sizes, key=lambda pair: abs(pair[1] / fit.predict_s(pair[0]) - 1))
         sentence += (
             "; no power law fits the sizes within their noise, "
-            f"{axis} = {_find_farthest(fit):g} is farthest off, and the interval allows for it"
+            f"{axis} = {farthest:g} is farthest off, and the interval allows for it"
         )
     return sentence
 
 
 def _compare_exponents(fit: GrowthFit, expected: float) -> str:
     """The two exponents side by side, compared to the hundredth that is printed."""
-    if fit.exponent_low == 0 and fit.exponent_high >= HIGHEST_EXPONENT:
+    is_open = fit.exponent_high >= HIGHEST_EXPONENT
+    if fit.exponent_low == 0 and is_open:
         verdict = "these sizes do not show how time grows"
     elif fit.exponent_low - expected > 0.01:
         verdict = "time grows faster than the FLOPs"
@@ -245,50 +237,7 @@ def _compare_exponents(fit: GrowthFit, expected: float) -> str:
         verdict = "time grows slower than the FLOPs"
     else:
         verdict = "time grows as the FLOPs do"
-    high = f"{fit.exponent_high:.2f}" + (" or more" * (fit.exponent_high >= HIGHEST_EXPONENT))
     return (
-        f"{verdict} (exponent {fit.exponent:.2f}, 95 % interval {fit.exponent_low:.2f} to {high}, "
-        f"against {expected:.2f})"
+        f"{verdict} (exponent {fit.exponent:.2f}, 95 % interval {fit.exponent_low:.2f} to "
+        f"{fit.exponent_high:.2f}{' or more' * is_open}, against {expected:.2f})"
     )
-
-
-def _describe_constant(fit: GrowthFit, expected: GrowthFit, axis: str) -> str:
-    """The fixed cost, where it is large enough to matter."""
-    first, last = fit.sizes[0], fit.sizes[-1]
-    share, share_last = (fit.constant_s / fit.predict_s(size) for size in (first, last))
-    if share < _WORTH_SAYING or fit.exponent == 0:
-        return ""
-    clause = (
-        f"after a fixed cost of {format_duration(fit.constant_s)} that is {share:.0%} of the time "
-        f"at {axis} = {first:g} and {share_last:.0%} at {axis} = {last:g}"
-    )
-    fixed_share = expected.constant_s / expected.times_s[0]
-    if fixed_share > _WORTH_SAYING:
-        clause += f" ({fixed_share:.0%} of the FLOPs at {axis} = {first:g} do not grow either)"
-    return clause.replace("%", " %")
-
-
-def _describe_rate(fit: GrowthFit, expected: GrowthFit, axis: str) -> str:
-    """How the time for each FLOP that grows changes from the smallest size to the largest."""
-    first, last = (
-        (time_s - fit.constant_s) / (count - expected.constant_s)
-        for time_s, count in (
-            (fit.times_s[0], expected.times_s[0]),
-            (fit.times_s[-1], expected.times_s[-1]),
-        )
-    )
-    if min(first, last) <= 0 or fit.exponent == 0 or 1 / _CLEAR_RATIO < last / first < _CLEAR_RATIO:
-        return ""
-    change = "more" if last > first else "less"
-    ratio = format_digits(max(last / first, first / last))
-    beyond = "beyond it " if fit.constant_s > 0 else ""
-    return (
-        f"{beyond}each FLOP takes {ratio} times {change} at {axis} = {fit.sizes[-1]:g} "
-        f"than at {fit.sizes[0]:g}"
-    )
-
-
-def _find_farthest(fit: GrowthFit) -> float:
-    """The size whose time is farthest from the curve, relative to it."""
-    pairs = zip(fit.sizes, fit.times_s, strict=True)
-    return max(pairs, key=lambda pair: abs(pair[1] / fit.predict_s(pair[0]) - 1))[0]

@@ -19,15 +19,13 @@ from collections.abc import Mapping
 
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.profiling.analysis.flops import (
-    PRODUCT_BYTES,
-    Cost,
     add_costs,
     count_step_costs,
     find_product_type,
 )
 from llm_timecycle.profiling.results import Roofline, RooflinePoint, TrainingCycle
 
-_PASSES = ("forward", "backward")
+_STAGES = ("forward", "backward", "update")
 
 
 def compute_roofline(
@@ -39,29 +37,16 @@ def compute_roofline(
         cycle: the measured times. settings: with the precision resolved. vocab_size: V.
         limits: of this machine, from `measure.machine_limits`.
     """
-    training, type_ = settings.training, find_product_type(settings)
-    costs = count_step_costs(
-        settings.model,
-        vocab_size,
-        batch_size=cycle.batch_size,
-        sequence_length=cycle.sequence_length,
-        optimizer=training.optimizer,
-        is_clipped=training.gradient_clip_norm is not None,
-        product_bytes=PRODUCT_BYTES[type_],
-    )
-    roofline = Roofline(limits[type_], max(limits["read"], limits["copy"]))
-    timed: list[tuple[str, Cost, float]] = [
-        (stage, add_costs(costs, stage=stage), cycle.stages[stage].median_s)
-        for stage in (*_PASSES, "update")
-    ]
-    timed += [
-        (f"{layer} {stage}", add_costs(costs, layer=layer, stage=stage), passes[stage].median_s)
-        for layer, passes in cycle.layers.items()
-        for stage in _PASSES
-    ]
+    costs = count_step_costs(settings, vocab_size)
+    peak = limits[find_product_type(settings)]
+    roofline = Roofline(peak, max(limits["read"], limits["copy"]))
+    timed = {stage: (add_costs(costs, stage=stage), cycle.stages[stage]) for stage in _STAGES}
+    for layer, passes in cycle.layers.items():
+        for stage, times in passes.items():
+            timed[f"{layer} {stage}"] = (add_costs(costs, layer=layer, stage=stage), times)
     return tuple(
-        RooflinePoint(name, cost.operations, cost.bytes_moved, measured_s, roofline)
-        for name, cost, measured_s in timed
+        RooflinePoint(name, cost.operations, cost.bytes_moved, times.median_s, roofline)
+        for name, (cost, times) in timed.items()
         # A backward pass is the difference of two times, which noise can bring down to nothing.
-        if measured_s > 0 and cost.bytes_moved > 0
+        if times.median_s > 0 and cost.bytes_moved > 0
     )

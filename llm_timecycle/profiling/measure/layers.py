@@ -32,7 +32,6 @@ def measure_layers(
 
     Args:
         shards: shards of the lanes that compute at the same time.
-        now: seconds on a clock that never goes back.
     """
     tokens, targets = lanes.read_window(0)
     layers = [layer for layer in network.layers if layer.trainable_variables]
@@ -60,6 +59,7 @@ def _make_passes(
     inputs = [
         _make_call(layer, tf.constant(x), tf.constant(y)) for x, y in zip(*split, strict=True)
     ]
+    sources = [x for _, x in inputs if x.dtype.is_floating]
     variables = [variable.value for variable in layer.trainable_variables]
 
     @tf.function  # type: ignore[untyped-decorator]
@@ -68,15 +68,11 @@ def _make_passes(
 
     @tf.function  # type: ignore[untyped-decorator]
     def run_both() -> list[tf.Tensor]:
-        touched = []
         with tf.GradientTape() as tape:
-            tape.watch([x for _, x in inputs if x.dtype.is_floating])
+            tape.watch(sources)
             outputs = [call(x) for call, x in inputs]
-        wanted = [*variables, *(x for _, x in inputs if x.dtype.is_floating)]
-        for gradient in tape.gradient(outputs, wanted):
-            if gradient is not None:
-                touched.append(_touch(tf.convert_to_tensor(gradient)))
-        return touched
+        gradients = tape.gradient(outputs, [*variables, *sources])
+        return [_touch(tf.convert_to_tensor(g)) for g in gradients if g is not None]
 
     return (
         lambda: [value.numpy() for value in run_forward()],

@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
@@ -18,7 +17,7 @@ import numpy as np
 
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.errors import UsageError
-from llm_timecycle.profiling.analysis.flops import ProductType, find_product_type
+from llm_timecycle.profiling.analysis.flops import PRODUCT_BYTES, find_product_type
 from llm_timecycle.profiling.measure.interleave import Clock, interleave
 from llm_timecycle.system import (
     count_hardware_threads,
@@ -35,21 +34,6 @@ _MEMORY_SHARE = 0.1
 _SHORTEST_RUN_S = 0.01  # a shorter run is repeated within one reading of the clock
 
 
-@dataclass(frozen=True)
-class ProductSize:
-    """A matrix product (M, K) x (K, N), of numbers of a type."""
-
-    M: int
-    K: int
-    N: int
-    type: ProductType = "float32"
-
-    @property
-    def operations(self) -> int:
-        """FLOPs: a multiplication and an addition for each triple."""
-        return 2 * self.M * self.K * self.N
-
-
 def measure_machine_limits(
     settings: Settings, vocab_size: int, shards: int, now: Clock = time.perf_counter
 ) -> dict[str, float]:
@@ -58,54 +42,43 @@ def measure_machine_limits(
     Args:
         settings: with the precision resolved. vocab_size: V.
         shards: shards of the lanes that compute at the same time.
-        now: seconds on a clock that never goes back.
 
     Raises:
         UsageError: there is too little free memory to measure its rate.
     """
     array_bytes = choose_array_bytes(read_largest_cache_bytes(), read_free_bytes())
-    in_use = find_product_type(settings)
-    types: tuple[ProductType, ...] = ("float32", "bfloat16")
+    sizes = choose_products(settings, vocab_size, shards)
     limits: dict[str, float] = {}
-    for type_ in types:
-        sizes = choose_products(settings, vocab_size, shards, type_)
+    for type_ in PRODUCT_BYTES:
         # The type that is not in use may be slow here; one size of it is enough.
-        limits[type_] = max(
-            _measure_products(size, shards, now)
-            for size in (sizes if type_ == in_use else sizes[:1])
-        )
+        tried = sizes if type_ == find_product_type(settings) else sizes[:1]
+        limits[type_] = max(_measure_products(size, type_, shards, now) for size in tried)
     read, copy = measure_memory_rates(array_bytes, count_hardware_threads(), now)
     return {**limits, "read": read, "copy": copy}
 
 
 def choose_products(
-    settings: Settings, vocab_size: int, shards: int, type_: ProductType
-) -> tuple[ProductSize, ...]:
-    """A size that suits any machine, then the two that take most of a step: gates and logits.
+    settings: Settings, vocab_size: int, shards: int
+) -> tuple[tuple[int, int, int], ...]:
+    """Sizes (M, K, N) of (M, K) x (K, N): one that suits any machine, then gates and logits.
 
-    Those of a small model are too small to reach the peak.
+    Those two take most of a step, but those of a small model are too small to reach the peak.
 
-    >>> [(size.M, size.K, size.N) for size in choose_products(Settings(), 10_000, 2, "float32")]
-    [(512, 512, 512), (1024, 512, 2048), (1024, 512, 8192)]
+    >>> choose_products(Settings(), 10_000, 2)
+    ((512, 512, 512), (1024, 512, 2048), (1024, 512, 8192))
     """
     training, H = settings.training, settings.model.hidden_units
     rows = max(1, training.batch_size // shards) * training.sequence_length
     rows = min(rows, _MOST_ROWS)
-    return (
-        ProductSize(*_ANY_SIZE, type_),
-        ProductSize(rows, H, 4 * H, type_),
-        ProductSize(rows, H, min(vocab_size, _MOST_COLUMNS), type_),
-    )
+    return _ANY_SIZE, (rows, H, 4 * H), (rows, H, min(vocab_size, _MOST_COLUMNS))
 
 
-def _measure_products(size: ProductSize, shards: int, now: Clock) -> float:
+def _measure_products(size: tuple[int, int, int], type_: str, shards: int, now: Clock) -> float:
     """FLOPs a second of a product that runs in every shard at once."""
     import tensorflow as tf
 
-    factors = [
-        (tf.ones((size.M, size.K), size.type), tf.ones((size.K, size.N), size.type))
-        for _ in range(shards)
-    ]
+    M, K, N = size
+    factors = [(tf.ones((M, K), type_), tf.ones((K, N), type_)) for _ in range(shards)]
 
     @tf.function  # type: ignore[untyped-decorator]
     def multiply(factors: Any) -> list[Any]:
@@ -116,7 +89,7 @@ def _measure_products(size: ProductSize, shards: int, now: Clock) -> float:
             value.numpy()
 
     run()  # compiles
-    return measure_rate(run, shards * size.operations, now)
+    return measure_rate(run, shards * 2 * M * K * N, now)
 
 
 def measure_memory_rates(
@@ -124,22 +97,19 @@ def measure_memory_rates(
 ) -> tuple[float, float]:
     """Bytes a second of reading an array, and of copying half of it onto the other half."""
     words = np.ones(array_bytes // 8, np.int64)  # written now, so that its pages are there
+    parts = np.array_split(words, threads)
     half = len(words) // 2
-    slices = [
-        slice(i * len(words) // threads, (i + 1) * len(words) // threads) for i in range(threads)
-    ]
-    halves = [slice(i * half // threads, (i + 1) * half // threads) for i in range(threads)]
-    source, target = words[:half], words[half : 2 * half]
+    sources, targets = (np.array_split(x, threads) for x in (words[:half], words[half : 2 * half]))
     with ThreadPoolExecutor(threads) as pool:
 
-        def read(part: slice) -> Any:
-            return np.bitwise_or.reduce(words[part])
+        def read() -> Any:
+            return list(pool.map(np.bitwise_or.reduce, parts))
 
-        def copy(part: slice) -> Any:
-            return np.copyto(target[part], source[part])
+        def copy() -> Any:
+            return list(pool.map(np.copyto, targets, sources))
 
-        read_rate = measure_rate(lambda: list(pool.map(read, slices)), words.nbytes, now)
-        copy_rate = measure_rate(lambda: list(pool.map(copy, halves)), 16 * half, now)
+        read_rate = measure_rate(read, words.nbytes, now)
+        copy_rate = measure_rate(copy, 16 * half, now)
     return read_rate, copy_rate
 
 
@@ -153,9 +123,6 @@ def measure_rate(
     >>> ticks = iter([0, 1, 1, 3, 3, 7, 7, 8])
     >>> measure_rate(lambda: None, 12, lambda: next(ticks), repeats=3)
     6.0
-
-    Raises:
-        UsageError: the clock does not move.
     """
     (first_s,) = interleave({"first": run}, 1, now=now)["first"]
     runs = max(1, round(_SHORTEST_RUN_S / first_s)) if first_s > 0 else 1_000
@@ -165,8 +132,6 @@ def measure_rate(
             run()
 
     samples_s = interleave({"several": run_several}, repeats, now=now)["several"]
-    if min(samples_s) <= 0:
-        raise UsageError("now: expected a clock that moves, received the same time twice.")
     return median(runs * amount / seconds for seconds in samples_s)
 
 

@@ -19,26 +19,29 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from statistics import median
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from llm_timecycle.config.settings import Settings
+from llm_timecycle.config.settings import Settings, TrainingSettings
 from llm_timecycle.errors import TimecycleError
 from llm_timecycle.profiling.analysis.amdahl import fit_amdahl
-from llm_timecycle.profiling.analysis.estimators import FEWEST_REPEATS
 from llm_timecycle.profiling.format import format_duration
 from llm_timecycle.profiling.measure.interleave import Clock, interleave
 from llm_timecycle.profiling.measure.subprocesses import explain_failure, run_child
 from llm_timecycle.profiling.results import AmdahlFit, Sweep
 from llm_timecycle.system import count_cores
 
+if TYPE_CHECKING:
+    from llm_timecycle.profiling.measure.stages import TrialStep
+
 Kind = Literal["threads", "replicas", "prefetch"]
 Times = dict[str, list[float]]
 
-REPEATS = 7
+REPEATS = 7  # timings at each value
 WARM_UP_STEPS = 2
 WINDOWS = 8  # of the random text that steps with prefetching read
+_SHARED = " They share the cores that the threads of one use: each would need its own device."
 _WORTH = 1.05  # a smaller speed-up counts as none
 
 
@@ -55,15 +58,6 @@ class Job:
     repeats: int
     """Timings to take."""
 
-    def to_json(self) -> str:
-        """JSON that `read_job` reads."""
-        return json.dumps(asdict(self))
-
-
-def read_job(text: str) -> Job:
-    """The job that `to_json` wrote."""
-    return Job(**json.loads(text))
-
 
 RunWorker = Callable[[Job], Times]
 
@@ -75,7 +69,7 @@ def run_worker(job: Job) -> Times:
         TimecycleError: the process fails.
     """
     command = [sys.executable, "-m", "llm_timecycle.profiling.measure.parallelism"]
-    done = run_child(command, job.to_json())
+    done = run_child(command, json.dumps(asdict(job)))
     if done.returncode:
         raise TimecycleError(
             f"{job.kind} = {job.value}: its process failed: {explain_failure(done)}"
@@ -88,7 +82,6 @@ def measure_parallelism(
     settings: Settings,
     vocab_size: int,
     *,
-    repeats: int = REPEATS,
     cores: int | None = None,
     run: RunWorker = run_worker,
 ) -> list[Sweep]:
@@ -97,7 +90,7 @@ def measure_parallelism(
     Args:
         settings: with threads and precision resolved (`training.devices.resolve_machine`).
         vocab_size: V.
-        repeats: timings at each value. cores: None counts them. run: runs a job.
+        cores: None counts them. run: runs a job.
 
     Raises:
         TimecycleError: the process of a value failed.
@@ -111,7 +104,7 @@ def measure_parallelism(
     dumped = settings.model_dump(mode="json")
 
     def time_value(kind: Kind, value: int) -> Times:
-        return run(Job(kind, value, dumped, vocab_size, max(repeats, FEWEST_REPEATS)))
+        return run(Job(kind, value, dumped, vocab_size, REPEATS))
 
     values = sorted({*choose_worker_counts(cores), 2 * cores, threads})
     threads_s = {n: tuple(time_value("threads", n)["samples_s"]) for n in values}
@@ -149,41 +142,23 @@ def _describe_threads(samples_s: dict[int, tuple[float, ...]], cores: int) -> Sw
     times_s = {n: median(taken) for n, taken in samples_s.items()}
     best = min(times_s, key=lambda n: times_s[n])
     speed_up = times_s[1] / times_s[best]
+    remark = f"{best} threads are fastest, {speed_up:.2f} times as fast as 1."
     if speed_up < _WORTH:
-        remark = "more than one thread saves nothing here: the products of a step are too small"
-    else:
-        remark = f"{best} threads are fastest, {speed_up:.2f} times as fast as 1"
-    over = max(times_s)
-    if over > cores and times_s[over] > _WORTH * times_s[best]:
-        slower = times_s[over] / times_s[best]
-        remark += f"; {over} threads share {_name_cores(cores)} and take {slower:.2f} times as long"
-    return Sweep("threads", samples_s, _fit(samples_s, cores), f"{remark}.")
+        remark = "More than one thread saves nothing here: the products of a step are too small."
+    return Sweep("threads", samples_s, _fit(samples_s, cores), remark)
 
 
 def _describe_replicas(
     samples_s: dict[int, tuple[float, ...]], cores: int, gpus: int, batch_size: int
 ) -> Sweep:
-    fit = _fit(samples_s, gpus or cores)
-    if len(samples_s) == 1:
-        remark = f"a batch of {batch_size} cannot be divided evenly: choose an even batch_size."
-        return Sweep("replicas", samples_s, fit, remark)
     times_s = {n: median(taken) for n, taken in samples_s.items()}
-    best = min((n for n in times_s if n > 1), key=lambda n: times_s[n])
-    remark = f"{best} replicas are {_compare(times_s[1] / times_s[best])} 1"
-    if gpus:
-        return Sweep("replicas", samples_s, fit, f"{remark}; each has its own GPU.")
-    remark += (
-        f". Here more replicas only share the same {_name_cores(cores)}, which the threads of one "
-        "use too; they pay off where each has its own device."
-    )
-    return Sweep("replicas", samples_s, fit, remark)
-
-
-def _compare(speed_up: float) -> str:
-    """A speed-up in words, before what it is compared with."""
-    if 1 / _WORTH < speed_up < _WORTH:
-        return "as fast as"
-    return f"{speed_up:.2f} times as fast as"
+    best = min((n for n in times_s if n > 1), key=lambda n: times_s[n], default=1)
+    if best == 1:
+        remark = f"A batch of {batch_size} cannot be divided evenly: choose an even batch_size."
+    else:
+        remark = f"{best} replicas are {times_s[1] / times_s[best]:.2f} times as fast as 1"
+        remark += "; each has its own GPU." if gpus else f".{_SHARED}"
+    return Sweep("replicas", samples_s, _fit(samples_s, gpus or cores), remark)
 
 
 def _describe_prefetch(times: Times) -> Sweep:
@@ -194,10 +169,9 @@ def _describe_prefetch(times: Times) -> Sweep:
     won_s = min(max(preparing_s - waiting_s, 0.0), possible_s)
     share = won_s / possible_s if possible_s > 0 else 0.0
     remark = (
-        f"preparing a window takes {format_duration(preparing_s)}, computing "
+        f"Preparing a window takes {format_duration(preparing_s)}, computing "
         f"{format_duration(computing_s)}; with one window ahead a step waits "
-        f"{format_duration(waiting_s)}: {100 * share:.0f} % of the possible overlap is reached. A "
-        "deeper queue would only help where a window takes longer than a step."
+        f"{format_duration(waiting_s)}: {100 * share:.0f} % of the possible overlap is reached."
     )
     samples_s = {0: tuple(times["none_s"]), 1: tuple(times["one_s"])}
     return Sweep("prefetch depth", samples_s, None, remark)
@@ -209,23 +183,15 @@ def _fit(samples_s: dict[int, tuple[float, ...]], cores: int) -> AmdahlFit | Non
     return fit_amdahl(fitted) if 1 in fitted and len(fitted) > 1 else None
 
 
-def _name_cores(cores: int) -> str:
-    return "1 core" if cores == 1 else f"{cores} cores"
-
-
 def run_job(job: Job, now: Clock = time.perf_counter) -> Times:
-    """The seconds of each timing, by name: `samples_s`, or those of `_time_prefetch`."""
+    """The seconds of each timing, by name: `samples_s`, or those of `_time_prefetch`.
+
+    Training steps run with `job.value` threads, or replicas on the configured threads.
+    """
     settings = Settings.model_validate(job.settings)
     from llm_timecycle.model.tf_import import import_tensorflow
 
     import_tensorflow()
-    if job.kind == "prefetch":
-        return _time_prefetch(job, settings, now)
-    return _time_steps(job, settings, now)
-
-
-def _time_steps(job: Job, settings: Settings, now: Clock) -> Times:
-    """Training steps with `job.value` threads, or replicas on the configured threads."""
     from llm_timecycle.profiling.measure.stages import TrialStep
     from llm_timecycle.training.devices import (
         choose_strategy,
@@ -234,14 +200,15 @@ def _time_steps(job: Job, settings: Settings, now: Clock) -> Times:
         read_plan,
     )
 
-    training = settings.training
-    plan = read_plan(settings)
+    training, plan = settings.training, read_plan(settings)
     if job.kind == "threads":
         plan = make_plan(job.value, training.batch_size, plan.precision)
     _show_devices(job.value if job.kind == "replicas" else 1)
     configure_tensorflow(plan)
     strategy = choose_strategy(training.batch_size)
     step = TrialStep(settings, job.vocab_size, plan.count_shards(strategy), strategy)
+    if job.kind == "prefetch":
+        return _time_prefetch(job, step, training, now)
     run = step.prepare(training.batch_size, training.sequence_length)
     samples_s = interleave({"step": run}, job.repeats, warm_up=WARM_UP_STEPS, now=now)
     return {"samples_s": list(samples_s["step"])}
@@ -259,25 +226,17 @@ def _show_devices(count: int) -> None:
         tf.config.set_logical_device_configuration(processor, logical)
 
 
-def _time_prefetch(job: Job, settings: Settings, now: Clock) -> Times:
+def _time_prefetch(job: Job, step: TrialStep, training: TrainingSettings, now: Clock) -> Times:
     """Steps whose windows are prepared between them, and steps whose windows are one ahead.
-
-    Both alternate in one process: they differ by less than two processes do.
 
     Returns:
         `none_s` and `one_s`, a step each, its input included; `preparing_s` of the windows, and
         `waiting_s` of steps with a window ahead.
     """
     from llm_timecycle.model.sharding import distribute
-    from llm_timecycle.profiling.measure.stages import TrialStep
     from llm_timecycle.text.batches import Lanes
-    from llm_timecycle.training.devices import configure_tensorflow, read_plan
     from llm_timecycle.training.prefetch import WindowFeed
 
-    training = settings.training
-    plan = read_plan(settings)
-    configure_tensorflow(plan)
-    step = TrialStep(settings, job.vocab_size, plan.shards)
     ids = np.random.default_rng(0).integers(
         0, job.vocab_size, training.batch_size * training.sequence_length * WINDOWS + 1, np.int32
     )
@@ -309,10 +268,5 @@ def _time_prefetch(job: Job, settings: Settings, now: Clock) -> Times:
     }
 
 
-def main() -> None:
-    """Run the job on stdin."""
-    print(json.dumps(run_job(read_job(sys.stdin.read()))))  # noqa: T201
-
-
 if __name__ == "__main__":
-    main()
+    print(json.dumps(run_job(Job(**json.load(sys.stdin)))))  # noqa: T201

@@ -1,13 +1,6 @@
 """Where the time of a request goes: from a cold start to the first token, and each token after it.
 
-    cold first token   from the start of a process to its first token, each in a new process
-    load               opening the run, its tokenizer and its weights, imports already done
-    prefill            the engine reads the whole prompt
-    first token        TTFT, of a loaded engine: prompt encoded and read, first token drawn
-    per output token   TPOT: (end to end - first token) / (N - 1), one per request
-    between tokens     ITL: every gap from one token to the next, of all requests
-    step, sampling,    of one token: the engine; the draw from its logits; from its id to text
-    decoding
+`render.rows.INFERENCE_DEFINITIONS` says what each time means.
 
 N counts the ids that were emitted; no text is tokenized again to count them. The end of a text is
 banned and stop sequences are ignored, so every request emits N. Requests with an observer, which
@@ -65,8 +58,6 @@ def measure_inference(
     run: Run,
     *,
     prompt: str | None = None,
-    length: int | None = None,
-    engine: str = "auto",
     requests: int = 10,
     cold_starts: int = 3,
     batches: Sequence[int] = BATCHES,
@@ -77,41 +68,35 @@ def measure_inference(
 
     Args:
         prompt: the text to continue; None takes `PROMPT_TOKENS` tokens of the model's own.
-        length: N, tokens of a request; None takes the run's `generation.length`.
-        engine: `auto`, `numpy` or `tensorflow`.
         requests: with a loaded engine, of each kind. cold_starts: new processes.
         batches: batch sizes, texts generated together.
         now: seconds on a clock that never goes back. start: runs a command of this program.
 
     Raises:
-        UsageError: fewer than two tokens, or no request, cold start or text.
+        UsageError: the run's `generation.length` is below two tokens.
         RunError: the run has no weights, or a cold start fails.
     """
-    length = run.settings.generation.length if length is None else length
+    length = run.settings.generation.length
     check_length(length)
-    if min(requests, cold_starts, *batches) < 1:
-        raise UsageError(
-            f"expected at least 1 request, cold start and text, received {requests}, "
-            f"{cold_starts} and {min(batches)}."
-        )
     tokenizer = run.load_tokenizer()
-    session = _Session(tokenizer, _plan_requests(run, tokenizer, length), now)
-    loaded = make_engine(run, engine, rows=1, tokens=length)
+    session = _Session(tokenizer, _plan_requests(run, tokenizer), now)
+    loaded = make_engine(run, "auto", rows=1, tokens=length)
     if prompt is None:
         prompt = _write_prompt(loaded, session)
     plain, parts = _RequestTimes(), _PartTimes(now)
-    session.request(loaded, prompt, _RequestTimes())  # warms up
+    request = partial(session.request, loaded, prompt)
+    request(_RequestTimes())  # warms up
     kinds: dict[str, Callable[[], object]] = {
-        "plain": partial(session.request, loaded, prompt, plain),
-        "observed": partial(session.observe, loaded, prompt, parts),
+        "plain": partial(request, taken=plain),
+        "observed": partial(request, taken=_RequestTimes(), observer=parts),
     }
     interleave(kinds, requests, now=now)
     return InferenceCycle(
-        engine=_name_engine(loaded),
+        engine=type(loaded).__name__.removesuffix("Engine").lower(),
         prompt_tokens=plain.prompt_tokens,
         new_tokens=length,
-        load=_measure_load(run.path, engine, length, now, requests),
-        cold_first_token=_measure_cold_starts(run, prompt, engine, cold_starts, now, start),
+        load=_measure_load(run.path, length, now, requests),
+        cold_first_token=_measure_cold_starts(run, prompt, cold_starts, now, start),
         prefill=parts.get("prefill"),
         first_token=Durations(tuple(plain.first_token_s)),
         per_output_token=Durations(tuple(plain.per_output_token_s)),
@@ -120,7 +105,7 @@ def measure_inference(
         sampling=parts.get("sampling"),
         decoding=parts.get("decoding"),
         tokens_per_s={
-            rows: _measure_rate(run, engine, session, prompt, rows, requests) for rows in batches
+            rows: _measure_rate(run, session, prompt, rows, requests) for rows in batches
         },
     )
 
@@ -173,11 +158,19 @@ class _Session:
     now: Clock
 
     def request(
-        self, engine: Engine, prompt: str, taken: _RequestTimes, samples: int = 1
+        self,
+        engine: Engine,
+        prompt: str,
+        taken: _RequestTimes,
+        samples: int = 1,
+        observer: DecodeObserver | None = None,
     ) -> Decoder:
-        """One request; its times are added to `taken`."""
+        """One request; its times are added to `taken`, those of its parts are for the observer."""
         began = self.now()
-        decoder = Decoder(engine, self.tokenizer, self.plan, prompt, samples=samples, now=self.now)
+        decoder = Decoder(
+            engine, self.tokenizer, self.plan, prompt,
+            samples=samples, now=self.now, observer=observer,
+        )  # fmt: skip
         ends_s = [self.now() for _ in decoder.advance()]
         first, last = ends_s[0], ends_s[-1]
         emitted = sum(len(sample.ids) for sample in decoder.samples)
@@ -188,18 +181,10 @@ class _Session:
         taken.tokens_per_s.append((emitted - len(decoder.samples)) / (last - first))
         return decoder
 
-    def observe(self, engine: Engine, prompt: str, observer: DecodeObserver) -> None:
-        """One request whose parts are timed token by token."""
-        decoder = Decoder(
-            engine, self.tokenizer, self.plan, prompt, now=lambda: 0.0, observer=observer
-        )
-        for _ in decoder.advance():
-            pass
 
-
-def _plan_requests(run: Run, tokenizer: Tokenizer, length: int) -> SamplingPlan:
-    """The run's sampling, for texts of exactly `length` tokens."""
-    changes = {"length": length, "stop": [], "beams": 1}
+def _plan_requests(run: Run, tokenizer: Tokenizer) -> SamplingPlan:
+    """The run's sampling, for texts of exactly the length that its settings name."""
+    changes = {"stop": [], "beams": 1}
     settings: GenerationSettings = run.settings.generation.model_copy(update=changes)
     plan = make_plan(settings, tokenizer)
     ends = () if tokenizer.settings.level == "word" else (tokenizer.eos_id,)
@@ -219,19 +204,19 @@ def _write_prompt(engine: Engine, session: _Session) -> str:
     return writing.request(engine, "", _RequestTimes()).samples[0].text
 
 
-def _measure_load(path: Path, engine: str, length: int, now: Clock, repeats: int) -> Durations:
+def _measure_load(path: Path, length: int, now: Clock, repeats: int) -> Durations:
     """From the path of a run to an engine that is ready."""
 
     def load() -> None:
         run = open_run(path)
         run.load_tokenizer()
-        make_engine(run, engine, rows=1, tokens=length)
+        make_engine(run, "auto", rows=1, tokens=length)
 
     return Durations(interleave({"load": load}, repeats, now=now)["load"])
 
 
 def _measure_cold_starts(
-    run: Run, prompt: str, engine: str, cold_starts: int, now: Clock, start: StartProcess
+    run: Run, prompt: str, cold_starts: int, now: Clock, start: StartProcess
 ) -> Durations:
     """From the start of a process to its first token.
 
@@ -239,10 +224,11 @@ def _measure_cold_starts(
     process when it was started, until the process has ended.
     """
     arguments = ["generate", str(run.path), "--prompt-file", "-", "--length", "1", "--beams", "1"]
+    arguments.append("--json")
     reported_s: list[float | None] = []
 
     def start_cold() -> None:
-        report = json.loads(start([*arguments, "--engine", engine, "--json"], f"{prompt}\n"))
+        report = json.loads(start(arguments, f"{prompt}\n"))
         reported_s.append(report["times"]["first_token_from_start_s"])
 
     whole_s = interleave({"start": start_cold}, cold_starts, now=now)["start"]
@@ -250,17 +236,11 @@ def _measure_cold_starts(
     return Durations(tuple(whole if first is None else float(first) for first, whole in pairs))
 
 
-def _measure_rate(
-    run: Run, engine: str, session: _Session, prompt: str, rows: int, requests: int
-) -> float:
+def _measure_rate(run: Run, session: _Session, prompt: str, rows: int, requests: int) -> float:
     """Tokens a second of `rows` texts together, from their first tokens on."""
-    loaded = make_engine(run, engine, rows=rows, tokens=session.plan.settings.length)
+    loaded = make_engine(run, "auto", rows=rows, tokens=session.plan.settings.length)
     session.request(loaded, prompt, _RequestTimes(), samples=rows)  # warms up
     taken = _RequestTimes()
     request = partial(session.request, loaded, prompt, taken, samples=rows)
     interleave({"request": request}, min(requests, BATCH_REQUESTS), now=session.now)
     return median(taken.tokens_per_s)
-
-
-def _name_engine(engine: Engine) -> str:
-    return type(engine).__name__.removesuffix("Engine").lower()

@@ -6,7 +6,7 @@
 A geometric range of sizes is timed round after round. It ends at the configured size where it can,
 since smaller sizes cost less; batches go up to twice that, to find out what larger ones would save;
 the number of layers goes up from 1, the length both ways, to `LONGEST_TEXT` tokens at most. What
-does not fit in memory is refused before anything is built.
+does not fit in memory is refused before anything is built (`check_memory`).
 
 The number of shards stays that of the configured size, so batches are no smaller than they allow.
 """
@@ -14,7 +14,7 @@ The number of shards stays that of the configured size, so batches are no smalle
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -22,15 +22,18 @@ import numpy as np
 
 from llm_timecycle.config.settings import ModelSettings, Settings
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
-from llm_timecycle.errors import UsageError
+from llm_timecycle.errors import NotEnoughMemoryError
 from llm_timecycle.profiling.analysis.estimators import FEWEST_REPEATS
-from llm_timecycle.profiling.analysis.flops import add_costs, count_step_costs, count_token_costs
-from llm_timecycle.profiling.analysis.memory import estimate_step_bytes, estimate_weight_bytes
+from llm_timecycle.profiling.analysis.flops import (
+    add_costs,
+    count_step_costs,
+    count_token_operations,
+)
 from llm_timecycle.profiling.analysis.power_law import explain_growth, fit_counts, fit_growth
+from llm_timecycle.profiling.analysis.what_if import estimate_step_bytes, estimate_weight_bytes
 from llm_timecycle.profiling.measure.interleave import Clock, Run, interleave
 from llm_timecycle.profiling.measure.stages import TrialStep
 from llm_timecycle.profiling.results import Growth
-from llm_timecycle.system import read_free_bytes
 from llm_timecycle.training.devices import LANES_PER_SHARD, read_plan
 
 WINDOW_AXES = ("T", "B")  # all sizes use the same weights
@@ -67,13 +70,8 @@ def measure_growth(
     Args:
         vocab_size: V. axis: one of `GROWTH_AXES`.
         budget_s: no round begins after this long, once there are enough.
-        now: seconds on a clock that never goes back.
-
-    Raises:
-        UsageError: the sizes of the axis do not fit in memory.
     """
     sizes = choose_sizes(settings, vocab_size, axis)
-    check_memory(settings, vocab_size, axis, read_free_bytes())
     make = _make_texts if axis == "length" else _make_steps
     samples_s = interleave(
         make(settings, vocab_size, axis, sizes),
@@ -120,65 +118,34 @@ def choose_sizes(settings: Settings, vocab_size: int, axis: str) -> tuple[int, .
     return tuple(sizes)
 
 
-def check_memory(settings: Settings, vocab_size: int, axis: str, free_bytes: int | None) -> None:
-    """Raise UsageError where the sizes of `axis` do not fit in free memory; it says what would.
+def check_memory(
+    settings: Settings, vocab_size: int, free_bytes: int | None, axis: str | None = None
+) -> None:
+    """Raise NotEnoughMemoryError where what is to be measured does not fit in free memory.
+
+    It names a setting that would: the configured size, halved until it fits.
 
     Args:
         free_bytes: None where it is unknown: nothing is refused.
+        axis: whose sizes are to fit; None for a training step alone.
     """
-    allowed = MEMORY_SHARE * (free_bytes or np.inf)
-    needed = estimate_growth_bytes(settings, vocab_size, axis)
-    if needed <= allowed:
+    allowed: float = free_bytes or np.inf
+    what, axes, estimate = "a training step takes", ["B", "H"], estimate_step_bytes
+    if axis is not None:
+        sizes = ", ".join(map(str, choose_sizes(settings, vocab_size, axis)))
+        what, axes = f"growth along {axis}: the sizes {sizes} take", [axis]
+        allowed, estimate = MEMORY_SHARE * allowed, partial(estimate_growth_bytes, axis=axis)
+    if (needed := estimate(settings, vocab_size)) <= allowed:
         return
-    fits = _find_fitting_size(
-        settings,
-        vocab_size,
-        axis,
-        lambda resized, V: estimate_growth_bytes(resized, V, axis),
-        allowed,
+    problem = (
+        f"{what} about {needed / 1e9:.1f} GB, and {allowed / 1e9:.1f} GB of memory may be used"
     )
-    would = f"{_KEYS[axis]}={fits} would fit" if fits else "a smaller model would"
-    sizes = ", ".join(map(str, choose_sizes(settings, vocab_size, axis)))
-    raise UsageError(
-        f"growth along {axis}: the sizes {sizes} take about {needed / 1e9:.1f} GB, and "
-        f"{allowed / 1e9:.1f} GB of memory may be used: {would}."
-    )
-
-
-def check_step_memory(settings: Settings, vocab_size: int, free_bytes: int | None) -> None:
-    """Raise UsageError where a training step does not fit in free memory; it says what would.
-
-    Args:
-        free_bytes: None where it is unknown: nothing is refused.
-    """
-    needed = estimate_step_bytes(settings, vocab_size)
-    if free_bytes is None or needed <= free_bytes:
-        return
-    would = "a smaller model would"
-    for axis in ("B", "H"):
-        if fits := _find_fitting_size(settings, vocab_size, axis, estimate_step_bytes, free_bytes):
-            would = f"{_KEYS[axis]}={fits} would fit"
-            break
-    raise UsageError(
-        f"a training step takes about {needed / 1e9:.1f} GB, and {free_bytes / 1e9:.1f} GB of "
-        f"memory are free: {would}."
-    )
-
-
-def _find_fitting_size(
-    settings: Settings,
-    vocab_size: int,
-    axis: str,
-    estimate: Callable[[Settings, int], int],
-    allowed: float,
-) -> int | None:
-    """The configured size of an axis, halved until it fits; None where not even 1 does."""
-    size = _read_size(settings, vocab_size, axis)
-    while size >= 1:
-        if estimate(*_resize(settings, vocab_size, axis, size)) <= allowed:
-            return size
-        size //= 2
-    return None
+    for tried in axes:
+        size = _read_size(settings, vocab_size, tried)
+        while size := size // 2:
+            if estimate(*_resize(settings, vocab_size, tried, size)) <= allowed:
+                raise NotEnoughMemoryError(problem, f"{_KEYS[tried]}={size}")
+    raise NotEnoughMemoryError(problem)
 
 
 def estimate_growth_bytes(settings: Settings, vocab_size: int, axis: str) -> int:
@@ -196,18 +163,8 @@ def estimate_growth_bytes(settings: Settings, vocab_size: int, axis: str) -> int
 def count_operations(settings: Settings, vocab_size: int, axis: str, size: int) -> float:
     """FLOPs of one timing at a size of `axis`."""
     if axis == "length":
-        return size * add_costs(count_token_costs(settings.model, vocab_size)).operations
-    settings, vocab_size = _resize(settings, vocab_size, axis, size)
-    training = settings.training
-    costs = count_step_costs(
-        settings.model,
-        vocab_size,
-        batch_size=training.batch_size,
-        sequence_length=training.sequence_length,
-        optimizer=training.optimizer,
-        is_clipped=training.gradient_clip_norm is not None,
-    )
-    return add_costs(costs).operations
+        return size * count_token_operations(settings.model, vocab_size)
+    return add_costs(count_step_costs(*_resize(settings, vocab_size, axis, size))).operations
 
 
 def _make_steps(
@@ -233,7 +190,7 @@ def _make_texts(
     from llm_timecycle.generation.sampling.pipeline import SamplingPlan, sample_tokens
 
     random = np.random.default_rng(0)
-    engine = NumpyEngine(_draw_weights(settings.model, vocab_size, random), settings.model)
+    engine = NumpyEngine(make_weights(settings.model, vocab_size), settings.model)
     generation = settings.generation.model_copy(
         update={"repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
     )
@@ -250,11 +207,11 @@ def _make_texts(
     return {float(size): partial(write, size) for size in sizes}
 
 
-def _draw_weights(
-    model: ModelSettings, vocab_size: int, random: np.random.Generator
-) -> dict[str, np.ndarray]:
+def make_weights(model: ModelSettings, vocab_size: int) -> dict[str, np.ndarray]:
+    """Random weights by name, for what takes the same time with trained ones."""
+    random = np.random.default_rng(0)
     return {
-        name: (0.05 * random.standard_normal(shape, np.float32))
+        name: 0.05 * random.standard_normal(shape, np.float32)
         for name, shape in compute_parameter_shapes(model, vocab_size).items()
     }
 

@@ -58,7 +58,6 @@ def measure_training(
     Args:
         vocab_size: V. lanes: the text to train on; the steps start over where it ends.
         steps: of each kind; None takes as many as fit in 40 s, from 8 to 20.
-        now: seconds on a clock that never goes back.
     """
     shards = read_plan(settings).shards
     trial = TrialStep(settings, vocab_size, shards)
@@ -73,13 +72,14 @@ def measure_training(
         if steps is None:
             wanted = round(STEPS_TAKE_S / (2 * warm_up_s[-1]))
             steps = min(max(wanted, FEWEST_STEPS), MOST_STEPS)
-        walk.forget_times()
         wall_s = interleave(runs, steps, now=now)["without"]
     return TrainingCycle(
-        stages={stage: Durations(tuple(walk.stages_s[stage])) for stage in TRAINING_STAGES},
+        stages={
+            stage: Durations(tuple(walk.stages_s[stage][-steps:])) for stage in TRAINING_STAGES
+        },
         layers=measure_layers(trial.network, lanes, shards, now=now),
         wall=Durations(wall_s),
-        hidden_input=Durations(tuple(walk.hidden_s)),
+        hidden_input=Durations(tuple(walk.hidden_s[-steps:])),
         batch_size=lanes.lanes,
         sequence_length=lanes.window,
     )
@@ -202,10 +202,6 @@ class _Walk:
         # A shorter last window would be another compiled step: start over before it.
         self._windows = max(lanes.lane_length // lanes.window, 1)
         self._position = 0
-        self.forget_times()
-
-    def forget_times(self) -> None:
-        """Begin the lists of times anew."""
         self.stages_s: dict[str, list[float]] = {stage: [] for stage in TRAINING_STAGES}
         self.hidden_s: list[float] = []
 

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from types import FrameType
 
 Finished = subprocess.CompletedProcess[str]
-_ERROR = "Error: "
 
 
 def run_child(command: Sequence[str], text: str = "") -> Finished:
@@ -41,19 +40,13 @@ def explain_failure(finished: Finished) -> str:
     'ended by signal 9 (SIGKILL)'
     """
     if finished.returncode < 0:
-        return f"ended by signal {_name_signal(-finished.returncode)}"
-    lines = finished.stderr.strip().splitlines()
-    for number in range(len(lines) - 1, -1, -1):
-        if lines[number].startswith(_ERROR):
-            return "\n".join(lines[number:]).removeprefix(_ERROR)
-    return lines[-1] if lines else f"exit code {finished.returncode}"
-
-
-def _name_signal(number: int) -> str:
-    try:
-        return f"{number} ({signal.Signals(number).name})"
-    except ValueError:  # a real-time signal
-        return f"{number}"
+        names = {known.value: f" ({known.name})" for known in signal.Signals}
+        return f"ended by signal {-finished.returncode}{names.get(-finished.returncode, '')}"
+    lines = finished.stderr.strip()
+    _, found, message = f"\n{lines}".rpartition("\nError: ")
+    if found:
+        return message
+    return lines.splitlines()[-1] if lines else f"exit code {finished.returncode}"
 
 
 class _Terminated(BaseException):
@@ -73,13 +66,11 @@ def _end_on_sigterm() -> Iterator[None]:
         raise _Terminated
 
     signal.signal(signal.SIGTERM, leave)
-    is_terminated = False
     try:
         yield
     except _Terminated:
-        is_terminated = True
+        signal.signal(signal.SIGTERM, before)
+        signal.raise_signal(signal.SIGTERM)
+        raise KeyboardInterrupt from None  # the handler of SIGTERM did not end the program
     finally:
         signal.signal(signal.SIGTERM, before)
-    if is_terminated:
-        signal.raise_signal(signal.SIGTERM)
-        raise KeyboardInterrupt  # the handler of SIGTERM did not end the program

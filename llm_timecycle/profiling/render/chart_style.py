@@ -1,13 +1,22 @@
-"""How charts look: colours, text, axes and legends, on `matplotlib`'s object API."""
+"""How charts look: colours, text, axes and legends, on `matplotlib`'s object API.
+
+In a page a chart is SVG with text as text, and the page's colours in place of its own: text and
+lines take the colour of the text around it (`currentColor`), the series take CSS variables, which
+`report.css` sets for light, dark and print. Each variable has a fallback that is legible on both,
+for pages without that style, such as a notebook.
+"""
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Sequence
+import re
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib import font_manager, ticker
 from matplotlib.axes import Axes
@@ -27,6 +36,18 @@ _CJK_FAMILIES = (
     *("PingFang SC", "Hiragino Sans GB", "Microsoft YaHei", "SimHei", "Arial Unicode MS"),
 )
 _FIRST_CJK = "\u2e80"
+
+_SVG, _XLINK = "{http://www.w3.org/2000/svg}", "{http://www.w3.org/1999/xlink}"
+_FALLBACKS = ("#4a86cf", "#d9772b", "#3f9f77", "#b262b0", "#b08d1e", "#d05568")
+_VARIABLES = {
+    INK: "currentColor",
+    **{
+        colour: f"var(--chart-{number}, {fallback})"
+        for number, (colour, fallback) in enumerate(zip(SERIES, _FALLBACKS, strict=True), start=1)
+    },
+}
+_COLOUR = re.compile("|".join(_VARIABLES))
+_FONT_FAMILY = re.compile(r"font-family: [^;]*;? ?")
 
 
 class ChartFigure(Figure):
@@ -59,27 +80,30 @@ def make_plot(x_label: str, y_label: str, height_pt: float) -> tuple[Figure, Axe
 
 
 def make_bars(
-    names: Sequence[str],
+    bars: Mapping[str, float],
     labels: Sequence[str],
-    ends: Sequence[float],
     x_label: str,
     unit: str = "s",
+    colours: Sequence[str] = (),
 ) -> tuple[Figure, Axes]:
-    """The axes of horizontal bars, without the bars: names at the left, the first at the top.
+    """Horizontal bars: names at the left, the first at the top.
 
     Args:
+        bars: how far each reaches, by name.
         labels: each is written behind the end of its bar.
-        ends: how far each bar will reach.
         unit: of the x axis, where values take SI prefixes.
+        colours: of the bars; empty to leave them out.
     """
-    figure, axes = make_plot(x_label, "", 62 + 30 * len(names))
-    axes.set_yticks(range(len(names)), names)
+    figure, axes = make_plot(x_label, "", 62 + 30 * len(bars))
+    axes.set_yticks(range(len(bars)), list(bars))
+    if colours:
+        axes.barh(list(bars), list(bars.values()), height=0.6, color=colours)
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", length=0)
-    longest = max(ends) or 1.0
+    longest = max(bars.values()) or 1.0
     axes.set_xlim(0, 1.65 * longest)
-    for row, (label, end) in enumerate(zip(labels, ends, strict=True)):
+    for row, (label, end) in enumerate(zip(labels, bars.values(), strict=True)):
         x = end + 0.02 * longest
         axes.text(x, row, label, va="center", fontsize=FONT_PT, color=INK)
     axes.xaxis.set_major_locator(ticker.MaxNLocator(5))
@@ -134,3 +158,52 @@ def _find_cjk_families() -> tuple[str, ...]:
     """The first installed font family that has Chinese characters; matplotlib's own has none."""
     installed = {font.name for font in font_manager.fontManager.ttflist}
     return tuple(family for family in _CJK_FAMILIES if family in installed)[:1]
+
+
+def render_svg(figure: Figure, name: str, title: str) -> str:
+    """A figure as one `<svg>` element; the same figure always gives the same text.
+
+    Args:
+        name: of the chart, unique in the page: the ids inside the chart are made from it.
+        title: read aloud by screen readers, and shown where the pointer rests.
+    """
+    file = io.BytesIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        metadata = {"Date": None, "Creator": None, "Format": None, "Type": None}
+        figure.savefig(file, format="svg", transparent=True, metadata=metadata)
+    root = ElementTree.fromstring(file.getvalue())
+    for element in root.iter():
+        _adapt(element)
+    for definitions in root.findall("defs"):  # a rule for every element of the page
+        for style in definitions.findall("style"):
+            definitions.remove(style)
+    heading = ElementTree.Element("title")
+    heading.text = title
+    root.insert(0, heading)
+    root.attrib = {
+        "xmlns": _SVG.strip("{}"),
+        "viewBox": root.attrib["viewBox"],
+        "class": "chart",
+        "role": "img",
+        "aria-label": title,
+        "fill": "currentColor",
+        "font-family": "system-ui, sans-serif",
+        "stroke-linejoin": "round",
+    }
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _adapt(element: ElementTree.Element) -> None:
+    """Take off namespaces, unused ids and fonts; put variables in place of colours."""
+    element.tag = element.tag.removeprefix(_SVG)
+    element.text = element.text if element.tag == "text" else None
+    element.tail = None
+    if element.tag == "g":
+        element.attrib.pop("id", None)  # the same in every chart, and never referred to
+    if reference := element.attrib.pop(f"{_XLINK}href", None):
+        element.set("href", reference)
+    if path := element.get("d"):
+        element.set("d", re.sub(r"\s+", " ", path).strip())
+    if style := element.get("style"):
+        style = _FONT_FAMILY.sub("", style)
+        element.set("style", _COLOUR.sub(lambda match: _VARIABLES[match[0]], style))

@@ -34,7 +34,7 @@ from llm_timecycle.profiling.render.chart_style import (
     mark_log_axis,
     mark_percentiles,
 )
-from llm_timecycle.profiling.render.cycle import CycleGraph, describe_cycle
+from llm_timecycle.profiling.render.cycle import UPDATED, CycleGraph, describe_cycle
 from llm_timecycle.profiling.render.rows import AXIS_LABELS, sum_layer
 from llm_timecycle.profiling.results import (
     TRAINING_STAGES,
@@ -47,7 +47,10 @@ from llm_timecycle.profiling.results import (
 
 _MARKERS = "osD^v"
 _MOST_BINS = 40
-_LOSSES = (("train_loss_nats", "training"), ("valid_loss_nats", "validation"))
+_HISTORIES = (
+    ("loss", "nats per token", {"train_loss_nats": "training", "valid_loss_nats": "validation"}),
+    ("throughput", "tokens/s", {"tokens_per_s": ""}),
+)
 
 
 @dataclass(frozen=True)
@@ -87,12 +90,16 @@ def list_charts(profile: Profile) -> dict[str, Chart]:
     for sweep in profile.sweeps:
         if len(sweep.samples_s) > 1:
             add(f"parallel:{sweep.name}", f"Speed-up by {sweep.name}", draw_speed_up, sweep)
-    losses = {label: _read_column(profile, key) for key, label in _LOSSES}
-    if any(x for x, _ in losses.values()):
-        add("loss", "Loss of the run", draw_losses, losses)
-    steps, rates = _read_column(profile, "tokens_per_s")
-    if steps:
-        add("throughput", "Throughput of the run", draw_throughput, steps, rates)
+    for name, unit, columns in _HISTORIES:
+        if any(key in row for row in profile.history for key in columns):
+            add(
+                name,
+                f"{name.capitalize()} of the run",
+                draw_history,
+                profile.history,
+                unit,
+                columns,
+            )
     return {chart.name: chart for chart in charts}
 
 
@@ -121,13 +128,8 @@ def draw_cycle(graph: CycleGraph) -> Figure:
     axes.set_axis_off()
     left, right = box_width / 2 + 2, width - box_width / 2 - 2
     low, high = box_height / 2 + 2, height - box_height / 2 - 2
-    centres = dict(
-        zip(
-            (node.name for node in graph.nodes),
-            ((left, high), (right, high), (right, low), (left, low)),
-            strict=True,
-        )
-    )
+    corners = ((left, high), (right, high), (right, low), (left, low))
+    centres = dict(zip((node.name for node in graph.nodes), corners, strict=True))
 
     def write(x: float, y: float, text: str, weight: str = "normal") -> None:
         axes.text(
@@ -146,15 +148,16 @@ def draw_cycle(graph: CycleGraph) -> Figure:
         write(x, y + above, node.label)
         write(x, y + above - 22, node.time, "bold")
         write(x, y + above - 42, f"{node.share} of a step" if node.share else "")
-    for edge in graph.edges:
-        (x1, y1), (x2, y2) = centres[edge.start], centres[edge.end]
+    for node, following in zip(graph.nodes, (*graph.nodes[1:], graph.nodes[0]), strict=True):
+        (x1, y1), (x2, y2) = centres[node.name], centres[following.name]
         dx, dy = np.sign(x2 - x1) * box_width / 2, np.sign(y2 - y1) * box_height / 2
         arrow = FancyArrowPatch((x1 + dx, y1 + dy), (x2 - dx, y2 - dy), shrinkA=4, shrinkB=4)
         arrow.set(arrowstyle="-|>", mutation_scale=14, color=INK, linewidth=1.5)
-        arrow.set_linestyle("--" if edge.is_next_round else "-")
+        arrow.set_linestyle("--" if following is graph.nodes[0] else "-")
         axes.add_patch(arrow)
-        write((x1 + x2) / 2, (y1 + y2) / 2 + 16, edge.label)
-        write((x1 + x2) / 2, (y1 + y2) / 2 - 16, edge.time.partition(" (")[0], "bold")
+        if node.name == UPDATED:
+            write((x1 + x2) / 2, y1 + 16, graph.update.label)
+            write((x1 + x2) / 2, y1 - 16, graph.update.time, "bold")
     write(width / 2, height / 2, f"{graph.step} a step")
     return figure
 
@@ -165,10 +168,8 @@ def draw_stages(cycle: TrainingCycle) -> Figure:
     labels = [
         f"{format_duration(s)} · {format_share(cycle.share(stage))}" for stage, s in times_s.items()
     ]
-    figure, axes = make_bars(list(times_s), labels, list(times_s.values()), "median time")
     colours = [STAGE_COLOURS[stage] for stage in times_s]
-    axes.barh(list(times_s), list(times_s.values()), height=0.6, color=colours)
-    return figure
+    return make_bars(times_s, labels, "median time", colours=colours)[0]
 
 
 def draw_layers(cycle: TrainingCycle) -> Figure:
@@ -176,7 +177,7 @@ def draw_layers(cycle: TrainingCycle) -> Figure:
     totals_s = {layer: sum_layer(passes) for layer, passes in cycle.layers.items()}
     whole_s = sum(totals_s.values()) or 1.0
     labels = [f"{format_duration(s)} · {format_share(s / whole_s)}" for s in totals_s.values()]
-    figure, axes = make_bars(list(totals_s), labels, list(totals_s.values()), "median time")
+    figure, axes = make_bars(totals_s, labels, "median time")
     left = np.zeros(len(totals_s))
     for stage in ("forward", "backward"):
         times_s = np.array([passes[stage].median_s for passes in cycle.layers.values()])
@@ -228,13 +229,10 @@ def draw_latencies(latencies_s: Sequence[float]) -> Figure:
 
 def draw_batches(tokens_per_s: Mapping[int, float]) -> Figure:
     """Generated tokens a second at each batch size."""
-    sizes = sorted(tokens_per_s)
-    rates = [tokens_per_s[size] for size in sizes]
-    names = [f"batch {size:,}" for size in sizes]
-    labels = [f"{rate:,.0f} tokens/s" for rate in rates]
-    figure, axes = make_bars(names, labels, rates, "tokens/s, all rows together", unit="")
-    axes.barh(names, rates, height=0.6, color=SERIES[5])
-    return figure
+    rates = {f"batch {size:,}": rate for size, rate in sorted(tokens_per_s.items())}
+    labels = [f"{rate:,.0f} tokens/s" for rate in rates.values()]
+    label = "tokens/s, all rows together"
+    return make_bars(rates, labels, label, unit="", colours=[SERIES[5]] * len(rates))[0]
 
 
 def draw_roofline(points: Sequence[RooflinePoint]) -> Figure:
@@ -317,28 +315,24 @@ def draw_speed_up(sweep: Sweep) -> Figure:
     return figure
 
 
-def draw_losses(losses: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Figure:
-    """The losses of a run: steps and nats a token, by name."""
-    figure, axes = make_plot("step", "nats per token", 250)
-    for number, (label, (steps, values)) in enumerate(losses.items()):
-        if steps:
+def draw_history(
+    history: Sequence[Mapping[str, float]], unit: str, columns: Mapping[str, str]
+) -> Figure:
+    """Columns of a run's log over its steps, where they have a value.
+
+    Args:
+        columns: the label of each, by its name; empty where it needs none.
+    """
+    figure, axes = make_plot("step", unit, 250)
+    for number, (key, label) in enumerate(columns.items()):
+        rows = [row for row in history if key in row and "step" in row]
+        if rows:
+            steps, values = [row["step"] for row in rows], [row[key] for row in rows]
             axes.plot(steps, values, ".-", color=SERIES[number], label=label)
+    if all(columns.values()):
+        add_legend(figure, columns=2)
+    else:
+        axes.set_ylim(0, 1.15 * axes.get_ylim()[1])
+        axes.yaxis.set_major_formatter(ticker.EngFormatter(sep=""))
     axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
-    add_legend(figure, columns=2)
     return figure
-
-
-def draw_throughput(steps: Sequence[float], rates: Sequence[float]) -> Figure:
-    """Tokens a second of a run."""
-    figure, axes = make_plot("step", "tokens/s", 250)
-    axes.plot(steps, rates, ".-", color=SERIES[0])
-    axes.set_ylim(0, 1.15 * max(rates))
-    axes.xaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
-    axes.yaxis.set_major_formatter(ticker.EngFormatter(sep=""))
-    return figure
-
-
-def _read_column(profile: Profile, key: str) -> tuple[list[float], list[float]]:
-    """Steps and values of one column of the run's history, where it has a value."""
-    rows = [row for row in profile.history if key in row and "step" in row]
-    return [row["step"] for row in rows], [row[key] for row in rows]

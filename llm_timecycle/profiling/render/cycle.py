@@ -1,28 +1,21 @@
-"""The cycle as a graph: four stages and the edges between them, each with its time as text.
+"""The cycle as a graph: four stages, each with its time as text, and the update between two.
 
 One source for two pictures: a Mermaid flow chart, written here, and the diagram in `charts`.
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
+from html.entities import codepoint2name
 
 from llm_timecycle.errors import UsageError
 from llm_timecycle.profiling.format import format_duration, format_share
 from llm_timecycle.profiling.results import Profile
 
-_ESCAPED = str.maketrans(
-    {
-        "#": "#35;",
-        '"': "#quot;",
-        "&": "#amp;",
-        "<": "#lt;",
-        ">": "#gt;",
-        "`": "#96;",
-        "\n": " ",
-        "\r": " ",
-    }
-)
+UPDATED = "backward"  # the update follows this stage
+_ENTITIES = {ord(c): f"#{codepoint2name.get(ord(c), ord(c))};" for c in '#"&<>`'}
+_ESCAPED = {**_ENTITIES, ord("\n"): " ", ord("\r"): " "}
 
 
 @dataclass(frozen=True)
@@ -37,25 +30,15 @@ class Node:
 
 
 @dataclass(frozen=True)
-class Edge:
-    """The way from one stage to the next."""
-
-    start: str
-    end: str
-    label: str = ""
-    time: str = ""
-    is_next_round: bool = False
-
-
-@dataclass(frozen=True)
 class CycleGraph:
-    """The whole cycle; each edge starts where the one before it ends."""
+    """The whole cycle: each stage leads to the next, and the last to the first one again."""
 
     title: str
     step: str
     """The time of a step without markers."""
     nodes: tuple[Node, ...]
-    edges: tuple[Edge, ...]
+    update: Node
+    """Not a stage of the cycle: it lies on the way from `UPDATED` to the next stage."""
 
 
 def describe_cycle(profile: Profile) -> CycleGraph:
@@ -75,7 +58,7 @@ def describe_cycle(profile: Profile) -> CycleGraph:
     output = "not measured"
     if inference is not None:
         output = f"{format_duration(inference.per_output_token.median_s)} a token"
-    step, update = format_duration(cycle.wall.median_s), make_stage("update", "update")
+    step = format_duration(cycle.wall.median_s)
     return CycleGraph(
         title=f"{profile.name}: {step} a step of {cycle.tokens:,} tokens",
         step=step,
@@ -85,12 +68,7 @@ def describe_cycle(profile: Profile) -> CycleGraph:
             make_stage("backward", "backward pass"),
             Node("output", "generated output", output),
         ),
-        edges=(
-            Edge("input", "forward"),
-            Edge("forward", "backward"),
-            Edge("backward", "output", update.label, f"{update.time} ({update.share})"),
-            Edge("output", "input", is_next_round=True),
-        ),
+        update=make_stage("update", "update"),
     )
 
 
@@ -105,10 +83,11 @@ def write_mermaid(profile: Profile) -> str:
     for node in graph.nodes:
         time = f"{node.time} ({node.share})" if node.share else node.time
         lines.append(f'    {node.name}["{escape(node.label)}<br/>{escape(time)}"]')
-    for edge in graph.edges:
-        arrow = "-.->" if edge.is_next_round else "-->"
-        label = f'|"{escape(f"{edge.label} {edge.time}")}"|' if edge.label else ""
-        lines.append(f"    {edge.start} {arrow}{label} {edge.end}")
+    update, names = graph.update, [node.name for node in graph.nodes]
+    label = escape(f"{update.label} {update.time} ({update.share})")
+    for start, end in itertools.pairwise(names):
+        lines.append(f"    {start} -->" + f'|"{label}"|' * (start == UPDATED) + f" {end}")
+    lines.append(f"    {names[-1]} -.-> {names[0]}")
     return "\n".join([*lines, "  end"])
 
 

@@ -17,7 +17,7 @@ from llm_timecycle.files import explain_os_error, write_durably
 from llm_timecycle.profiling.format import format_digits, format_duration
 from llm_timecycle.profiling.render import rows
 from llm_timecycle.profiling.render.rows import Row
-from llm_timecycle.profiling.results import ComparedTime, Profile
+from llm_timecycle.profiling.results import Profile
 from llm_timecycle.system import describe_machine_briefly
 
 if TYPE_CHECKING:
@@ -35,11 +35,6 @@ def write_report(profile: Profile) -> str:
 def render_summary(profile: Profile) -> str:
     """The cycle, its stages and suggestions, for a notebook, which gives the colours."""
     return _render("summary.html.j2", profile)
-
-
-def render_comparison(times: Sequence[ComparedTime]) -> str:
-    """Two profiles side by side, as a table for a notebook."""
-    return render_table(rows.list_comparison_rows(times))
 
 
 def render_table(table: Sequence[Row]) -> str:
@@ -87,8 +82,8 @@ def save_report(page: str, path: Path) -> None:
 def _render(template: str, profile: Profile) -> str:
     from markupsafe import Markup
 
+    from llm_timecycle.profiling.render.chart_style import render_svg
     from llm_timecycle.profiling.render.charts import list_charts
-    from llm_timecycle.profiling.render.inline_svg import render_svg
 
     charts = list_charts(profile)
 

@@ -30,8 +30,8 @@ What is not a finite number is null.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from statistics import median
 from typing import Any
 
@@ -39,6 +39,7 @@ from llm_timecycle import __version__
 from llm_timecycle.errors import UsageError
 from llm_timecycle.profiling.render.rows import INFERENCE_DEFINITIONS
 from llm_timecycle.profiling.results import (
+    AmdahlFit,
     Durations,
     Growth,
     InferenceCycle,
@@ -48,18 +49,12 @@ from llm_timecycle.profiling.results import (
 )
 
 VERSION = 1
-_INFERENCE_PARTS = (
-    *("load", "cold_first_token", "prefill", "first_token", "per_output_token", "between_tokens"),
-    *("step", "sampling", "decoding"),
-)
+_INFERENCE_PARTS = [part.name for part in fields(InferenceCycle) if part.type == "Durations"]
 _POINT_KEYS = (
     *("name", "operations", "bytes_moved", "measured_s", "bound_s", "share", "binding"),
     *("operations_per_s", "bytes_per_s", "intensity"),
 )
-_FIT_KEYS = (
-    *("exponent", "exponent_low", "exponent_high"),
-    *("constant_s", "coefficient_s", "misfit"),
-)
+_AMDAHL_KEYS = [part.name for part in fields(AmdahlFit)]
 _DEFINITION_KEYS = (
     *("load", "cold first token", "prompt", "first token", "each output token", "between tokens"),
     *("network, sampling, decoding", "tokens/s"),
@@ -75,17 +70,17 @@ def describe_profile(profile: Profile) -> dict[str, Any]:
         "program_version": __version__,
         "name": profile.name,
         "parameters": profile.parameters,
-        "machine": dict(profile.machine),
-        "versions": dict(profile.versions),
+        "machine": profile.machine,
+        "versions": profile.versions,
         "settings": profile.settings.model_dump(),
         "training": training and _describe_training(training),
-        "ceilings": dict(profile.limits),
-        "roofline": [_pick(point, _POINT_KEYS) for point in profile.points],
+        "ceilings": profile.limits,
+        "roofline": [{key: getattr(point, key) for key in _POINT_KEYS} for point in profile.points],
         "growth": [_describe_growth(growth) for growth in profile.growth],
         "inference": inference and _describe_inference(inference),
         "sweeps": [_describe_sweep(sweep) for sweep in profile.sweeps],
-        "advice": [asdict(advice) for advice in profile.advice],
-        "history": [dict(row) for row in profile.history],
+        "advice": profile.advice,
+        "history": profile.history,
     }
     plain: dict[str, Any] = _make_plain(described)
     return plain
@@ -134,20 +129,22 @@ def _read_samples(samples_s: Any) -> tuple[float, ...]:
     return tuple(map(float, samples_s))
 
 
-def _pick(value: Any, names: Sequence[str]) -> dict[str, Any]:
-    """Some of an object's attributes."""
-    return {name: getattr(value, name) for name in names}
-
-
 def _describe_times(times: Durations) -> dict[str, Any]:
     if not times.samples_s:
         return {"median_s": None, "p95_s": None, "samples_s": ()}
-    return _pick(times, ("median_s", "p95_s", "samples_s"))
+    return {
+        "median_s": times.median_s,
+        "p95_s": times.percentile_s(95),
+        "samples_s": times.samples_s,
+    }
 
 
 def _describe_training(cycle: TrainingCycle) -> dict[str, Any]:
     return {
-        **_pick(cycle, ("batch_size", "sequence_length", "tokens", "sum_s", "closure")),
+        **vars(cycle),
+        "tokens": cycle.tokens,
+        "sum_s": cycle.sum_s,
+        "closure": cycle.closure,
         "tokens_per_s": cycle.tokens / cycle.wall.median_s,
         "stages": {
             stage: {
@@ -157,63 +154,53 @@ def _describe_training(cycle: TrainingCycle) -> dict[str, Any]:
             }
             for stage, times in cycle.stages.items()
         },
-        "layers": {
-            layer: {stage: _describe_times(times) for stage, times in passes.items()}
-            for layer, passes in cycle.layers.items()
-        },
-        "wall": _describe_times(cycle.wall),
-        "hidden_input": _describe_times(cycle.hidden_input),
     }
 
 
 def _describe_growth(growth: Growth) -> dict[str, Any]:
-    fit = growth.fit
     return {
         "axis": growth.axis,
-        **_pick(fit, _FIT_KEYS),
+        **{key: value for key, value in vars(growth.fit).items() if key != "times_s"},
         "predicted_exponent": growth.predicted_exponent,
         "explanation": growth.explanation,
         "sizes": [
             {
                 "size": size,
                 "time_s": time_s,
-                "samples_s": list(growth.samples_s.get(size, ())),
+                "samples_s": growth.samples_s.get(size, ()),
                 "operations": growth.counts.get(size),
             }
-            for size, time_s in zip(fit.sizes, fit.times_s, strict=True)
+            for size, time_s in zip(growth.fit.sizes, growth.fit.times_s, strict=True)
         ],
     }
 
 
 def _describe_inference(cycle: InferenceCycle) -> dict[str, Any]:
-    return {
-        **_pick(cycle, ("engine", "prompt_tokens", "new_tokens")),
-        "definitions": {
-            key: f"{name}: {meaning}" if name != key else meaning
-            for key, (name, meaning) in zip(_DEFINITION_KEYS, INFERENCE_DEFINITIONS, strict=True)
-        },
-        **{part: _describe_times(getattr(cycle, part)) for part in _INFERENCE_PARTS},
-        "tokens_per_s": {str(rows): rate for rows, rate in sorted(cycle.tokens_per_s.items())},
+    definitions = {
+        key: f"{name}: {meaning}" if name != key else meaning
+        for key, (name, meaning) in zip(_DEFINITION_KEYS, INFERENCE_DEFINITIONS, strict=True)
     }
+    return {**vars(cycle), "definitions": definitions}
 
 
 def _describe_sweep(sweep: Sweep) -> dict[str, Any]:
-    fit = sweep.fit
     return {
         "name": sweep.name,
         "remark": sweep.remark,
         "values": [
-            {"value": value, "median_s": median(samples), "samples_s": list(samples)}
-            for value, samples in sorted(sweep.samples_s.items())
+            {"value": value, "median_s": median(samples_s), "samples_s": samples_s}
+            for value, samples_s in sorted(sweep.samples_s.items())
         ],
-        "serial_fraction": fit and fit.serial_fraction,
-        "serial_low": fit and fit.serial_low,
-        "serial_high": fit and fit.serial_high,
+        **(vars(sweep.fit) if sweep.fit else dict.fromkeys(_AMDAHL_KEYS)),
     }
 
 
 def _make_plain(value: Any) -> Any:
-    """The same value in types that JSON has."""
+    """The same value in types that JSON has; of a dataclass, its fields."""
+    if isinstance(value, Durations):
+        value = _describe_times(value)
+    elif is_dataclass(value):
+        value = vars(value)
     if isinstance(value, Mapping):
         return {str(key): _make_plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

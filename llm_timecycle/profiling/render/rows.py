@@ -110,9 +110,9 @@ def describe_hidden_input(cycle: TrainingCycle) -> str:
 
 def list_roofline_rows(profile: Profile) -> list[Row]:
     """Each stage and layer on the roofline."""
-    rows: list[Row] = [("part", "time", "minimum", "reached", "bound by", "rate", "intensity")]
-    for point in profile.points:
-        rows.append(
+    return [
+        ("part", "time", "minimum", "reached", "bound by", "rate", "intensity"),
+        *(
             (
                 point.name,
                 format_duration(point.measured_s),
@@ -122,8 +122,9 @@ def list_roofline_rows(profile: Profile) -> list[Row]:
                 format_count(point.operations_per_s, "FLOP/s") if point.operations else "-",
                 format_count(point.intensity, "FLOP/B") if point.bytes_moved else "-",
             )
-        )
-    return rows
+            for point in profile.points
+        ),
+    ]
 
 
 def list_limit_rows(profile: Profile) -> list[Row]:
@@ -143,11 +144,14 @@ def describe_limits(profile: Profile) -> str:
 
 def list_growth_rows(growth: Growth) -> list[Row]:
     """The typical time at each size, and the fit."""
-    rows: list[Row] = [(growth.axis, "measured", "fit")]
-    for size, time_s in zip(growth.fit.sizes, growth.fit.times_s, strict=True):
-        fitted = format_duration(growth.fit.predict_s(size))
-        rows.append((f"{size:g}", format_duration(time_s), fitted))
-    return rows
+    fit = growth.fit
+    return [
+        (growth.axis, "measured", "fit"),
+        *(
+            (f"{size:g}", format_duration(time_s), format_duration(fit.predict_s(size)))
+            for size, time_s in zip(fit.sizes, fit.times_s, strict=True)
+        ),
+    ]
 
 
 def describe_fit(growth: Growth) -> str:
@@ -202,18 +206,14 @@ def list_batch_rows(cycle: InferenceCycle) -> list[Row]:
 
 def list_sweep_rows(sweep: Sweep) -> list[Row]:
     """The time at each value of a sweep and its speed-up over the first; of workers, efficiency."""
-    values = sorted(sweep.samples_s)
-    times_s = [median(sweep.samples_s[value]) for value in values]
-    rows: list[Row] = [(sweep.name, "median", "speed-up")]
-    for value, time_s in zip(values, times_s, strict=True):
-        rows.append((f"{value}", format_duration(time_s), f"{times_s[0] / time_s:.2f}"))
-    if sweep.fit is None:  # a queue depth, say, has no efficiency
-        return rows
-    shares = [times_s[0] * values[0] / (s * n) for n, s in zip(values, times_s, strict=True)]
-    return [
-        (*row, cell)
-        for row, cell in zip(rows, ("efficiency", *map(format_share, shares)), strict=True)
-    ]
+    times_s = {value: median(samples_s) for value, samples_s in sorted(sweep.samples_s.items())}
+    first, first_s = next(iter(times_s.items()))
+    rows: list[Row] = [(sweep.name, "median", "speed-up", "efficiency")]
+    for value, time_s in times_s.items():
+        share = format_share(first_s * first / (time_s * value)) if value else ""
+        rows.append((f"{value}", format_duration(time_s), f"{first_s / time_s:.2f}", share))
+    # A queue depth, say, has no efficiency.
+    return rows if sweep.fit else [row[:3] for row in rows]
 
 
 def describe_amdahl(sweep: Sweep) -> str:
@@ -229,7 +229,7 @@ def describe_amdahl(sweep: Sweep) -> str:
 
 def _show(times: Durations) -> tuple[str, str]:
     """Median and 95th percentile."""
-    return format_duration(times.median_s), format_duration(times.p95_s)
+    return format_duration(times.median_s), format_duration(times.percentile_s(95))
 
 
 def list_comparison_rows(times: Sequence[ComparedTime]) -> list[Row]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llm_timecycle.profiling.format import format_digits, format_duration
@@ -13,10 +13,7 @@ from llm_timecycle.profiling.render.rows import Row
 from llm_timecycle.profiling.results import (
     Advice,
     ComparedTime,
-    Growth,
-    InferenceCycle,
     Profile,
-    TrainingCycle,
 )
 from llm_timecycle.system import describe_machine_briefly
 
@@ -47,15 +44,10 @@ def write_comparison(
     differences: Mapping[str, tuple[Any, Any]],
 ) -> str:
     """Two profiles side by side, and what differs between them."""
-    parts = [
-        f"A: {a_name}",
-        f"B: {b_name}",
-        "",
-        _make_table(table_rows.list_comparison_rows(times)),
-    ]
+    table = _make_table(table_rows.list_comparison_rows(times))
+    parts = [f"A: {a_name}", f"B: {b_name}", "", table]
     if differences:
-        rows = table_rows.list_difference_rows(differences)
-        parts += ["", _make_table(rows, left=3)]
+        parts += ["", _make_table(table_rows.list_difference_rows(differences), left=3)]
     return _render(parts, WIDTH, is_coloured=False)
 
 
@@ -69,9 +61,7 @@ def draw_bar(share: float, cells: int = BAR_CELLS) -> str:
     return ("█" * (eighths // 8) + _EIGHTHS[eighths % 8]).rstrip()
 
 
-def _render(
-    parts: Sequence[RenderableType] | Iterator[RenderableType], width: int, is_coloured: bool
-) -> str:
+def _render(parts: Iterable[RenderableType], width: int, is_coloured: bool) -> str:
     """The parts one below the other; no setting of the environment changes them."""
     from rich.console import Console
     from rich.text import Text
@@ -104,27 +94,37 @@ def _list_parts(profile: Profile) -> Iterator[RenderableType]:
     yield Text(f"{profile.name}: {profile.parameters:,} parameters", "bold")
     yield describe_machine_briefly(profile.machine)
     if (cycle := profile.training) is not None:
-        yield from head(_title_step(cycle))
-        shares = [cycle.share(stage) for stage in cycle.stages]
-        yield _make_table(table_rows.list_stage_rows(cycle), shares)
+        rate = format_digits(cycle.tokens / cycle.wall.median_s)
+        yield from head(
+            f"Training step of {cycle.batch_size} x {cycle.sequence_length} = {cycle.tokens:,} "
+            f"tokens: {format_duration(cycle.wall.median_s)}, {rate} tokens/s"
+        )
+        medians_s = [times.median_s for times in cycle.stages.values()]
+        yield _make_table(table_rows.list_stage_rows(cycle), medians_s)
         yield table_rows.describe_closure(cycle)
         yield table_rows.describe_hidden_input(cycle)
         if cycle.layers:
             yield from head("Layers, each timed alone")
-            seconds = [table_rows.sum_layer(passes) for passes in cycle.layers.values()]
-            total_s = sum(seconds) or 1.0
-            rows = table_rows.list_layer_rows(cycle)
-            yield _make_table(rows, [layer_s / total_s for layer_s in seconds])
+            medians_s = [table_rows.sum_layer(passes) for passes in cycle.layers.values()]
+            yield _make_table(table_rows.list_layer_rows(cycle), medians_s)
     if profile.points:
         yield from head("Roofline: the least time that this machine's limits allow")
         yield table_rows.describe_limits(profile)
         yield _make_table(table_rows.list_roofline_rows(profile))
     for growth in profile.growth:
         yield from head(f"Growth along {table_rows.AXIS_LABELS.get(growth.axis, growth.axis)}")
-        yield from _list_growth(growth)
+        yield _make_table(table_rows.list_growth_rows(growth), growth.fit.times_s, are_parts=False)
+        yield table_rows.describe_fit(growth)
+        yield growth.explanation
     if profile.inference is not None:
         yield from head(f"Inference: {table_rows.describe_request(profile.inference)}")
-        yield from _list_inference(profile.inference)
+        yield _make_table(table_rows.list_inference_rows(profile.inference))
+        if rates := profile.inference.tokens_per_s:
+            bars = [rate for _, rate in sorted(rates.items())]
+            yield ""
+            yield _make_table(table_rows.list_batch_rows(profile.inference), bars, are_parts=False)
+        yield ""
+        yield _make_table([("", ""), *table_rows.INFERENCE_DEFINITIONS], left=2, has_head=False)
     for sweep in profile.sweeps:
         yield from head(f"Parallelism: {sweep.name}")
         yield _make_table(table_rows.list_sweep_rows(sweep))
@@ -133,33 +133,6 @@ def _list_parts(profile: Profile) -> Iterator[RenderableType]:
         yield from head("Suggestions")
         for number, advice in enumerate(profile.advice, start=1):
             yield from _list_advice(number, advice)
-
-
-def _title_step(cycle: TrainingCycle) -> str:
-    rate = format_digits(cycle.tokens / cycle.wall.median_s)
-    return (
-        f"Training step of {cycle.batch_size} x {cycle.sequence_length} = {cycle.tokens:,} tokens: "
-        f"{format_duration(cycle.wall.median_s)}, {rate} tokens/s"
-    )
-
-
-def _list_growth(growth: Growth) -> Iterator[RenderableType]:
-    longest_s = max(growth.fit.times_s)
-    bars = [time_s / longest_s for time_s in growth.fit.times_s]
-    yield _make_table(table_rows.list_growth_rows(growth), bars, has_one_colour=True)
-    yield table_rows.describe_fit(growth)
-    yield growth.explanation
-
-
-def _list_inference(cycle: InferenceCycle) -> Iterator[RenderableType]:
-    yield _make_table(table_rows.list_inference_rows(cycle))
-    if cycle.tokens_per_s:
-        fastest = max(cycle.tokens_per_s.values())
-        bars = [rate / fastest for _, rate in sorted(cycle.tokens_per_s.items())]
-        yield ""
-        yield _make_table(table_rows.list_batch_rows(cycle), bars, has_one_colour=True)
-    yield ""
-    yield _make_table([("", ""), *table_rows.INFERENCE_DEFINITIONS], left=2, has_head=False)
 
 
 def _list_advice(number: int, advice: Advice) -> Iterator[RenderableType]:
@@ -180,14 +153,16 @@ def _make_table(
     *,
     left: int = 1,
     has_head: bool = True,
-    has_one_colour: bool = False,
+    are_parts: bool = True,
 ) -> RenderableType:
     """Rows whose columns line up.
 
     Args:
         rows: the first is the heading.
-        bars: one for each of the first rows below the heading, from 0 to 1.
+        bars: a number for each of the first rows below the heading.
         left: how many columns, from the first, are aligned to the left; the others to the right.
+        are_parts: whether the bars, each in its colour, are parts of a whole; else the longest one
+            is full.
     """
     from rich.table import Table
     from rich.text import Text
@@ -199,12 +174,13 @@ def _make_table(
     for number, name in enumerate(head):
         is_left = number < left
         table.add_column(Text(name), justify="left" if is_left else "right", overflow="fold")
+    full = (sum if are_parts else max)(bars or (1.0,)) or 1.0
     if bars:
         table.add_column("", no_wrap=True)
     for number, row in enumerate(body):
         cells = [Text(cell) for cell in row]
         if number < len(bars):
-            colour = _COLOURS[0 if has_one_colour else number % len(_COLOURS)]
-            cells.append(Text(draw_bar(bars[number]), colour))
+            colour = _COLOURS[number % len(_COLOURS) if are_parts else 0]
+            cells.append(Text(draw_bar(bars[number] / full), colour))
         table.add_row(*cells)
     return table

@@ -17,8 +17,9 @@ from llm_timecycle.config.settings import (
     TrainingSettings,
 )
 from llm_timecycle.profiling.analysis.advice import give_advice
+from llm_timecycle.profiling.analysis.flops import count_step_costs
 from llm_timecycle.profiling.analysis.power_law import fit_growth
-from llm_timecycle.profiling.analysis.what_if import StepModel, count_products
+from llm_timecycle.profiling.analysis.what_if import StepModel
 from llm_timecycle.profiling.results import (
     Advice,
     Durations,
@@ -89,9 +90,13 @@ def list_titles(profile: Profile) -> list[str]:
 
 def test_the_counts_are_those_of_the_settings() -> None:
     assert make_profile().parameters == WEIGHTS
-    assert count_products(SETTINGS.model, V, 10)["output"] == OUTPUT_PRODUCTS
-    tied = ModelSettings(embedding_dim=2, hidden_units=4, num_layers=1, tie_embeddings=True)
-    assert count_products(tied, V, 10) == {
+    costs = count_step_costs(SETTINGS, V)
+    assert [c.products for c in costs if c.layer == "output"] == [
+        OUTPUT_PRODUCTS, 2 * OUTPUT_PRODUCTS, 0
+    ]  # fmt: skip
+    model = ModelSettings(embedding_dim=2, hidden_units=4, num_layers=1, tie_embeddings=True)
+    tied = count_step_costs(SETTINGS.model_copy(update={"model": model}), V)
+    assert {cost.layer: cost.products for cost in tied if cost.stage == "forward"} == {
         "embedding": 0,
         "lstm_1": 1_920,
         "projection": 160,
@@ -107,7 +112,7 @@ def test_the_same_settings_save_nothing() -> None:
 
 
 def test_half_the_vocabulary_halves_what_goes_with_it() -> None:
-    advice = find(give_advice(make_profile()), "halve the vocabulary")
+    advice = find(give_advice(make_profile()), "Halve the vocabulary")
     assert advice.changes == ("tokenizer.vocab_size=2000",)
     # Output: products 0.3 s halved; the rest, 0.15 s, nearly so. Update 0.1 s: weights nearly
     # halved. Embedding: the gradient that is written, of V rows, is nearly all of 0.1 s.
@@ -117,7 +122,7 @@ def test_half_the_vocabulary_halves_what_goes_with_it() -> None:
 
 
 def test_tying_saves_the_difference_of_the_widths() -> None:
-    advice = find(give_advice(make_profile()), "tie the output layer")
+    advice = find(give_advice(make_profile()), "Tie the output layer")
     assert advice.changes == ("model.tie_embeddings=true",)
     # Products 2 E in place of 2 H: 0.15 s of 0.3 s. Update: 12024 of 28112 weights are left. The
     # projection's products are nothing; what else changes is the bytes beside the products.
@@ -128,35 +133,35 @@ def test_tying_saves_the_difference_of_the_widths() -> None:
 def test_a_model_that_is_tied_or_small_is_left_alone() -> None:
     tied = SETTINGS.model.model_copy(update={"tie_embeddings": True})
     profile = make_profile(SETTINGS.model_copy(update={"model": tied}))
-    assert "tie the output layer to the embedding" not in list_titles(profile)
+    assert "Tie the output layer to the embedding" not in list_titles(profile)
     small = replace(make_profile(), vocab_size=1_500)
-    assert "halve the vocabulary" not in list_titles(small)
+    assert "Halve the vocabulary" not in list_titles(small)
     characters = SETTINGS.model_copy(update={"tokenizer": TokenizerSettings(level="char")})
-    assert "halve the vocabulary" not in list_titles(make_profile(characters))
+    assert "Halve the vocabulary" not in list_titles(make_profile(characters))
 
 
 def test_bfloat16_saves_of_the_products_what_it_is_faster_by() -> None:
     limits = make_profile().limits | {"bfloat16": 2 * PEAK}
-    advice = find(give_advice(make_profile(limits=limits)), "multiply in bfloat16")
+    advice = find(give_advice(make_profile(limits=limits)), "Multiply in bfloat16")
     lstm_s = 3 * 1_920 / PEAK  # forward once, backward twice
     assert advice.saves_s == pytest.approx((0.3 + lstm_s) / 2)
     assert advice.changes == ("training.precision=mixed_bfloat16",)
     assert "2.0 times as fast" in advice.reason
     slower = make_profile().limits | {"bfloat16": 1.2 * PEAK}
-    assert "multiply in bfloat16" not in list_titles(make_profile(limits=slower))
+    assert "Multiply in bfloat16" not in list_titles(make_profile(limits=slower))
 
 
 def test_a_larger_batch_saves_what_twice_as_many_lanes_were_measured_to_save() -> None:
     fit = fit_growth({n: [0.4 + 0.3 * n] * 5 for n in (1, 2, 4, 8, 16)})  # 1 s at B = 2
     growth = Growth("B", fit, 1.0, "", {})
-    advice = find(give_advice(make_profile(growth=(growth,))), "increase the batch size")
+    advice = find(give_advice(make_profile(growth=(growth,))), "Increase the batch size")
     assert advice.saves_s == pytest.approx(0.2, rel=0.01)  # 1 s - (0.4 + 0.3 x 4) / 2
     assert advice.changes == ("training.batch_size=4",)
-    assert "increase the batch size" not in list_titles(make_profile())
+    assert "Increase the batch size" not in list_titles(make_profile())
     # Of 4 lanes nothing was measured, so nothing is promised.
     fit = fit_growth({n: [0.4 + 0.3 * n] * 5 for n in (0.25, 0.5, 1, 2)})
     beyond = make_profile(growth=(Growth("B", fit, 1.0, "", {}),))
-    assert "increase the batch size" not in list_titles(beyond)
+    assert "Increase the batch size" not in list_titles(beyond)
 
 
 def test_threads_are_advised_from_the_sweep() -> None:
@@ -186,12 +191,12 @@ def test_validating_and_saving_too_often_is_told() -> None:
         {"step": 10.0, "wall_s": 50.0, "validation_s": 10.0, "checkpoint_s": 1.0},
         {"step": 20.0, "wall_s": 100.0, "validation_s": 14.0, "checkpoint_s": 1.0},
     ]
-    advice = find(give_advice(make_profile(settings, history=history)), "validate less often")
+    advice = find(give_advice(make_profile(settings, history=history)), "Validate less often")
     assert advice.saves_s == pytest.approx(24 / 20 / 2)
     assert advice.changes == ("training.eval_every=20",)
     assert "24.0 % of the run" in advice.reason
-    assert all("save less" not in t for t in list_titles(make_profile(settings, history=history)))
-    assert all("validate" not in t for t in list_titles(make_profile(history=history)))
+    assert all("Save less" not in t for t in list_titles(make_profile(settings, history=history)))
+    assert all("Validate" not in t for t in list_titles(make_profile(history=history)))
 
 
 def test_texts_side_by_side_are_advised_from_their_rates() -> None:

@@ -24,15 +24,11 @@ def fit_noisy(
 def test_exact_times_give_the_fraction_back(serial: float) -> None:
     fit = fit_amdahl({n: [7 * (serial + (1 - serial) / n)] * 5 for n in (4, 1, 2)})
     assert fit.serial_fraction == pytest.approx(serial, abs=1e-9)
-    assert fit.workers == (1, 2, 4)
-    assert fit.predict_speed_up(4) == pytest.approx(fit.speed_ups[2])
+    assert fit.predict_speed_up(4) == pytest.approx(1 / (serial + (1 - serial) / 4))
 
 
-def test_speed_up_and_efficiency_by_hand() -> None:
+def test_the_fraction_by_hand() -> None:
     fit = fit_amdahl({1: [6.0] * 5, 2: [4.0] * 5, 4: [3.0] * 5})
-    assert fit.times_s == pytest.approx((6, 4, 3))
-    assert fit.speed_ups == pytest.approx((1, 1.5, 2))
-    assert fit.efficiencies == pytest.approx((1, 0.75, 0.5))
     assert fit.serial_fraction == pytest.approx(1 / 3, abs=5e-4)
 
 
@@ -50,7 +46,6 @@ def test_the_interval_holds_the_truth_95_times_in_100(workers: tuple[int, ...]) 
 def test_more_workers_that_are_slower_share_nothing() -> None:
     fit = fit_amdahl({1: [1.0] * 5, 2: [1.3] * 5})
     assert fit.serial_fraction == fit.serial_high == 1.0
-    assert fit.speed_ups[1] == pytest.approx(1 / 1.3)
 
 
 def test_a_law_that_does_not_fit_widens_the_interval() -> None:
@@ -58,7 +53,6 @@ def test_a_law_that_does_not_fit_widens_the_interval() -> None:
     random = np.random.default_rng(0)
     times = {n: 1 / min(n, 2) * np.exp(0.01 * random.standard_normal(9)) for n in (1, 2, 3, 4, 8)}
     fit = fit_amdahl({n: ts.tolist() for n, ts in times.items()})
-    assert fit.misfit > 5
     assert fit.serial_high - fit.serial_low > 0.2
 
 

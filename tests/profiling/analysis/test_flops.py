@@ -10,15 +10,13 @@ import pytest
 
 from llm_timecycle.config.settings import ModelSettings
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
-from llm_timecycle.errors import UsageError
 from llm_timecycle.profiling.analysis.flops import (
-    LayerCost,
     add_costs,
-    count_step_costs,
-    count_token_costs,
+    count_token_operations,
 )
 from llm_timecycle.reference import losses, lstm, network, optimizers
 from tests.profiling.counting import CountingArray, instrument
+from tests.profiling.profiles import count_step
 
 V, B = 11, 3
 
@@ -89,7 +87,7 @@ def test_an_lstm_layer_is_what_the_reference_runs(counter: Any, D: int, H: int, 
     backward = counter.take()
 
     model = ModelSettings(embedding_dim=D, num_layers=1, hidden_units=H)
-    costs = count_step_costs(model, V, batch_size=B, sequence_length=T)
+    costs = count_step(model, V, batch_size=B, sequence_length=T)
     assert add_costs(costs, layer="lstm_1", stage="forward").operations == forward
     # The reference takes tanh(c') twice a step, and adds up T gradients of W, U and b.
     again = B * T * H + T * (D + H + 1) * 4 * H
@@ -110,7 +108,7 @@ def test_a_step_is_what_the_reference_runs(counter: Any, model: ModelSettings, T
     network.backward(params, cache, losses.differentiate_cross_entropy(logits, targets), masks)
     backward = counter.take()
 
-    costs = count_step_costs(model, V, batch_size=B, sequence_length=T)
+    costs = count_step(model, V, batch_size=B, sequence_length=T)
     E, H, L, N = model.embedding_dim, model.hidden_units, model.num_layers, B * T
     # log softmax of all logits, not of the targets alone (N V - N); n counted (N), 1 / n at each
     # position (N), and times it (N).
@@ -132,9 +130,9 @@ def test_an_update_is_what_the_reference_runs(counter: Any, model: ModelSettings
     params = make_parameters(model)
 
     def count(optimizer: str, is_clipped: bool) -> int:
-        costs = count_step_costs(
+        costs = count_step(
             model, V, batch_size=B, sequence_length=2,
-            optimizer=optimizer, is_clipped=is_clipped,  # type: ignore[arg-type]
+            optimizer=optimizer, gradient_clip_norm=1.0 if is_clipped else None,
         )  # fmt: skip
         return add_costs(costs, stage="update").operations
 
@@ -153,7 +151,7 @@ def test_an_update_is_what_the_reference_runs(counter: Any, model: ModelSettings
 def test_bytes_of_a_step_by_hand() -> None:
     # V 10, E 2, H 3, one layer, B 2, T 4: N = 8 tokens, D + H = 5, 4H = 12.
     model = ModelSettings(embedding_dim=2, num_layers=1, hidden_units=3)
-    costs = count_step_costs(model, 10, batch_size=2, sequence_length=4, product_bytes=2)
+    costs = count_step(model, 10, batch_size=2, sequence_length=4, precision="mixed_bfloat16")
     found = {(work.layer, work.stage): work.bytes_moved for work in costs}
     assert found == {
         # 8 tokens of 4 bytes, 8 rows of 2 float32, 8 rows of 2 bfloat16
@@ -178,7 +176,7 @@ def test_bytes_of_a_step_by_hand() -> None:
 
 def test_a_tied_embedding_adds_its_rows_to_the_gradient_of_the_output() -> None:
     model = ModelSettings(embedding_dim=2, num_layers=1, hidden_units=3, tie_embeddings=True)
-    costs = count_step_costs(model, 10, batch_size=2, sequence_length=4, optimizer="sgd")
+    costs = count_step(model, 10, batch_size=2, sequence_length=4, optimizer="sgd")
     found = {(work.layer, work.stage): work.bytes_moved for work in costs}
     # tokens; rows read; rows of the gradient read and written
     assert found["embedding", "backward"] == 32 + 64 + 128
@@ -190,44 +188,16 @@ def test_a_tied_embedding_adds_its_rows_to_the_gradient_of_the_output() -> None:
 
 
 def test_a_generated_token_by_hand() -> None:
-    # V 10, E 2, H 3, one layer. 2 x 5 x 12 products, 2 x 12 biases, 12 gates, 5 x 3 for the cell.
-    costs = count_token_costs(ModelSettings(embedding_dim=2, num_layers=1, hidden_units=3), 10)
-    assert costs == (
-        LayerCost("embedding", "forward", 0, 4 + 8 + 8),
-        LayerCost("lstm_1", "forward", 120 + 24 + 12 + 15, 4 * 72 + 4 * (2 + 15)),
-        LayerCost("output", "forward", 60 + 10, 160 + 4 * (3 + 10)),
-        LayerCost("output", "sampling", 40, 80),
-    )
+    # V 10, E 2, H 3, one layer. 2 x 5 x 12 products, 2 x 12 biases, 12 gates, 5 x 3 for the cell;
+    # logits 2 x 3 x 10 and their 10 biases; 4 x 10 for the probabilities.
+    model = ModelSettings(embedding_dim=2, num_layers=1, hidden_units=3)
+    assert count_token_operations(model, 10) == 120 + 24 + 12 + 15 + 60 + 10 + 40
 
 
 def test_a_generated_token_is_one_step_of_the_reference(counter: Any) -> None:
     for model in MODELS[:3]:
         params = make_parameters(model)
-        states = [x.view(CountingArray) for x in network.make_zero_states(params, B)]
+        states = [x.view(CountingArray) for x in network.make_zero_states(params, 1)]
         counter.take()
-        network.forward(params, np.zeros((B, 1), int), states)
-        costs = count_token_costs(model, V, rows=B)
-        assert add_costs(costs, stage="forward").operations == counter.take()
-
-
-def test_rows_share_the_weights() -> None:
-    model = ModelSettings()
-    one, eight = (add_costs(count_token_costs(model, 10_000, rows=rows)) for rows in (1, 8))
-    assert eight.operations == 8 * one.operations
-    assert eight.bytes_moved < 1.1 * one.bytes_moved
-    half = add_costs(count_token_costs(model, 10_000, weight_bytes=2))
-    assert 0.49 < half.bytes_moved / one.bytes_moved < 0.51
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"batch_size": 0}, "at least 1, received 11, 0 and 6"),
-        ({"product_bytes": 8}, "2 or 4 bytes, received 8"),
-        ({"optimizer": "lion"}, "one of adam, adamw, sgd, received lion"),
-    ],
-)
-def test_what_cannot_be_is_refused(change: dict[str, Any], message: str) -> None:
-    options: dict[str, Any] = {"batch_size": B, "sequence_length": 6} | change
-    with pytest.raises(UsageError, match=message):
-        count_step_costs(ModelSettings(), V, **options)
+        network.forward(params, np.zeros((1, 1), int), states)
+        assert count_token_operations(model, V) - 4 * V == counter.take()

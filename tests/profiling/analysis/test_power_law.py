@@ -164,13 +164,13 @@ def test_growth_slower_than_the_flops_is_told_by_the_time_for_each() -> None:
     assert said.startswith("time grows slower than the FLOPs (exponent 0.80,")
     assert "against 1.00" in said
     # A FLOP takes n^-0.2: 32^0.2 = 2.
-    assert said.endswith("each FLOP takes 2.00 times less at T = 256 than at 8")
+    assert said.endswith("each FLOP takes 2.00 times less at T = 256 than at T = 8")
 
 
 def test_growth_faster_than_the_flops_is_told_by_the_time_for_each() -> None:
     said = explain(lambda n: 0.001 * n**1.2)
     assert said.startswith("time grows faster than the FLOPs (exponent 1.20,")
-    assert said.endswith("each FLOP takes 2.00 times more at T = 256 than at 8")
+    assert said.endswith("each FLOP takes 2.00 times more at T = 256 than at T = 8")
 
 
 def test_a_wide_interval_does_not_claim_a_difference() -> None:
@@ -184,7 +184,7 @@ def test_a_misfit_names_the_size() -> None:
 
 def test_time_that_does_not_grow() -> None:
     assert explain(lambda n: 0.5) == (
-        "time does not grow (1.00 times as long at T = 256 as at 8), though the FLOPs do "
+        "time does not grow (1.00 times as long at T = 256 as at T = 8), though the FLOPs do "
         "(exponent 1.00)"
     )
 
@@ -193,12 +193,6 @@ def test_growth_that_cannot_be_told() -> None:
     said = explain(lambda n: 0.5 + 0.0002 * n, noise=0.3)
     assert said.startswith("these sizes do not show how time grows (exponent")
     assert "to 4.00 or more" in said
-
-
-def test_flops_of_other_sizes_are_refused() -> None:
-    fit = fit_growth({n: [float(n)] * 5 for n in REASON_SIZES})
-    with pytest.raises(UsageError, match="expected: a fit of the sizes"):
-        explain_growth(fit, fit_counts({n: 1.0 * n for n in (1, 2, 3, 4)}), "T")
 
 
 def test_flops_that_do_not_grow_are_told_beside_time_that_does_not() -> None:

@@ -7,10 +7,10 @@ import math
 import pytest
 
 from llm_timecycle.config.settings import ModelSettings, Settings, TrainingSettings
-from llm_timecycle.profiling.analysis.flops import add_costs, count_step_costs
+from llm_timecycle.profiling.analysis.flops import add_costs
 from llm_timecycle.profiling.analysis.roofline import compute_roofline
 from llm_timecycle.profiling.results import Roofline, RooflinePoint
-from tests.profiling.profiles import make_cycle, spread
+from tests.profiling.profiles import count_step, make_cycle, spread
 
 MODEL = ModelSettings(embedding_dim=4, hidden_units=8, num_layers=1)
 V = 30
@@ -55,7 +55,7 @@ def make_settings(precision: str = "float32") -> Settings:
 
 def test_each_stage_and_layer_has_its_flops_bytes_and_time() -> None:
     points = {p.name: p for p in compute_roofline(make_cycle(), make_settings(), V, LIMITS)}
-    costs = count_step_costs(MODEL, V, batch_size=8, sequence_length=16)
+    costs = count_step(MODEL, V, batch_size=8, sequence_length=16)
     assert points["forward"].operations == add_costs(costs, stage="forward").operations
     assert points["forward"].measured_s == 0.1
     layer = add_costs(costs, layer="lstm_1", stage="backward")

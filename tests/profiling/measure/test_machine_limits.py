@@ -11,7 +11,6 @@ from llm_timecycle.config.settings import ModelSettings, Settings, TrainingSetti
 from llm_timecycle.errors import UsageError
 from llm_timecycle.profiling.measure import machine_limits
 from llm_timecycle.profiling.measure.machine_limits import (
-    ProductSize,
     choose_array_bytes,
     measure_machine_limits,
     measure_memory_rates,
@@ -44,21 +43,12 @@ def test_a_short_run_is_repeated_within_a_reading() -> None:
     assert rate == pytest.approx(10 * 10 / 0.02)
 
 
-def test_a_clock_that_stands_still_is_refused() -> None:
-    with pytest.raises(UsageError, match="a clock that moves"):
-        measure_rate(lambda: None, 10, lambda: 1.0)
-
-
 def test_arrays_are_beyond_the_cache_and_within_a_tenth_of_the_memory() -> None:
     assert choose_array_bytes(32 * MIB, 100_000 * MIB) == 128 * MIB
     assert choose_array_bytes(32 * MIB, 1_000 * MIB) == 100 * MIB
     assert choose_array_bytes(None, None) == 256 * MIB
     with pytest.raises(UsageError, match=r"expected 640 MiB free.*of 32 MiB.*found 639 MiB"):
         choose_array_bytes(32 * MIB, 639 * MIB)
-
-
-def test_a_product_counts_its_flops() -> None:
-    assert ProductSize(2, 3, 5).operations == 60
 
 
 def test_memory_is_read_and_copied_by_any_number_of_threads() -> None:

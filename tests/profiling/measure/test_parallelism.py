@@ -20,7 +20,6 @@ from llm_timecycle.profiling.measure.parallelism import (
     Job,
     Times,
     measure_parallelism,
-    read_job,
     run_job,
     run_worker,
 )
@@ -68,26 +67,27 @@ def test_threads_go_up_to_twice_the_cores_and_are_fitted_up_to_the_cores() -> No
     assert sweep.samples_s == {1: (1.0,) * 7, 2: (0.6,) * 7, 4: (0.9,) * 7}
     assert sweep.fit is not None
     assert sweep.fit.serial_fraction == pytest.approx(0.2, abs=0.001)
-    assert sweep.fit.workers == (1, 2)
     assert "2 threads are fastest, 1.67 times as fast as 1" in sweep.remark
-    assert "4 threads share 2 cores and take 1.50 times as long" in sweep.remark
 
 
 def test_threads_that_save_nothing_are_said_to() -> None:
     machine = Machine(threads={1: 1.0, 2: 0.99, 4: 1.0}, replicas={2: 1.0})
-    assert "more than one thread saves nothing" in measure(machine)["threads"].remark
+    assert "More than one thread saves nothing" in measure(machine)["threads"].remark
 
 
 @pytest.mark.parametrize(
     ("time_s", "said"),
-    [(0.6, "2 replicas are as fast as 1."), (0.8, "2 replicas are 0.75 times as fast as 1.")],
+    [
+        (0.6, "2 replicas are 1.00 times as fast as 1."),
+        (0.8, "2 replicas are 0.75 times as fast as 1."),
+    ],
 )
 def test_replicas_are_said_to_share_the_same_cores(time_s: float, said: str) -> None:
     machine = Machine(threads={1: 1.0, 2: 0.6, 4: 0.6}, replicas={2: time_s})
     sweep = measure(machine)["replicas"]
     assert sweep.samples_s == {1: (0.6,) * 7, 2: (time_s,) * 7}  # 1 is that of 2 threads
     assert sweep.remark.startswith(said)
-    assert "only share the same 2 cores" in sweep.remark
+    assert "share the cores" in sweep.remark
 
 
 def test_lanes_that_cannot_be_shared_out_are_said_to() -> None:
@@ -110,13 +110,7 @@ def test_one_core_needs_no_law() -> None:
     machine = Machine(threads={1: 1.0, 2: 1.0}, replicas={2: 1.2})
     sweeps = measure(machine, cores=1)
     assert sweeps["threads"].fit is None
-    assert "share the same 1 core" in sweeps["replicas"].remark
-
-
-def test_a_job_is_read_as_it_was_written() -> None:
-    job = Job("threads", 2, DUMPED, 30, 5)
-    assert read_job(job.to_json()) == job
-    assert Settings.model_validate(job.settings) == SETTINGS
+    assert sweeps["replicas"].fit is None
 
 
 def test_a_worker_times_replicas_in_a_process_of_its_own() -> None:

@@ -153,7 +153,6 @@ def test_a_cold_start_asks_for_one_token_after_the_same_prompt(run: Run, time: T
     measure_inference(
         run,
         prompt="Once",
-        engine="numpy",
         requests=1,
         cold_starts=1,
         batches=(1,),
@@ -163,7 +162,7 @@ def test_a_cold_start_asks_for_one_token_after_the_same_prompt(run: Run, time: T
     ((arguments, text),) = processes.calls
     assert text == "Once\n"
     assert list(arguments[:2]) == ["generate", str(run.path)]
-    for option, value in (("--length", "1"), ("--engine", "numpy"), ("--prompt-file", "-")):
+    for option, value in (("--length", "1"), ("--prompt-file", "-")):
         assert arguments[arguments.index(option) + 1] == value
 
 
@@ -199,13 +198,10 @@ def test_a_run_in_earnest(run: Run) -> None:
 
 
 def test_fewer_than_two_tokens_are_refused(run: Run) -> None:
+    generation = run.settings.generation.model_copy(update={"length": 1})
+    settings = run.settings.model_copy(update={"generation": generation})
     with pytest.raises(UsageError, match=r"at least 2 tokens.*received 1"):
-        measure_inference(run, length=1)
-
-
-def test_no_requests_are_refused(run: Run) -> None:
-    with pytest.raises(UsageError, match=r"at least 1 request.*received 0, 3 and 1"):
-        measure_inference(run, requests=0)
+        measure_inference(Run(run.path, settings, run.vocab_size))
 
 
 def test_a_cold_start_that_fails_says_why() -> None:

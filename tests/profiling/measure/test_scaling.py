@@ -15,18 +15,21 @@ from llm_timecycle.config.settings import (
 )
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import UsageError
-from llm_timecycle.profiling.analysis.flops import add_costs, count_step_costs, count_token_costs
-from llm_timecycle.profiling.analysis.memory import estimate_step_bytes, estimate_weight_bytes
+from llm_timecycle.profiling.analysis.flops import (
+    add_costs,
+    count_token_operations,
+)
+from llm_timecycle.profiling.analysis.what_if import estimate_step_bytes, estimate_weight_bytes
 from llm_timecycle.profiling.measure import scaling as growing
 from llm_timecycle.profiling.measure.scaling import (
     check_memory,
-    check_step_memory,
     choose_sizes,
     count_operations,
     estimate_growth_bytes,
     measure_growth,
 )
 from llm_timecycle.profiling.results import GROWTH_AXES
+from tests.profiling.profiles import count_step
 
 SECTION5 = Settings(training=TrainingSettings(threads=2, precision="float32"))
 TINY = Settings.model_construct(
@@ -93,13 +96,11 @@ def test_where_the_texts_of_the_run_are_longer_than_those_timed_it_is_said(
 
 
 def test_operations_are_those_of_the_settings_with_the_size_put_in() -> None:
-    costs = count_step_costs(
-        ModelSettings(hidden_units=64), 10_000, batch_size=64, sequence_length=50
-    )
+    costs = count_step(ModelSettings(hidden_units=64), 10_000, batch_size=64, sequence_length=50)
     assert count_operations(SECTION5, 10_000, "H", 64) == add_costs(costs).operations
-    costs = count_step_costs(ModelSettings(), 500, batch_size=64, sequence_length=50)
+    costs = count_step(ModelSettings(), 500, batch_size=64, sequence_length=50)
     assert count_operations(SECTION5, 10_000, "V", 500) == add_costs(costs).operations
-    token = add_costs(count_token_costs(ModelSettings(), 10_000)).operations
+    token = count_token_operations(ModelSettings(), 10_000)
     assert count_operations(SECTION5, 10_000, "length", 30) == 30 * token
 
 
@@ -115,27 +116,27 @@ def test_an_axis_is_measured(axis: str) -> None:
 
 def test_what_does_not_fit_is_refused_and_what_would_is_said() -> None:
     needed = estimate_step_bytes(SECTION5, 10_000)
-    check_memory(SECTION5, 10_000, "T", int(needed / 0.8) + 1)
+    check_memory(SECTION5, 10_000, int(needed / 0.8) + 1, "T")
     with pytest.raises(UsageError, match=r"3, 6, 12, 25, 50 take about .*sequence_length=25 would"):
-        check_memory(SECTION5, 10_000, "T", int(0.95 * needed))
+        check_memory(SECTION5, 10_000, int(0.95 * needed), "T")
     with pytest.raises(UsageError, match="a smaller model would"):
-        check_memory(SECTION5, 10_000, "T", 1_000)
-    check_memory(SECTION5, 10_000, "T", None)  # nobody knows
+        check_memory(SECTION5, 10_000, 1_000, "T")
+    check_memory(SECTION5, 10_000, None, "T")  # nobody knows
 
 
 def test_a_step_that_does_not_fit_is_refused_and_what_would_is_said() -> None:
     needed = estimate_step_bytes(SECTION5, 10_000)
-    check_step_memory(SECTION5, 10_000, needed)
+    check_memory(SECTION5, 10_000, needed)
     # Half of the batch leaves out 64 / 2 x 50 tokens, far more than a byte.
-    with pytest.raises(UsageError, match=r"1\.0 GB .* are free: training.batch_size=32 would"):
-        check_step_memory(SECTION5, 10_000, needed - 1)
+    with pytest.raises(UsageError, match=r"1\.0 GB .* may be used: training.batch_size=32 would"):
+        check_memory(SECTION5, 10_000, needed - 1)
     wide = SECTION5.model_copy(update={"model": ModelSettings(hidden_units=60_000)})
     # The weights alone are beyond it; those of H = 60,000 / 2^k are not, for some k.
     with pytest.raises(UsageError, match=r"model.hidden_units=\d+ would fit"):
-        check_step_memory(wide, 10_000, needed)
+        check_memory(wide, 10_000, needed)
     with pytest.raises(UsageError, match="a smaller model would"):
-        check_step_memory(SECTION5, 10_000, 1_000)
-    check_step_memory(SECTION5, 10_000, None)  # nobody knows
+        check_memory(SECTION5, 10_000, 1_000)
+    check_memory(SECTION5, 10_000, None)  # nobody knows
 
 
 def test_sizes_with_weights_of_their_own_take_the_memory_of_all_weights() -> None:

@@ -37,14 +37,12 @@ def test_the_four_stages_go_round_with_their_times() -> None:
     assert '|"update 30.0 ms (9.0 %)"|' in body[6]
 
 
-def test_the_graph_goes_round_and_names_each_stage_once() -> None:
+def test_the_graph_names_each_stage_once_and_ends_where_it_begins() -> None:
     graph = describe_cycle(make_profile())
-    assert [(edge.start, edge.end) for edge in graph.edges] == [
-        (node.name, following.name)
-        for node, following in zip(graph.nodes, (*graph.nodes[1:], graph.nodes[0]), strict=True)
-    ]
-    assert [edge.is_next_round for edge in graph.edges] == [False, False, False, True]
+    assert [node.name for node in graph.nodes] == ["input", "forward", "backward", "output"]
+    assert (graph.update.time, graph.update.share) == ("30.0 ms", "9.0 %")
     assert graph.step == "330 ms"
+    assert write_mermaid(make_profile()).splitlines()[-2] == "    output -.-> input"
 
 
 def test_generation_that_was_not_measured_has_no_time() -> None:

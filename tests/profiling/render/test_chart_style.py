@@ -7,8 +7,8 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
+from llm_timecycle.profiling.render.chart_style import render_svg
 from llm_timecycle.profiling.render.charts import list_charts
-from llm_timecycle.profiling.render.inline_svg import render_svg
 from tests.profiling.profiles import make_profile
 
 CHARTS = list_charts(make_profile())

@@ -90,7 +90,7 @@ def count_step_costs(
     *,
     batch_size: int,
     sequence_length: int,
-    optimizer: Literal["adam", "adamw", "sgd"] = "adam",
+    optimizer: Literal["adam", "nadam", "adamw", "sgd"] = "adam",
     is_clipped: bool = True,
     product_bytes: int = FLOAT_BYTES,
 ) -> tuple[LayerCost, ...]:
@@ -253,8 +253,8 @@ def _count_update(
     Clipping: square, sum, scale. Adam: m 3, v 4, both corrections 2, theta 5; its bytes: theta, m
     and v read and written, g read. AdamW pulls every matrix with 2 more. Descent: scale, subtract.
     """
-    operations = {"adam": 14, "adamw": 14, "sgd": 2}
-    arrays = {"adam": 7, "adamw": 7, "sgd": 3}
+    operations = {"adam": 14, "nadam": 17, "adamw": 14, "sgd": 2}
+    arrays = {"adam": 7, "nadam": 7, "adamw": 7, "sgd": 3}
     if optimizer not in operations:
         raise UsageError(
             f"optimizer: expected one of {', '.join(operations)}, received {optimizer}."

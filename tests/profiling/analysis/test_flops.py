@@ -224,7 +224,7 @@ def test_rows_share_the_weights() -> None:
     [
         ({"batch_size": 0}, "at least 1, received 11, 0 and 6"),
         ({"product_bytes": 8}, "2 or 4 bytes, received 8"),
-        ({"optimizer": "lion"}, "one of adam, adamw, sgd, received lion"),
+        ({"optimizer": "lion"}, "one of adam, nadam, adamw, sgd, received lion"),
     ],
 )
 def test_what_cannot_be_is_refused(change: dict[str, Any], message: str) -> None:

@@ -21,13 +21,14 @@ from llm_timecycle.errors import DataError, HeldOutTextError
     type=click.Choice(["valid", "test"]),
     help="Which held-out text of the run to score.  [default: valid]",
 )
+@click.option("--exact", is_flag=True, help="Read the text in one lane, many times slower.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(run: Path, data: str | None, split: str | None, as_json: bool) -> None:
+def command(run: Path, data: str | None, split: str | None, exact: bool, as_json: bool) -> None:
     """Score a trained model on text that it was not trained on.
 
-    The LSTM state is carried through the whole text, and every token after the first is predicted
-    exactly once. To compare models with different tokenizers, compare bits per character or
-    perplexity per word.
+    Every token after the first is predicted exactly once. A long text is read in up to 64 lanes
+    side by side, each after a warm-up on the 512 tokens before it; --exact reads it in one lane. To
+    compare models with different tokenizers, compare bits per character or perplexity per word.
 
     \b
     llm-timecycle evaluate runs/my
@@ -42,7 +43,7 @@ def command(run: Path, data: str | None, split: str | None, as_json: bool) -> No
     from llm_timecycle.evaluation.api import evaluate
 
     try:
-        result = evaluate(run, data, split=split, show_progress=sys.stderr.isatty())
+        result = evaluate(run, data, split=split, exact=exact, show_progress=sys.stderr.isatty())
     except HeldOutTextError as error:
         raise DataError(f"{error.problem}. To score another text, use --data FILE") from error
     if as_json:

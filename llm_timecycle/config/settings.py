@@ -135,19 +135,28 @@ class TrainingSettings(_Section):
     sequence_length: Size = Field(
         default=50, description="Tokens per lane and step; gradients flow back this far (T)."
     )
-    optimizer: Literal["adam", "adamw", "sgd"] = Field(
-        default="adam", description="Optimizer that updates the weights."
+    optimizer: Literal["adam", "nadam", "adamw", "sgd"] = Field(
+        default="adam",
+        description="Optimizer that updates the weights; nadam is adam with Nesterov momentum.",
     )
     learning_rate: float = Field(
         default=1e-3,
         gt=0.0,
         le=1_000.0,
-        description="Learning rate; 1e-3 suits adam and adamw, sgd needs about 1.",
+        description="Learning rate; 1e-3 suits adam, nadam and adamw, sgd needs about 1.",
     )
-    schedule: Literal["constant", "cosine", "plateau"] = Field(
+    schedule: Literal["constant", "cosine", "linear", "trapezoidal", "plateau"] = Field(
         default="constant",
-        description="Learning-rate schedule: constant, cosine decay to zero, or multiplied by "
+        description="Learning-rate schedule: constant; cosine or linear decay to zero; "
+        "trapezoidal, which is constant and then decays to zero; or plateau, multiplied by "
         "plateau_factor when validation stops improving.",
+    )
+    decay_fraction: float = Field(
+        default=0.4,
+        gt=0.0,
+        le=1.0,
+        description="With schedule: trapezoidal, the share of the steps over which the rate "
+        "decays.",
     )
     warmup_steps: int = Field(
         default=0, ge=0, description="Steps over which the learning rate rises to its full value."

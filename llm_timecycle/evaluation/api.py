@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from llm_timecycle.errors import DataError, HeldOutTextError, RunError, UsageError
 from llm_timecycle.evaluation.table import Figure, write_html_table, write_table
 from llm_timecycle.runs.directory import Run, open_run
+from llm_timecycle.system import count_cores
 
 if TYPE_CHECKING:
     from llm_timecycle.evaluation.stream import Sums
@@ -50,6 +51,8 @@ class EvaluationResult:
     """Bytes of UTF-8 in the text."""
     unknown_tokens: int
     """Tokens outside the vocabulary (`<unk>`)."""
+    method: str
+    """How the text was read: in one lane ("exact"), or in several, each after a warm-up."""
 
     def __str__(self) -> str:
         return write_table(asdict(self))
@@ -71,18 +74,21 @@ def evaluate(
     data: str | Path | None = None,
     *,
     split: str | None = None,
+    exact: bool = False,
     show_progress: bool = True,
 ) -> EvaluationResult:
     """Score a trained model on text that it was not trained on.
 
-    The LSTM state is carried through the whole text, and every token after the first is predicted
-    exactly once.
+    Every token after the first is predicted exactly once. A long text is read in up to 64 lanes
+    side by side, each after a warm-up on the 512 tokens before it, so that its LSTM state is all
+    but that of reading the whole text; `exact` reads it in one lane, many times slower.
 
     Args:
         run: a run directory.
         data: a text to score: a file, a directory, a glob, or the name of a built-in corpus. None
             scores held-out text of the run.
         split: which held-out text: "valid" (the default) or "test".
+        exact: whether to read the text in one lane.
         show_progress: whether to draw a progress bar.
 
     Raises:
@@ -106,7 +112,12 @@ def evaluate(
     from llm_timecycle.model.tf_import import import_tensorflow
 
     import_tensorflow()
-    from llm_timecycle.evaluation.stream import make_scorer, score_stream
+    from llm_timecycle.evaluation.stream import (
+        LONG_WARM_UP_TOKENS,
+        choose_lanes,
+        make_scorer,
+        score_stream,
+    )
     from llm_timecycle.model.network import build_trained_network
     from llm_timecycle.text.prepare import find_cache_directory
 
@@ -125,18 +136,25 @@ def evaluate(
         share = stream.unknown / stream.tokens
         log.info("%s tokens (%.2f %%) are unknown to the model", f"{stream.unknown:,}", 100 * share)
     network = build_trained_network(opened.settings.model, opened.vocab_size, weights)
+    lanes = 1 if exact else choose_lanes(stream.tokens - 1)
     sums = score_stream(
-        make_scorer(network), opened.settings.model, stream.ids, show_progress=show_progress
+        make_scorer(network, min(lanes, count_cores())),
+        opened.settings.model,
+        stream.ids,
+        lanes=lanes,
+        warm_up=LONG_WARM_UP_TOKENS,
+        show_progress=show_progress,
     )
     if not math.isfinite(sums.loss_nats):
         raise RunError(
             f"the loss of {run} is {sums.loss_nats}, not a finite number. Its weights are damaged "
             f"or its training went wrong: train it again, with a lower training.learning_rate"
         )
-    return summarize(name, sums, stream)
+    method = f"{lanes} lanes, {LONG_WARM_UP_TOKENS} tokens of warm-up" if lanes > 1 else "exact"
+    return summarize(name, sums, stream, method)
 
 
-def summarize(split: str, sums: Sums, stream: TokenStream) -> EvaluationResult:
+def summarize(split: str, sums: Sums, stream: TokenStream, method: str) -> EvaluationResult:
     """The figures of a scored text, from its sums and its size.
 
     perplexity_per_word = exp(nats / words), bits_per_character = nats / ln 2 / characters
@@ -157,6 +175,7 @@ def summarize(split: str, sums: Sums, stream: TokenStream) -> EvaluationResult:
         characters=stream.characters,
         bytes=stream.bytes,
         unknown_tokens=stream.unknown,
+        method=method,
     )
 
 

@@ -102,7 +102,7 @@ def score_tokens(
     return losses, is_right
 
 
-@tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
+@tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
 def _differentiate_logits(products: tf.Tensor, b: tf.Tensor, targets: tf.Tensor) -> Any:
     """From h K (N, V): the losses (N,), float32, and their gradient by the logits (N, V)."""
     logits = tf.cast(products, tf.float32) + b
@@ -113,7 +113,7 @@ def _differentiate_logits(products: tf.Tensor, b: tf.Tensor, targets: tf.Tensor)
     return losses, tf.cast(d_logits, products.dtype)
 
 
-@tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
+@tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
 def _weigh_rows(dh: tf.Tensor, h: tf.Tensor, weights: tf.Tensor) -> Any:
     """dh (N, H) and, transposed, h (H, N), each row times its weight (N, 1).
 
@@ -124,7 +124,7 @@ def _weigh_rows(dh: tf.Tensor, h: tf.Tensor, weights: tf.Tensor) -> Any:
     return dh, tf.transpose(h)
 
 
-@tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
+@tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
 def _score_logits(products: tf.Tensor, b: tf.Tensor, targets: tf.Tensor) -> Any:
     """From h K (N, V): the losses (N,), and whether each target is the top token (N,), float32."""
     logits = tf.cast(products, tf.float32) + b

@@ -172,7 +172,7 @@ def _run_recurrence(
     return (hs, end[2]), compute_gradients
 
 
-@tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
+@tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
 def _update_cell(z_x: tf.Tensor, z_h: tf.Tensor, b: tf.Tensor, c: tf.Tensor) -> Any:
     """One step from its products z_x, z_h (B, 4H) and the previous cell, c (B, H): z, c, h."""
     dtype = z_x.dtype
@@ -182,7 +182,7 @@ def _update_cell(z_x: tf.Tensor, z_h: tf.Tensor, b: tf.Tensor, c: tf.Tensor) -> 
     return tf.cast(z, dtype), c, tf.cast(o * tf.tanh(c), dtype)
 
 
-@tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
+@tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
 def _differentiate_cell(
     z: tf.Tensor,
     c_before: tf.Tensor,
@@ -219,7 +219,7 @@ def _sigmoid(z: tf.Tensor) -> tf.Tensor:
     return 0.5 * tf.tanh(0.5 * z) + 0.5
 
 
-@tf.function(jit_compile=True)  # type: ignore[untyped-decorator]
+@tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
 def _add_rows(matrix: tf.Tensor) -> tf.Tensor:
     """The sum of all rows (N,) of a matrix (M, N), float32."""
     return tf.reduce_sum(tf.cast(matrix, tf.float32), axis=0)

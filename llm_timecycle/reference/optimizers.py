@@ -66,6 +66,7 @@ def step_adam(
     beta_1: float = 0.9,
     beta_2: float = 0.999,
     epsilon: float = 1e-8,
+    nesterov: bool = False,
 ) -> tuple[dict[str, Array], AdamState]:
     """One step of Adam: the mean slope, measured in its own usual size.
 
@@ -75,6 +76,9 @@ def step_adam(
         m_hat  = m' / (1 - beta_1^t')         (the means start at 0; this takes the pull to 0 out)
         v_hat  = v' / (1 - beta_2^t')
         theta' = theta - rate * m_hat / (sqrt(v_hat) + epsilon)
+
+    With `nesterov` it is NAdam with a constant momentum: the step looks ahead by one mean, with
+    beta_1 m' + (1 - beta_1) g in place of m' in m_hat.
 
     Keras and TensorFlow add their epsilon (1e-7) to sqrt(v') instead, before the correction, which
     the paper calls epsilon hat (end of its section 2). To get their numbers from this function give
@@ -96,7 +100,9 @@ def step_adam(
     >>> after["w"].round(6).tolist(), state.t  # the first step is the rate, whatever the slope
     ([0.999], 1)
 
-    Source: Kingma and Ba 2015, "Adam: A Method for Stochastic Optimization", algorithm 1.
+    Sources: Kingma and Ba 2015, "Adam: A Method for Stochastic Optimization", algorithm 1; Dozat
+    2016, "Incorporating Nesterov Momentum into Adam", section 2, with the bias correction of
+    TensorFlow's `ResourceApplyAdam(use_nesterov=True)`: 1 - beta_1^t' for both parts.
     """
     _check_like_parameters("gradients", gradients, parameters)
     _check_like_parameters("state m", state.m, parameters)
@@ -109,7 +115,8 @@ def step_adam(
         g = gradients[name]
         m[name] = beta_1 * state.m[name] + (1 - beta_1) * g
         v[name] = beta_2 * state.v[name] + (1 - beta_2) * g**2
-        m_hat = m[name] / (1 - beta_1**t)
+        ahead = beta_1 * m[name] + (1 - beta_1) * g if nesterov else m[name]
+        m_hat = ahead / (1 - beta_1**t)
         v_hat = v[name] / (1 - beta_2**t)
         after[name] = theta - learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)
     return after, AdamState(t, m, v)

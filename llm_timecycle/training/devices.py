@@ -16,6 +16,7 @@ from llm_timecycle.system import count_cores
 log = logging.getLogger("llm_timecycle")
 
 LANES_PER_SHARD = 4
+RACE_S = 0.1  # for each product; at least three rounds
 
 
 @dataclass(frozen=True)
@@ -126,8 +127,8 @@ def choose_precision(
     """The precision in which this machine multiplies clearly faster.
 
     It times the two products that take most of a step, the inputs of an LSTM layer and the output
-    layer, for about a second in all. The casts around bfloat16 products cost time too, so they
-    must be clearly faster.
+    layer, for less than a second. The casts around bfloat16 products cost time too, so they must be
+    clearly faster.
 
     Args:
         vocab_size: V.
@@ -150,7 +151,7 @@ def _race_products(
         for dtype in (tf.float32, tf.bfloat16)
     }
     times: dict[tf.DType, list[float]] = {dtype: [] for dtype in factors}
-    end = now() + 0.5
+    end = now() + RACE_S
     while min(len(taken) for taken in times.values()) < 3 or now() < end:
         for dtype, (x, w) in factors.items():
             start = now()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -15,8 +16,8 @@ def make_optimizer(settings: TrainingSettings) -> keras.optimizers.Optimizer:
     rate = settings.learning_rate
     if settings.optimizer == "sgd":
         return keras.optimizers.SGD(rate)
-    if settings.optimizer == "adam":
-        return Adam(rate)
+    if settings.optimizer in ("adam", "nadam"):
+        return Adam(rate, nesterov=settings.optimizer == "nadam")
     optimizer = Adam(rate, weight_decay=settings.weight_decay)
     optimizer.exclude_from_weight_decay(var_names=["bias"])
     return optimizer
@@ -39,11 +40,16 @@ def apply_scaled(
 class Adam(keras.optimizers.Adam):  # type: ignore[misc]
     """`keras.optimizers.Adam`, updating in place, in one pass over its four arrays.
 
-    With `weight_decay` it is AdamW. `gradient_scale`, set before `apply`, multiplies the gradients.
+    With `weight_decay` it is AdamW, with `nesterov` NAdam, at the same price. `gradient_scale`, set
+    before `apply`, multiplies the gradients.
     `reference/optimizers.py` has the formulas.
     """
 
     gradient_scale: tf.Tensor | float = 1.0
+
+    def __init__(self, learning_rate: float, *, nesterov: bool = False, **options: Any) -> None:
+        super().__init__(learning_rate, **options)
+        self.nesterov = nesterov
 
     def update_step(
         self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor
@@ -63,4 +69,5 @@ class Adam(keras.optimizers.Adam):  # type: ignore[misc]
             beta2=beta_2,
             epsilon=self.epsilon,
             grad=gradient * self.gradient_scale,
+            use_nesterov=self.nesterov,
         )

@@ -13,9 +13,12 @@ def compute_rate(settings: TrainingSettings, step: int, steps: int, plateau_scal
         warm-up:   rate (step + 1) / warmup_steps              while step < warmup_steps
         constant:  rate
         cosine:    rate (1 + cos(pi x)) / 2,  x = (step - warmup_steps) / (steps - warmup_steps)
+        linear:    rate (1 - x)
+        trapezoidal:  rate min(1, (1 - x) / decay_fraction)
         plateau:   rate plateau_scale
 
-    Source of the cosine: Loshchilov and Hutter 2017, "SGDR", equation 5 with one period.
+    Sources: cosine, Loshchilov and Hutter 2017, "SGDR", equation 5 with one period; trapezoidal,
+    Zhai et al. 2022, "Scaling Vision Transformers", section 3.5, with a linear decay.
 
     >>> compute_rate(TrainingSettings(learning_rate=0.1, warmup_steps=4), 1, 100, 1.0)
     0.05
@@ -23,9 +26,12 @@ def compute_rate(settings: TrainingSettings, step: int, steps: int, plateau_scal
     rate = settings.learning_rate
     if step < settings.warmup_steps:
         return rate * (step + 1) / settings.warmup_steps
-    if settings.schedule == "cosine":
-        share_done = (step - settings.warmup_steps) / max(steps - settings.warmup_steps, 1)
-        return rate * (1.0 + math.cos(math.pi * min(share_done, 1.0))) / 2.0
-    if settings.schedule == "plateau":
-        return rate * plateau_scale
-    return rate
+    x = min((step - settings.warmup_steps) / max(steps - settings.warmup_steps, 1), 1.0)
+    scales = {
+        "constant": 1.0,
+        "cosine": (1.0 + math.cos(math.pi * x)) / 2.0,
+        "linear": 1.0 - x,
+        "trapezoidal": min(1.0, (1.0 - x) / settings.decay_fraction),
+        "plateau": plateau_scale,
+    }
+    return rate * scales[settings.schedule]

@@ -85,9 +85,9 @@ def make_train_step(
         return strategy.run(run_replica, (tokens, targets, states))
 
     if replicas > 1:
-        step: TrainStep = tf.function(run_all, reduce_retracing=True)
+        step: TrainStep = tf.function(run_all, reduce_retracing=True, autograph=False)
     else:  # one graph for windows of every length
         window = tf.TensorSpec((None, None), tf.int32)
         states = [tf.TensorSpec(state.shape, tf.float32) for state in network.inputs[1:]]
-        step = tf.function(run_all, input_signature=(window, window, states))
+        step = tf.function(run_all, input_signature=(window, window, states), autograph=False)
     return step

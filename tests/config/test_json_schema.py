@@ -31,7 +31,7 @@ def test_ranges_are_in_the_schema():
     training = settings_schema()["$defs"]["TrainingSettings"]["properties"]
     assert training["learning_rate"]["exclusiveMinimum"] == 0
     assert training["learning_rate"]["maximum"] == 1000
-    assert training["optimizer"]["enum"] == ["adam", "adamw", "sgd"]
+    assert training["optimizer"]["enum"] == ["adam", "nadam", "adamw", "sgd"]
 
 
 def test_help_of_train_names_the_built_in_corpora():

@@ -42,7 +42,7 @@ def make_run(place: Path, bad: float = 0.0, added: int = 0) -> Run:
 
 
 def test_figures_are_the_sums_over_the_size_of_the_text() -> None:
-    result = summarize("valid", Sums(loss_nats=6.0, correct=1, predicted=3), STREAM)
+    result = summarize("valid", Sums(loss_nats=6.0, correct=1, predicted=3), STREAM, "exact")
     assert result.loss_nats_per_token == 2.0
     assert result.perplexity == pytest.approx(math.e**2)
     assert result.perplexity_per_word == pytest.approx(math.e**3)
@@ -54,19 +54,19 @@ def test_figures_are_the_sums_over_the_size_of_the_text() -> None:
 
 
 def test_the_dictionary_has_the_keys_of_the_json_object_and_only_finite_numbers() -> None:
-    result = summarize("valid", Sums(loss_nats=3000.0, correct=1, predicted=3), STREAM)
+    result = summarize("valid", Sums(loss_nats=3000.0, correct=1, predicted=3), STREAM, "exact")
     assert math.isinf(result.perplexity)
     assert list(result.to_dict()) == [
         *("split", "loss_nats_per_token", "perplexity", "perplexity_per_word"),
         *("bits_per_character", "bits_per_byte", "accuracy"),
-        *("tokens", "words", "characters", "bytes", "unknown_tokens"),
+        *("tokens", "words", "characters", "bytes", "unknown_tokens", "method"),
     ]
     assert result.to_dict()["perplexity"] is None
     assert result.to_dict()["loss_nats_per_token"] == 1000.0
 
 
 def test_it_is_a_table_when_printed_and_in_a_notebook() -> None:
-    result = summarize("<valid>", Sums(loss_nats=6.0, correct=1, predicted=3), STREAM)
+    result = summarize("<valid>", Sums(loss_nats=6.0, correct=1, predicted=3), STREAM, "exact")
     assert "\nloss nats per token               2.0000\n" in str(result)
     assert "<td>&lt;valid&gt;</td>" in result._repr_html_()
     assert "<tr><th>loss nats per token</th><td>2.0000</td></tr>" in result._repr_html_()

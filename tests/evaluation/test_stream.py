@@ -95,3 +95,14 @@ def test_means_divide_once() -> None:
 
 def test_a_perplexity_beyond_a_float_is_infinite() -> None:
     assert compute_perplexity(1000.0) == math.inf
+
+
+def test_a_long_warm_up_gives_the_exact_figure_in_many_lanes(
+    network: object, scorer: Scorer
+) -> None:
+    """A lane whose warm-up reaches back to the first token starts from the very state."""
+    exact = score_stream(scorer, SETTINGS, IDS)
+    halves = score_stream(scorer, SETTINGS, IDS, lanes=2, warm_up=1000)
+    assert halves.loss_nats == pytest.approx(exact.loss_nats, rel=1e-6)
+    cold = score_stream(scorer, SETTINGS, IDS, lanes=2, warm_up=0)
+    assert cold.loss_nats != pytest.approx(exact.loss_nats, rel=1e-6)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -92,11 +94,17 @@ def test_dropout_on_the_recurrent_weights_is_the_twins_with_the_same_mask() -> N
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("clip_norm", [None, 0.05])
-def test_training_steps_are_the_twins_with_clipping_and_adam(clip_norm: float | None) -> None:
+@pytest.mark.parametrize(
+    ("optimizer_name", "clip_norm"), [("adam", None), ("adam", 0.05), ("nadam", 0.05)]
+)
+def test_training_steps_are_the_twins_with_clipping_and_adam(
+    optimizer_name: Literal["adam", "nadam"], clip_norm: float | None
+) -> None:
     settings, V, tokens, targets, _ = draw_case(2)
     network = build_network(settings, V, seed=1)
-    training = TrainingSettings(learning_rate=0.01, gradient_clip_norm=clip_norm)
+    training = TrainingSettings(
+        optimizer=optimizer_name, learning_rate=0.01, gradient_clip_norm=clip_norm
+    )
     optimizer = make_optimizer(training)
     step = make_train_step(network, optimizer, tf.distribute.get_strategy(), clip_norm)
     states = make_zero_states(settings, len(tokens))
@@ -115,7 +123,12 @@ def test_training_steps_are_the_twins_with_clipping_and_adam(clip_norm: float | 
         # Keras adds its epsilon before the bias correction of v, the paper after it.
         epsilon = 1e-7 / np.sqrt(1 - 0.999**t)
         params, moments = optimizers.step_adam(
-            params, gradients, moments, learning_rate=0.01, epsilon=epsilon
+            params,
+            gradients,
+            moments,
+            learning_rate=0.01,
+            epsilon=epsilon,
+            nesterov=optimizer_name == "nadam",
         )
         assert float(loss) == pytest.approx(expected_loss, rel=1e-5)
         assert float(norm) == pytest.approx(expected_norm, rel=1e-4)

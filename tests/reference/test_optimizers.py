@@ -107,6 +107,19 @@ def test_clip_leaves_short_gradients_alone(max_norm) -> None:
     assert clipped["b"].tolist() == [6.0]
 
 
+def test_nadam_looks_ahead_by_one_mean() -> None:
+    before = {"w": np.array([1.0])}
+    # m = 0.2, v = 0.004; (0.9 m + 0.1 g) / (1 - 0.9) = 3.8, sqrt(v / (1 - 0.999)) = 2
+    after, state = step_adam(
+        before, {"w": np.array([2.0])}, start_adam(before), epsilon=0.0, nesterov=True
+    )
+    assert after["w"].tolist() == pytest.approx([1.0 - 0.001 * 1.9])
+    # g = -1: m = 0.18 - 0.1, v = 0.003996 + 0.001; ahead 0.9 m - 0.1 = -0.028, over 1 - 0.81
+    after, _ = step_adam(before, {"w": np.array([-1.0])}, state, epsilon=0.0, nesterov=True)
+    expected = 1.0 + 0.001 * (0.028 / 0.19) / math.sqrt(0.004996 / 0.001999)
+    assert after["w"].tolist() == pytest.approx([expected])
+
+
 def test_clip_leaves_zeros_alone() -> None:
     clipped, norm = clip_by_global_norm({"a": np.zeros(2)}, max_norm=1.0)
     assert norm == 0.0

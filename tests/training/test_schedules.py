@@ -27,6 +27,18 @@ def test_cosine_goes_from_the_rate_to_zero_after_the_warm_up() -> None:
     assert rates == pytest.approx([2.0, 1.70710678, 1.0, 0.29289322, 0.0], abs=1e-8)
 
 
+def test_linear_goes_straight_to_zero_after_the_warm_up() -> None:
+    settings = TrainingSettings(learning_rate=2.0, schedule="linear", warmup_steps=2)
+    rates = [compute_rate(settings, step, 10, 1.0) for step in (2, 4, 6, 8, 10)]
+    assert rates == pytest.approx([2.0, 1.5, 1.0, 0.5, 0.0])
+
+
+def test_trapezoidal_is_constant_and_then_linear() -> None:
+    settings = TrainingSettings(learning_rate=2.0, schedule="trapezoidal", decay_fraction=0.25)
+    rates = [compute_rate(settings, step, 8, 1.0) for step in range(9)]
+    assert rates == pytest.approx([2.0] * 7 + [1.0, 0.0])
+
+
 def test_plateau_multiplies_once_patience_is_used_up() -> None:
     settings = TrainingSettings(
         learning_rate=1.0, schedule="plateau", plateau_factor=0.1, plateau_patience=1

@@ -206,10 +206,11 @@ def _count_update(
     """Clipping and the optimizer, by the layer whose weights they change.
 
     Clipping: square, sum, scale. Adam: m 3, v 4, both corrections 2, theta 5; its bytes: theta, m
-    and v read and written, g read. AdamW pulls every matrix with 2 more. Descent: scale, subtract.
+    and v read and written, g read. NAdam looks ahead with 3 more; AdamW pulls every
+    matrix with 2 more. Descent: scale, subtract.
     """
-    operations = {"adam": 14, "adamw": 14, "sgd": 2}
-    arrays = {"adam": 7, "adamw": 7, "sgd": 3}
+    operations = {"adam": 14, "nadam": 17, "adamw": 14, "sgd": 2}
+    arrays = {"adam": 7, "nadam": 7, "adamw": 7, "sgd": 3}
     costs: list[LayerCost] = []
     for name, shape in compute_parameter_shapes(model, V).items():
         each = operations[optimizer] + 3 * is_clipped

@@ -14,6 +14,7 @@ from llm_timecycle.config.settings import DataSettings
 from llm_timecycle.errors import UsageError
 from llm_timecycle.profiling.render.json_form import describe_profile, read_timings
 from llm_timecycle.profiling.results import Durations, RooflinePoint
+from tests.json_keys import list_keys
 from tests.profiling.profiles import ROOF, SPREAD, make_cycle, make_profile, make_settings
 
 
@@ -26,18 +27,6 @@ def describe_inference(samples_s: object) -> dict[str, Any]:
         if isinstance(described, dict) and "samples_s" in described
     }
     return {"version": 1, "training": None, "inference": timed}
-
-
-def list_keys(value: Any, path: str = "") -> set[str]:
-    """The path of every key of an object; `[]` is each item of a list."""
-    if isinstance(value, dict):
-        inside = (
-            list_keys(item, f"{path}.{key}") | {f"{path}.{key}"} for key, item in value.items()
-        )
-        return set().union(*inside)
-    if isinstance(value, list):
-        return set().union(*(list_keys(item, f"{path}[]") for item in value))
-    return set()
 
 
 def test_the_keys_are_as_they_were(snapshot: SnapshotAssertion) -> None:

@@ -116,8 +116,8 @@ def compare_in_turn(
     options += ["--inference"] if inference else []
     arguments_a = [a, *(part for item in overrides for part in ("--set", item)), *options]
     if Path(b).suffix.lower() == ".json":
-        described_b = read_profile_file(Path(b))
-        return compare([measure(arguments_a) for _ in range(2)], described_b)
+        before = read_profile_file(Path(b))
+        return compare([measure(arguments_a) for _ in range(2)], before)
     open_source(b)
     arguments = {"a": arguments_a, "b": [b, *options]}
     found: dict[str, list[Described]] = {"a": [], "b": []}

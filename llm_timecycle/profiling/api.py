@@ -142,9 +142,8 @@ def profile(
     vocab_size = text.tokenizer.vocab_size
     for axis in (*axes, None):
         check_memory(opened.settings, vocab_size, read_free_bytes(), axis)
-    opened = replace(
-        opened, settings=resolve_machine(opened.settings, vocab_size).fill_in(opened.settings)
-    )
+    plan = resolve_machine(opened.settings, vocab_size)
+    opened = replace(opened, settings=plan.fill_in(opened.settings))
     with _quieten_tensorflow():
         return ProfileResult(_measure(opened, text, steps, axes, parallel, inference))
 

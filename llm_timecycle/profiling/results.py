@@ -215,9 +215,8 @@ class AmdahlFit:
     serial_fraction: float
     """s, 0 to 1."""
     serial_low: float
-    """Lower end of the 95 % interval of s."""
     serial_high: float
-    """Upper end."""
+    """The ends of the 95 % interval of s."""
 
     def predict_speed_up(self, workers: int) -> float:
         """The speed-up of `workers` workers, by the law."""

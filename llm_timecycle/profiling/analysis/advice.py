@@ -7,7 +7,7 @@ not add up. Advice that changes the model says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from statistics import median
 from typing import Any
 
@@ -31,7 +31,13 @@ def give_advice(profile: Profile) -> list[Advice]:
         found += _advise_on_input(profile.training)
     if (model := make_step_model(profile)) is not None:
         smallest_s = WORTH_SHARE * model.step_s
-        steps = (advice for advise in _STEP_ADVISERS for advice in advise(model, profile))
+        steps = (
+            *_advise_on_tying(model, profile),
+            *_advise_on_vocabulary(model, profile),
+            *_advise_on_precision(model),
+            *_advise_on_batch(model, profile),
+            *_advise_on_threads(model, profile),
+        )
         found += [advice for advice in steps if advice.saves_s > smallest_s]
     return sorted(found, key=lambda advice: advice.saves_s, reverse=True)
 
@@ -68,7 +74,7 @@ def _advise_on_vocabulary(model: StepModel, profile: Profile) -> Iterator[Advice
     )
 
 
-def _advise_on_precision(model: StepModel, profile: Profile) -> Iterator[Advice]:
+def _advise_on_precision(model: StepModel) -> Iterator[Advice]:
     ratio = model.limits["bfloat16"] / model.limits["float32"]
     if model.settings.training.precision != "float32" or ratio < CLEARLY_FASTER:
         return
@@ -173,15 +179,6 @@ def _advise_on_requests(profile: Profile) -> Iterator[Advice]:
             f"token (samples={best}).",
             saved_s,
         )
-
-
-_STEP_ADVISERS: tuple[Callable[[StepModel, Profile], Iterator[Advice]], ...] = (
-    _advise_on_tying,
-    _advise_on_vocabulary,
-    _advise_on_precision,
-    _advise_on_batch,
-    _advise_on_threads,
-)
 
 
 def _describe_output(model: StepModel, profile: Profile) -> str:

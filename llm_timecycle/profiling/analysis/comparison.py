@@ -62,9 +62,7 @@ def compare_timings(
 def compare_times(
     name: str, a: Rounds, b: Rounds, random: np.random.Generator
 ) -> ComparedTime | None:
-    """One time of A and of B, each process by process; None where there are too few timings.
-
-    None, too, where half of the timings of a side are too short for any clock.
+    """One time of A and of B, process by process; None where timings are too few or too short.
 
     >>> steady = compare_times("step", [[2.0] * 9], [[1.0] * 9], np.random.default_rng(0))
     >>> steady.ratio, steady.low, steady.high, steady.verdict

@@ -59,9 +59,6 @@ class Job:
     """Timings to take."""
 
 
-RunWorker = Callable[[Job], Times]
-
-
 def run_worker(job: Job) -> Times:
     """The times of a job, taken in a new process.
 
@@ -83,14 +80,13 @@ def measure_parallelism(
     vocab_size: int,
     *,
     cores: int | None = None,
-    run: RunWorker = run_worker,
+    run: Callable[[Job], Times] = run_worker,
 ) -> list[Sweep]:
     """The sweeps of `settings`: threads, replicas, prefetch depth.
 
     Args:
         settings: with threads and precision resolved (`training.devices.resolve_machine`).
-        vocab_size: V.
-        cores: None counts them. run: runs a job.
+        vocab_size: V. cores: None counts them. run: runs a job.
 
     Raises:
         TimecycleError: the process of a value failed.
@@ -99,8 +95,7 @@ def measure_parallelism(
 
     from llm_timecycle.training.devices import read_plan
 
-    cores = cores or count_cores()
-    threads = read_plan(settings).threads
+    cores, threads = cores or count_cores(), read_plan(settings).threads
     dumped = settings.model_dump(mode="json")
 
     def time_value(kind: Kind, value: int) -> Times:
@@ -165,9 +160,8 @@ def _describe_prefetch(times: Times) -> Sweep:
     """What preparing a window takes, and how much of it overlaps with the step before."""
     preparing_s, waiting_s = median(times["preparing_s"]), median(times["waiting_s"])
     computing_s = median(times["one_s"]) - waiting_s
-    possible_s = min(preparing_s, computing_s)
-    won_s = min(max(preparing_s - waiting_s, 0.0), possible_s)
-    share = won_s / possible_s if possible_s > 0 else 0.0
+    possible_s = max(min(preparing_s, computing_s), 1e-9)
+    share = min(max(preparing_s - waiting_s, 0.0) / possible_s, 1.0)
     remark = (
         f"Preparing a window takes {format_duration(preparing_s)}, computing "
         f"{format_duration(computing_s)}; with one window ahead a step waits "

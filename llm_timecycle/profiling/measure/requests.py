@@ -223,12 +223,11 @@ def _measure_cold_starts(
     As the process itself reports it, to a hundredth of a second; where the system does not tell a
     process when it was started, until the process has ended.
     """
-    arguments = ["generate", str(run.path), "--prompt-file", "-", "--length", "1", "--beams", "1"]
-    arguments.append("--json")
+    options = "--prompt-file - --length 1 --beams 1 --json"
     reported_s: list[float | None] = []
 
     def start_cold() -> None:
-        report = json.loads(start(arguments, f"{prompt}\n"))
+        report = json.loads(start(["generate", str(run.path), *options.split()], f"{prompt}\n"))
         reported_s.append(report["times"]["first_token_from_start_s"])
 
     whole_s = interleave({"start": start_cold}, cold_starts, now=now)["start"]

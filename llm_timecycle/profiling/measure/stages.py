@@ -183,8 +183,7 @@ class StepMarkers:
 
     def read(self) -> tuple[float, float]:
         """When the forward and the backward pass of the latest step ended."""
-        forward, backward = self._moments
-        return forward, backward
+        return self._moments[0], self._moments[1]
 
     def _note(self, index: int) -> tf.Tensor:
         def note() -> float:

@@ -139,8 +139,7 @@ def _list_advice(number: int, advice: Advice) -> Iterator[RenderableType]:
     from rich.padding import Padding
     from rich.text import Text
 
-    saving = f" (saves {format_duration(advice.saves_s)})" if advice.saves_s > 0 else ""
-    yield f"{number}. {advice.title}{saving}"
+    yield f"{number}. {advice.title} (saves {format_duration(advice.saves_s)})"
     yield Padding(advice.reason, (0, 0, 0, 3))
     if advice.changes:  # one line, however long, so that it can be copied
         changes = " ".join(f"--set {change}" for change in advice.changes)

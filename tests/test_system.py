@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 from llm_timecycle.system import (
@@ -42,3 +45,18 @@ def test_the_machine_is_named_by_its_processor_and_not_by_its_host(tmp_path: Pat
     assert describe_machine(tmp_path / "none")["processor"]
     assert describe_machine_briefly({}) == "unknown processor"
     assert {"llm_timecycle", "python", "tensorflow"} <= read_versions().keys()
+
+
+def test_a_process_knows_how_long_ago_it_was_started() -> None:
+    code = (
+        "import time; began = time.perf_counter()\n"
+        "from llm_timecycle.system import measure_process_age_s\n"
+        "print(time.perf_counter() - began, measure_process_age_s())"
+    )
+    began = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    all_s = time.perf_counter() - began
+    imports_s, age = done.stdout.split()
+    if age != "None":  # a system without /proc does not say
+        # The age is told to a hundredth of a second, and the clock of starts ticks as coarsely.
+        assert float(imports_s) - 0.02 <= float(age) <= all_s + 0.02

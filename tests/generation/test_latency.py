@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import time
-
 from llm_timecycle.generation.latency import summarize_times
-from llm_timecycle.system import measure_process_age_s
 
 
 def test_figures_by_hand() -> None:
@@ -33,9 +30,3 @@ def test_one_token_has_no_token_after_it() -> None:
 def test_no_token_has_no_times() -> None:
     times = summarize_times(0.0, 0.0, [], prompt_tokens=1, tokens=0)
     assert (times.first_token_s, times.tokens_per_s, times.prompt_tokens_per_s) == (None,) * 3
-
-
-def test_a_process_grows_older() -> None:
-    age_s = measure_process_age_s()
-    if age_s is not None:  # a system without /proc knows nothing of it
-        assert time.process_time() * 0.2 < age_s < 1e6

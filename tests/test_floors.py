@@ -27,6 +27,7 @@ FLOORS = {
     "clock": 1,
     "errors": 1,
     "files": 1,
+    "progress_bars": 1,
 }
 """DESIGN's floors. `files` may use `errors`-level words only; see SAME_FLOOR."""
 ROOT_NAMES = {"__version__"}  # what a file may take from the package itself

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 import tensorflow as tf
-from tqdm.auto import tqdm
 
 from llm_timecycle.config.settings import ModelSettings
 from llm_timecycle.model.loss import LossNetwork
 from llm_timecycle.model.network import make_zero_states
 from llm_timecycle.model.sharding import join_lanes, split_lanes
+from llm_timecycle.progress_bars import tqdm
 
 WARM_UP_TOKENS = 64
 """Of a validation during training, which compares a model with itself."""

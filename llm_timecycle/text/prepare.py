@@ -14,11 +14,11 @@ from pathlib import Path
 
 import platformdirs
 import tokenizers
-from tqdm.auto import tqdm
 
 from llm_timecycle.config.settings import Settings, TokenizerSettings
 from llm_timecycle.errors import DataError, RunError
 from llm_timecycle.files import explain_os_error
+from llm_timecycle.progress_bars import tqdm
 from llm_timecycle.text.corpus import Corpus, open_corpus, split_corpus
 from llm_timecycle.text.token_store import (
     TokenStream,

@@ -23,10 +23,9 @@ from collections.abc import Iterator
 from itertools import pairwise, takewhile
 from pathlib import Path
 
-from tqdm.auto import tqdm
-
 from llm_timecycle.errors import DataError
 from llm_timecycle.files import explain_os_error, write_durably
+from llm_timecycle.progress_bars import tqdm
 
 FORMAT = 1  # increased whenever the same sources give another text
 PARAGRAPHS_PER_SECTION = 25

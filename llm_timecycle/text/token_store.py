@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from llm_timecycle.files import flush_directory, write_durably
+from llm_timecycle.progress_bars import tqdm
 from llm_timecycle.system import count_hardware_threads
 from llm_timecycle.text.corpus import Corpus
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer

@@ -16,7 +16,6 @@ from shlex import quote
 
 import keras
 import numpy as np
-from tqdm.auto import tqdm
 
 from llm_timecycle.clock import StageClock
 from llm_timecycle.config.settings import Settings
@@ -24,6 +23,7 @@ from llm_timecycle.errors import DivergenceError, Interrupted
 from llm_timecycle.evaluation.stream import Sums, compute_perplexity, make_scorer, score_stream
 from llm_timecycle.model.network import make_zero_states, read_parameters
 from llm_timecycle.model.sharding import distribute, read_first
+from llm_timecycle.progress_bars import tqdm
 from llm_timecycle.runs.directory import Run
 from llm_timecycle.text.batches import Lanes
 from llm_timecycle.training.checkpoints import (

@@ -1,0 +1,17 @@
+"""tqdm's progress bar for where we are: a terminal, or a notebook.
+
+A notebook without ipywidgets shows the bar as text, which is fine: tqdm's warning about it is
+silenced.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+from tqdm import TqdmWarning
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", TqdmWarning)
+    from tqdm.auto import tqdm
+
+__all__ = ["tqdm"]

@@ -17,6 +17,7 @@ A message says what was expected, what was found and what to do next, in one or 
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -25,6 +26,23 @@ class TimecycleError(Exception):
     """The root of the tree; `exit_code` is what the process ends with."""
 
     exit_code = 1
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows: the user's own lines and the message, not a page of our files.
+
+        IPython calls it. With LLM_TIMECYCLE_DEBUG=1, everything is shown.
+        """
+        import traceback
+
+        if os.environ.get("LLM_TIMECYCLE_DEBUG") == "1":
+            return traceback.format_exception(self)
+        outside = [
+            frame
+            for frame in traceback.extract_tb(self.__traceback__)
+            if not Path(frame.filename).is_relative_to(Path(__file__).parent)
+            and "IPython" not in Path(frame.filename).parts
+        ]
+        return [*traceback.format_list(outside), f"{type(self).__name__}: {self}"]
 
 
 class UsageError(TimecycleError):

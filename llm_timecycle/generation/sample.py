@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from llm_timecycle.config.settings import GenerationSettings
+from llm_timecycle.errors import UsageError
 from llm_timecycle.generation.stop_sequences import StopSequenceFilter
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
@@ -71,6 +72,8 @@ class Sample:
 
 def encode_prompt(tokenizer: Tokenizer, prompt: str) -> np.ndarray:
     """The ids of a prompt (T,), T >= 1; one <eos> if the prompt has no token."""
+    if not isinstance(prompt, str):
+        raise UsageError(f"prompt: received {prompt!r}; expected a text")
     ids = tokenizer.encode(prompt)
     return ids if len(ids) else np.array([tokenizer.eos_id])
 

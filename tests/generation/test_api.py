@@ -8,6 +8,7 @@ import itertools
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,6 +66,13 @@ def test_a_text_follows_the_settings_of_the_run_and_of_the_call(model: lt.Model)
     assert text.log_probabilities is None
     assert len(model.generate("Once", seed=3, length=5).ids) == 5
     assert model.settings.generation.length == 12
+
+
+@pytest.mark.parametrize("given", [5, None, b"Once", ["Once"]])
+def test_what_is_no_text_is_refused(model: lt.Model, given: Any) -> None:
+    for call in (model.generate, model.score, lambda prompt: list(model.stream(prompt))):
+        with pytest.raises(UsageError, match=r"received .*; expected a text"):
+            call(given)
 
 
 def test_a_tokenizer_of_another_size_is_refused(

@@ -29,12 +29,15 @@ def find_settings_file(source: str | Path) -> Path:
 
     A file of the user's comes first. Raises ConfigError with the nearest right name.
     """
+    if str(source) == "":
+        raise ConfigError("the name is empty; expected a settings file or a name such as small")
     path = Path(source)
     is_directory = find_run(path) == path and path.is_dir()
     if is_directory and (path / "config.yaml").exists():
         raise ConfigError(
             f"{source} is a run directory; expected a settings file. The run's settings are in "
-            f"{path / 'config.yaml'}"
+            f"{path / 'config.yaml'}. To resume the run: llm-timecycle train {quote(str(source))} "
+            f"--resume"
         )
     if path.exists() and not is_directory:
         return path

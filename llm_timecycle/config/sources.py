@@ -20,6 +20,7 @@ from shlex import quote
 from typing import Protocol
 
 from llm_timecycle.config.diagnostics import Problem
+from llm_timecycle.config.locate import SETTINGS_SUFFIXES
 from llm_timecycle.config.sections import list_section_keys
 from llm_timecycle.config.spelling import suggest_key
 from llm_timecycle.config.yaml_nodes import (
@@ -33,6 +34,7 @@ from llm_timecycle.config.yaml_nodes import (
 from llm_timecycle.errors import ConfigError
 
 MAX_SETTINGS_BYTES = 1 << 20
+QUOTES_AND_BRACKETS = "\"'[{"
 
 
 @dataclass(frozen=True)
@@ -63,20 +65,8 @@ class SettingsFile:
         Raises:
             ConfigError: the file cannot be read, is not YAML, or has no sections.
         """
-        root = parse_yaml(_read_text(self.path), str(self.path))
-        if root is None:
-            raise ConfigError(
-                f"{self.path} holds no settings. Write a file to start from with: "
-                f"llm-timecycle config new --force {quote(str(self.path))}"
-            )
         sections = list_section_keys()
-        if not isinstance(root, Entries):
-            hint = root.location.find_misspelling()
-            raise ConfigError(
-                f"{root.location}: expected sections ({', '.join(sections)}) with settings below "
-                f"them, received {describe_node(root)}" + (f" ({hint})" if hint else "")
-            )
-        for section, location, node in _list_entries(root, "", problems):
+        for section, location, node in _list_entries(self._read_root(), "", problems):
             if section not in sections:
                 suggestion = suggest_key(section, None)
                 problems.append(
@@ -90,6 +80,31 @@ class SettingsFile:
                     f"indented by two spaces, each as key: value"
                 )
                 problems.append(Problem(section, location, explanation))
+
+    def _read_root(self) -> Entries:
+        """The sections. A file that has none, and is not named .yaml, may be meant as a text."""
+        is_named_as_settings = self.path.suffix.lower() in SETTINGS_SUFFIXES
+        name = quote(str(self.path))
+        try:
+            root = parse_yaml(_read_text(self.path), str(self.path))
+            if isinstance(root, Entries):
+                return root
+            if root is not None:
+                hint = root.location.find_misspelling()
+                raise ConfigError(
+                    f"{root.location}: expected sections ({', '.join(list_section_keys())}) with "
+                    f"settings below them, received {describe_node(root)}"
+                    + (f" ({hint})" if hint else "")
+                )
+        except ConfigError as error:
+            if is_named_as_settings or not self.path.is_file():
+                raise
+            raise ConfigError(
+                f"{error}\nIf it is a text to train on: llm-timecycle train small --set "
+                f"{quote(f'data.train={self.path}')}"
+            ) from None
+        start = f". Write a file to start from with: llm-timecycle config new --force {name}"
+        raise ConfigError(f"{self.path} holds no settings{start if is_named_as_settings else ''}")
 
     def _collect_section(
         self, section: str, node: Entries, written: dict[str, Written], problems: list[Problem]
@@ -188,4 +203,6 @@ def _parse_override(text: str, location: Location) -> Node:
     node = parse_yaml(text, location.origin, is_override=True)
     if node is None:
         raise ConfigError("no value, only a comment; put text that begins with # in quotes")
+    if " #" in text and text[0] not in QUOTES_AND_BRACKETS:
+        raise ConfigError("what follows # is a comment in YAML; put the value in quotes")
     return node

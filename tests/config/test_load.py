@@ -149,11 +149,13 @@ def test_override_values_are_yaml(read):
         "training.patience=null",
         "training.learning_rate=1e-3",
         'generation.stop=["\\n", "a = b"]',
+        "generation.ban=['part #1']",
         "model.tie_embeddings=true",
     ).settings
     assert settings.training.patience is None
     assert settings.training.learning_rate == 0.001
     assert settings.generation.stop == ["\n", "a = b"]
+    assert settings.generation.ban == ["part #1"]
     assert settings.model.tie_embeddings is True
 
 
@@ -167,6 +169,7 @@ def test_override_values_are_yaml(read):
         ("training.epochs.a=3", "there is no such setting; did you mean epochs?"),
         ("training.epochs=", "no value after the =; write null for none"),
         ("training.epochs=#3", "no value, only a comment"),
+        ("data.train=part #1.txt", "what follows # is a comment in YAML; put the value in quotes"),
         ("training.epochs=x", "received x; expected a whole number, 1 or more"),
         ("training.epochs=３", "received ３; expected a whole number, 1 or more"),
         ("data.valid=[a, b", "the bracket that opens here is not closed"),

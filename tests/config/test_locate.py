@@ -46,7 +46,8 @@ def test_own_file_comes_before_a_shipped_one():
         ("novel.yaml", ["no file novel.yaml", "llm-timecycle config new novel.yaml"]),
         ("my novel.yaml", ["llm-timecycle config new 'my novel.yaml'"]),
         ("texts", ["texts is a directory", "settings file (YAML)"]),
-        ("run", ["run is a run directory", "run/config.yaml"]),
+        ("run", ["run is a run directory", "run/config.yaml", "llm-timecycle train run --resume"]),
+        ("", ["the name is empty", "settings file"]),
     ],
 )
 def test_what_cannot_be_found(source, parts):
@@ -95,6 +96,26 @@ def test_shipped_files_inside_an_installed_package(tmp_path):
         check=True,
     )
     assert finished.stdout.startswith(f"OK: {tmp_path}/llm_timecycle/configs/small.yaml\n")
+
+
+@pytest.mark.parametrize(
+    "content", [b"Once upon a time", b"He said: no: never", b"\x1f\x8b\x08\x00", b"- a list"]
+)
+def test_a_text_in_place_of_settings(content):
+    Path("my novel.txt").write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        read_settings("my novel.txt")
+    assert "llm-timecycle train small --set 'data.train=my novel.txt'" in str(caught.value)
+    Path("my.yaml").write_bytes(content)  # named as settings: only what is wrong with them
+    with pytest.raises(ConfigError) as caught:
+        read_settings("my.yaml")
+    assert "text to train on" not in str(caught.value)
+
+
+def test_an_empty_text_is_not_to_be_overwritten():
+    Path("novel.txt").touch()
+    with pytest.raises(ConfigError, match=r"novel\.txt holds no settings$"):
+        read_settings("novel.txt")
 
 
 def test_not_utf_8(refuse):

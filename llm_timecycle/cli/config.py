@@ -37,6 +37,8 @@ def new(file: Path, force: bool) -> None:
         raise UsageError(f"{file} is a directory; expected a file name, such as {file / 'my.yaml'}")
     if file.exists() and not force:
         raise UsageError(f"{file} exists already. Choose another name, or replace it with --force")
+    if not file.parent.is_dir():
+        raise ConfigError(f"there is no directory {file.parent}: create it, or choose another path")
     schema = find_shipped_directory() / "schema.json"
     text = render_commented(read_settings("small").settings, schema.as_uri())
     try:

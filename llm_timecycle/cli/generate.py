@@ -23,6 +23,7 @@ from llm_timecycle.generation.generator import (
     describe_unknown_tokens,
 )
 from llm_timecycle.generation.options import override_settings
+from llm_timecycle.generation.sampling.token_ids import make_plan
 from llm_timecycle.runs.directory import open_run
 from llm_timecycle.system import measure_process_age_s
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
@@ -93,12 +94,13 @@ def command(
         _refuse_beside_interactive(prompt, prompt_file, samples, stream, as_json)
     _check_output_options(prompt, prompt_file, samples, stream, as_json)
     opened = open_run(run)
-    settings = override_settings(
-        opened.settings.generation, _list_given(options), lambda name: f"--{name.replace('_', '-')}"
-    )
+    given = _list_given(options)
+    settings = override_settings(opened.settings.generation, given, _write_option)
     _check_beams(settings.beams, samples, stream)
     text = (prompt or "") if prompt_file is None else read_prompt(prompt_file)
     tokenizer = opened.load_tokenizer()
+    if not given.keys().isdisjoint({"ban", "bias"}):  # refuse them by the names of the options
+        make_plan(settings, tokenizer, _write_option)
     loaded = make_engine(opened, engine, rows=max(samples, settings.beams), tokens=settings.length)
     load_s = time.perf_counter() - start_s
     if interactive:
@@ -135,6 +137,10 @@ class _Request:
     generator: TextGenerator
     prompt: str
     samples: int
+
+
+def _write_option(setting: str) -> str:
+    return f"--{setting.replace('_', '-')}"
 
 
 def _list_given(options: dict[str, Any]) -> dict[str, Any]:

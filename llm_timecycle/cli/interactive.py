@@ -127,7 +127,7 @@ class PromptLoop:
             lambda key: f"/{key}",
             _write_value,
         )
-        make_plan(changed, self._tokenizer)
+        make_plan(changed, self._tokenizer, lambda name: f"/{name}")
         self._settings = changed
 
     def _begin(self, prompt: str) -> None:

@@ -47,6 +47,18 @@ class LazyGroup(click.Group):
         command: click.Command = module.command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does; a name that is not a command's is refused with the nearest that is."""
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            from llm_timecycle.config.spelling import find_nearest
+
+            nearest = find_nearest(args[0], COMMANDS)
+            hint = f" Did you mean {nearest}?" if nearest else ""
+            ctx.fail(f"No such command {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: click.Context) -> object:
         """Run the command; end quietly where the reader of our output has closed the pipe."""
         try:

@@ -23,6 +23,7 @@ from safetensors.numpy import save
 
 from llm_timecycle.config.dump import dump_settings
 from llm_timecycle.config.load import read_settings
+from llm_timecycle.config.locate import SETTINGS_SUFFIXES, list_shipped_names
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import ConfigError, RunError, RunExistsError, RunInUseError
@@ -223,10 +224,8 @@ def open_run(path: Path) -> Run:
     Raises:
         RunError: it is missing, incomplete, of a newer format, or not as its manifest says.
     """
-    if not path.exists():
-        raise RunError(f"there is no run at {path}: train one with llm-timecycle train CONFIG")
     if not path.is_dir():
-        raise RunError(f"{path} is a file; a run is a directory, made by llm-timecycle train")
+        raise RunError(_explain_no_run(path))
     manifest = read_manifest(path)
     for name in ("config.yaml", "tokenizer.json"):
         check_file(path, manifest, name)
@@ -235,6 +234,24 @@ def open_run(path: Path) -> Run:
     except ConfigError as error:
         raise RunError(f"the settings of {path} cannot be read: {error}") from error
     return Run(path, settings, manifest["vocab_size"])
+
+
+def _explain_no_run(path: Path) -> str:
+    """What `path` is instead of a run directory, and the run or the settings it may mean."""
+    name = quote(str(path))
+    if path.exists():
+        problem = f"{path} is a file; expected a run directory"
+        if (path.parent / "manifest.json").exists():
+            return f"{problem}, such as {path.parent}"
+        if path.suffix.lower() in SETTINGS_SUFFIXES:
+            return f"{problem}. Train a run with these settings: llm-timecycle train {name}"
+        return f"{problem}, made by llm-timecycle train"
+    problem = f"there is no run at {path}"
+    if ("runs" / path / "manifest.json").exists():
+        return f"{problem}. Did you mean {'runs' / path}?"
+    if str(path) in list_shipped_names():
+        return f"{problem}. Train one with the shipped settings {path}: llm-timecycle train {name}"
+    return f"{problem}: train one with llm-timecycle train CONFIG"
 
 
 def _read_umask() -> int:

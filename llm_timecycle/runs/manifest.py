@@ -67,9 +67,14 @@ def read_manifest(directory: Path) -> dict[str, Any]:
             raise RunError(f"{file} is too large to be a manifest")
         manifest: dict[str, Any] = json.loads(file.read_bytes())
     except FileNotFoundError as error:
+        inside = sorted(str(found.parent) for found in directory.glob("*/manifest.json"))
+        hint = (
+            f"Did you mean one of the runs in it: {', '.join(inside[:5])}?"
+            if inside
+            else "Give the directory that llm-timecycle train made"
+        )
         raise RunError(
-            f"{directory} is not a complete run: it has no manifest.json. "
-            f"Give the directory that llm-timecycle train made"
+            f"{directory} is not a complete run: it has no manifest.json. {hint}"
         ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{file} cannot be read: {error}") from error

@@ -84,6 +84,30 @@ def test_a_missing_run(call: Call) -> None:
     expect_refusal(call("train", "runs/none", "--resume"), 5, "no run at runs/none")
 
 
+def test_what_is_meant_by_the_name_of_no_run(call: Call, trained: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained / "runs", tmp_path / "runs")
+    for name, parts in {
+        "tiny": ("no run at tiny", "mean runs/tiny?"),
+        "small": ("no run at small", "llm-timecycle train small"),
+        "tiny.yaml": ("is a file", "llm-timecycle train tiny.yaml"),
+        "runs/tiny/config.yaml": ("is a file", "such as runs/tiny"),
+        "runs": ("not a complete run", "runs/tiny"),
+    }.items():
+        for command in ("evaluate", "generate"):
+            expect_refusal(call(command, name), 5, *parts)
+
+
+def test_the_name_of_a_command_misspelt(call: Call) -> None:
+    expect_refusal(call("trian"), 2, "trian", "mean train?")
+    expect_refusal(call("xyz"), 2, "No such command 'xyz'.")
+
+
+def test_a_token_that_the_model_lacks(call: Call, trained: Path) -> None:
+    run = trained / "runs" / "tiny"
+    expect_refusal(call("generate", run, "--ban", "zebra"), 2, "--ban: received 'zebra'")
+    expect_refusal(call("generate", run, "--bias", "zebra=1"), 2, "--bias: received 'zebra'")
+
+
 def test_a_directory_that_is_no_complete_run(call: Call, tmp_path: Path) -> None:
     (tmp_path / "half").mkdir()
     expect_refusal(call("evaluate", "half"), 5, "not a complete run", "manifest.json")

@@ -63,7 +63,7 @@ def test_a_missing_run_is_told_how_to_train_one(tmp_path: Path) -> None:
 
 def test_a_file_is_no_run(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(RunError, match="is a file; a run is a directory"):
+    with pytest.raises(RunError, match="is a file; expected a run directory"):
         open_run(tmp_path / "file")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from llm_timecycle.config.settings import GenerationSettings
 from llm_timecycle.errors import UsageError
@@ -11,20 +11,24 @@ from llm_timecycle.generation.sampling.pipeline import SamplingPlan
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 
-def make_plan(settings: GenerationSettings, tokenizer: Tokenizer) -> SamplingPlan:
+def make_plan(
+    settings: GenerationSettings,
+    tokenizer: Tokenizer,
+    write_name: Callable[[str], str] = lambda name: name,
+) -> SamplingPlan:
     """The plan of sampling: the settings, with the tokens of `ban` and `bias` as ids.
 
     <unk> is banned unless `allow_unknown`. Raises UsageError if a text is not a token, or if no
-    token would be left.
+    token would be left; `write_name` is how the user writes the name of a setting.
     """
-    banned_ids = find_tokens(tokenizer, "ban", settings.ban)
-    biased_ids = find_tokens(tokenizer, "bias", list(settings.bias))
+    banned_ids = find_tokens(tokenizer, write_name("ban"), settings.ban)
+    biased_ids = find_tokens(tokenizer, write_name("bias"), list(settings.bias))
     unknown = () if settings.allow_unknown else (tokenizer.unk_id,)
     banned = tuple(dict.fromkeys((*unknown, *banned_ids)))
     if len(banned) >= tokenizer.vocab_size:
         raise UsageError(
-            f"ban: all {tokenizer.vocab_size:,} tokens are banned; leave at least one (<unk> is "
-            f"also banned, unless allow_unknown is set)"
+            f"{write_name('ban')}: all {tokenizer.vocab_size:,} tokens are banned; leave at least "
+            f"one (<unk> is also banned, unless {write_name('allow_unknown')} is set)"
         )
     return SamplingPlan(
         settings, banned, tuple(zip(biased_ids, settings.bias.values(), strict=True))

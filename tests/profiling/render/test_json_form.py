@@ -103,7 +103,7 @@ def test_the_timings_come_back_by_what_they_are_the_time_of() -> None:
         ({}, "received something else"),
         ([], "received something else"),
         ({"version": 2, "training": None, "inference": None}, "received another version"),
-        ({"version": 1, "training": {"wall": 3}, "inference": None}, "its part 'stages' is"),
+        ({"version": 1, "training": {"wall": 3}, "inference": None}, "its field 'stages' is"),
         (
             {"version": 1, "training": None, "inference": {"load": {"samples_s": ["x"]}}},
             "is damaged",

@@ -24,7 +24,7 @@ def command() -> None:
     """Make, check and show settings."""
 
 
-@command.command("new")
+@command.command("new", context_settings=HELP)
 @click.argument("file", type=click.Path(path_type=Path), default="my.yaml")
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 def new(file: Path, force: bool) -> None:
@@ -53,7 +53,7 @@ def new(file: Path, force: bool) -> None:
     )
 
 
-@command.command("check")
+@command.command("check", context_settings=HELP)
 @click.argument("file", metavar="FILE")
 def check(file: str) -> None:
     """Check a settings file and summarize it.
@@ -64,7 +64,7 @@ def check(file: str) -> None:
     click.echo(_summarize(read_settings(file)))
 
 
-@command.command("show")
+@command.command("show", context_settings=HELP)
 @click.argument("config", metavar="CONFIG")
 @config_overrides
 def show(config: str, overrides: tuple[str, ...]) -> None:
@@ -75,7 +75,7 @@ def show(config: str, overrides: tuple[str, ...]) -> None:
     click.echo(dump_settings(read_settings(config, overrides).settings), nl=False)
 
 
-@command.command("schema")
+@command.command("schema", context_settings=HELP)
 def schema() -> None:
     """Print the JSON Schema of settings files.
 

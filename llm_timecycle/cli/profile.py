@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     "--steps",
     type=click.IntRange(5, 10_000),
     metavar="N",
-    help="Training steps to time by stage, and as many without markers.  [default: as many as "
-    "40 s hold, from 8 to 20]",
+    help="Training steps to time by stage, and the same number without markers.  "
+    "[default: as many as 40 s hold, from 8 to 20]",
 )
 @click.option(
     "--grow",
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     "units), L (layers), V (vocabulary) or length (of a generated text). Repeatable.",
 )
 @click.option(
-    "--parallel", is_flag=True, help="Measure what more threads and more replicas would win."
+    "--parallel", is_flag=True, help="Measure what more threads and more replicas would gain."
 )
 @click.option("--inference", is_flag=True, help="Measure where the time of generation goes.")
 @click.option("--all", "everything", is_flag=True, help="All of these, growth along every axis.")
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 @click.option(
     "--against",
     metavar="B",
-    help="Measure another run or configuration in turn with this one, and compare them; or compare "
+    help="Measure another run or configuration alternately with this one, and compare; or compare "
     "with a file that --json wrote. --set is for the first only.",
 )
 def command(

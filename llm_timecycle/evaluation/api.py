@@ -148,7 +148,7 @@ def evaluate(
     if not math.isfinite(sums.loss_nats):
         raise RunError(
             f"the loss of {run} is {sums.loss_nats}, not a finite number. Its weights are damaged "
-            f"or its training went wrong: train it again, with a lower training.learning_rate"
+            f"or its training diverged: train it again, with a lower training.learning_rate"
         )
     method = f"{lanes} lanes, {LONG_WARM_UP_TOKENS} tokens of warm-up" if lanes > 1 else "exact"
     return summarize(name, sums, stream, method)
@@ -205,6 +205,6 @@ def _open_split(
     if stream is None or stream.corpus_sha256 != held_out[split]["sha256"]:
         raise HeldOutTextError(
             f"the {split} text of {run.path} has changed since the run was trained, so the model "
-            f"may have been trained on parts of it. Put it back"
+            f"may have been trained on parts of it. Restore it"
         )
     return stream

@@ -100,7 +100,7 @@ def make_scorer(network: keras.Model, shards: int = 1) -> Scorer:
 
 
 def choose_lanes(predictions: int) -> int:
-    """Lanes to score a stream of so many predictions in: few enough that warm-up costs little.
+    """The number of lanes to score a stream in: few enough that warm-up costs little.
 
     >>> choose_lanes(1_000), choose_lanes(10_000), choose_lanes(1_000_000)
     (1, 4, 64)

@@ -157,7 +157,7 @@ def check_request(steps: int | None, grow: Sequence[str]) -> tuple[str, ...]:
     if steps is not None and not FEWEST_STEPS <= steps <= MOST_STEPS:
         raise UsageError(f"steps: expected {FEWEST_STEPS} to {MOST_STEPS:,}, received {steps}.")
     if isinstance(grow, str):
-        raise UsageError(f"grow: expected a list of axes such as [{grow!r}], received a text.")
+        raise UsageError(f"grow: expected a list of axes such as [{grow!r}], received a string.")
     for axis in grow:
         if axis not in GROWTH_AXES:
             raise UsageError(

@@ -49,7 +49,7 @@ def check_names_and_shapes(
         unknown = sorted(arrays.keys() - expected.keys())
         raise UsageError(
             f"{name}: expected the names {sorted(expected)}; missing {missing}, unknown {unknown}. "
-            "Add the missing ones and take the unknown ones out."
+            "Add the missing ones and remove the unknown ones."
         )
     for key, shape in expected.items():
         check_shape(f"{name} {key}", arrays[key], shape)
@@ -64,7 +64,7 @@ def check_tokens(name: str, tokens: Integers, vocab_size: int) -> None:
     >>> check_tokens("targets", np.array([0, 2]), vocab_size=3)
     """
     if not np.issubdtype(tokens.dtype, np.integer):
-        raise UsageError(f"{name}: expected integers, received {tokens.dtype}. Give token numbers.")
+        raise UsageError(f"{name}: expected integers, received {tokens.dtype}. Pass token ids.")
     outside = tokens[(tokens < 0) | (tokens >= vocab_size)]
     if outside.size:
         raise UsageError(

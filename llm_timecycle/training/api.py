@@ -283,4 +283,4 @@ def _is_text(source: Texts, resume: bool) -> bool:
         return False
     nearest = find_nearest(name, [*list_shipped_names(), *BUILT_IN_CORPORA])
     hint = f" Did you mean {nearest!r}?" if nearest else ""
-    raise UsageError(f"there is no text, no settings and no run called {name!r}.{hint}")
+    raise UsageError(f"no text, settings or run called {name!r} was found.{hint}")

@@ -181,6 +181,8 @@ def test_tab_completes_a_command(open_terminal: Callable[..., Terminal]) -> None
     terminal.wait_for("gth")
     terminal.type(" 3\r")
     terminal.wait_for(f"length: 3{PROMPT}")
+    terminal.type(CTRL_D)
+    assert terminal.wait_for_end() == 0
 
 
 def test_pasted_lines_are_answered_one_by_one(open_terminal: Callable[..., Terminal]) -> None:
@@ -188,6 +190,8 @@ def test_pasted_lines_are_answered_one_by_one(open_terminal: Callable[..., Termi
     terminal.wait_for(PROMPT)
     terminal.type("\x1b[200~/length 3\n/top_k 5\x1b[201~\r")
     terminal.wait_for(f"length: 3\r\ntop_k: 5{PROMPT}")
+    terminal.type(CTRL_D)
+    assert terminal.wait_for_end() == 0
 
 
 def test_a_terminal_that_cannot_move_the_cursor(

@@ -1,7 +1,5 @@
 """YAML 1.2 as a settings file may use it, and how the rest is refused."""
 
-import time
-
 import pytest
 
 from llm_timecycle.config.yaml_nodes import parse_yaml, resolve_scalar, to_python
@@ -78,10 +76,8 @@ def test_what_settings_do_not_need_is_refused(text, message):
 
 def test_expanding_aliases_cost_nothing():
     levels = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
-    start_s = time.perf_counter()
-    with pytest.raises(ConfigError, match=r"an alias \(\*a0\)"):
+    with pytest.raises(ConfigError, match=r"x\.yaml:2, .*an alias \(\*a0\)"):  # 9^11 if expanded
         parse_yaml("\n".join(["a0: &a0 [lol]", *levels]), "x.yaml")
-    assert time.perf_counter() - start_s < 1.0
 
 
 def test_yaml_1_2_directive_is_welcome():

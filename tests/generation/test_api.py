@@ -104,11 +104,11 @@ def test_calls_do_not_disturb_a_stream_that_is_not_finished(model: lt.Model) -> 
 
 
 def test_engines_are_used_again(model: lt.Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    model.generate(seed=1)
+    first = model.generate(seed=1)
     monkeypatch.setattr(api, "make_engine", lambda *_, **__: pytest.fail("made again"))
-    model.generate(seed=1)
     model.score("Once")
-    "".join(model.stream(seed=1))
+    assert model.generate(seed=1).text == first.text
+    assert "".join(model.stream(seed=1)) == first.text
 
 
 def test_a_score_equals_the_log_probabilities_of_generation(model: lt.Model) -> None:

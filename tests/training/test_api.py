@@ -114,7 +114,7 @@ def test_numpy_numbers_are_numbers() -> None:
 @pytest.mark.parametrize(
     ("source", "arguments", "message"),
     [
-        ("smal", {}, "no text, no settings and no run called 'smal'. Did you mean 'small'"),
+        ("smal", {}, "no text, settings or run called 'smal' was found. Did you mean 'small'"),
         ("novel.txt", {"training": 3}, r"training: received 3; expected a mapping such as trainin"),
         ("novel.txt", {"settings": []}, r"settings: received \[\]; expected a mapping such as"),
         ("novel.txt", {"run": ""}, "run is empty"),

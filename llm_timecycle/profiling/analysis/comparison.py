@@ -47,14 +47,14 @@ def compare_timings(
     pooled_a, pooled_b = _pool(a), _pool(b)
     names = [name for name in pooled_a if name in pooled_b]
     if not names:
-        raise UsageError("two profiles with no time in common: measure the same of both.")
+        raise UsageError("the two profiles share no timing: measure the same of both.")
     random = np.random.default_rng(seed)
     compared = [compare_times(name, pooled_a[name], pooled_b[name], random) for name in names]
     times = tuple(time for time in compared if time is not None)
     if not times:
         raise UsageError(
-            f"two profiles with no time in common that was taken at least {FEWEST_TIMINGS} times "
-            "and lasts long enough to compare: measure more steps of both."
+            f"the two profiles share no timing that was taken at least {FEWEST_TIMINGS} times and "
+            "lasts long enough to compare: measure more steps of both."
         )
     return times
 

@@ -191,8 +191,8 @@ def _plan_requests(run: Run, tokenizer: Tokenizer) -> SamplingPlan:
     banned = tuple(dict.fromkeys((*plan.banned, *ends)))
     if len(banned) >= tokenizer.vocab_size:
         raise UsageError(
-            "every token but the end of the text is banned, so no text can have the length to be "
-            "timed: shorten generation.ban."
+            "every token but the end of the text is banned, so no text can reach the length "
+            "to time: shorten generation.ban."
         )
     return replace(plan, banned=banned)
 

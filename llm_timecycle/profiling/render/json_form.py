@@ -111,7 +111,7 @@ def read_timings(described: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
         found = {name: _read_samples(t["samples_s"]) for name, t in timings.items()}
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UsageError(
-            f"a profile is damaged: its part {error} is missing or wrong. Measure it again."
+            f"a profile is damaged: its field {error} is missing or invalid. Measure it again."
         ) from error
     if not any(found.values()):
         raise UsageError("expected a profile with timings, received none: measure it again.")

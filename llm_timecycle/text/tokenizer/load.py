@@ -49,9 +49,7 @@ def _read(path: Path) -> bytes:
     try:
         size_bytes = path.stat().st_size
         if size_bytes > FILE_BYTES_AT_MOST:
-            raise _UnfitError(
-                f"it has {size_bytes:,} bytes, and at most {FILE_BYTES_AT_MOST:,} are read"
-            )
+            raise _UnfitError(f"it has {size_bytes:,} bytes; the limit is {FILE_BYTES_AT_MOST:,}")
         return path.read_bytes()
     except FileNotFoundError as error:
         raise RunError(f"there is no tokenizer at {path}: the run is incomplete") from error
@@ -92,9 +90,9 @@ def _extract_vocabulary(content: dict[str, Any], settings: TokenizerSettings) ->
 
 def _check_tokens(ordinary: tuple[str, ...], settings: TokenizerSettings) -> None:
     if settings.level == "char" and any(len(token) != 1 for token in ordinary):
-        raise _UnfitError("a token of it is not one character")
+        raise _UnfitError("one of its tokens is not a single character")
     if settings.level == "word" and any(len(token.split()) != 1 for token in ordinary):
-        raise _UnfitError("a token of it is not one word")
+        raise _UnfitError("one of its tokens is not a single word")
     if settings.level == "byte" and ordinary != tuple(BYTE_CHARACTERS):
         raise _UnfitError("its tokens are not the 256 bytes")
     if settings.level == "subword" and (
@@ -122,7 +120,7 @@ def _check_pipeline(content: dict[str, Any], settings: TokenizerSettings) -> Non
     try:
         found = Pipeline.from_str(json.dumps({**content, "model": model}))
     except Exception as error:  # noqa: BLE001  # the library raises nothing more precise
-        raise _UnfitError(f"the tokenizers library refuses it ({error})") from None
+        raise _UnfitError(f"the tokenizers library rejects it ({error})") from None
     # Both as this version of the library writes them, whichever version wrote the file.
     if json.loads(found.to_str()) != json.loads(expected.to_str()):
-        raise _UnfitError("it splits text in another way than the settings do")
+        raise _UnfitError("it splits text differently from the settings")

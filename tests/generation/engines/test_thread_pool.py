@@ -21,7 +21,9 @@ def test_every_task_is_done_once_however_many_threads_there_are(threads: int) ->
 
 def test_tasks_are_done_at_the_same_time() -> None:
     both_are_there = threading.Barrier(2, timeout=60)
-    ThreadPool(2).run([both_are_there.wait, both_are_there.wait])
+    passed: list[int] = []
+    ThreadPool(2).run([lambda: passed.append(both_are_there.wait())] * 2)
+    assert sorted(passed) == [0, 1]
 
 
 def test_the_first_task_is_done_by_the_caller() -> None:

@@ -17,7 +17,7 @@ def test_times_that_only_one_side_or_one_process_has_are_left_out() -> None:
 
 
 def test_nothing_to_compare_is_refused() -> None:
-    with pytest.raises(UsageError, match="no time in common: measure the same"):
+    with pytest.raises(UsageError, match="share no timing: measure the same"):
         compare_timings([{"step": [1.0] * 5}], [{"input": [1.0] * 5}])
     with pytest.raises(UsageError, match="at least 5 times"):
         compare_timings([{"step": [1.0] * 4}], [{"step": [1.0] * 5}])

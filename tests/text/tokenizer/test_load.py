@@ -66,7 +66,7 @@ def test_a_directory_is_refused(tmp_path):
 def test_a_large_file_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(load, "FILE_BYTES_AT_MOST", 1000)
     message = refuse(tmp_path / "tokenizer.json", "char", b"[" * 1001)
-    assert "it has 1,001 bytes, and at most 1,000 are read" in message
+    assert "1,001 bytes; the limit is 1,000" in message
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b"[" * 100_000])
@@ -121,10 +121,10 @@ def test_a_vocabulary_above_its_bound_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("level", "token", "problem"),
     [
-        ("char", "ab", "a token of it is not one character"),
-        ("char", "", "a token of it is not one character"),
-        ("word", "a b", "a token of it is not one word"),
-        ("unicode", "", "a token of it is not one word"),
+        ("char", "ab", "not a single character"),
+        ("char", "", "not a single character"),
+        ("word", "a b", "not a single word"),
+        ("unicode", "", "not a single word"),
         ("subword", "钟", "its tokens are not made of the 256 bytes"),
         ("subword", "", "its tokens are not made of the 256 bytes"),
     ],
@@ -165,10 +165,10 @@ def test_a_file_that_splits_text_in_another_way_is_refused(tmp_path, section, va
     path, content = save(tmp_path, "unicode")
     content[section] = value
     message = refuse(path, "unicode", content)
-    assert "it splits text in another way than the settings do" in message
+    assert "splits text differently" in message
 
 
 def test_a_section_that_the_library_does_not_know_is_refused(tmp_path):
     path, content = save(tmp_path, "unicode")
     content["normalizer"] = {"type": "Nonsense"}
-    assert "the tokenizers library refuses it" in refuse(path, "unicode", content)
+    assert "tokenizers library rejects" in refuse(path, "unicode", content)

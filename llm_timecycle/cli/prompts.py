@@ -74,7 +74,7 @@ def decode_input(content: bytes, name: str = STANDARD_INPUT) -> str:
     except UnicodeDecodeError as error:
         raise DataError(
             f"the prompt on {name} is not UTF-8 text: the byte at offset {error.start} "
-            f"fits no character. Convert it first: iconv -f GB18030 -t UTF-8 (with its encoding in "
+            f"is invalid. Convert it first: iconv -f GB18030 -t UTF-8 (with its encoding in "
             f"place of GB18030)"
         ) from error
 

@@ -65,7 +65,7 @@ class Model:
             pass
 
     def __repr__(self) -> str:
-        return f"<Model {self.run.path}: {self.tokenizer.vocab_size:,} tokens>"
+        return f"<Model {self.run.path}: vocabulary {self.tokenizer.vocab_size:,}>"
 
     @property
     def settings(self) -> Settings:

@@ -182,7 +182,7 @@ def _describe_all(side: Any) -> list[Described]:
         one = describe_profile(one) if isinstance(one, Profile) else one
         if not isinstance(one, Mapping):
             raise UsageError(
-                f"compare: expected what profile() gave, received {type(one).__name__}."
+                f"compare: expected results of lt.profile, received {type(one).__name__}."
             )
         found.append(one)
     return found

@@ -262,7 +262,7 @@ def _check_inputs(
     known |= {f"lstm_{layer}.recurrent_kernel" for layer in range(1, L + 1)}
     if unknown := sorted(masks.keys() - known):
         raise UsageError(
-            f"masks: expected names among {sorted(known)}, received {unknown}. Take those out."
+            f"masks: expected names among {sorted(known)}, received {unknown}. Remove them."
         )
 
 

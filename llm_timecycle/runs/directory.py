@@ -98,8 +98,8 @@ class Run:
         if not self.weights_path.exists():
             if "model.safetensors" in self.read_manifest()["files"]:
                 raise RunError(
-                    f"{self.path} is incomplete: the file of its weights, model.safetensors, is "
-                    f"gone. {RESTORE}"
+                    f"{self.path} is incomplete: its weights file, model.safetensors, is "
+                    f"missing. {RESTORE}"
                 )
             raise RunError(
                 f"{self.path} has no trained weights yet: its training ended before the first "

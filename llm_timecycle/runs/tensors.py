@@ -48,7 +48,7 @@ def read_tensors(
                 raise RunError(f"{path} lacks the tensors {', '.join(missing)}. {advice}")
             if unknown := sorted(names - shapes.keys()):
                 raise RunError(
-                    f"{path} holds tensors that its settings do not call for: "
+                    f"{path} holds tensors that its settings do not expect: "
                     f"{', '.join(unknown)}. {advice}"
                 )
             for name, shape in shapes.items():

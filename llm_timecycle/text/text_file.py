@@ -183,7 +183,7 @@ class TextFile:
             )
         return (
             f"{self.path} is not UTF-8 text: the byte at offset {offset + start} "
-            f"(0x{data[start]:02x}) fits no character. {advice}"
+            f"(0x{data[start]:02x}) is invalid. {advice}"
         )
 
     def _write_iconv(self, encoding: str) -> str:

@@ -60,7 +60,7 @@ def resolve_machine(settings: Settings, vocab_size: int) -> ComputePlan:
         return plan
     configure_tensorflow(make_plan(threads, lanes, "float32"))
     precision = choose_precision(training, settings.model, vocab_size)
-    log.info("precision: %s, measured to be the faster one on this machine", precision)
+    log.info("precision: %s, measured as the faster one on this machine", precision)
     return make_plan(threads, lanes, precision)
 
 

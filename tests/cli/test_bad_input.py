@@ -136,8 +136,10 @@ def test_a_run_whose_files_do_not_match_its_manifest(
 def test_a_run_without_weights(call: Call, trained: Path, tmp_path: Path) -> None:
     shutil.copytree(trained / "runs" / "tiny", tmp_path / "run")
     (tmp_path / "run" / "model.safetensors").unlink()
-    expect_refusal(call("generate", "run"), 5, "model.safetensors, is gone", "train again")
-    expect_refusal(call("train", "run", "--resume"), 5, "model.safetensors, is gone", "train again")
+    expect_refusal(call("generate", "run"), 5, "model.safetensors, is missing", "train again")
+    expect_refusal(
+        call("train", "run", "--resume"), 5, "model.safetensors, is missing", "train again"
+    )
 
 
 @pytest.mark.parametrize(

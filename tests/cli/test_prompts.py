@@ -83,7 +83,7 @@ def test_a_prompt_that_is_not_utf_8(run: Path, tmp_path: Path) -> None:
     result = call(run, "--prompt-file", "-", stdin=b"caf\xe9 au lait")
     assert isinstance(result.exception, DataError)
     assert str(result.exception).startswith(
-        "the prompt on standard input is not UTF-8 text: the byte at offset 3 fits no character"
+        "the prompt on standard input is not UTF-8 text: the byte at offset 3 is invalid"
     )
 
 

@@ -75,7 +75,9 @@ def test_a_run_without_weights_says_how_to_go_on(run: Run) -> None:
 def test_weights_that_were_there_and_are_gone_are_missing(run: Run) -> None:
     run.save_weights(make_weights(1.0), {})
     run.weights_path.unlink()
-    with pytest.raises(RunError, match=r"model\.safetensors, is gone\. Restore it from a copy, or"):
+    with pytest.raises(
+        RunError, match=r"model\.safetensors, is missing\. Restore it from a copy, or"
+    ):
         run.load_weights()
 
 
@@ -105,7 +107,7 @@ def test_a_flipped_bit_in_the_weights_is_found(run: Run) -> None:
     [
         ({"output.bias": np.zeros(6, np.float32)}, r"output.bias should be F32 \(5,\).*Restore it"),
         ({"output.bias": np.zeros(5, np.float64)}, "found F64"),
-        ({"extra": np.zeros(1, np.float32)}, r"do not call for: extra\. Restore it"),
+        ({"extra": np.zeros(1, np.float32)}, r"do not expect: extra\. Restore it"),
     ],
 )
 def test_weights_of_another_shape_type_or_name_are_refused(

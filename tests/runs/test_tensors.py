@@ -69,7 +69,7 @@ def test_tensors_are_mapped_and_cannot_be_written(tmp_path: Path) -> None:
     ("shapes", "dtype", "message"),
     [
         ({"a": (3,), "b": (1,)}, None, "lacks the tensors b"),
-        ({}, None, "do not call for: a"),
+        ({}, None, "do not expect: a"),
         ({"a": (4,)}, None, r"a should be F64 \(4,\), found F64 \(3,\)"),
         ({"a": (3,)}, "F32", r"a should be F32 \(3,\), found F64 \(3,\)"),
     ],

@@ -14,6 +14,10 @@ from llm_timecycle.runs.directory import Run, open_run
 from llm_timecycle.system import count_cores
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+
     from llm_timecycle.evaluation.stream import Sums
     from llm_timecycle.text.token_store import TokenStream
     from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
@@ -112,13 +116,6 @@ def evaluate(
     from llm_timecycle.model.tf_import import import_tensorflow
 
     import_tensorflow()
-    from llm_timecycle.evaluation.stream import (
-        LONG_WARM_UP_TOKENS,
-        choose_lanes,
-        make_scorer,
-        score_stream,
-    )
-    from llm_timecycle.model.network import build_trained_network
     from llm_timecycle.text.prepare import find_cache_directory
 
     opened = open_run(Path(run))
@@ -135,23 +132,34 @@ def evaluate(
     if stream.unknown:
         share = stream.unknown / stream.tokens
         log.info("%s tokens (%.2f %%) are unknown to the model", f"{stream.unknown:,}", 100 * share)
-    network = build_trained_network(opened.settings.model, opened.vocab_size, weights)
-    lanes = 1 if exact else choose_lanes(stream.tokens - 1)
-    sums = score_stream(
-        make_scorer(network, min(lanes, count_cores())),
-        opened.settings.model,
-        stream.ids,
-        lanes=lanes,
-        warm_up=LONG_WARM_UP_TOKENS,
-        show_progress=show_progress,
-    )
+    sums, method = _score(opened, weights, stream.ids, exact, show_progress)
     if not math.isfinite(sums.loss_nats):
         raise RunError(
             f"the loss of {run} is {sums.loss_nats}, not a finite number. Its weights are damaged "
             f"or its training diverged: train it again, with a lower training.learning_rate"
         )
-    method = f"{lanes} lanes, {LONG_WARM_UP_TOKENS} tokens of warm-up" if lanes > 1 else "exact"
     return summarize(name, sums, stream, method)
+
+
+def _score(
+    run: Run, weights: Mapping[str, np.ndarray], ids: np.ndarray, exact: bool, show_progress: bool
+) -> tuple[Sums, str]:
+    """The sums of a stream of ids (N,), and how it was read."""
+    from llm_timecycle.evaluation import stream
+    from llm_timecycle.model.network import build_trained_network
+
+    lanes = 1 if exact else stream.choose_lanes(len(ids) - 1)
+    warm_up = stream.LONG_WARM_UP_TOKENS
+    network = build_trained_network(run.settings.model, run.vocab_size, weights)
+    sums = stream.score_stream(
+        stream.make_scorer(network, min(lanes, count_cores())),
+        run.settings.model,
+        ids,
+        lanes=lanes,
+        warm_up=warm_up,
+        show_progress=show_progress,
+    )
+    return sums, f"{lanes} lanes, {warm_up} tokens of warm-up" if lanes > 1 else "exact"
 
 
 def summarize(split: str, sums: Sums, stream: TokenStream, method: str) -> EvaluationResult:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 
 
 def import_tensorflow() -> None:
@@ -18,7 +23,7 @@ def import_tensorflow() -> None:
         return
     sys.stderr.flush()
     stderr = os.dup(2)
-    with tempfile.TemporaryFile() as held:
+    with _keep_interrupts(), tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)
         try:
             import tensorflow as tf
@@ -31,3 +36,31 @@ def import_tensorflow() -> None:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
+
+
+@contextmanager
+def _keep_interrupts() -> Iterator[None]:
+    """Raise KeyboardInterrupt at the end if Ctrl-C came meanwhile and an imported module hid it.
+
+    Modules under TensorFlow catch every exception around an optional import, Ctrl-C's too. Only
+    Python's own handler is replaced, and only in the main thread, where signals are delivered.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or before is not signal.default_int_handler:
+        yield
+        return
+    interrupted = False
+
+    def note_interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal interrupted
+        interrupted = True
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, note_interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if interrupted:
+        raise KeyboardInterrupt

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from llm_timecycle.cli.main import main
+from llm_timecycle.runs.directory import Run
+from tests.cli.random_runs import TEXTS, make_run
 
 TINY = """\
 data:
@@ -59,3 +61,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     program = [sys.executable, "-m", "llm_timecycle"]
     subprocess.run([*program, "train", "tiny.yaml"], cwd=place, check=True, capture_output=True)
     return place
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """A run with random weights for each level of `TEXTS`."""
+    root = tmp_path_factory.mktemp("runs")
+    return {level: make_run(root / level, level) for level in TEXTS}
+
+
+@pytest.fixture
+def run(runs: dict[str, Run]) -> Path:
+    """The one of characters."""
+    return runs["char"].path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from llm_timecycle.generation.generator import TextGenerator
 from llm_timecycle.runs.directory import Run, create_run
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
+PROGRAM = [sys.executable, "-c", "from llm_timecycle.cli.main import main; main()", "generate"]
 TEXTS = {"char": "abc defg.\n中文", "word": "once upon a time there was a cat\n"}
 
 

@@ -12,18 +12,7 @@ from llm_timecycle.errors import RunError, UsageError
 from llm_timecycle.generation.generator import TextGenerator
 from llm_timecycle.runs.directory import Run
 from llm_timecycle.runs.manifest import replace_file
-from tests.cli.random_runs import TEXTS, call, generate_directly, make_run
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
-    root = tmp_path_factory.mktemp("runs")
-    return {level: make_run(root / level, level) for level in TEXTS}
-
-
-@pytest.fixture
-def run(runs: dict[str, Run]) -> Path:
-    return runs["char"].path
+from tests.cli.random_runs import call, generate_directly, make_run
 
 
 def test_prints_the_prompt_and_what_follows(runs: dict[str, Run]) -> None:

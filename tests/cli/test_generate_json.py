@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,21 +13,7 @@ import pytest
 from llm_timecycle import __version__
 from llm_timecycle.cli import generate
 from llm_timecycle.runs.directory import Run
-from tests.cli.random_runs import TEXTS, call, generate_directly, make_run
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
-    root = tmp_path_factory.mktemp("runs")
-    return {level: make_run(root / level, level) for level in TEXTS}
-
-
-@pytest.fixture
-def run(runs: dict[str, Run]) -> Path:
-    return runs["char"].path
-
-
-PROGRAM = [sys.executable, "-c", "from llm_timecycle.cli.main import main; main()", "generate"]
+from tests.cli.random_runs import PROGRAM, call, generate_directly, make_run
 
 
 def test_the_time_to_load_does_not_include_the_prompt(

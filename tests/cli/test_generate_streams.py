@@ -10,22 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from llm_timecycle.runs.directory import Run
-from tests.cli.random_runs import TEXTS, call, make_run
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
-    root = tmp_path_factory.mktemp("runs")
-    return {level: make_run(root / level, level) for level in TEXTS}
-
-
-@pytest.fixture
-def run(runs: dict[str, Run]) -> Path:
-    return runs["char"].path
-
-
-PROGRAM = [sys.executable, "-c", "from llm_timecycle.cli.main import main; main()", "generate"]
+from tests.cli.random_runs import PROGRAM, call
 
 
 def test_a_closed_pipe_ends_the_program_quietly(run: Path) -> None:

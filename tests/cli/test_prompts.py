@@ -11,18 +11,7 @@ import pytest
 from llm_timecycle.cli import prompts
 from llm_timecycle.errors import DataError
 from llm_timecycle.runs.directory import Run
-from tests.cli.random_runs import TEXTS, call, generate_directly, make_run
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
-    root = tmp_path_factory.mktemp("runs")
-    return {level: make_run(root / level, level) for level in TEXTS}
-
-
-@pytest.fixture
-def run(runs: dict[str, Run]) -> Path:
-    return runs["char"].path
+from tests.cli.random_runs import call, generate_directly
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,14 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from llm_timecycle.model.lstm import LSTM
 from llm_timecycle.reference.lstm import LSTMWeights, run_backward, run_forward
+
+EXAMPLES = 10
+SIZES = st.integers(1, 8)
 
 
 def differentiate(
@@ -26,10 +31,12 @@ def differentiate(
     return [r.numpy() for r in results], [g.numpy() for g in gradients]
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_outputs_states_and_gradients_are_those_of_keras(seed: int) -> None:
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(SIZES, SIZES, SIZES, SIZES, st.integers(0, 2**16))
+def test_outputs_states_and_gradients_are_those_of_keras(
+    B: int, T: int, D: int, H: int, seed: int
+) -> None:
     rng = np.random.default_rng(seed)
-    B, T, D, H = (int(n) for n in rng.integers(1, 9, 4))
     ours = LSTM(H, return_sequences=True, return_state=True)
     keras_layer = keras.layers.LSTM(H, return_sequences=True, return_state=True)
     draw = lambda *shape: tf.constant(rng.normal(size=shape), tf.float32)  # noqa: E731

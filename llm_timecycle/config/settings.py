@@ -129,6 +129,12 @@ class TrainingSettings(_Section):
     max_steps: Count | None = Field(
         default=None, description="Stop after this many steps, even before the last epoch."
     )
+    minutes: float | None = Field(
+        default=None,
+        gt=0.0,
+        le=100_000.0,
+        description="Time budget in minutes: the run ends when they are over; null has none.",
+    )
     batch_size: Size = Field(
         default=64, description="Batch size: text streams (lanes) trained in parallel (B)."
     )

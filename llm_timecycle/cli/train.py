@@ -10,20 +10,27 @@ import click
 
 from llm_timecycle.cli.options import HELP, config_overrides
 from llm_timecycle.cli.terminal import format_shares, set_up_logging
-from llm_timecycle.config.load import read_settings
-from llm_timecycle.config.locate import find_run
+from llm_timecycle.config.load import LoadedSettings, read_settings
+from llm_timecycle.config.locate import find_run, names_text
+from llm_timecycle.config.sources import Override
 from llm_timecycle.errors import RunError, RunExistsError
-from llm_timecycle.runs.directory import open_run
+from llm_timecycle.runs.directory import check_run_is_new, open_run
 
 
 @click.command("train", context_settings=HELP)
-@click.argument("config")
+@click.argument("config", metavar="TEXT|CONFIG")
+@click.option(
+    "--minutes",
+    type=float,
+    metavar="M",
+    help="Minutes that training may take.  [default for a text: 10]",
+)
 @config_overrides
 @click.option(
     "--run",
     "run_path",
     type=click.Path(path_type=Path),
-    help="Directory to write the run to.  [default: runs/NAME, after the name of CONFIG]",
+    help="Directory to write the run to.  [default: runs/NAME, after the name of TEXT or CONFIG]",
 )
 @click.option("--resume", is_flag=True, help="Resume the run from its newest checkpoint.")
 @click.option(
@@ -36,18 +43,24 @@ from llm_timecycle.runs.directory import open_run
 )
 def command(
     config: str,
+    minutes: float | None,
     overrides: tuple[str, ...],
     run_path: Path | None,
     resume: bool,
     tensorboard: bool,
     profile_trace: bool,
 ) -> None:
-    """Train a model with the settings of CONFIG.
+    """Train a model on TEXT, or with the settings of CONFIG.
+
+    TEXT is a file (.txt or .gz), a directory, a glob, or a built-in text (python-docs,
+    sample-english, sample-chinese). Settings are chosen for it, for this machine and for the time;
+    --set comes first, and all else suits it.
 
     CONFIG is a YAML file, the name of shipped settings (section5, small, char, chinese), or, with
     --resume, a run directory.
 
     \b
+    llm-timecycle train novel.txt --minutes 5
     llm-timecycle train small
     llm-timecycle train my.yaml --set training.epochs=3 --run runs/short
     llm-timecycle train runs/short --resume
@@ -55,10 +68,17 @@ def command(
     set_up_logging()
     if run_path == Path():
         raise click.UsageError("--run is empty; expected a directory")
+    if is_text := names_text(config):
+        run_path = run_path or _name_run(config)
+        is_text, config = not resume, str(run_path) if resume else config
     if resume and (found := find_run(config)) is not None:
         run_path = run_path or found
         config = str(open_run(found).path / "config.yaml")
-    loaded = read_settings(config, overrides)
+    if is_text and run_path is not None:
+        loaded = _suggest(config, minutes, overrides, run_path)
+    else:
+        budget = () if minutes is None else (f"training.minutes={minutes!r}",)
+        loaded = read_settings(config, (*budget, *overrides))
     run_path = run_path or Path("runs") / loaded.name
     from llm_timecycle.model.tf_import import import_tensorflow
 
@@ -95,6 +115,35 @@ def command(
         f"Next: llm-timecycle evaluate {run}{'' if has_validation else ' --data FILE'}\n"
         f'      llm-timecycle generate {run} --prompt "Once upon"',
         err=True,
+    )
+
+
+def _name_run(text: str) -> Path:
+    """The run directory of a text, if none is given."""
+    from llm_timecycle.training.suggest.from_text import name_text
+
+    if name := name_text(text):
+        return Path("runs") / name
+    raise click.UsageError(f"{text} gives the run no name: choose a directory with --run DIR")
+
+
+def _suggest(
+    text: str, minutes: float | None, overrides: tuple[str, ...], run: Path
+) -> LoadedSettings:
+    """The settings chosen for a text; before any work is done, `run` must be new."""
+    from llm_timecycle.text.prepare import find_cache_directory
+    from llm_timecycle.training.suggest.from_text import suggest_settings
+
+    try:
+        check_run_is_new(run)
+    except RunExistsError as error:
+        raise RunError(_explain_existing(error)) from error
+    return suggest_settings(
+        [text],
+        minutes,
+        [Override(each) for each in overrides],
+        cache=find_cache_directory(),
+        show_progress=sys.stderr.isatty(),
     )
 
 

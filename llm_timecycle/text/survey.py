@@ -21,9 +21,9 @@ COMMON_FROM = 3
 """Occurrences from which a character or a word can be learned."""
 SCRIPTS = {
     "LATIN": "Latin",
-    "CJK": "Han",
-    "HIRAGANA": "kana",
-    "KATAKANA": "kana",
+    "CJK": "CJK",
+    "HIRAGANA": "CJK",
+    "KATAKANA": "CJK",
     "HANGUL": "Hangul",
     "CYRILLIC": "Cyrillic",
     "GREEK": "Greek",
@@ -37,8 +37,10 @@ SCRIPTS = {
 
 @dataclass(frozen=True)
 class TextFacts:
-    """Facts about a text. Counts of kinds are those of the sample, all others of the whole text."""
+    """Facts about a text. What differs is counted in the sample, all else in the whole text."""
 
+    name: str
+    """The name of the corpus, for messages."""
     characters: int
     bytes: int
     """In UTF-8; estimated from the sample where the text is sampled."""
@@ -48,7 +50,8 @@ class TextFacts:
     rare_fraction: float
     """The share of the text in characters that occur less often than that."""
     script: str
-    """The script of most letters, such as Latin or Han; "mixed" where none has two thirds."""
+    """The script of two thirds of the letters or more, such as Latin or CJK (kana included); else
+    "mixed"."""
     words: int
     """Separated by white space; estimated where the text is sampled."""
     distinct_words: int
@@ -60,11 +63,6 @@ class TextFacts:
     """Size after zlib over size before: about 0.4 for prose, far lower for repetitions."""
     sampled_fraction: float
     """The share of the text that was looked at."""
-
-    @property
-    def line_characters(self) -> float:
-        """Mean length of a line."""
-        return self.characters / max(self.lines, 1)
 
 
 def survey_text(corpus: Corpus, show_progress: bool = False) -> TextFacts:
@@ -99,6 +97,7 @@ def survey_text(corpus: Corpus, show_progress: bool = False) -> TextFacts:
     scale = total / looked_at
     common = [count for count in letters.values() if count >= COMMON_FROM]
     return TextFacts(
+        name=corpus.name,
         characters=total,
         bytes=round(size * scale),
         distinct_characters=len(letters),

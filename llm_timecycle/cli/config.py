@@ -15,7 +15,7 @@ from llm_timecycle.cli.terminal import set_up_logging
 from llm_timecycle.config.dump import dump_settings, render_commented
 from llm_timecycle.config.json_schema import settings_schema
 from llm_timecycle.config.load import LoadedSettings, read_settings
-from llm_timecycle.config.locate import find_shipped_directory
+from llm_timecycle.config.locate import find_shipped_directory, name_after
 from llm_timecycle.config.sources import Override
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import ConfigError, UsageError
@@ -73,11 +73,11 @@ def suggest(
     with which `train TEXT` would train on this machine.
     """
     from llm_timecycle.text.prepare import find_cache_directory
-    from llm_timecycle.training.suggest.from_text import name_text, suggest_settings
+    from llm_timecycle.training.suggest.from_text import suggest_settings
 
-    if output is None and not name_text(text):
+    if output is None and not name_after(text):
         raise UsageError(f"{text} gives the file no name: choose one with --output FILE")
-    file = output or Path(f"{name_text(text)}.yaml")
+    file = output or Path(f"{name_after(text)}.yaml")
     _check_can_write(file, force)
     set_up_logging()
     loaded = suggest_settings(

@@ -11,7 +11,7 @@ import click
 from llm_timecycle.cli.options import HELP, config_overrides
 from llm_timecycle.cli.terminal import format_shares, set_up_logging
 from llm_timecycle.config.load import LoadedSettings, read_settings
-from llm_timecycle.config.locate import find_run, names_text
+from llm_timecycle.config.locate import find_run, name_after, names_text
 from llm_timecycle.config.sources import Override
 from llm_timecycle.errors import RunError, RunExistsError
 from llm_timecycle.runs.directory import check_run_is_new, open_run
@@ -120,9 +120,7 @@ def command(
 
 def _name_run(text: str) -> Path:
     """The run directory of a text, if none is given."""
-    from llm_timecycle.training.suggest.from_text import name_text
-
-    if name := name_text(text):
+    if name := name_after(text):
         return Path("runs") / name
     raise click.UsageError(f"{text} gives the run no name: choose a directory with --run DIR")
 

@@ -19,10 +19,10 @@ BEGINNING_BYTES = 1 << 16
 def names_text(source: str | Path) -> bool:
     """Whether `source` names a text to train on, and neither settings nor a run.
 
-    Names of settings come first: `.yaml` and `.yml`, then shipped names. A file with any other name
-    is a settings file if its first line, comments aside, is a section such as `data:`. A directory
-    with a `config.yaml` or a manifest is a run. Texts are all other files and directories, the
-    built-in corpora, globs, and missing files that would end in `.txt` or `.gz`.
+    Settings come first: `.yaml` and `.yml` files, and shipped names. A file of another name holds
+    settings if its first line, comments aside, is a section such as `data:` and nothing more. A
+    directory with a `config.yaml` or a manifest is a run. Texts are all other files and
+    directories, built-in corpora, globs, and missing files that would end in `.txt` or `.gz`.
     """
     path, name = Path(source), str(source)
     if path.suffix.lower() in SETTINGS_SUFFIXES or name == "":
@@ -37,6 +37,16 @@ def names_text(source: str | Path) -> bool:
     return name in BUILT_IN_CORPORA or (is_named_as_text and not path.exists())
 
 
+def name_after(text: str | Path) -> str:
+    """What a run or a settings file is called after a text; "" where its name says nothing.
+
+    >>> name_after("books/novel.txt.gz"), name_after("books/*.txt")
+    ('novel', '')
+    """
+    name = Path(text).name.split(".")[0]
+    return "" if glob.has_magic(name) else name
+
+
 def _begins_as_settings(path: Path) -> bool:
     """Whether the first line of a file that is not blank or a comment names a section."""
     try:
@@ -45,8 +55,8 @@ def _begins_as_settings(path: Path) -> bool:
     except OSError:
         return False  # whoever reads the text says why it cannot be read
     lines = (line for line in beginning.splitlines() if line.strip()[:1] not in ("", "#"))
-    sections = "|".join(Settings.model_fields)
-    return re.match(rf"""[{{"'\s]*(?:{sections})["']?\s*[:：]""", next(lines, "")) is not None
+    section = rf"""[{{"'\s]*(?:{"|".join(Settings.model_fields)})["']?\s*[:：]"""
+    return re.match(rf"{section}\s*(?:$|#|\{{|null|~)", next(lines, "")) is not None
 
 
 def find_run(source: str | Path) -> Path | None:

@@ -13,6 +13,7 @@ from llm_timecycle.config.locate import (
     find_run,
     find_settings_file,
     list_shipped_names,
+    name_after,
     names_text,
 )
 from llm_timecycle.config.python_values import PythonValues
@@ -22,7 +23,6 @@ from llm_timecycle.config.spelling import find_nearest
 from llm_timecycle.errors import Interrupted, UsageError
 from llm_timecycle.evaluation.table import Figure, write_html_table, write_table
 from llm_timecycle.runs.directory import open_run
-from llm_timecycle.training.suggest.from_text import name_text
 
 if TYPE_CHECKING:
     import keras
@@ -276,7 +276,7 @@ def _load(
         sources = [PythonValues.from_settings(source), *budget, *values]
         return LoadedSettings(check_sources(sources, "lt.train"), "", Path.cwd(), Path()), None
     if _is_text(source, resume):
-        name = name_text(source if isinstance(source, (str, Path)) else source[0])
+        name = name_after(source if isinstance(source, (str, Path)) else source[0])
         default = Path("runs") / name if name else None
         if not resume:
             return _suggest(source, minutes, values, show_progress), default

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import glob
 import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 from llm_timecycle.config.dump import write_value
 from llm_timecycle.config.load import LoadedSettings, check_sources, list_given
+from llm_timecycle.config.locate import name_after
 from llm_timecycle.config.python_values import PythonValues
 from llm_timecycle.config.settings import TrainingSettings
 from llm_timecycle.config.sources import Source
@@ -57,18 +57,8 @@ def suggest_settings(
         for key, value in keys.items():
             if reason := comments.get(f"{section}.{key}"):
                 log.info("%s: %s (%s)", f"{section}.{key}", write_value(value), reason)
-    name = name_text(names[0])
+    name = name_after(names[0])
     return LoadedSettings(settings, name, Path.cwd(), Path(f"{name}.yaml"), comments)
-
-
-def name_text(text: str | Path) -> str:
-    """What a run or a settings file is called after a text; "" where its name says nothing.
-
-    >>> name_text("books/novel.txt.gz"), name_text("books/*.txt")
-    ('novel', '')
-    """
-    name = Path(text).name.split(".")[0]
-    return "" if glob.has_magic(name) else name
 
 
 def describe_text(facts: TextFacts) -> str:

@@ -122,9 +122,11 @@ def _choose_learning(size: TrainedSize, tokens: int, choices: Choices) -> None:
     data = choices.fixed.data
     has_validation = data.valid is not None or choices.read("data.valid_fraction") > 0
     if epochs > c.PATIENCE_EPOCHS and has_validation:
+        least, share = c.PATIENCE
+        validations = choices.values.get("training.epochs", 0)
         choices.choose(
             "training.patience",
-            c.PATIENCE,
+            max(least, ceil(share * validations)),
             f"at {epochs:.0f} epochs the text may be learned before the end",
         )
 

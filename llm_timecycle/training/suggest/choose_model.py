@@ -108,6 +108,6 @@ def _predict(
         count_product_weights(model, V),
         min(affordable, wanted),
         text_tokens,
-        c.LOSS_CURVES[level],
+        c.LOSS_CURVES["char of many" if level == "char" and V >= c.MANY_CHARACTERS else level],
     )
     return TrainedSize(model, rate, affordable, wanted, loss)

@@ -79,8 +79,10 @@ HIDDEN_UNITS = (64, 96, 128, 192, 256, 384, 512, 640, 768, 1024)
 MOST_EPOCHS = 40
 """Measured on 10 kB of characters, dropout 0.5: 15 epochs 2.05 to 2.06 nats, 40 2.03 to 2.05, 100
 2.04 to 2.05."""
-DROPOUT_BY_EPOCHS = ((4, 0.0), (8, 0.1), (12, 0.2), (20, 0.3), (40, 0.4))
-"""Up to these epochs, this dropout. Measured up to 8 on 1 MB of characters; above, a guess."""
+DROPOUT_BY_LOAD = ((15, 0.0), (30, 0.1), (60, 0.2), (300, 0.3), (600, 0.4))
+"""Up to this load (`predict_load`), this dropout. Measured on characters: 0 is best at 3 (1 MB, 256
+units, 3 epochs) and 11 (512 units); 0.2 beats 0.4 at 38 (100 kB, 128 units, 15 epochs); 0.3 is best
+at 95 and 253 (10 kB, 64 units), 0.5 from 380 (10 kB, 128 units) on."""
 DROPOUT_ABOVE = 0.5
 PATIENCE_EPOCHS = 15
 """From these epochs on, early stopping may save time."""

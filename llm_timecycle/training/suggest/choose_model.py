@@ -11,6 +11,7 @@ from llm_timecycle.training.suggest.choices import Choices
 from llm_timecycle.training.suggest.predict import (
     MachineSpeed,
     count_product_weights,
+    predict_load,
     predict_loss,
     predict_step_s,
 )
@@ -26,14 +27,13 @@ class TrainedSize:
     affordable_tokens: float
     """In the time there is."""
     wanted_tokens: float
-    """Until the run ends otherwise, or the text is learned."""
+    """Until the epochs or steps that are given end, or the text is learned."""
+    tokens: float
+    """Tokens that the model will be trained on, epochs counted."""
+    load: float
+    """See `predict_load`."""
     loss: float
-    """Predicted nats a token."""
-
-    @property
-    def tokens(self) -> float:
-        """Tokens that the model will be trained on, epochs counted."""
-        return min(self.affordable_tokens, self.wanted_tokens)
+    """Predicted nats a token, in the time there is."""
 
     def fills(self, minutes: float) -> float:
         """The share of `minutes` that the wanted tokens take, start-up included."""
@@ -57,7 +57,6 @@ def choose_model(
     sizes = (model.hidden_units,) if is_given else c.HIDDEN_UNITS
     candidates = [_predict(H, facts, speed, minutes, tokens, choices) for H in sizes]
     best = min(candidates, key=lambda candidate: candidate.loss)
-    epochs = best.tokens / tokens
     choices.choose(
         "model.hidden_units",
         best.model.hidden_units,
@@ -67,15 +66,15 @@ def choose_model(
     choices.choose(
         "model.embedding_dim",
         best.model.embedding_dim,
-        "as wide as the layers, up to 512: words say much"
+        "as wide as the layers, up to 512: a word says much"
         if level in c.TIED_LEVELS
-        else "half the layers' width is enough for so few tokens",
+        else "half the layers' width: a single character or byte says little",
     )
-    dropout = next((rate for most, rate in c.DROPOUT_BY_EPOCHS if epochs <= most), c.DROPOUT_ABOVE)
+    dropout = next((rate for most, rate in c.DROPOUT_BY_LOAD if best.load <= most), c.DROPOUT_ABOVE)
     choices.choose(
         "model.dropout",
         dropout,
-        f"{epochs:.1f} epochs: "
+        f"{best.tokens / tokens:.1f} epochs: "
         + ("against memorizing" if dropout else "too few to memorize; it would only slow learning"),
     )
     return best
@@ -98,16 +97,20 @@ def _predict(
     rate = B * T / predict_step_s(model, V, B, T, speed)
     time_s = 60 * minutes * (1 - c.VALIDATION_SHARE) - c.START_UP_S
     affordable = rate * max(time_s, 60 * minutes * c.SHORTEST_TRAINING_SHARE)
-    wanted = float(c.MOST_EPOCHS * tokens)
-    if training.max_steps is not None:
-        wanted = float(training.max_steps * B * T)
-    elif "training.epochs" in choices.given and training.minutes is None:
-        wanted = float(training.epochs * tokens)
+    given = [training.max_steps * B * T] if training.max_steps is not None else []
+    if "training.epochs" in choices.given and training.minutes is None:
+        given.append(training.epochs * tokens)
+    wanted = float(min(given, default=c.MOST_EPOCHS * tokens))
+    trained = wanted if given else min(affordable, wanted)
+    parameters = count_product_weights(model, V)
     text_tokens = tokens * min(1.0, facts.compressed_fraction / c.REPETITIVE)
-    loss = predict_loss(
-        count_product_weights(model, V),
-        min(affordable, wanted),
-        text_tokens,
-        c.LOSS_CURVES["char of many" if level == "char" and V >= c.MANY_CHARACTERS else level],
+    curve = c.LOSS_CURVES["char of many" if level == "char" and V >= c.MANY_CHARACTERS else level]
+    return TrainedSize(
+        model,
+        rate,
+        affordable,
+        wanted,
+        trained,
+        load=predict_load(parameters, trained, text_tokens),
+        loss=predict_loss(parameters, min(affordable, wanted), text_tokens, curve),
     )
-    return TrainedSize(model, rate, affordable, wanted, loss)

@@ -122,6 +122,6 @@ def choose_lanes(tokens: int, choices: Choices) -> None:
         B,
         f"so that each lane has {tokens // (B * T):,} windows"
         if is_short
-        else "fills the machine; fewer would learn little more from a token",
+        else "fewer would use this machine less well",
     )
-    choices.choose(paths[1], T, "short windows make more steps, which learn more than long ones")
+    choices.choose(paths[1], T, "short windows make more steps, which learn more than fewer long ones")

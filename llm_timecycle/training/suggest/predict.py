@@ -65,14 +65,26 @@ def predict_step_s(
     return products_s + time_steps_s + update_s + logits_s
 
 
+def predict_load(parameters: float, tokens: float, text_tokens: float) -> float:
+    """What invites memorizing: parameters for each token of the text, times the epochs, P n / D^2.
+
+    Args:
+        parameters: P. tokens: n, trained on, epochs counted. text_tokens: D, of the training text.
+
+    >>> predict_load(500_000, tokens=2_000_000, text_tokens=1_000_000)
+    1.0
+    """
+    return parameters * tokens / text_tokens**2
+
+
 def predict_loss(parameters: float, tokens: float, text_tokens: float, curve: LossCurve) -> float:
     """Nats a token on unseen text.
 
-        floor + size / P^s + tokens / n_eff^t + overfit (P n / D^2)^o
+        floor + size / P^s + tokens / n_eff^t + overfit load^o
 
     where n_eff = D (1 + r (1 - e^(-(n / D - 1) / r))) counts repeated tokens for less and less
-    (Muennighoff et al. 2023, Scaling Data-Constrained Language Models, eq. 5), and the last term
-    grows with the parameters for each token of the text and with the epochs.
+    (Muennighoff et al. 2023, Scaling Data-Constrained Language Models, eq. 5), and the load is that
+    of `predict_load`.
 
     Args:
         parameters: P. tokens: n, trained on, epochs counted. text_tokens: D, of the training text.
@@ -83,10 +95,11 @@ def predict_loss(parameters: float, tokens: float, text_tokens: float, curve: Lo
     if epochs > 1:
         worth = 1 + curve.repeats * (1 - exp(-(epochs - 1) / curve.repeats))
         seen = text_tokens * worth
+    load = predict_load(parameters, tokens, text_tokens)
     loss: float = (
         curve.floor
         + curve.size / parameters**curve.size_exponent
         + curve.tokens / seen**curve.tokens_exponent
-        + curve.overfit * (parameters * epochs / text_tokens) ** curve.overfit_exponent
+        + curve.overfit * load**curve.overfit_exponent
     )
     return loss

@@ -123,6 +123,15 @@ def test_more_time_buys_a_larger_model_and_more_epochs_more_dropout() -> None:
     assert dropouts == sorted(dropouts)
 
 
+def test_dropout_grows_with_the_epochs_and_with_the_model() -> None:
+    def choose_dropout(hidden_units: int, epochs: int) -> float:
+        given = {"model__hidden_units": hidden_units, "training__epochs": epochs}
+        return choose_for(PROSE, **given)[0].model.dropout
+
+    assert [choose_dropout(512, epochs) for epochs in (3, 6, 12, 24)] == [0.0, 0.1, 0.2, 0.3]
+    assert choose_dropout(64, 24) == 0.0
+
+
 def test_a_slow_machine_gets_a_smaller_model() -> None:
     slow = MachineSpeed("float32", 5e10, cores=1)
     settings, _ = choose_for(PROSE, speed=slow)
@@ -171,7 +180,7 @@ def test_what_is_given_is_kept_and_the_rest_suits_it() -> None:
 def test_the_end_of_the_run_that_is_given() -> None:
     steps = choose_for(PROSE, training__max_steps=1_000)[0].training
     assert (steps.max_steps, steps.minutes, steps.epochs) == (1_000, None, 3)  # 2,048,000 tokens
-    epochs = choose_for(PROSE, training__epochs=3)[0]
+    epochs = choose_for(PROSE, training__epochs=3, model__hidden_units=256)[0]
     assert (epochs.training.epochs, epochs.training.minutes) == (3, None)
     assert epochs.model.dropout == 0.0
     none, suggestion = choose_for(PROSE, training__minutes=None)

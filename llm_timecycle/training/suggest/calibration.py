@@ -99,6 +99,8 @@ STEPS_PER_EPOCH = 8
 """Each lane of a small text has at least these windows."""
 WARMUP_STEPS = 50
 """Measured on characters at rates up to 0.016."""
+WARMUP_SHARE = 0.1
+"""Of all steps, at most."""
 
 SUBWORD_BYTES = 20_000_000
 """Guess: from this size on, a text in characters would hardly be read once."""

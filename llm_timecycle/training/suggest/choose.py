@@ -113,11 +113,15 @@ def _choose_duration(limit: float, size: TrainedSize, tokens: int, choices: Choi
 def _choose_learning(size: TrainedSize, tokens: int, choices: Choices) -> None:
     """Optimizer, schedule, and when to stop early."""
     if choices.fixed.training.weight_decay == 0:
-        choices.choose("training.optimizer", "nadam", "learns a little more than adam in the same time")
+        choices.choose("training.optimizer", "nadam", "learns a little more than adam")
     choices.choose(
         "training.schedule", "linear", "decays to zero at the end: learns a little more than cosine"
     )
-    choices.choose("training.warmup_steps", c.WARMUP_STEPS, "the first gradients are rough")
+    steps = size.tokens / (
+        choices.read("training.batch_size") * choices.read("training.sequence_length")
+    )
+    warmup = min(c.WARMUP_STEPS, int(c.WARMUP_SHARE * steps))
+    choices.choose("training.warmup_steps", warmup, "the first gradients are rough")
     epochs = size.tokens / tokens
     data = choices.fixed.data
     has_validation = data.valid is not None or choices.read("data.valid_fraction") > 0

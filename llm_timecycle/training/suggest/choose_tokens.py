@@ -124,4 +124,6 @@ def choose_lanes(tokens: int, choices: Choices) -> None:
         if is_short
         else "fewer would use this machine less well",
     )
-    choices.choose(paths[1], T, "short windows make more steps, which learn more than fewer long ones")
+    choices.choose(
+        paths[1], T, "short windows make more steps, which learn more than fewer long ones"
+    )

@@ -17,6 +17,7 @@ from llm_timecycle.config.locate import find_shipped_directory
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import ConfigError, UsageError
 from llm_timecycle.files import explain_os_error, write_durably
+from llm_timecycle.training.schedules import choose_learning_rate
 
 
 @click.group("config", context_settings=HELP)
@@ -92,6 +93,7 @@ def _summarize(loaded: LoadedSettings) -> str:
     shapes = compute_parameter_shapes(model, tokenizer.vocab_size)
     parameters = sum(math.prod(shape) for shape in shapes.values())
     tokens_per_step = training.batch_size * training.sequence_length
+    default_rate = choose_learning_rate(training.optimizer, model.hidden_units)
     until = f"at most {training.max_steps:,} steps, " if training.max_steps is not None else ""
     return "\n".join(
         [
@@ -102,6 +104,6 @@ def _summarize(loaded: LoadedSettings) -> str:
             f"{model.embedding_dim}), at most {parameters:,} parameters",
             f"  training   {training.epochs} epochs, {until}{tokens_per_step:,} tokens per step "
             f"({training.batch_size} x {training.sequence_length}), {training.optimizer} at "
-            f"{training.learning_rate:g}",
+            f"{training.learning_rate or default_rate:g}",
         ]
     )

@@ -16,10 +16,12 @@ from llm_timecycle.config.dump import dump_settings, render_commented
 from llm_timecycle.config.json_schema import settings_schema
 from llm_timecycle.config.load import LoadedSettings, read_settings
 from llm_timecycle.config.locate import find_shipped_directory, name_after
+from llm_timecycle.config.recipes import read_recipe
 from llm_timecycle.config.sources import Override
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import ConfigError, UsageError
 from llm_timecycle.files import explain_os_error, write_durably
+from llm_timecycle.training.schedules import choose_learning_rate
 
 
 @click.group("config", context_settings=HELP)
@@ -147,7 +149,9 @@ def _summarize(loaded: LoadedSettings) -> str:
     shapes = compute_parameter_shapes(model, tokenizer.vocab_size)
     parameters = sum(math.prod(shape) for shape in shapes.values())
     tokens_per_step = training.batch_size * training.sequence_length
+    default_rate = choose_learning_rate(training.optimizer, model.hidden_units)
     until = f"at most {training.max_steps:,} steps, " if training.max_steps is not None else ""
+    recipe = read_recipe(loaded.path)
     return "\n".join(
         [
             f"OK: {loaded.path}",
@@ -157,6 +161,7 @@ def _summarize(loaded: LoadedSettings) -> str:
             f"{model.embedding_dim}), at most {parameters:,} parameters",
             f"  training   {training.epochs} epochs, {until}{tokens_per_step:,} tokens per step "
             f"({training.batch_size} x {training.sequence_length}), {training.optimizer} at "
-            f"{training.learning_rate:g}",
+            f"{training.learning_rate or default_rate:g}",
+            *([f"  measured   {recipe}"] if recipe else []),
         ]
     )

@@ -145,14 +145,14 @@ class TrainingSettings(_Section):
         default="adam",
         description="Optimizer that updates the weights; nadam is adam with Nesterov momentum.",
     )
-    learning_rate: float = Field(
-        default=1e-3,
+    learning_rate: float | None = Field(
+        default=None,
         gt=0.0,
         le=1_000.0,
-        description="Learning rate; 1e-3 suits adam, nadam and adamw, sgd needs about 1.",
+        description="Peak learning rate; null uses 3 / hidden_units, at most 0.016, and 1 for sgd.",
     )
     schedule: Literal["constant", "cosine", "linear", "trapezoidal", "plateau"] = Field(
-        default="constant",
+        default="linear",
         description="Learning-rate schedule: constant; cosine or linear decay to zero; "
         "trapezoidal, which is constant and then decays to zero; or plateau, multiplied by "
         "plateau_factor when validation stops improving.",
@@ -165,7 +165,7 @@ class TrainingSettings(_Section):
         "decays.",
     )
     warmup_steps: int = Field(
-        default=0, ge=0, description="Steps over which the learning rate rises to its full value."
+        default=50, ge=0, description="Steps over which the learning rate rises to its full value."
     )
     plateau_factor: float = Field(
         default=0.5,

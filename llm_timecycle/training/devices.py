@@ -12,6 +12,7 @@ import tensorflow as tf
 from llm_timecycle.config.settings import ModelSettings, Settings, TrainingSettings
 from llm_timecycle.errors import ConfigError
 from llm_timecycle.system import count_cores
+from llm_timecycle.training.schedules import choose_learning_rate
 
 log = logging.getLogger("llm_timecycle")
 
@@ -34,8 +35,14 @@ class ComputePlan:
     """The Keras dtype policy: `float32` or `mixed_bfloat16`."""
 
     def fill_in(self, settings: Settings) -> Settings:
-        """The settings with nothing left to the machine, as a run stores them."""
-        changes = {"threads": self.threads, "precision": self.precision}
+        """The settings with nothing left to the machine or the model's size, as a run stores them.
+
+        A learning rate of null becomes a number; see `choose_learning_rate`.
+        """
+        rate = settings.training.learning_rate
+        if rate is None:
+            rate = choose_learning_rate(settings.training.optimizer, settings.model.hidden_units)
+        changes = {"threads": self.threads, "precision": self.precision, "learning_rate": rate}
         training = settings.training.model_copy(update=changes)
         return settings.model_copy(update={"training": training})
 

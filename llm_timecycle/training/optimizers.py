@@ -14,6 +14,7 @@ from llm_timecycle.config.settings import TrainingSettings
 def make_optimizer(settings: TrainingSettings) -> keras.optimizers.Optimizer:
     """The optimizer of the settings; the loop sets its learning rate before every step."""
     rate = settings.learning_rate
+    assert rate is not None, "the settings are not filled in yet"
     if settings.optimizer == "sgd":
         return keras.optimizers.SGD(rate)
     if settings.optimizer in ("adam", "nadam"):

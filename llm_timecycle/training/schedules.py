@@ -1,10 +1,26 @@
-"""Learning-rate schedules: pure functions of the step."""
+"""Learning rates: the default peak, and the schedules as pure functions of the step."""
 
 from __future__ import annotations
 
 import math
 
 from llm_timecycle.config.settings import TrainingSettings
+
+
+def choose_learning_rate(optimizer: str, hidden_units: int) -> float:
+    """The peak learning rate where the settings have none.
+
+        sgd:   1
+        else:  min(3 / H, 0.016)
+
+    The best rate falls with the width of the layers, since a step changes each weight by about the
+    rate, and a gate adds up H such changes (Yang et al. 2022, "Tensor Programs V"). The constants
+    were measured on characters and words; see docs/results.md.
+
+    >>> choose_learning_rate("adam", 512)
+    0.005859375
+    """
+    return 1.0 if optimizer == "sgd" else min(3.0 / hidden_units, 0.016)
 
 
 def compute_rate(settings: TrainingSettings, step: int, steps: int, plateau_scale: float) -> float:
@@ -24,6 +40,7 @@ def compute_rate(settings: TrainingSettings, step: int, steps: int, plateau_scal
     0.05
     """
     rate = settings.learning_rate
+    assert rate is not None, "the settings are not filled in yet"
     if step < settings.warmup_steps:
         return rate * (step + 1) / settings.warmup_steps
     x = min((step - settings.warmup_steps) / max(steps - settings.warmup_steps, 1), 1.0)

@@ -112,8 +112,8 @@ def _merge_settings(run: Run, loaded: LoadedSettings) -> Settings:
     training, before = loaded.settings.training, run.settings.training
     if training.precision == "auto":
         training = training.model_copy(update={"precision": before.precision})
-    if training.threads is None:
-        training = training.model_copy(update={"threads": before.threads})
+    open_keys = [k for k in ("threads", "learning_rate") if getattr(training, k) is None]
+    training = training.model_copy(update={key: getattr(before, key) for key in open_keys})
     settings = loaded.settings.model_copy(update={"training": training})
     changed = list_differences(run.settings, settings)
     if fixed := sorted(changed.keys() - FREE_WHEN_RESUMING):

@@ -46,7 +46,7 @@ def build_step(ours: bool, precision: str, marks: Any) -> Any:
         configure_tensorflow(plan)
         settings = ModelSettings(embedding_dim=E, hidden_units=H, num_layers=L)
         network = build_network(settings, V, seed=1, precision=precision)
-        optimizer = make_optimizer(TrainingSettings())
+        optimizer = make_optimizer(TrainingSettings(learning_rate=1e-3))
         optimizer.build(network.trainable_variables)
         strategy = tf.distribute.get_strategy()
         step = make_train_step(network, optimizer, strategy, None, plan.shards, marks)

@@ -29,8 +29,9 @@ def test_every_key_has_a_description_and_a_default():
 
 def test_ranges_are_in_the_schema():
     training = settings_schema()["$defs"]["TrainingSettings"]["properties"]
-    assert training["learning_rate"]["exclusiveMinimum"] == 0
-    assert training["learning_rate"]["maximum"] == 1000
+    number, null = training["learning_rate"]["anyOf"]
+    assert number == {"exclusiveMinimum": 0, "maximum": 1000, "type": "number"}
+    assert null == {"type": "null"}
     assert training["optimizer"]["enum"] == ["adam", "nadam", "adamw", "sgd"]
 
 

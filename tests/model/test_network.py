@@ -87,6 +87,19 @@ def test_the_forget_gate_begins_open() -> None:
     assert bias.tolist() == [0.0] * 4 + [1.0] * 4 + [0.0] * 8
 
 
+def test_the_embedding_starts_wide_enough_to_drive_the_gates() -> None:
+    sizes = ModelSettings(embedding_dim=100, hidden_units=100)
+    untied = read_parameters(build_network(sizes, 500, seed=1))
+    tied_sizes = sizes.model_copy(update={"tie_embeddings": True})
+    tied = read_parameters(build_network(tied_sizes, 500, seed=1))
+    glorot = np.sqrt(2 / (100 + 400))
+    assert untied["embedding.embeddings"].std() == pytest.approx(1.0, rel=0.02)
+    assert untied["lstm_1.kernel"].std() == pytest.approx(glorot, rel=0.02)
+    assert tied["embedding.embeddings"].std() == pytest.approx(0.1, rel=0.02)
+    assert tied["lstm_1.kernel"].std() == pytest.approx(8 * glorot, rel=0.02)
+    assert tied["lstm_2.kernel"].std() == pytest.approx(glorot, rel=0.02)
+
+
 def test_a_network_that_starts_from_frequencies_predicts_nearly_those() -> None:
     settings = ModelSettings(**SMALL)
     network = build_network(settings, 7, seed=1)

@@ -29,7 +29,7 @@ settings = ModelSettings(embedding_dim=5, hidden_units=6, num_layers=1)
 strategy = choose_strategy(8)
 with strategy.scope():
     network = build_network(settings, 20, seed=1)
-    optimizer = make_optimizer(TrainingSettings())
+    optimizer = make_optimizer(TrainingSettings(learning_rate=1e-3))
     optimizer.build(network.trainable_variables)
 step = make_train_step(network, optimizer, strategy, 0.1)
 rng = np.random.default_rng(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -46,10 +47,26 @@ def test_a_resolved_machine_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch)
 
 def test_what_the_settings_say_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "configure_tensorflow", lambda plan: None)
-    settings = Settings(training=TrainingSettings(threads=2, precision="float32"))
+    training = TrainingSettings(threads=2, precision="float32", learning_rate=0.5)
+    settings = Settings(training=training)
     plan = resolve_machine(settings, 10)
     assert plan == ComputePlan(2, 2, 1, "float32")
     assert plan.fill_in(settings) == settings
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "hidden_units", "rate"),
+    [("adam", 512, 3 / 512), ("nadam", 256, 3 / 256), ("adamw", 64, 0.016), ("sgd", 512, 1.0)],
+)
+def test_a_rate_that_is_not_set_follows_the_size_of_the_model(
+    optimizer: Literal["adam", "nadam", "adamw", "sgd"], hidden_units: int, rate: float
+) -> None:
+    settings = Settings(
+        model=ModelSettings(hidden_units=hidden_units),
+        training=TrainingSettings(optimizer=optimizer),
+    )
+    filled = ComputePlan(1, 1, 1, "float32").fill_in(settings)
+    assert filled.training.learning_rate == rate
 
 
 def test_settings_that_are_not_resolved_have_no_plan() -> None:

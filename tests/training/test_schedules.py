@@ -10,7 +10,7 @@ from llm_timecycle.training.schedules import compute_rate
 
 
 def test_constant_stays() -> None:
-    settings = TrainingSettings(learning_rate=0.5)
+    settings = TrainingSettings(learning_rate=0.5, schedule="constant", warmup_steps=0)
     assert [compute_rate(settings, step, 10, 1.0) for step in (0, 5, 9)] == [0.5] * 3
 
 
@@ -34,7 +34,9 @@ def test_linear_goes_straight_to_zero_after_the_warm_up() -> None:
 
 
 def test_trapezoidal_is_constant_and_then_linear() -> None:
-    settings = TrainingSettings(learning_rate=2.0, schedule="trapezoidal", decay_fraction=0.25)
+    settings = TrainingSettings(
+        learning_rate=2.0, schedule="trapezoidal", decay_fraction=0.25, warmup_steps=0
+    )
     rates = [compute_rate(settings, step, 8, 1.0) for step in range(9)]
     assert rates == pytest.approx([2.0] * 7 + [1.0, 0.0])
 

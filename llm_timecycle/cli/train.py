@@ -19,18 +19,19 @@ from llm_timecycle.runs.directory import check_run_is_new, open_run
 
 @click.command("train", context_settings=HELP)
 @click.argument("config", metavar="TEXT|CONFIG")
-@click.option(
-    "--minutes",
-    type=float,
-    metavar="M",
-    help="Minutes that training may take.  [default for a text: 10]",
-)
 @config_overrides
 @click.option(
     "--run",
     "run_path",
     type=click.Path(path_type=Path),
     help="Directory to write the run to.  [default: runs/NAME, after the name of TEXT or CONFIG]",
+)
+@click.option(
+    "--minutes",
+    type=float,
+    metavar="M",
+    help="Train for M minutes, start and end of the program included; the same as "
+    "--set training.minutes=M.",
 )
 @click.option("--resume", is_flag=True, help="Resume the run from its newest checkpoint.")
 @click.option(
@@ -43,9 +44,9 @@ from llm_timecycle.runs.directory import check_run_is_new, open_run
 )
 def command(
     config: str,
-    minutes: float | None,
     overrides: tuple[str, ...],
     run_path: Path | None,
+    minutes: float | None,
     resume: bool,
     tensorboard: bool,
     profile_trace: bool,
@@ -53,8 +54,8 @@ def command(
     """Train a model on TEXT, or with the settings of CONFIG.
 
     TEXT is a file (.txt or .gz), a directory, a glob, or a built-in text (python-docs,
-    sample-english, sample-chinese). Settings are chosen for it, for this machine and for the time;
-    --set comes first, and all else suits it.
+    sample-english, sample-chinese). Settings are chosen for it, for this machine and for the time:
+    at most M minutes, 10 by default. --set comes first, and all else suits it.
 
     CONFIG is a YAML file, the name of shipped settings (section5, small, char, chinese), or, with
     --resume, a run directory.
@@ -77,8 +78,9 @@ def command(
     if is_text and run_path is not None:
         loaded = _suggest(config, minutes, overrides, run_path)
     else:
-        budget = () if minutes is None else (f"training.minutes={minutes!r}",)
-        loaded = read_settings(config, (*budget, *overrides))
+        if minutes is not None:
+            overrides += (f"training.minutes={minutes}",)
+        loaded = read_settings(config, overrides)
     run_path = run_path or Path("runs") / loaded.name
     from llm_timecycle.model.tf_import import import_tensorflow
 

@@ -133,7 +133,9 @@ class TrainingSettings(_Section):
         default=None,
         gt=0.0,
         le=100_000.0,
-        description="Time budget in minutes: the run ends when they are over; null has none.",
+        description="Time budget, from the start of the program to its end: the number of steps "
+        "is planned from the measured speed, and the learning-rate schedule with it; epochs is "
+        "then not used. null trains for epochs.",
     )
     batch_size: Size = Field(
         default=64, description="Batch size: text streams (lanes) trained in parallel (B)."

@@ -87,8 +87,8 @@ class TrainingResult:
 def train(
     source: Texts | Settings,
     *,
-    minutes: float | None = None,
     run: str | Path | None = None,
+    minutes: float | None = None,
     resume: bool = False,
     settings: Mapping[str, object] | None = None,
     data: Mapping[str, object] | None = None,
@@ -109,8 +109,9 @@ def train(
             A text is a `.txt` or `.gz` file, a directory, a glob, a list of these, or a built-in
             corpus such as "python-docs"; `lt.suggest` chooses the settings for it. Settings are a
             YAML file, a shipped name such as "section5", or a `Settings` object.
-        minutes: the time that training may take; with a text, 10 by default.
         run: the directory to write the run to; by default `runs/NAME`, after the source.
+        minutes: the time to train for, this call as a whole: `training.minutes`. With a text, the
+            most that training may take, 10 by default.
         resume: whether to resume an existing run from its newest checkpoint.
         settings: settings in place of the source's, by dotted path: `{"training.epochs": 3}`.
         data, tokenizer, model, training, generation: the same for one section:

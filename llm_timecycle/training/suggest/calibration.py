@@ -36,8 +36,8 @@ class StepCost:
 class LossCurve:
     """The loss in nats a token that a model reaches; see `predict_loss`.
 
-    Guesses around a few measured points: tiny Shakespeare after 3.07 M characters, H 256 1.447 nats,
-    H 512 1.418; poems of the Song dynasty after 1.55 M characters, H 128 5.20, H 256 5.06.
+    Guesses around a few measured points, in nats: tiny Shakespeare after 3.07 M characters, H 256
+    1.447, H 512 1.418; poems of the Song dynasty after 1.55 M characters, H 128 5.20, H 256 5.06.
     """
 
     floor: float

@@ -69,19 +69,7 @@ def command(
     set_up_logging()
     if run_path == Path():
         raise click.UsageError("--run is empty; expected a directory")
-    if is_text := names_text(config):
-        run_path = run_path or _name_run(config)
-        is_text, config = not resume, str(run_path) if resume else config
-    if resume and (found := find_run(config)) is not None:
-        run_path = run_path or found
-        config = str(open_run(found).path / "config.yaml")
-    if is_text and run_path is not None:
-        loaded = _suggest(config, minutes, overrides, run_path)
-    else:
-        if minutes is not None:
-            overrides += (f"training.minutes={minutes}",)
-        loaded = read_settings(config, overrides)
-    run_path = run_path or Path("runs") / loaded.name
+    loaded, run_path = _load(config, overrides, minutes, run_path, resume)
     from llm_timecycle.model.tf_import import import_tensorflow
 
     import_tensorflow()
@@ -120,6 +108,28 @@ def command(
     )
 
 
+def _load(
+    config: str,
+    overrides: tuple[str, ...],
+    minutes: float | None,
+    run_path: Path | None,
+    resume: bool,
+) -> tuple[LoadedSettings, Path]:
+    """The settings to train with, and the directory of the run."""
+    if names_text(config):
+        run_path = run_path or _name_run(config)
+        if not resume:
+            return _suggest(config, minutes, overrides, run_path), run_path
+        config = str(run_path)
+    if resume and (found := find_run(config)) is not None:
+        run_path = run_path or found
+        config = str(open_run(found).path / "config.yaml")
+    if minutes is not None:
+        overrides += (f"training.minutes={minutes}",)
+    loaded = read_settings(config, overrides)
+    return loaded, run_path or Path("runs") / loaded.name
+
+
 def _name_run(text: str) -> Path:
     """The run directory of a text, if none is given."""
     if name := name_after(text):
@@ -135,7 +145,8 @@ def _suggest(
     from llm_timecycle.training.suggest.from_text import suggest_settings
 
     try:
-        check_run_is_new(run)
+        if run.exists():
+            check_run_is_new(run)
     except RunExistsError as error:
         raise RunError(_explain_existing(error)) from error
     return suggest_settings(

@@ -22,7 +22,7 @@ from llm_timecycle.config.sources import SettingsFile, Source
 from llm_timecycle.config.spelling import find_nearest
 from llm_timecycle.errors import Interrupted, UsageError
 from llm_timecycle.evaluation.table import Figure, write_html_table, write_table
-from llm_timecycle.runs.directory import open_run
+from llm_timecycle.runs.directory import check_run_is_new, open_run
 
 if TYPE_CHECKING:
     import keras
@@ -280,6 +280,8 @@ def _load(
         name = name_after(source if isinstance(source, (str, Path)) else source[0])
         default = Path("runs") / name if name else None
         if not resume:
+            if (path := _choose_run(run, default)).exists():
+                check_run_is_new(path)  # before any work is done
             return _suggest(source, minutes, values, show_progress), default
         source = _choose_run(run, default)
     assert isinstance(source, (str, Path))

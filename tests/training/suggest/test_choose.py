@@ -21,7 +21,7 @@ from llm_timecycle.text.survey import TextFacts, survey_text
 from llm_timecycle.training.suggest.choose import Suggestion, choose
 from llm_timecycle.training.suggest.predict import MachineSpeed
 
-SPEED = MachineSpeed("mixed_bfloat16", 1e12, cores=2)
+SPEED = MachineSpeed("mixed_bfloat16", 1.2e12, cores=2)
 PROSE = TextFacts(
     name="novel.txt",
     characters=1_100_000,

@@ -15,7 +15,7 @@ from llm_timecycle.training.suggest.predict import (
     predict_step_s,
 )
 
-SPEED = MachineSpeed("mixed_bfloat16", 1e12, cores=2)
+SPEED = MachineSpeed("mixed_bfloat16", 1.2e12, cores=2)
 
 
 def make_model(H: int, E: int, tied: bool = False) -> ModelSettings:

@@ -9,17 +9,24 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-def write_durably(path: Path, content: bytes) -> None:
-    """Replace the file at `path` by `content`, whole or not at all, even on a kill or power cut."""
+def write_durably(path: Path, content: bytes | Iterable[memoryview]) -> str:
+    """Replace the file at `path` by `content`, whole or not at all, even on a kill or power cut.
+
+    Returns its SHA-256, in hex.
+    """
+    digest = hashlib.sha256()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
-            file.write(content)
+            for part in [content] if isinstance(content, bytes) else content:
+                file.write(part)
+                digest.update(part)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -27,6 +34,7 @@ def write_durably(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
         raise
     flush_directory(path.parent)
+    return digest.hexdigest()
 
 
 def flush_directory(path: Path) -> None:

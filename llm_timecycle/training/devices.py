@@ -128,8 +128,8 @@ def choose_precision(
     """The precision in which this machine multiplies clearly faster.
 
     It times the two products that take most of a step, the inputs of an LSTM layer and the output
-    layer, for a tenth of a second. The casts around bfloat16 products cost time too, so they must be
-    clearly faster.
+    layer, for a tenth of a second. The casts around bfloat16 products cost time too, so these must
+    be clearly faster.
 
     Args:
         vocab_size: V.

@@ -67,7 +67,8 @@ def test_lanes_score_every_token_once(lanes: int) -> None:
         tokens, targets, weights = (np.asarray(x, np.float64) for x in (tokens, targets, weights))
         return (targets * weights).sum(), ((targets == tokens) * weights).sum(), *states
 
-    sums = score_stream(score, SETTINGS, IDS, lanes=lanes, window=5)
+    scorer = Scorer(score, lambda tokens, states: states)
+    sums = score_stream(scorer, SETTINGS, IDS, lanes=lanes, window=5)
     assert sums.loss_nats == IDS[1:].sum()
     assert sums.correct == (IDS[1:] == IDS[:-1]).sum()
     assert sums.predicted == len(IDS) - 1

@@ -88,7 +88,9 @@ def make_scorer(network: keras.Model, shards: int = 1) -> Scorer:
             each core.
     """
     loss_network = LossNetwork(network)
-
+    # Functions of their own, so that they are traced once for all shards.
+    score_shard = tf.function(loss_network.score, autograph=False)
+    advance_shard = tf.function(loss_network.advance, autograph=False)
     ids = tf.TensorSpec((None, None), tf.int32)
     weights = tf.TensorSpec((None, None), tf.float32)
     states = [tf.TensorSpec(state.shape, tf.float32) for state in network.inputs[1:]]
@@ -98,14 +100,14 @@ def make_scorer(network: keras.Model, shards: int = 1) -> Scorer:
         tokens: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor, states: list[tf.Tensor]
     ) -> tuple[tf.Tensor, ...]:
         parts = split_lanes([tokens, targets, *states], shards)
-        scores = [loss_network.score(x, y, before) for x, y, *before in parts]
+        scores = [score_shard(x, y, before) for x, y, *before in parts]
         losses, is_correct, *states = join_lanes([[*score[:2], *score[2]] for score in scores])
         return tf.reduce_sum(losses * weights), tf.reduce_sum(is_correct * weights), *states
 
     @tf.function(input_signature=(ids, states), autograph=False)  # type: ignore[untyped-decorator]
     def advance(tokens: tf.Tensor, states: list[tf.Tensor]) -> list[tf.Tensor]:
         parts = split_lanes([tokens, *states], shards)
-        return join_lanes([loss_network.advance(x, before) for x, *before in parts])
+        return join_lanes([advance_shard(x, before) for x, *before in parts])
 
     return Scorer(score_window, advance)
 

@@ -8,6 +8,7 @@ tokens.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -110,6 +111,16 @@ def make_scorer(network: keras.Model, shards: int = 1) -> Scorer:
         return join_lanes([advance_shard(x, before) for x, *before in parts])
 
     return Scorer(score_window, advance)
+
+
+def trace_ahead(scorer: Scorer) -> None:
+    """Trace a scorer in a thread, while TensorFlow compiles something else, the first step."""
+
+    def trace() -> None:
+        for function in (scorer.advance, scorer.score):
+            function.get_concrete_function()  # type: ignore[attr-defined]
+
+    threading.Thread(target=trace, name="trace").start()
 
 
 def choose_lanes(predictions: int) -> int:

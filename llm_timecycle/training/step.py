@@ -90,4 +90,5 @@ def make_train_step(
         window = tf.TensorSpec((None, None), tf.int32)
         states = [tf.TensorSpec(state.shape, tf.float32) for state in network.inputs[1:]]
         step = tf.function(run_all, input_signature=(window, window, states), autograph=False)
+        step.get_concrete_function()  # traced here: nothing but compiling is left to the first step
     return step

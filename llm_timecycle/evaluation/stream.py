@@ -80,13 +80,15 @@ def compute_perplexity(loss_nats: float) -> float:
         return math.inf
 
 
-def make_scorer(network: keras.Model, shards: int = 1) -> Scorer:
+def make_scorer(network: keras.Model, shards: int = 1, *, ahead: bool = False) -> Scorer:
     """The scorer of a model.
 
     Args:
         network: the model to score with.
         shards: the number of shards that the lanes are split into, computed in parallel, one on
             each core.
+        ahead: whether to trace it now, in a thread, for a caller who lets TensorFlow compile or
+            compute something else first.
     """
     loss_network = LossNetwork(network)
     # Functions of their own, so that they are traced once for all shards.
@@ -110,17 +112,13 @@ def make_scorer(network: keras.Model, shards: int = 1) -> Scorer:
         parts = split_lanes([tokens, *states], shards)
         return join_lanes([advance_shard(x, before) for x, *before in parts])
 
-    return Scorer(score_window, advance)
-
-
-def trace_ahead(scorer: Scorer) -> None:
-    """Trace a scorer in a thread, while TensorFlow compiles something else, the first step."""
-
     def trace() -> None:
-        for function in (scorer.advance, scorer.score):
-            function.get_concrete_function()  # type: ignore[attr-defined]
+        advance.get_concrete_function()
+        score_window.get_concrete_function()
 
-    threading.Thread(target=trace, name="trace").start()
+    if ahead:
+        threading.Thread(target=trace, name="scorer").start()
+    return Scorer(score_window, advance)
 
 
 def choose_lanes(predictions: int) -> int:

@@ -20,13 +20,7 @@ import numpy as np
 from llm_timecycle.clock import StageClock
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.errors import DivergenceError, Interrupted
-from llm_timecycle.evaluation.stream import (
-    Sums,
-    compute_perplexity,
-    make_scorer,
-    score_stream,
-    trace_ahead,
-)
+from llm_timecycle.evaluation.stream import Sums, compute_perplexity, make_scorer, score_stream
 from llm_timecycle.model.network import make_zero_states, read_parameters
 from llm_timecycle.model.sharding import distribute, read_first
 from llm_timecycle.progress_bars import tqdm
@@ -91,9 +85,7 @@ class TrainingLoop:
             run.settings.training.gradient_clip_norm,
             train_state.shards,
         )
-        self._scorer = make_scorer(self._network, train_state.shards)
-        if valid_ids is not None:
-            trace_ahead(self._scorer)
+        self._scorer = make_scorer(self._network, train_state.shards, ahead=valid_ids is not None)
         self._callbacks = keras.callbacks.CallbackList(list(callbacks), model=self._network)
         self._clock = StageClock()
         self._progress = Progress()

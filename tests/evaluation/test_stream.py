@@ -74,6 +74,22 @@ def test_lanes_score_every_token_once(lanes: int) -> None:
     assert sums.predicted == len(IDS) - 1
 
 
+def test_all_windows_have_one_width_since_each_is_compiled() -> None:
+    widths = []
+
+    def score(tokens, targets, weights, states):  # type: ignore[no-untyped-def]
+        widths.append(tokens.shape[1])
+        return 0.0, 0, *states
+
+    score_stream(Scorer(score, lambda tokens, states: states), SETTINGS, IDS, lanes=2, window=100)
+    assert widths == [84, 84, 84]  # 250 predictions a lane
+
+
+def test_a_scorer_traced_ahead_gives_the_same_sums(network: object, scorer: Scorer) -> None:
+    ahead = make_scorer(network, ahead=True)
+    assert score_stream(ahead, SETTINGS, IDS) == score_stream(scorer, SETTINGS, IDS)
+
+
 def test_lanes_that_warm_up_over_all_before_them_give_the_exact_figure(scorer: Scorer) -> None:
     """Two lanes of 65 predictions: the second warms up on the 64 or 65 tokens before it."""
     exact = score_stream(scorer, SETTINGS, IDS[:130])

@@ -85,7 +85,7 @@ class TrainingLoop:
             run.settings.training.gradient_clip_norm,
             train_state.shards,
         )
-        self._scorer = make_scorer(self._network, train_state.shards)
+        self._scorer = make_scorer(self._network, train_state.shards, ahead=valid_ids is not None)
         self._callbacks = keras.callbacks.CallbackList(list(callbacks), model=self._network)
         self._clock = StageClock()
         self._progress = Progress()

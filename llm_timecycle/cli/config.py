@@ -92,7 +92,11 @@ def _summarize(loaded: LoadedSettings) -> str:
     shapes = compute_parameter_shapes(model, tokenizer.vocab_size)
     parameters = sum(math.prod(shape) for shape in shapes.values())
     tokens_per_step = training.batch_size * training.sequence_length
-    until = f"at most {training.max_steps:,} steps, " if training.max_steps is not None else ""
+    length = f"{training.epochs} epochs, "
+    if training.max_steps is not None:
+        length += f"at most {training.max_steps:,} steps, "
+    if training.minutes is not None:
+        length = f"{training.minutes:g} minutes, "
     return "\n".join(
         [
             f"OK: {loaded.path}",
@@ -100,7 +104,7 @@ def _summarize(loaded: LoadedSettings) -> str:
             f"  tokenizer  {tokenizer.level} level, vocabulary of at most {tokenizer.vocab_size:,}",
             f"  model      {model.num_layers} x LSTM({model.hidden_units}) on Embedding("
             f"{model.embedding_dim}), at most {parameters:,} parameters",
-            f"  training   {training.epochs} epochs, {until}{tokens_per_step:,} tokens per step "
+            f"  training   {length}{tokens_per_step:,} tokens per step "
             f"({training.batch_size} x {training.sequence_length}), {training.optimizer} at "
             f"{training.learning_rate:g}",
         ]

@@ -8,6 +8,7 @@ from typing import Any
 
 from llm_timecycle.config.settings import TrainingSettings
 from llm_timecycle.errors import RunError
+from llm_timecycle.training.schedules import Plan, read_plans, write_plans
 
 
 @dataclass
@@ -46,6 +47,10 @@ class Progress:
     """Tokens since that row."""
     metrics_bytes: int = 0
     """Size of metrics.csv."""
+    active_s: float = 0.0
+    """Seconds that all sessions have worked, their start included: what a budget counts."""
+    plans: tuple[Plan, ...] = ()
+    """With a budget: the plans made so far."""
 
     def note_validation(self, loss: float, settings: TrainingSettings) -> bool:
         """Record a validation loss; returns whether it is the best so far."""
@@ -70,6 +75,7 @@ class Progress:
         """Plain numbers for JSON; an infinite best loss becomes None."""
         values = asdict(self)
         values["best_loss"] = self.best_loss if math.isfinite(self.best_loss) else None
+        values["plans"] = write_plans(self.plans)
         return values
 
     @classmethod
@@ -77,8 +83,12 @@ class Progress:
         """The inverse of `to_dict`; RunError if a value is missing or of the wrong type."""
         if not isinstance(values, dict):
             raise RunError("a checkpoint's progress should be an object")
+        # A checkpoint of an earlier version has neither plans nor the start of its sessions.
+        values = {"active_s": values.get("wall_s"), "plans": [], **values}
         read: dict[str, Any] = {}
         for field in fields(cls):
+            if field.name == "plans":
+                continue
             value = values.get(field.name)
             if field.name == "best_loss" and value is None:
                 value = math.inf
@@ -87,4 +97,5 @@ class Progress:
                 found = values.get(field.name)
                 raise RunError(f"a checkpoint's {field.name} should be a number, found {found!r}")
             read[field.name] = value
-        return cls(**read)
+        advice = "Delete the checkpoint to resume from the one before it"
+        return cls(**read, plans=read_plans(values["plans"], "a checkpoint", advice))

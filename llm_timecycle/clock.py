@@ -79,6 +79,10 @@ class ActiveClock:
         before.append(span_s)
         return span_s
 
+    def find_last_s(self, kind: str) -> float | None:
+        """Seconds of the last span of this kind; None if there was none."""
+        return self._spans[kind][-1] if kind in self._spans else None
+
     def read_s(self) -> float:
         """Seconds of work since it began."""
         return self._now() - self._began_at_s - self._idle_s

@@ -120,11 +120,12 @@ def command(
 
 def _describe_time(progress: Progress, settings: Settings) -> str:
     """How long the run trained; with a budget, how much of it that is."""
+    from llm_timecycle.training.budget.planning import describe_seconds
+
     minutes = settings.training.minutes
     if minutes is None:
         return f"{progress.wall_s:.0f} s"
-    whole, seconds = divmod(round(progress.active_s), 60)
-    return f"{whole} min {seconds} s of {minutes:g} min"
+    return f"{describe_seconds(progress.active_s)} of {minutes:g} min"
 
 
 def _explain_existing(error: RunExistsError) -> str:

@@ -20,38 +20,36 @@ import numpy as np
 
 from llm_timecycle.clock import ActiveClock, StageClock
 from llm_timecycle.errors import DivergenceError, Interrupted
-from llm_timecycle.evaluation.stream import Sums, compute_perplexity, make_scorer, score_stream
+from llm_timecycle.evaluation.stream import Sums, compute_perplexity
 from llm_timecycle.model.network import make_zero_states, read_parameters
 from llm_timecycle.model.sharding import distribute, read_first
 from llm_timecycle.progress_bars import tqdm
 from llm_timecycle.runs.directory import Run
 from llm_timecycle.text.batches import Lanes
-from llm_timecycle.training.budget import (
-    SECONDS_BETWEEN_CHECKPOINTS,
-    Budget,
-    extrapolate,
-    open_budget,
-)
+from llm_timecycle.training.budget.planner import open_planner
+from llm_timecycle.training.budget.planning import SECONDS_BETWEEN_CHECKPOINTS, describe_plan
 from llm_timecycle.training.checkpoints import (
     Checkpoint,
     read_newest_checkpoint,
     write_checkpoint,
 )
-from llm_timecycle.training.metrics import MetricsLog, list_stage_seconds, make_row
+from llm_timecycle.training.metrics import (
+    MetricsLog,
+    describe_row,
+    list_stage_seconds,
+    make_row,
+)
 from llm_timecycle.training.prefetch import WindowFeed
-from llm_timecycle.training.progress import Progress
-from llm_timecycle.training.schedules import Plan, compute_rate, plan_epochs, write_plans
-from llm_timecycle.training.signals import StopRequest
+from llm_timecycle.training.progress import Progress, describe_resuming, explain_divergence
+from llm_timecycle.training.schedules import compute_rate, write_plans
+from llm_timecycle.training.signals import Stopped, StopRequest
 from llm_timecycle.training.state import TrainState
 from llm_timecycle.training.step import make_train_step
+from llm_timecycle.training.validation import Validator
 
 log = logging.getLogger("llm_timecycle")
 
 SECONDS_BETWEEN_REPORTS = 10.0
-
-
-class _Stopped(Exception):  # noqa: N818 - not an error: how a validation is left
-    """A signal arrived while validating."""
 
 
 class TrainingLoop:
@@ -84,7 +82,7 @@ class TrainingLoop:
         self._run, self._settings, self._now = run, run.settings, now
         self._train_state = train_state
         self._network, self._strategy = train_state.network, train_state.strategy
-        self._lanes, self._valid_ids = lanes, valid_ids
+        self._lanes = lanes
         self._feed = WindowFeed(lanes, train_state.strategy)
         self._stop_request, self._show_progress = stop_request, show_progress
         self._train_step = make_train_step(
@@ -94,10 +92,13 @@ class TrainingLoop:
             run.settings.training.gradient_clip_norm,
             train_state.shards,
         )
-        self._scorer = make_scorer(self._network, train_state.shards)
         self._callbacks = keras.callbacks.CallbackList(list(callbacks), model=self._network)
         self._clock = StageClock(now)
         self._active = ActiveClock(now() if began_at_s is None else began_at_s, now)
+        self._validator = None
+        if valid_ids is not None:
+            parts = (train_state, run.settings, valid_ids, self._active, stop_request)
+            self._validator = Validator(*parts)
         self._progress = Progress()
         self._states = [
             distribute(self._strategy, state)
@@ -105,10 +106,11 @@ class TrainingLoop:
         ]
         self._restore()
         self._first_step, self._active_before_s = self._progress.step, self._progress.active_s
-        self._budget = open_budget(run, self._progress, self._active)
-        self._plan = self._find_plan()
+        self._planner = open_planner(run, self._progress, lanes.steps_per_epoch, self._active)
+        self._plan = self._planner.find_plan(self._progress.step)
         if self._first_step > 0:
-            self._log_resuming()
+            training = run.settings.training
+            log.info(describe_resuming(self._progress, self._plan, training, run.path))
         self._metrics = MetricsLog(run.metrics_path, self._progress.metrics_bytes)
         self._saved_step, self._saved_at_s = self._progress.step, now()
         self._began_at_s = now() - self._progress.wall_s
@@ -136,12 +138,11 @@ class TrainingLoop:
         )
         with closing(self._feed), bar:
             while True:
-                if self._stop_request.signal_number is not None:
-                    self._stop()
                 try:
+                    self._stop_request.check()
                     if not self._close_step():
                         break
-                except _Stopped:
+                except Stopped:
                     self._stop()
                 bar.total = self._count_planned_tokens()
                 loss_nats = self._do_step()
@@ -156,12 +157,12 @@ class TrainingLoop:
         """Do what is due after a step; returns whether another step follows."""
         progress, training = self._progress, self._settings.training
         step = progress.step
-        if self._budget is not None and self._budget.is_plan_due(step):
+        if self._planner.is_plan_due(step):
             self._make_plan()
-        self._plan = self._find_plan()
+        self._plan = self._planner.find_plan(step)
         is_epoch_end = step > 0 and step % self._lanes.steps_per_epoch == 0
         is_last = step >= self._plan.steps
-        is_epoch_due = is_epoch_end and self._budget is None
+        is_epoch_due = is_epoch_end and training.minutes is None
         eval_every, save_every = training.eval_every, training.checkpoint_every
         is_eval_due = is_epoch_due or is_last or bool(eval_every and step % eval_every == 0)
         if self._plan.eval_every > 0:
@@ -173,7 +174,8 @@ class TrainingLoop:
                 self._end_epoch({"loss": progress.loss_sum / max(progress.loss_tokens, 1)})
             if step > progress.logged_step and step % training.log_every == 0:
                 self._log_row(None)
-        is_over = is_last or progress.is_out_of_patience(training) or self._is_stopped_by_callback()
+        is_stopped = bool(getattr(self._network, "stop_training", False))  # by a callback
+        is_over = is_last or is_stopped or progress.is_out_of_patience(training)
         is_save_due = is_epoch_due or is_over or bool(save_every and step % save_every == 0)
         is_late = self._now() - self._saved_at_s > SECONDS_BETWEEN_CHECKPOINTS
         if step > self._saved_step and (is_save_due or is_late):
@@ -207,63 +209,34 @@ class TrainingLoop:
         progress.loss_sum += loss_nats * (progress.tokens - tokens_before)
         progress.loss_tokens += progress.tokens - tokens_before
         self._callbacks.on_train_batch_end(position, {"loss": loss_nats})
-        span_s = self._active.tick("step")
-        if self._budget is not None:
-            self._budget.note_step(span_s)
+        self._planner.note_step(self._active.tick("step"))
         return loss_nats
-
-    def _find_plan(self) -> Plan:
-        """The plan in force now."""
-        if self._budget is None:
-            return plan_epochs(self._settings.training, self._lanes.steps_per_epoch)
-        return self._budget.find_plan(self._progress.step)
 
     def _make_plan(self) -> None:
         """Make a plan for the rest of the budget, and store it before the next step."""
-        budget, progress, lanes = self._budget, self._progress, self._lanes
-        assert budget is not None
-        if not budget.has_costs:
-            self._measure_costs(budget)
-        plan = budget.make_plan(progress.step, progress.validated_step)
-        self._run.record_plans(write_plans(budget.plans))
-        log.info(
-            "budget: %s of %g min used; planned %s steps (%.3g epochs) at %s tokens/s",
-            f"{plan.used_s / 60:.1f}",
-            plan.minutes,
-            f"{plan.steps:,}",
-            plan.steps / lanes.steps_per_epoch,
-            f"{lanes.lanes * lanes.window / budget.step_s:,.0f}",
-        )
-        self._active.tick("plan")
-
-    def _measure_costs(self, budget: Budget) -> None:
-        """Time a validation, by two parts of the validation text, and a checkpoint."""
-        validation_s = 0.0
-        if self._valid_ids is not None:
-            training, whole = self._settings.training, len(self._valid_ids) - 1
-            per_window = training.batch_size * max(training.sequence_length, 16)
-            few, more = (min(windows * per_window, whole) for windows in (4, 12))
-            measured = []
+        planner, progress, lanes = self._planner, self._progress, self._lanes
+        if not planner.has_costs:
             with self._clock.measure("validation"):
-                for predictions in (few, few, more):  # the first one is traced
-                    began_s = self._active.read_s()
-                    self._score(self._valid_ids[: predictions + 1], show_progress=False)
-                    measured.append(self._active.read_s() - began_s)
-            validation_s = extrapolate({few: measured[1], more: measured[2]}, whole)
-        budget.note_validation(validation_s)
-        self._save()
+                validation_s = self._validator.estimate_s() if self._validator else 0.0
+            planner.note_validation(validation_s)
+            self._save()
+        plan = planner.make_plan(progress.step, progress.validated_step)
+        self._run.record_plans(write_plans(planner.plans))
+        epochs = plan.steps / lanes.steps_per_epoch
+        rate_tokens_per_s = lanes.lanes * lanes.window / planner.step_s
+        log.info(describe_plan(plan, epochs, rate_tokens_per_s))
+        self._active.tick("plan")
 
     def _validate(self) -> None:
         """Score the validation text; save the weights if they are the best so far."""
         progress, training = self._progress, self._settings.training
         sums = None
         is_best = True  # without a validation text, the newest weights are the best
-        if self._valid_ids is not None:
+        if self._validator is not None:
             with self._clock.measure("validation"):
                 began_s = self._active.read_s()
-                sums = self._score(self._valid_ids, show_progress=self._show_progress)
-                if self._budget is not None:
-                    self._budget.note_validation(self._active.read_s() - began_s)
+                sums = self._validator.score(show_progress=self._show_progress)
+                self._planner.note_validation(self._active.read_s() - began_s)
             is_best = progress.note_validation(sums.loss_nats_per_token, training)
         progress.validated_step = progress.step
         if is_best:
@@ -286,23 +259,6 @@ class TrainingLoop:
         if progress.step % self._lanes.steps_per_epoch == 0:
             self._end_epoch(logs)
 
-    def _score(self, ids: np.ndarray, *, show_progress: bool) -> Sums:
-        training = self._settings.training
-        return score_stream(
-            self._scorer,
-            self._settings.model,
-            ids,
-            lanes=training.batch_size,
-            window=max(training.sequence_length, 16),
-            show_progress=show_progress,
-            after_window=self._end_window,
-        )
-
-    def _end_window(self) -> None:
-        self._active.tick("window")
-        if self._stop_request.signal_number is not None:
-            raise _Stopped
-
     def _end_epoch(self, logs: dict[str, float]) -> None:
         epoch = self._progress.step // self._lanes.steps_per_epoch
         self._callbacks.on_epoch_end(epoch - 1, logs)
@@ -310,44 +266,28 @@ class TrainingLoop:
     def _save_best(self, valid_loss: float | None) -> None:
         facts = {"step": self._progress.step, "valid_loss_nats": valid_loss}
         self._run.save_weights(read_parameters(self._network), facts)
-        best_s = self._active.tick("best")
-        if self._budget is not None:
-            self._budget.note_best(best_s)
+        self._active.tick("best")
 
     def _log_row(self, sums: Sums | None) -> None:
         """Write a row of metrics.csv for the steps since the last row."""
         progress = self._progress
         progress.wall_s = self._now() - self._began_at_s
         seconds = list_stage_seconds(self._clock.take(), progress.wall_s - progress.logged_wall_s)
-        row = make_row(progress, progress.step / self._lanes.steps_per_epoch, seconds, sums)
-        row["planned_steps"] = None if self._plan.is_open else self._plan.steps
+        row = make_row(progress, self._plan, self._lanes.steps_per_epoch, seconds, sums)
         self._metrics.append(row)
         is_due = self._now() - self._reported_at_s > SECONDS_BETWEEN_REPORTS
-        loss, rate_tokens_per_s = row["train_loss_nats"], row["tokens_per_s"]
-        if is_due and not self._show_progress and loss is not None and rate_tokens_per_s:
+        if is_due and not self._show_progress and row["train_loss_nats"] is not None:
             self._reported_at_s = self._now()
-            end = "" if self._plan.is_open else f" of {self._plan.steps:,}"
-            steps = f"{progress.step:,}{end}"
-            log.info("step %s: train loss %.4f, %.0f tokens/s", steps, loss, rate_tokens_per_s)
-        progress.logged_step, progress.logged_wall_s = progress.step, progress.wall_s
-        progress.loss_sum, progress.loss_tokens = 0.0, 0
+            log.info(describe_row(row))
+        progress.begin_row()
 
     def _report_divergence(self, loss: float) -> None:
-        progress = self._progress
         self._metrics.close()
-        raise DivergenceError(
-            f"training diverged at step {progress.step + 1}: loss {loss:g}, gradient norm "
-            f"{progress.gradient_norm:g}, learning rate {progress.learning_rate:g}. Everything "
-            f"saved before is still in {self._run.path}. Lower training.learning_rate or set "
-            f"training.gradient_clip_norm, and train in another directory"
-        )
+        raise DivergenceError(explain_divergence(self._progress, loss, self._run.path))
 
     def _count_planned_tokens(self) -> int | None:
         """Tokens of the whole run; None while there is no plan yet."""
         return None if self._plan.is_open else self._lanes.count_tokens(self._plan.steps)
-
-    def _is_stopped_by_callback(self) -> bool:
-        return bool(getattr(self._network, "stop_training", False))
 
     def _stop(self) -> None:
         """Save everything and raise Interrupted."""
@@ -383,17 +323,14 @@ class TrainingLoop:
                 self._settings.training.keep_checkpoints,
             )
         self._saved_step, self._saved_at_s = self._progress.step, self._now()
-        checkpoint_s = self._active.tick("checkpoint")
-        if self._budget is not None:
-            self._budget.note_checkpoint(checkpoint_s)
+        self._active.tick("checkpoint")
 
     def _note_time(self) -> None:
         """Write the time so far, and the plans made in it, into the progress."""
         progress = self._progress
         progress.wall_s = self._now() - self._began_at_s
         progress.active_s = self._active_before_s + self._active.read_s()
-        if self._budget is not None:
-            progress.plans = tuple(p for p in self._budget.plans if p.step <= progress.step)
+        progress.plans = tuple(p for p in self._planner.plans if p.step <= progress.step)
 
     def _restore(self) -> None:
         """Restore the newest checkpoint, if there is one."""
@@ -403,23 +340,3 @@ class TrainingLoop:
             return
         self._progress = checkpoint.progress
         self._states = self._train_state.restore(checkpoint.tensors, len(self._states))
-
-    def _log_resuming(self) -> None:
-        """Say where the run resumes; for a complete one, how to train it further."""
-        step, plan, training = self._progress.step, self._plan, self._settings.training
-        if step < plan.steps:
-            end = "" if plan.is_open else f" of {plan.steps:,}"
-            log.info("resuming after step %s%s", f"{step:,}", end)
-            return
-        longer = f"epochs={2 * training.epochs}"
-        if training.minutes is not None:
-            longer = f"minutes={2 * training.minutes:g}"
-        elif plan.steps == training.max_steps:
-            longer = f"max_steps={2 * plan.steps}"
-        log.info(
-            "this run is complete (%s steps); to train it further: llm-timecycle train %s "
-            "--resume --set training.%s",
-            f"{step:,}",
-            quote(str(self._run.path)),
-            longer,
-        )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from llm_timecycle.errors import RunError
 from llm_timecycle.files import explain_os_error
 from llm_timecycle.training.progress import Progress
+from llm_timecycle.training.schedules import Plan
 
 if TYPE_CHECKING:
     from llm_timecycle.evaluation.stream import Sums
@@ -83,12 +84,16 @@ class MetricsLog:
 
 
 def make_row(
-    progress: Progress, epoch: float, seconds: Mapping[str, float], sums: Sums | None
+    progress: Progress,
+    plan: Plan,
+    steps_per_epoch: int,
+    seconds: Mapping[str, float],
+    sums: Sums | None,
 ) -> Row:
     """The row for the steps since the last one.
 
     Args:
-        epoch: epochs done.
+        plan: the one in force.
         seconds: of each of `STAGES`, since the last row.
         sums: of the validation after the last step, if there was one.
     """
@@ -98,7 +103,7 @@ def make_row(
     loss = progress.loss_sum / progress.loss_tokens if progress.loss_tokens else None
     row: Row = {
         "step": progress.step,
-        "epoch": epoch,
+        "epoch": progress.step / steps_per_epoch,
         "tokens": progress.tokens,
         "wall_s": progress.wall_s,
         "train_loss_nats": loss,
@@ -106,12 +111,25 @@ def make_row(
         "learning_rate": progress.learning_rate,
         "gradient_norm": progress.gradient_norm,
         "tokens_per_s": progress.loss_tokens / training_s if training_s > 0 else None,
+        "planned_steps": None if plan.is_open else plan.steps,
     }
     if sums is not None:
         row["valid_loss_nats"] = sums.loss_nats_per_token
         row["valid_perplexity"] = sums.perplexity
         row["valid_accuracy"] = sums.accuracy
     return row | {f"{stage}_s": spent for stage, spent in seconds.items()}
+
+
+def describe_row(row: Row) -> str:
+    """A row of training steps in a line.
+
+    >>> describe_row({"step": 50, "train_loss_nats": 2.5, "tokens_per_s": 9e3})
+    'step 50: train loss 2.5000, 9000 tokens/s'
+    """
+    planned, rate_tokens_per_s = row.get("planned_steps"), row.get("tokens_per_s") or 0.0
+    end = "" if planned is None else f" of {planned:,}"
+    loss = f"train loss {row['train_loss_nats']:.4f}"
+    return f"step {row['step']:,}{end}: {loss}, {rate_tokens_per_s:.0f} tokens/s"
 
 
 def list_stage_seconds(measured: Mapping[str, float], wall_s: float) -> dict[str, float]:

@@ -67,6 +67,7 @@ def make_loop(
     valid: np.ndarray | None = IDS[300:],
     callbacks: Sequence[keras.callbacks.Callback] = (),
     request: StopRequest | None = None,
+    **options: Any,
 ) -> TrainingLoop:
     training = run.settings.training
     network = build_network(run.settings.model, V, seed=training.seed)
@@ -80,6 +81,7 @@ def make_loop(
         callbacks=callbacks,
         stop_request=request or StopRequest(),
         show_progress=False,
+        **options,
     )
 
 

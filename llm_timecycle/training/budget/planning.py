@@ -103,9 +103,9 @@ def make_plan(
     steps, eval_every = step + n, 0
     if training.eval_every is None and count_intervals(n) > 1:
         eval_every = math.ceil((steps - validated_step) / count_intervals(n))
-    warmup_steps, annealed = before.warmup_steps, before.compute_annealed(step)
-    if before.is_open:
-        warmup_steps, annealed = min(warmup_steps, max(steps // 10, 1)), before.annealed
+    # A run whose first steps were timed as too fast must not end inside its warm-up.
+    warmup_steps = min(before.warmup_steps, max(steps // 10, step))
+    annealed = before.annealed if before.is_open else before.compute_annealed(step)
     return Plan(
         step=step,
         steps=steps,

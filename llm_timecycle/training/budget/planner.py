@@ -30,6 +30,9 @@ MARKS = (0.25, 0.5, 0.75)
 """The used shares of a budget at which a new plan is made."""
 LEAST_GAP = 0.05
 """Of the budget, from a plan to the mark of the next; a nearer mark is left out."""
+EARLY_SHARE = 0.7
+"""Of the steps that a plan leaves: done before the next mark, they bring the next plan forward, or
+a machine that has become much faster would end its schedule with time left."""
 EXIT_SHARE, LONGEST_EXIT_S = 0.05, 1.0
 """Of the time from the start of a session to its first step: what the end of its process takes."""
 
@@ -63,7 +66,7 @@ class Planner:
         """All plans; those after the current step were made before the run was interrupted."""
         self._steps = self._timed = 0
         self._timed_s = self._step_s = 0.0
-        self._first_step_s = math.inf
+        self._first_step_at_s = math.inf
         self._is_odd = self._is_recent = False
         self._validation_steps: float | None = None
 
@@ -74,8 +77,8 @@ class Planner:
 
     @property
     def step_s(self) -> float:
-        """Seconds of a step, the mean over the latest ones; 0 before any is timed."""
-        return self._timed_s / self._timed if self._timed else self._step_s
+        """Seconds of a step, the mean over the latest ones; 0 before two are timed."""
+        return self._timed_s / self._timed if self._timed > 1 else self._step_s
 
     @property
     def has_costs(self) -> bool:
@@ -106,9 +109,9 @@ class Planner:
     def note_step(self, span_s: float) -> None:
         """Add a step that took `span_s` seconds."""
         if self._steps == 0:
-            self._first_step_s = self._clock.read_s() - span_s
+            self._first_step_at_s = self._clock.read_s() - span_s
         self._steps += 1
-        spent_s = self._clock.read_s() - self._first_step_s
+        spent_s = self._clock.read_s() - self._first_step_at_s
         is_slow = self._steps > 1 and spent_s > 0.05 * self._budget_s
         if self._steps <= UNTIMED_STEPS and not is_slow:
             return
@@ -128,10 +131,10 @@ class Planner:
 
     def is_plan_due(self, step: int) -> bool:
         """Whether a new plan is to be made now; never without a budget."""
-        spent_s = self._clock.read_s() - self._first_step_s
-        is_timed = self._timed >= TIMED_STEPS and self._timed_s >= TIMED_S
         if self._training.minutes is None:
             return False
+        spent_s = self._clock.read_s() - self._first_step_at_s
+        is_timed = self._timed >= TIMED_STEPS and self._timed_s >= TIMED_S
         if not (is_timed or (self._timed >= 2 and spent_s >= 0.1 * self._budget_s)):
             return False
         if not self.plans:
@@ -139,7 +142,9 @@ class Planner:
         last = self.plans[-1]
         if not last.step <= step < last.steps:
             return False
-        return last.used_s == 0 or self.used_s >= self._find_mark_s()
+        mark_s = self._find_mark_s()
+        is_early = step - last.step >= EARLY_SHARE * (last.steps - last.step)
+        return last.used_s == 0 or self.used_s >= mark_s or (is_early and mark_s < math.inf)
 
     def make_plan(self, step: int, validated_step: int) -> Plan:
         """Make the plan for what is left, and add it to `plans`."""
@@ -151,7 +156,7 @@ class Planner:
             step_s=self.step_s,
             validation_s=self._validation_steps * self.step_s + best_s,
             checkpoint_s=checkpoint_s,
-            exit_s=min(EXIT_SHARE * self._first_step_s, LONGEST_EXIT_S),
+            exit_s=min(EXIT_SHARE * self._first_step_at_s, LONGEST_EXIT_S),
         )
         before = self.find_plan(step)
         if not self.plans:  # a run that was begun without a budget is somewhere in its schedule

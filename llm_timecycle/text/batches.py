@@ -35,8 +35,8 @@ class Lanes:
         """Windows that cover a lane; the last one may be shorter than T."""
         return -(-self.lane_length // self.window)
 
-    def count_tokens(self, steps: int) -> int:
-        """Tokens that the first `steps` steps train on."""
+    def count_predictions(self, steps: int) -> int:
+        """Tokens that the first `steps` steps predict, over all lanes."""
         epochs, position = divmod(steps, self.steps_per_epoch)
         length = self.lane_length
         return self.lanes * (epochs * length + min(position * self.window, length))

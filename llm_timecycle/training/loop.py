@@ -205,7 +205,10 @@ class TrainingLoop:
         if not (math.isfinite(loss_nats) and math.isfinite(progress.gradient_norm)):
             self._report_divergence(loss_nats)
         progress.step += 1
-        tokens_before, progress.tokens = progress.tokens, self._lanes.count_tokens(progress.step)
+        tokens_before, progress.tokens = (
+            progress.tokens,
+            self._lanes.count_predictions(progress.step),
+        )
         progress.loss_sum += loss_nats * (progress.tokens - tokens_before)
         progress.loss_tokens += progress.tokens - tokens_before
         self._callbacks.on_train_batch_end(position, {"loss": loss_nats})
@@ -287,7 +290,7 @@ class TrainingLoop:
 
     def _count_planned_tokens(self) -> int | None:
         """Tokens of the whole run; None while there is no plan yet."""
-        return None if self._plan.is_open else self._lanes.count_tokens(self._plan.steps)
+        return None if self._plan.is_open else self._lanes.count_predictions(self._plan.steps)
 
     def _stop(self) -> None:
         """Save everything and raise Interrupted."""

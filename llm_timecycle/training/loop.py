@@ -194,23 +194,21 @@ class TrainingLoop:
             self._states = [distribute(self._strategy, state) for state in zeros]
         self._callbacks.on_train_batch_begin(position)
         with self._clock.measure("input"):
-            tokens, targets = self._feed.take(position)
+            inputs, targets = self._feed.take(position)
         with self._clock.measure("compute"):
             rate = compute_rate(training, progress.step, self._plan, progress.plateau_scale)
             if rate != progress.learning_rate:
                 self._train_state.optimizer.learning_rate = progress.learning_rate = rate
-            loss, norm, self._states = self._train_step(tokens, targets, self._states)
+            loss, norm, self._states = self._train_step(inputs, targets, self._states)
             loss_nats = read_first(self._strategy, loss)
             progress.gradient_norm = read_first(self._strategy, norm)
         if not (math.isfinite(loss_nats) and math.isfinite(progress.gradient_norm)):
             self._report_divergence(loss_nats)
         progress.step += 1
-        tokens_before, progress.tokens = (
-            progress.tokens,
-            self._lanes.count_predictions(progress.step),
-        )
-        progress.loss_sum += loss_nats * (progress.tokens - tokens_before)
-        progress.loss_tokens += progress.tokens - tokens_before
+        tokens = self._lanes.count_predictions(progress.step) - progress.tokens
+        progress.tokens += tokens
+        progress.loss_sum += loss_nats * tokens
+        progress.loss_tokens += tokens
         self._callbacks.on_train_batch_end(position, {"loss": loss_nats})
         self._planner.note_step(self._active.tick("step"))
         return loss_nats

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from shlex import quote
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +16,11 @@ from llm_timecycle.config.load import read_settings
 from llm_timecycle.config.locate import find_run
 from llm_timecycle.errors import RunError, RunExistsError
 from llm_timecycle.runs.directory import open_run
+from llm_timecycle.system import measure_process_age_s
+
+if TYPE_CHECKING:
+    from llm_timecycle.config.settings import Settings
+    from llm_timecycle.training.progress import Progress
 
 
 @click.command("train", context_settings=HELP)
@@ -24,6 +31,13 @@ from llm_timecycle.runs.directory import open_run
     "run_path",
     type=click.Path(path_type=Path),
     help="Directory to write the run to.  [default: runs/NAME, after the name of CONFIG]",
+)
+@click.option(
+    "--minutes",
+    type=float,
+    metavar="M",
+    help="Train for M minutes, start and end of the program included; the same as "
+    "--set training.minutes=M.",
 )
 @click.option("--resume", is_flag=True, help="Resume the run from its newest checkpoint.")
 @click.option(
@@ -38,6 +52,7 @@ def command(
     config: str,
     overrides: tuple[str, ...],
     run_path: Path | None,
+    minutes: float | None,
     resume: bool,
     tensorboard: bool,
     profile_trace: bool,
@@ -50,14 +65,18 @@ def command(
     \b
     llm-timecycle train small
     llm-timecycle train my.yaml --set training.epochs=3 --run runs/short
+    llm-timecycle train my.yaml --minutes 10
     llm-timecycle train runs/short --resume
     """
+    began_at_s = time.perf_counter() - (measure_process_age_s() or 0.0)
     set_up_logging()
     if run_path == Path():
         raise click.UsageError("--run is empty; expected a directory")
     if resume and (found := find_run(config)) is not None:
         run_path = run_path or found
         config = str(open_run(found).path / "config.yaml")
+    if minutes is not None:
+        overrides += (f"training.minutes={minutes}",)
     loaded = read_settings(config, overrides)
     run_path = run_path or Path("runs") / loaded.name
     from llm_timecycle.model.tf_import import import_tensorflow
@@ -81,6 +100,7 @@ def command(
             resume=resume,
             callbacks=callbacks,
             show_progress=sys.stderr.isatty(),
+            began_at_s=began_at_s,
         )
     except RunExistsError as error:
         raise RunError(_explain_existing(error)) from error
@@ -89,13 +109,23 @@ def command(
     has_validation = summary.has_validation
     kept = f"the best weights are those of step {progress.best_step:,}"
     click.echo(
-        f"Trained {progress.step:,} steps in {progress.wall_s:.0f} s; "
+        f"Trained {progress.step:,} steps in {_describe_time(progress, loaded.settings)}; "
         f"{kept if has_validation else 'the last weights are kept: there is no validation text'}.\n"
         f"{format_shares(add_stage_seconds(summary.run.metrics_path))}\n"
         f"Next: llm-timecycle evaluate {run}{'' if has_validation else ' --data FILE'}\n"
         f'      llm-timecycle generate {run} --prompt "Once upon"',
         err=True,
     )
+
+
+def _describe_time(progress: Progress, settings: Settings) -> str:
+    """How long the run trained; with a budget, how much of it that is."""
+    from llm_timecycle.training.budget.planning import describe_seconds
+
+    minutes = settings.training.minutes
+    if minutes is None:
+        return f"{progress.wall_s:.0f} s"
+    return f"{describe_seconds(progress.active_s)} of {minutes:g} min"
 
 
 def _explain_existing(error: RunExistsError) -> str:

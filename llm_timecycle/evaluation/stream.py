@@ -130,6 +130,17 @@ def choose_lanes(predictions: int) -> int:
     return max(1, min(MAX_LANES, predictions // LEAST_LANE_TOKENS))
 
 
+def choose_width(length: int, window: int) -> int:
+    """The tokens of a window, at most `window`, so that all windows of `length` have one width.
+
+    TensorFlow compiles the scorer for each width.
+
+    >>> choose_width(100, 64)
+    50
+    """
+    return math.ceil(length / math.ceil(length / window))
+
+
 def score_stream(
     scorer: Scorer,
     settings: ModelSettings,
@@ -163,7 +174,7 @@ def score_stream(
     # Lanes differ in length by at most one prediction; a shorter one ends on one of weight 0.
     starts = np.arange(lanes + 1) * predictions // lanes
     length = int(np.max(np.diff(starts)))
-    width = math.ceil(length / math.ceil(length / window))  # one for all: each is compiled
+    width = choose_width(length, window)
     first, ends = starts[:-1, None], starts[1:, None]
     states = _warm_up(scorer, settings, ids, first, warm_up)
     loss_nats, correct = 0.0, 0

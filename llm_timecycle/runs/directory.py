@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ from llm_timecycle.runs.manifest import (
     RESTORE,
     check_file,
     read_manifest,
+    record_facts,
     record_file,
     replace_file,
     write_new_manifest,
@@ -131,6 +132,10 @@ class Run:
     def record_metrics(self) -> None:
         """Note in the manifest how much of `metrics.csv` is on the disk."""
         record_file(self.path, "metrics.csv")
+
+    def record_plans(self, plans: Sequence[Mapping[str, Any]]) -> None:
+        """Note in the manifest the plans of a run with a budget, durably."""
+        record_facts(self.path, {"plans": list(plans)})
 
     def check_metrics(self) -> None:
         """Raise RunError unless `metrics.csv` begins with what the manifest says."""

@@ -159,6 +159,20 @@ def record_file(directory: Path, name: str) -> None:
     write_manifest(directory, manifest)
 
 
+def record_facts(directory: Path, facts: Mapping[str, Any]) -> None:
+    """Set entries of the manifest that describe no file.
+
+    Raises:
+        RunError: the disk is full or cannot be written to.
+    """
+    try:
+        write_manifest(directory, {**read_manifest(directory), **facts})
+    except OSError as error:
+        raise RunError(
+            f"cannot write {directory / 'manifest.json'}: {explain_os_error(error)}"
+        ) from error
+
+
 def describe_file(path: Path) -> dict[str, Any]:
     """A file's entry: its size and its SHA-256."""
     return {"bytes": path.stat().st_size, "sha256": compute_sha256(path)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +92,7 @@ def train(
     source: Texts | Settings,
     *,
     run: str | Path | None = None,
+    minutes: float | None = None,
     resume: bool = False,
     settings: Mapping[str, object] | None = None,
     data: Mapping[str, object] | None = None,
@@ -112,6 +114,7 @@ def train(
             corpus such as "python-docs"; the shipped settings "small" are used with it. Settings
             are a YAML file, a shipped name such as "section5", or a `Settings` object.
         run: the directory to write the run to; by default `runs/NAME`, after the source.
+        minutes: the time to train for, this call as a whole: `training.minutes`.
         resume: whether to resume an existing run from its newest checkpoint.
         settings: settings in place of the source's, by dotted path: `{"training.epochs": 3}`.
         data, tokenizer, model, training, generation: the same for one section:
@@ -143,10 +146,14 @@ def train(
     >>> lt.train(result.run, resume=True, training={"max_steps": 3}, show_progress=False).steps
     3
     """
+    began_at_s = time.perf_counter()
     sections = {"data": data, "tokenizer": tokenizer, "model": model, "training": training}
     values = _list_values(settings, {**sections, "generation": generation})
+    if minutes is not None:
+        values.append(PythonValues({"training.minutes": minutes}, "argument minutes"))
     loaded, default_run = _load(source, resume, values)
-    return _train(loaded, _choose_run(run, default_run), resume, callbacks, show_progress)
+    run_path = _choose_run(run, default_run)
+    return _train(loaded, run_path, resume, callbacks, show_progress, began_at_s)
 
 
 def _choose_run(run: str | Path | None, default: Path | None) -> Path:
@@ -166,6 +173,7 @@ def _train(
     resume: bool,
     callbacks: Sequence[keras.callbacks.Callback],
     show_progress: bool,
+    began_at_s: float,
 ) -> TrainingResult:
     """One training session, an interrupt of which says how to resume it in Python too."""
     from llm_timecycle.model.tf_import import import_tensorflow
@@ -182,6 +190,7 @@ def _train(
             resume=resume,
             callbacks=callbacks,
             show_progress=show_progress,
+            began_at_s=began_at_s,
         )
     except Interrupted as stop:
         raise Interrupted(

@@ -29,6 +29,7 @@ __all__ = [
     "evaluate",
     "load",
     "profile",
+    "suggest",
     "train",
 ]
 
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from llm_timecycle.generation.scoring import Score
     from llm_timecycle.profiling.against import Comparison, compare
     from llm_timecycle.profiling.api import ProfileResult, profile
-    from llm_timecycle.training.api import TrainingResult, train
+    from llm_timecycle.training.api import TrainingResult, suggest, train
 
 _HOMES = {
     "Comparison": "profiling.against",
@@ -55,6 +56,7 @@ _HOMES = {
     "evaluate": "evaluation.api",
     "load": "generation.api",
     "profile": "profiling.api",
+    "suggest": "training.api",
     "train": "training.api",
 }
 

@@ -1,20 +1,23 @@
-"""`llm-timecycle config`: write a settings file, check one, show one, print the JSON Schema."""
+"""`llm-timecycle config`: write, suggest, check and show settings; print the JSON Schema."""
 
 from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 from shlex import quote
 
 import click
 
 from llm_timecycle.cli.options import HELP, config_overrides
+from llm_timecycle.cli.terminal import set_up_logging
 from llm_timecycle.config.dump import dump_settings, render_commented
 from llm_timecycle.config.json_schema import settings_schema
 from llm_timecycle.config.load import LoadedSettings, read_settings
-from llm_timecycle.config.locate import find_shipped_directory
+from llm_timecycle.config.locate import find_shipped_directory, name_after
 from llm_timecycle.config.recipes import read_recipe
+from llm_timecycle.config.sources import Override
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import ConfigError, UsageError
 from llm_timecycle.files import explain_os_error, write_durably
@@ -35,24 +38,60 @@ def new(file: Path, force: bool) -> None:
     FILE is my.yaml by default. The values are those of the shipped settings `small`, which train in
     a few minutes.
     """
-    if file.is_dir():
-        raise UsageError(f"{file} is a directory; expected a file name, such as {file / 'my.yaml'}")
-    if file.exists() and not force:
-        raise UsageError(f"{file} exists already. Choose another name, or replace it with --force")
-    if not file.parent.is_dir():
-        raise ConfigError(f"there is no directory {file.parent}: create it, or choose another path")
+    _check_can_write(file, force)
     schema = find_shipped_directory() / "schema.json"
-    text = render_commented(read_settings("small").settings, schema.as_uri())
-    try:
-        write_durably(file, text.encode())
-    except OSError as error:
-        raise ConfigError(f"cannot write {file}: {explain_os_error(error)}") from error
+    _write(file, render_commented(read_settings("small").settings, schema.as_uri()))
     click.echo(
         f"Wrote {file}. Next: set data.train to the path of your text, then\n"
         f"  llm-timecycle config check {quote(str(file))}\n"
         f"  llm-timecycle train {quote(str(file))}",
         err=True,
     )
+
+
+@command.command("suggest", context_settings=HELP)
+@click.argument("text", metavar="TEXT")
+@click.option(
+    "--minutes", type=float, metavar="M", help="Minutes that training may take.  [default: 10]"
+)
+@config_overrides
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="File to write.  [default: NAME.yaml, after the name of TEXT]",
+)
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+def suggest(
+    text: str,
+    minutes: float | None,
+    overrides: tuple[str, ...],
+    output: Path | None,
+    force: bool,
+) -> None:
+    """Write a settings file for TEXT, with a reason for each choice.
+
+    TEXT is a file (.txt or .gz), a directory, a glob, or a built-in text. The settings are those
+    with which `train TEXT` would train on this machine.
+    """
+    from llm_timecycle.text.prepare import find_cache_directory
+    from llm_timecycle.training.suggest.from_text import suggest_settings
+
+    if output is None and not name_after(text):
+        raise UsageError(f"{text} gives the file no name: choose one with --output FILE")
+    file = output or Path(f"{name_after(text)}.yaml")
+    _check_can_write(file, force)
+    set_up_logging()
+    loaded = suggest_settings(
+        [text],
+        minutes,
+        [Override(each) for each in overrides],
+        cache=find_cache_directory(),
+        show_progress=sys.stderr.isatty(),
+    )
+    _write(file, dump_settings(loaded.settings, loaded.comments))
+    name = quote(str(file))
+    click.echo(f"Wrote {file}. Next: llm-timecycle train {name}", err=True)
 
 
 @command.command("check", context_settings=HELP)
@@ -84,6 +123,22 @@ def schema() -> None:
     Editors use it to complete and check settings while you type.
     """
     click.echo(json.dumps(settings_schema(), indent=2, ensure_ascii=False))
+
+
+def _check_can_write(file: Path, force: bool) -> None:
+    if file.is_dir():
+        raise UsageError(f"{file} is a directory; expected a file name, such as {file / 'my.yaml'}")
+    if file.exists() and not force:
+        raise UsageError(f"{file} exists already. Choose another name, or replace it with --force")
+    if not file.parent.is_dir():
+        raise ConfigError(f"there is no directory {file.parent}: create it, or choose another path")
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        write_durably(file, text.encode())
+    except OSError as error:
+        raise ConfigError(f"cannot write {file}: {explain_os_error(error)}") from error
 
 
 def _summarize(loaded: LoadedSettings) -> str:

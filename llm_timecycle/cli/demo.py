@@ -50,8 +50,7 @@ def command(context: click.Context, run_path: Path | None, overrides: tuple[str,
     click.secho("\nTry next:", err=True, bold=True)
     click.echo(
         f'  {program} generate {shlex.quote(run)} --prompt "This module" --temperature 0.5\n'
-        f"  {program} config new my.yaml    # then put the path of your text at data.train, and\n"
-        f"  {program} train my.yaml",
+        f"  {program} train novel.txt    # your text: a file, a directory or a glob",
         err=True,
     )
 

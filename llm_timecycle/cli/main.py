@@ -18,7 +18,7 @@ from llm_timecycle.errors import Interrupted, TimecycleError, UsageError
 from llm_timecycle.files import FULL_DISK, explain_os_error
 
 COMMANDS = {
-    "train": "Train a model from a settings file.",
+    "train": "Train a model on a text, or with a settings file.",
     "evaluate": "Score a trained model on held-out text.",
     "generate": "Generate text from a trained model.",
     "profile": "Show where the time goes.",

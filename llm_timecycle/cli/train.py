@@ -12,10 +12,11 @@ import click
 
 from llm_timecycle.cli.options import HELP, config_overrides
 from llm_timecycle.cli.terminal import format_shares, set_up_logging
-from llm_timecycle.config.load import read_settings
-from llm_timecycle.config.locate import find_run
+from llm_timecycle.config.load import LoadedSettings, read_settings
+from llm_timecycle.config.locate import find_run, name_after, names_text
+from llm_timecycle.config.sources import Override
 from llm_timecycle.errors import RunError, RunExistsError
-from llm_timecycle.runs.directory import open_run
+from llm_timecycle.runs.directory import check_run_is_new, open_run
 from llm_timecycle.system import measure_process_age_s
 
 if TYPE_CHECKING:
@@ -24,13 +25,13 @@ if TYPE_CHECKING:
 
 
 @click.command("train", context_settings=HELP)
-@click.argument("config")
+@click.argument("config", metavar="TEXT|CONFIG")
 @config_overrides
 @click.option(
     "--run",
     "run_path",
     type=click.Path(path_type=Path),
-    help="Directory to write the run to.  [default: runs/NAME, after the name of CONFIG]",
+    help="Directory to write the run to.  [default: runs/NAME, after the name of TEXT or CONFIG]",
 )
 @click.option(
     "--minutes",
@@ -57,12 +58,17 @@ def command(
     tensorboard: bool,
     profile_trace: bool,
 ) -> None:
-    """Train a model with the settings of CONFIG.
+    """Train a model on TEXT, or with the settings of CONFIG.
+
+    TEXT is a file (.txt or .gz), a directory, a glob, or a built-in text (python-docs,
+    sample-english, sample-chinese). Settings are chosen for it, for this machine and for the time:
+    at most M minutes, 10 by default. --set comes first, and all else suits it.
 
     CONFIG is a YAML file, the name of shipped settings (section5, small, char, chinese), or, with
     --resume, a run directory.
 
     \b
+    llm-timecycle train novel.txt --minutes 5
     llm-timecycle train small
     llm-timecycle train my.yaml --set training.epochs=3 --run runs/short
     llm-timecycle train my.yaml --minutes 10
@@ -72,13 +78,7 @@ def command(
     set_up_logging()
     if run_path == Path():
         raise click.UsageError("--run is empty; expected a directory")
-    if resume and (found := find_run(config)) is not None:
-        run_path = run_path or found
-        config = str(open_run(found).path / "config.yaml")
-    if minutes is not None:
-        overrides += (f"training.minutes={minutes}",)
-    loaded = read_settings(config, overrides)
-    run_path = run_path or Path("runs") / loaded.name
+    loaded, run_path = _load(config, overrides, minutes, run_path, resume)
     from llm_timecycle.model.tf_import import import_tensorflow
 
     import_tensorflow()
@@ -126,6 +126,56 @@ def _describe_time(progress: Progress, settings: Settings) -> str:
     if minutes is None:
         return f"{progress.wall_s:.0f} s"
     return f"{describe_seconds(progress.active_s)} of {minutes:g} min"
+
+
+def _load(
+    config: str,
+    overrides: tuple[str, ...],
+    minutes: float | None,
+    run_path: Path | None,
+    resume: bool,
+) -> tuple[LoadedSettings, Path]:
+    """The settings to train with, and the directory of the run."""
+    if names_text(config):
+        run_path = run_path or _name_run(config)
+        if not resume:
+            return _suggest(config, minutes, overrides, run_path), run_path
+        config = str(run_path)
+    if resume and (found := find_run(config)) is not None:
+        run_path = run_path or found
+        config = str(open_run(found).path / "config.yaml")
+    if minutes is not None:
+        overrides += (f"training.minutes={minutes}",)
+    loaded = read_settings(config, overrides)
+    return loaded, run_path or Path("runs") / loaded.name
+
+
+def _name_run(text: str) -> Path:
+    """The run directory of a text, if none is given."""
+    if name := name_after(text):
+        return Path("runs") / name
+    raise click.UsageError(f"{text} gives the run no name: choose a directory with --run DIR")
+
+
+def _suggest(
+    text: str, minutes: float | None, overrides: tuple[str, ...], run: Path
+) -> LoadedSettings:
+    """The settings chosen for a text; before any work is done, `run` must be new."""
+    from llm_timecycle.text.prepare import find_cache_directory
+    from llm_timecycle.training.suggest.from_text import suggest_settings
+
+    try:
+        if run.exists():
+            check_run_is_new(run)
+    except RunExistsError as error:
+        raise RunError(_explain_existing(error)) from error
+    return suggest_settings(
+        [text],
+        minutes,
+        [Override(each) for each in overrides],
+        cache=find_cache_directory(),
+        show_progress=sys.stderr.isatty(),
+    )
 
 
 def _explain_existing(error: RunExistsError) -> str:

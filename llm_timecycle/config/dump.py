@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import textwrap
+from collections.abc import Mapping
 from typing import Any
 
 from llm_timecycle.config.json_schema import describe_allowed, list_key_schemas
@@ -15,18 +16,49 @@ PLAIN_TEXT = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*\Z")
 NOT_TEXT = {"true", "false", "null", "yes", "no", "on", "off", "y", "n"}
 
 
-def dump_settings(settings: Settings) -> str:
+NO_COMMENTS: Mapping[str, str] = {}
+
+
+def dump_settings(settings: Settings, comments: Mapping[str, str] = NO_COMMENTS) -> str:
     """The whole tree as YAML; reading it back gives equal settings.
 
-    >>> print(dump_settings(Settings())[:26])
+    Args:
+        settings: the values to write.
+        comments: a comment for some of the keys, by dotted path; it stands above its key.
+
+    >>> print(dump_settings(Settings(), {"data.train": "comes with Python"})[:48])
     data:
+      # comes with Python
       train: python-docs
     """
     lines = []
     for section, values in settings.model_dump().items():
         lines.append(f"{section}:")
-        lines += [f"  {key}: {write_value(value)}" for key, value in values.items()]
+        for key, value in values.items():
+            if comment := comments.get(f"{section}.{key}"):
+                lines.append(f"  # {' '.join(comment.split())}")
+            lines.append(f"  {key}: {write_value(value)}")
     return "\n".join(lines) + "\n"
+
+
+def read_comments(text: str) -> dict[str, str]:
+    """The comments by dotted path that `dump_settings` has written into `text`.
+
+    >>> read_comments(dump_settings(Settings(), {"training.seed": "a birthday"}))
+    {'training.seed': 'a birthday'}
+    """
+    comments, section, comment = {}, "", ""
+    for line in text.splitlines():
+        key, _, value = line.strip().partition(":")
+        if line.startswith("  # "):
+            comment = line[4:]
+            continue
+        if line == f"{key}:":
+            section = key
+        elif comment and value:
+            comments[f"{section}.{key}"] = comment
+        comment = ""
+    return comments
 
 
 def render_commented(settings: Settings, schema_location: str | None = None) -> str:

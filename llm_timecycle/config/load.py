@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ class LoadedSettings:
     base: Path
     """The absolute directory of the file."""
     path: Path
+    comments: Mapping[str, str] = field(default_factory=dict)
+    """What to write beside some of the settings, by dotted path."""
 
 
 def read_settings(source: str | Path, overrides: Sequence[str] = ()) -> LoadedSettings:
@@ -83,6 +85,14 @@ def check_sources(sources: Sequence[Source], origin: str) -> Settings:
     if settings is None or problems:
         raise combine_problems(problems, origin)
     return settings
+
+
+def list_given(sources: Sequence[Source]) -> frozenset[str]:
+    """The dotted paths of the settings to which some sources give a value."""
+    written: dict[str, Written] = {}
+    for each in sources:
+        each.collect(written, [])
+    return frozenset(written)
 
 
 def _explain_errors(error: ValidationError, written: dict[str, Written]) -> Iterator[Problem]:

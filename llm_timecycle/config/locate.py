@@ -2,13 +2,61 @@
 
 from __future__ import annotations
 
+import glob
+import re
 from pathlib import Path
 from shlex import quote
 
+from llm_timecycle.config.settings import BUILT_IN_CORPORA, Settings
 from llm_timecycle.config.spelling import find_nearest
 from llm_timecycle.errors import ConfigError
 
 SETTINGS_SUFFIXES = {".yaml", ".yml"}
+TEXT_SUFFIXES = {".txt", ".gz"}
+BEGINNING_BYTES = 1 << 16
+
+
+def names_text(source: str | Path) -> bool:
+    """Whether `source` names a text to train on, and neither settings nor a run.
+
+    Settings come first: `.yaml` and `.yml` files, and shipped names. A file of another name holds
+    settings if its first line, comments aside, is a section such as `data:` and nothing more. A
+    directory with a `config.yaml` or a manifest is a run. Texts are all other files and
+    directories, built-in corpora, globs, and missing files that would end in `.txt` or `.gz`.
+    """
+    path, name = Path(source), str(source)
+    if path.suffix.lower() in SETTINGS_SUFFIXES or name == "":
+        return False
+    if path.is_file():
+        return not _begins_as_settings(path)
+    if name in list_shipped_names():
+        return False
+    if path.is_dir():
+        return not any((path / each).exists() for each in ("config.yaml", "manifest.json"))
+    is_named_as_text = path.suffix.lower() in TEXT_SUFFIXES or glob.has_magic(name)
+    return name in BUILT_IN_CORPORA or (is_named_as_text and not path.exists())
+
+
+def name_after(text: str | Path) -> str:
+    """What a run or a settings file is called after a text; "" where its name says nothing.
+
+    >>> name_after("books/novel.txt.gz"), name_after("books/*.txt")
+    ('novel', '')
+    """
+    name = Path(text).name.split(".")[0]
+    return "" if glob.has_magic(name) else name
+
+
+def _begins_as_settings(path: Path) -> bool:
+    """Whether the first line of a file that is not blank or a comment names a section."""
+    try:
+        with path.open("rb") as file:
+            beginning = file.read(BEGINNING_BYTES).decode("utf-8-sig", errors="replace")
+    except OSError:
+        return False  # whoever reads the text says why it cannot be read
+    lines = (line for line in beginning.splitlines() if line.strip()[:1] not in ("", "#"))
+    section = rf"""[{{"'\s]*(?:{"|".join(Settings.model_fields)})["']?\s*[:：]"""
+    return re.match(rf"{section}\s*(?:$|#|\{{|null|~)", next(lines, "")) is not None
 
 
 def find_run(source: str | Path) -> Path | None:
@@ -69,6 +117,8 @@ def _explain_missing(source: str, path: Path) -> str:
     if not is_path:
         if Path(f"{source}.yaml").is_file():
             return f"there are no settings named {source}. Did you mean {source}.yaml?"
+        if Path(f"{source}.txt").is_file():
+            return f"there are no settings named {source}. Did you mean the text {source}.txt?"
         nearest = find_nearest(source, shipped)
         hint = f" Did you mean {nearest}?" if nearest else ""
         return f"there are no settings named {source}.{hint} Shipped settings: {', '.join(shipped)}"

@@ -20,7 +20,7 @@ from shlex import quote
 from typing import Protocol
 
 from llm_timecycle.config.diagnostics import Problem
-from llm_timecycle.config.locate import SETTINGS_SUFFIXES
+from llm_timecycle.config.locate import SETTINGS_SUFFIXES, names_text
 from llm_timecycle.config.sections import list_section_keys
 from llm_timecycle.config.spelling import suggest_key
 from llm_timecycle.config.yaml_nodes import (
@@ -99,9 +99,9 @@ class SettingsFile:
         except ConfigError as error:
             if is_named_as_settings or not self.path.is_file():
                 raise
+            command = "train" if names_text(self.path) else "config suggest"
             raise ConfigError(
-                f"{error}\nIf it is a text to train on: llm-timecycle train small --set "
-                f"{quote(f'data.train={self.path}')}"
+                f"{error}\nIf it is a text to train on: llm-timecycle {command} {name}"
             ) from None
         start = f". Write a file to start from with: llm-timecycle config new --force {name}"
         raise ConfigError(f"{self.path} holds no settings{start if is_named_as_settings else ''}")

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llm_timecycle.config.dump import dump_settings
+from llm_timecycle.config.dump import NO_COMMENTS, dump_settings, read_comments
 from llm_timecycle.config.load import read_settings
 from llm_timecycle.config.locate import SETTINGS_SUFFIXES, list_shipped_names
 from llm_timecycle.config.settings import Settings
@@ -125,8 +125,18 @@ class Run:
         replace_file(self.path, "model.safetensors", content, {"best": dict(facts)})
 
     def replace_settings(self, settings: Settings) -> Run:
-        """The same run with other settings (a higher `training.epochs`, say), written down."""
-        replace_file(self.path, "config.yaml", dump_settings(settings).encode(), {})
+        """The same run with other settings (a higher `training.epochs`, say), written down.
+
+        A comment stays where the setting that it explains has not changed.
+        """
+        comments = read_comments((self.path / "config.yaml").read_text(encoding="utf-8"))
+        before, after = self.settings.model_dump(), settings.model_dump()
+        kept = {}
+        for path, comment in comments.items():
+            section, _, key = path.partition(".")
+            if before[section].get(key) == after[section].get(key):
+                kept[path] = comment
+        replace_file(self.path, "config.yaml", dump_settings(settings, kept).encode(), {})
         return Run(self.path, settings, self.vocab_size)
 
     def record_metrics(self) -> None:
@@ -193,6 +203,7 @@ def create_run(
     tokenizer_json: bytes,
     vocab_size: int,
     corpora: Mapping[str, Any],
+    comments: Mapping[str, str] = NO_COMMENTS,
 ) -> Run:
     """Make a run directory in one step: it appears complete, under its final name, or not at all.
 
@@ -202,6 +213,7 @@ def create_run(
         tokenizer_json: the trained tokenizer, as `tokenizers` writes it.
         vocab_size: the tokenizer's vocabulary size (V).
         corpora: what is known of each text (name, sha256, counts), for the manifest.
+        comments: comments for `config.yaml`, by dotted path.
 
     Raises:
         RunError: something is there already, or the disk cannot be written to.
@@ -210,7 +222,7 @@ def create_run(
     staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         staging.chmod(0o777 & ~_read_umask())
-        write_durably(staging / "config.yaml", dump_settings(settings).encode())
+        write_durably(staging / "config.yaml", dump_settings(settings, comments).encode())
         write_durably(staging / "tokenizer.json", tokenizer_json)
         (staging / "checkpoints").mkdir()
         write_new_manifest(staging, vocab_size, corpora, ("config.yaml", "tokenizer.json"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ from llm_timecycle.config.locate import (
     find_run,
     find_settings_file,
     list_shipped_names,
+    name_after,
+    names_text,
 )
 from llm_timecycle.config.python_values import PythonValues
 from llm_timecycle.config.settings import BUILT_IN_CORPORA, Settings
@@ -22,17 +23,13 @@ from llm_timecycle.config.sources import SettingsFile, Source
 from llm_timecycle.config.spelling import find_nearest
 from llm_timecycle.errors import Interrupted, UsageError
 from llm_timecycle.evaluation.table import Figure, write_html_table, write_table
-from llm_timecycle.runs.directory import open_run
+from llm_timecycle.runs.directory import check_run_is_new, open_run
 
 if TYPE_CHECKING:
     import keras
 
     from llm_timecycle.generation.api import Model
     from llm_timecycle.training.session import TrainingSummary
-
-TEXT_SUFFIXES = {".txt", ".gz"}
-TEXT_DEFAULTS = "small"
-"""The shipped settings that a text is trained with."""
 
 Texts = str | Path | Sequence[str | Path]
 
@@ -111,10 +108,11 @@ def train(
     Args:
         source: a text to train on, or settings to train with; with `resume`, a run directory.
             A text is a `.txt` or `.gz` file, a directory, a glob, a list of these, or a built-in
-            corpus such as "python-docs"; the shipped settings "small" are used with it. Settings
-            are a YAML file, a shipped name such as "section5", or a `Settings` object.
+            corpus such as "python-docs"; `lt.suggest` chooses the settings for it. Settings are a
+            YAML file, a shipped name such as "section5", or a `Settings` object.
         run: the directory to write the run to; by default `runs/NAME`, after the source.
-        minutes: the time to train for, this call as a whole: `training.minutes`.
+        minutes: the time to train for, this call as a whole: `training.minutes`. With a text, the
+            most that training may take, 10 by default.
         resume: whether to resume an existing run from its newest checkpoint.
         settings: settings in place of the source's, by dotted path: `{"training.epochs": 3}`.
         data, tokenizer, model, training, generation: the same for one section:
@@ -149,11 +147,51 @@ def train(
     began_at_s = time.perf_counter()
     sections = {"data": data, "tokenizer": tokenizer, "model": model, "training": training}
     values = _list_values(settings, {**sections, "generation": generation})
-    if minutes is not None:
-        values.append(PythonValues({"training.minutes": minutes}, "argument minutes"))
-    loaded, default_run = _load(source, resume, values)
+    loaded, default_run = _load(source, minutes, run, resume, values, show_progress)
     run_path = _choose_run(run, default_run)
     return _train(loaded, run_path, resume, callbacks, show_progress, began_at_s)
+
+
+def suggest(
+    text: Texts,
+    *,
+    minutes: float | None = None,
+    settings: Mapping[str, object] | None = None,
+    show_progress: bool = True,
+) -> Settings:
+    """The settings that `lt.train` would choose for a text on this machine.
+
+    Each choice is logged with its reason (`logging`, logger "llm_timecycle", level INFO).
+
+    Args:
+        text: a file, a directory, a glob, a list of these, or a built-in corpus.
+        minutes: the time that training may take, 10 by default.
+        settings: what must stay as it is, by dotted path: `{"tokenizer.level": "word"}`; the
+            choices suit it.
+        show_progress: whether to draw progress bars.
+
+    Raises:
+        UsageError: an argument is wrong. ConfigError: a setting is wrong.
+        DataError: the text is missing, unreadable or too short.
+
+    >>> import llm_timecycle as lt
+    >>> lt.suggest("sample-chinese", minutes=1).tokenizer.level
+    'char'
+    """
+    if not isinstance(text, (str, Path)) and not (isinstance(text, Sequence) and text):
+        raise UsageError(f"text: received {text!r}; expected a text")
+    return _suggest(text, minutes, _list_values(settings, {}), show_progress).settings
+
+
+def _suggest(
+    text: Texts, minutes: float | None, values: Sequence[Source], show_progress: bool
+) -> LoadedSettings:
+    from llm_timecycle.text.prepare import find_cache_directory
+    from llm_timecycle.training.suggest.from_text import suggest_settings
+
+    texts = [text] if isinstance(text, (str, Path)) else list(text)
+    cache = find_cache_directory()
+    return suggest_settings(texts, minutes, values, cache=cache, show_progress=show_progress)
 
 
 def _choose_run(run: str | Path | None, default: Path | None) -> Path:
@@ -231,19 +269,31 @@ def _list_values(
 
 
 def _load(
-    source: Texts | Settings, resume: bool, values: Sequence[Source]
+    source: Texts | Settings,
+    minutes: float | None,
+    run: str | Path | None,
+    resume: bool,
+    values: Sequence[Source],
+    show_progress: bool,
 ) -> tuple[LoadedSettings, Path | None]:
     """The settings of a source, overridden by `values`, and the default directory of its run."""
+    budget = [] if minutes is None else [PythonValues({"training.minutes": minutes}, "minutes")]
     if isinstance(source, Settings):
-        sources = [PythonValues.from_settings(source), *values]
+        sources = [PythonValues.from_settings(source), *budget, *values]
         return LoadedSettings(check_sources(sources, "lt.train"), "", Path.cwd(), Path()), None
     if _is_text(source, resume):
-        return _load_text(source, values)
+        name = name_after(source if isinstance(source, (str, Path)) else source[0])
+        default = Path("runs") / name if name else None
+        if not resume:
+            if (path := _choose_run(run, default)).exists():
+                check_run_is_new(path)  # before any work is done
+            return _suggest(source, minutes, values, show_progress), default
+        source = _choose_run(run, default)
     assert isinstance(source, (str, Path))
     if resume and (found := find_run(source)) is not None:
-        return _load_file(open_run(found).path / "config.yaml", values, found)
+        return _load_file(open_run(found).path / "config.yaml", [*budget, *values], found)
     path = find_settings_file(source)
-    return _load_file(path, values, Path("runs") / path.stem)
+    return _load_file(path, [*budget, *values], Path("runs") / path.stem)
 
 
 def _load_file(
@@ -251,18 +301,6 @@ def _load_file(
 ) -> tuple[LoadedSettings, Path | None]:
     settings = check_sources([SettingsFile(path), *values], str(path))
     return LoadedSettings(settings, path.stem, path.absolute().parent, path), run
-
-
-def _load_text(
-    source: Texts | Settings, values: Sequence[Source]
-) -> tuple[LoadedSettings, Path | None]:
-    texts = [source] if isinstance(source, (str, Path)) else list(source)
-    text = PythonValues({"data.train": texts if len(texts) > 1 else texts[0]}, "argument source")
-    path = find_settings_file(TEXT_DEFAULTS)
-    settings = check_sources([SettingsFile(path), text, *values], str(texts[0]))
-    name = Path(str(texts[0])).name.split(".")[0]
-    run = Path("runs") / name if name and not glob.has_magic(name) else None
-    return LoadedSettings(settings, name, Path.cwd(), path), run
 
 
 def _is_text(source: Texts, resume: bool) -> bool:
@@ -276,19 +314,16 @@ def _is_text(source: Texts, resume: bool) -> bool:
             return True
         raise UsageError(f"source: received {source!r}; expected a text, settings, or a run")
     path, name = Path(source), str(source)
-    if name in BUILT_IN_CORPORA:
-        return True
     is_run = (path / "manifest.json").exists() or path.name == "config.yaml"
     if path.is_dir() and is_run and not resume:
         raise UsageError(
             f"{name} is a run: to resume it, pass resume=True; to train a new run with its "
             f"settings, pass {str(path / 'config.yaml')!r} and another directory as run"
         )
-    if name in list_shipped_names() or path.suffix.lower() in SETTINGS_SUFFIXES or is_run:
-        return False
-    if path.exists() or path.suffix.lower() in TEXT_SUFFIXES or glob.has_magic(name):
+    if names_text(source):
         return True
-    if resume:
+    names_settings = name in list_shipped_names() or path.suffix.lower() in SETTINGS_SUFFIXES
+    if names_settings or is_run or resume or path.exists():
         return False
     nearest = find_nearest(name, [*list_shipped_names(), *BUILT_IN_CORPORA])
     hint = f" Did you mean {nearest!r}?" if nearest else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -19,6 +19,7 @@ log = logging.getLogger("llm_timecycle")
 LANES_PER_SHARD = 4
 RACE_S = 0.05  # for each product; at least three rounds
 RACE_ROWS = 256  # more rows give the same ratio: 0.28 to 0.30 from 128 to 2,048 rows of 512 units
+RATE_SHAPE = (2048, 512, 2048)  # 64 lanes x 32 tokens, 512 units, their four gates
 
 
 @dataclass(frozen=True)
@@ -151,6 +152,30 @@ def choose_precision(
     widths = (4 * model.hidden_units, min(vocab_size, 8192))
     races = [_race_products(rows, model.hidden_units, width, now) for width in widths]
     seconds = {dtype: sum(race[dtype] for race in races) for dtype in (tf.float32, tf.bfloat16)}
+    return _pick_precision(seconds)
+
+
+def measure_products(
+    training: TrainingSettings, now: Callable[[], float] = time.perf_counter
+) -> tuple[str, float]:
+    """The precision to train in and the rate of its products, for a model whose size is open.
+
+    TensorFlow is configured for the threads and the lanes of `training`. The rate is that of all
+    shards together, in FLOP/s, from the product `RATE_SHAPE` in one shard.
+
+    Args:
+        now: seconds on a clock that never goes back.
+    """
+    plan = make_plan(training.threads or count_cores(), training.batch_size, training.precision)
+    configure_tensorflow(plan)
+    rows, inner, width = RATE_SHAPE
+    seconds = _race_products(rows, inner, width, now)
+    precision = plan.precision if plan.precision != "auto" else _pick_precision(seconds)
+    dtype = tf.float32 if precision == "float32" else tf.bfloat16
+    return precision, plan.shards * 2 * rows * inner * width / seconds[dtype]
+
+
+def _pick_precision(seconds: Mapping[tf.DType, float]) -> str:
     is_clear = seconds[tf.bfloat16] < 0.7 * seconds[tf.float32]
     return "mixed_bfloat16" if is_clear else "float32"
 

@@ -106,6 +106,7 @@ def train(
         tokenizer.to_json().encode(),
         tokenizer.vocab_size,
         _describe_text(text),
+        loaded.comments,
     )
     with run.lock():
         return _run_loop(run, text, train_state, callbacks, show_progress, began_at_s)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_timecycle.config.dump import dump_settings, render_commented
+from llm_timecycle.config.dump import dump_settings, read_comments, render_commented
 from llm_timecycle.config.settings import (
     DataSettings,
     GenerationSettings,
@@ -79,3 +79,21 @@ def test_commented_form_names_the_schema_first():
     assert render_commented(Settings(), "schema.json").startswith(
         "# yaml-language-server: $schema=schema.json\n"
     )
+
+
+@given(
+    comments=st.dictionaries(
+        st.sampled_from(["data.train", "model.dropout", "training.epochs", "generation.seed"]),
+        st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1).map(str.strip),
+    )
+)
+def test_comments_change_no_setting_and_can_be_read_again(comments):
+    comments = {path: " ".join(text.split()) for path, text in comments.items() if text.split()}
+    text = dump_settings(UNUSUAL, comments)
+    assert Settings.model_validate(to_python(parse_yaml(text, "run"))) == UNUSUAL
+    assert read_comments(text) == comments
+
+
+def test_a_comment_stands_above_its_key():
+    lines = dump_settings(Settings(), {"model.hidden_units": "two\nlines"}).splitlines()
+    assert lines[lines.index("  # two lines") + 1] == "  hidden_units: 512"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from llm_timecycle.config.load import read_settings
-from llm_timecycle.config.locate import find_run, find_settings_file
+from llm_timecycle.config.locate import find_run, find_settings_file, names_text
 from llm_timecycle.config.sources import MAX_SETTINGS_BYTES
 from llm_timecycle.errors import ConfigError
 
@@ -105,7 +105,7 @@ def test_a_text_in_place_of_settings(content):
     Path("my novel.txt").write_bytes(content)
     with pytest.raises(ConfigError) as caught:
         read_settings("my novel.txt")
-    assert "llm-timecycle train small --set 'data.train=my novel.txt'" in str(caught.value)
+    assert "llm-timecycle train 'my novel.txt'" in str(caught.value)
     Path("my.yaml").write_bytes(content)  # named as settings: only what is wrong with them
     with pytest.raises(ConfigError) as caught:
         read_settings("my.yaml")
@@ -138,3 +138,62 @@ def test_unreadable(monkeypatch):
     monkeypatch.setattr(Path, "open", fail)
     with pytest.raises(ConfigError, match=r"my\.yaml cannot be read: Permission denied"):
         read_settings("my.yaml")
+
+
+@pytest.mark.parametrize(
+    ("source", "is_text"),
+    [
+        ("novel.txt", True),
+        ("novel", True),
+        ("page.md", True),
+        ("broken.bin", True),
+        ("texts", True),
+        ("gone.txt", True),
+        ("gone.txt.gz", True),
+        ("texts/*.md", True),
+        ("python-docs", True),
+        ("my.yaml", False),
+        ("prose.yaml", False),  # named as settings
+        ("settings", False),  # begins as settings
+        ("settings.txt", False),
+        ("flow.conf", False),
+        ("misspelt", False),  # a full-width colon: its message helps
+        ("small", False),
+        ("run", False),
+        ("run/config.yaml", False),
+        ("gone.yaml", False),
+        ("gone", False),
+        ("", False),
+    ],
+)
+def test_a_text_or_settings_or_a_run(source, is_text):
+    contents = {
+        "novel.txt": "Once upon a time\n",
+        "novel": "model: a novel\nmodel:\n",
+        "page.md": "# data: a heading\n\nText\n",
+        "my.yaml": "training: {}\n",
+        "prose.yaml": "Once upon a time\n",
+        "settings": "# mine\n\ntraining:\n  epochs: 3\n",
+        "settings.txt": "\ufeffmodel: {hidden_units: 9}\n",
+        "flow.conf": '{"data": {"train": "a.txt"}}',
+        "misspelt": "data：\n  train: a.txt\n",
+    }
+    for name, content in contents.items():
+        Path(name).write_text(content, encoding="utf-8")
+    Path("broken.bin").write_bytes(b"\x00\xff\xfe")
+    for directory in ("run", "texts"):
+        Path(directory).mkdir()
+    Path("run/config.yaml").write_text("{}")
+    assert names_text(source) is is_text
+
+
+def test_a_file_that_begins_as_settings_can_still_be_a_text():
+    Path("poem.txt").write_text("data:\na poem\n")
+    with pytest.raises(ConfigError, match=r"llm-timecycle config suggest poem\.txt"):
+        read_settings("poem.txt")
+
+
+def test_a_text_named_without_its_ending():
+    Path("novel.txt").write_text("Once upon a time\n")
+    with pytest.raises(ConfigError, match=r"Did you mean the text novel\.txt\?"):
+        find_settings_file("novel")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from llm_timecycle.config.dump import read_comments
 from llm_timecycle.config.settings import TrainingSettings
 from llm_timecycle.errors import RunError, RunExistsError, RunInUseError
 from llm_timecycle.runs.directory import Run, check_run_is_new, create_run, open_run
@@ -38,6 +39,17 @@ def test_weights_are_read_back_as_saved(run: Run) -> None:
 def test_settings_can_be_replaced(run: Run) -> None:
     longer = SETTINGS.model_copy(update={"training": TrainingSettings(epochs=99)})
     run.replace_settings(longer)
+    assert open_run(run.path).settings.training.epochs == 99
+
+
+def test_a_comment_goes_with_the_setting_that_it_explains(tmp_path: Path) -> None:
+    comments = {"training.epochs": "enough", "model.num_layers": "one will do"}
+    run = create_run(tmp_path / "run", SETTINGS, b"{}", 5, {}, comments)
+    assert read_comments((run.path / "config.yaml").read_text()) == comments
+    run.replace_settings(SETTINGS.model_copy(update={"training": TrainingSettings(epochs=99)}))
+    assert read_comments((run.path / "config.yaml").read_text()) == {
+        "model.num_layers": "one will do"
+    }
     assert open_run(run.path).settings.training.epochs == 99
 
 

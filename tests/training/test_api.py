@@ -43,7 +43,8 @@ def test_a_text_becomes_a_run_that_loads_scores_and_resumes() -> None:
     result = train("novel.txt")
     assert (result.run, result.steps, result.best_step) == (Path("runs/novel"), 2, 2)
     assert result.settings.data.train == str(Path("novel.txt").absolute())
-    assert result.settings.model.dropout == 0.2  # of the shipped settings "small"
+    assert result.settings.training.optimizer == "nadam"  # chosen
+    assert "# " in (result.run / "config.yaml").read_text()  # with its reason
     assert result.best_loss is not None
     assert result.perplexity == pytest.approx(np.exp(result.best_loss))
     assert len(result.load().generate("the", length=3, seed=1).ids) == 3
@@ -130,6 +131,7 @@ def test_numpy_numbers_are_numbers() -> None:
         ([], {}, r"source: received \[\]; expected a text"),
         (3, {}, "source: received 3; expected a text"),
         (lt.Settings(), {}, "run: expected a directory"),
+        (["a.txt", "*.txt"][1:], {"resume": True}, "run: expected a directory"),
     ],
 )
 def test_wrong_arguments_are_named(source: Any, arguments: dict[str, Any], message: str) -> None:
@@ -142,6 +144,34 @@ def test_a_missing_text_or_run_is_named() -> None:
         train("nowhere.txt")
     with pytest.raises(RunError, match="no run at runs/none"):
         lt.train("runs/none", resume=True)
+
+
+def test_settings_are_suggested_for_a_text_and_suit_what_is_given() -> None:
+    settings = lt.suggest("novel.txt", minutes=1, show_progress=False)
+    assert settings.tokenizer.level == "char"
+    assert settings.training.epochs > 1
+    words = lt.suggest("novel.txt", settings={"tokenizer.level": "word"}, show_progress=False)
+    assert words.model.tie_embeddings
+    with pytest.raises(ConfigError, match="minutes: received 0"):
+        lt.suggest("novel.txt", minutes=0)
+    with pytest.raises(UsageError, match=r"text: received \[\]; expected a text"):
+        lt.suggest([])
+
+
+def test_minutes_are_a_setting_where_settings_are_given() -> None:
+    Path("own.yaml").write_text("data: {train: novel.txt}\n")
+    with pytest.raises(ConfigError, match=r"minutes: training\.minutes: received 'ten'"):
+        lt.train("own.yaml", minutes="ten")  # type: ignore[arg-type]
+
+
+def test_the_run_of_a_text_is_resumed_by_the_text() -> None:
+    train("novel.txt")
+    again = lt.train("novel.txt", resume=True, training={"max_steps": 3}, show_progress=False)
+    assert (again.run, again.steps, again.settings.model.hidden_units) == (
+        Path("runs/novel"),
+        3,
+        8,
+    )
 
 
 def test_a_run_is_neither_overwritten_nor_taken_for_a_text() -> None:

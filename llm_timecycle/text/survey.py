@@ -1,0 +1,160 @@
+"""What a text is like, as far as the choice of settings depends on it: size, script, words, lines.
+
+A large text is sampled at several places, so that time and memory are bounded.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from llm_timecycle.errors import DataError
+from llm_timecycle.text.corpus import Corpus
+
+SAMPLE_CHARACTERS = 8_000_000
+SAMPLE_PLACES = 16
+COMPRESSED_CHARACTERS = 1_000_000
+COMMON_FROM = 3
+"""Occurrences from which a character or a word can be learned."""
+SCRIPTS = {
+    "LATIN": "Latin",
+    "CJK": "CJK",
+    "HIRAGANA": "CJK",
+    "KATAKANA": "CJK",
+    "HANGUL": "Hangul",
+    "CYRILLIC": "Cyrillic",
+    "GREEK": "Greek",
+    "ARABIC": "Arabic",
+    "HEBREW": "Hebrew",
+    "DEVANAGARI": "Devanagari",
+    "THAI": "Thai",
+}
+"""First word of a letter's Unicode name to the name of its script."""
+
+
+@dataclass(frozen=True)
+class TextFacts:
+    """Facts about a text. What differs is counted in the sample, all else in the whole text."""
+
+    name: str
+    """The name of the corpus, for messages."""
+    characters: int
+    bytes: int
+    """In UTF-8; estimated from the sample where the text is sampled."""
+    distinct_characters: int
+    common_characters: int
+    """Different characters that occur `COMMON_FROM` times or more."""
+    rare_fraction: float
+    """The share of the text in characters that occur less often than that."""
+    script: str
+    """The script of two thirds of the letters or more, such as Latin or CJK (kana included); else
+    "mixed"."""
+    words: int
+    """Separated by white space; estimated where the text is sampled."""
+    distinct_words: int
+    common_words: int
+    """Different words that occur `COMMON_FROM` times or more."""
+    lines: int
+    """Lines with text on them; estimated where the text is sampled."""
+    compressed_fraction: float
+    """Size after zlib over size before: about 0.4 for prose, far lower for repetitions."""
+    sampled_fraction: float
+    """The share of the text that was looked at."""
+
+
+def survey_text(corpus: Corpus, show_progress: bool = False) -> TextFacts:
+    """Look at a text.
+
+    Every file is read once for its length; of a text longer than `SAMPLE_CHARACTERS`, only
+    `SAMPLE_PLACES` pieces are looked at.
+
+    Args:
+        corpus: the text.
+        show_progress: whether to show a progress bar on stderr while its length is measured.
+
+    Raises:
+        DataError: a file is not UTF-8 or is damaged, or the text is only white space.
+    """
+    corpus.measure(show_progress)
+    total = corpus.count_characters()
+    letters: Counter[str] = Counter()
+    words: Counter[str] = Counter()
+    lines = size = 0
+    packed = _Compressibility()
+    for piece in _read_sample(corpus, total):
+        letters.update(piece)
+        words.update(piece.split())
+        lines += sum(1 for line in piece.split("\n") if line.strip())
+        content = piece.encode()
+        size += len(content)
+        packed.add(piece)
+    if not words:
+        raise DataError(f"{corpus.name} holds nothing but white space; expected text")
+    looked_at = letters.total()
+    scale = total / looked_at
+    common = [count for count in letters.values() if count >= COMMON_FROM]
+    return TextFacts(
+        name=corpus.name,
+        characters=total,
+        bytes=round(size * scale),
+        distinct_characters=len(letters),
+        common_characters=len(common),
+        rare_fraction=1 - sum(common) / looked_at,
+        script=_find_script(letters),
+        words=round(words.total() * scale),
+        distinct_words=len(words),
+        common_words=sum(count >= COMMON_FROM for count in words.values()),
+        lines=round(lines * scale),
+        compressed_fraction=packed.fraction,
+        sampled_fraction=looked_at / total,
+    )
+
+
+def _read_sample(corpus: Corpus, total: int) -> Iterator[str]:
+    """The text in pieces, or evenly spaced pieces of a text that is too long."""
+    if total <= SAMPLE_CHARACTERS:
+        parts = [corpus]
+    else:
+        length = SAMPLE_CHARACTERS // SAMPLE_PLACES
+        starts = [place * (total - length) // (SAMPLE_PLACES - 1) for place in range(SAMPLE_PLACES)]
+        parts = [corpus.cut(start, start + length, corpus.name) for start in starts]
+    for part in parts:
+        for document in part.documents():
+            yield from document.chunks()
+
+
+class _Compressibility:
+    """How much zlib shortens the first characters of a text."""
+
+    def __init__(self) -> None:
+        self._packer = zlib.compressobj()
+        self._left = COMPRESSED_CHARACTERS
+        self._before = self._after = 0
+
+    def add(self, piece: str) -> None:
+        """Take the next piece."""
+        content = piece[: self._left].encode()
+        self._left -= len(piece[: self._left])
+        self._before += len(content)
+        self._after += len(self._packer.compress(content))
+
+    @property
+    def fraction(self) -> float:
+        """Bytes after over bytes before."""
+        return (self._after + len(self._packer.flush())) / max(self._before, 1)
+
+
+def _find_script(letters: Counter[str]) -> str:
+    """The script that two thirds of the letters belong to."""
+    scripts: Counter[str] = Counter()
+    for letter, count in letters.items():
+        if letter.isalpha():
+            first = unicodedata.name(letter, "?").split()[0]
+            scripts[SCRIPTS.get(first, first.title())] += count
+    if not scripts:
+        return "no letters"
+    script, count = scripts.most_common(1)[0]
+    return script if count * 3 >= 2 * scripts.total() else "mixed"

@@ -99,3 +99,11 @@ def test_a_command_that_generates_loads_only_what_generates():
     assert "llm_timecycle.generation.generator" in loaded
     assert loaded.isdisjoint({*HEAVY, "tqdm", "ruamel.yaml", "readline", "platformdirs"})
     assert "llm_timecycle.cli.interactive" not in loaded
+
+
+def test_tensorflow_is_imported_without_the_charts_of_keras():
+    loaded = list_modules_after(
+        "from llm_timecycle.model.tf_import import import_tensorflow; import_tensorflow()"
+    )
+    assert loaded >= set(HEAVY)
+    assert not [name for name in loaded if name.startswith("matplotlib")]

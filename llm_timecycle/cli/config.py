@@ -150,8 +150,12 @@ def _summarize(loaded: LoadedSettings) -> str:
     parameters = sum(math.prod(shape) for shape in shapes.values())
     tokens_per_step = training.batch_size * training.sequence_length
     default_rate = choose_learning_rate(training.optimizer, model.hidden_units)
-    until = f"at most {training.max_steps:,} steps, " if training.max_steps is not None else ""
     recipe = read_recipe(loaded.path)
+    length = f"{training.epochs} epochs, "
+    if training.max_steps is not None:
+        length += f"at most {training.max_steps:,} steps, "
+    if training.minutes is not None:
+        length = f"{training.minutes:g} minutes, "
     return "\n".join(
         [
             f"OK: {loaded.path}",
@@ -159,7 +163,7 @@ def _summarize(loaded: LoadedSettings) -> str:
             f"  tokenizer  {tokenizer.level} level, vocabulary of at most {tokenizer.vocab_size:,}",
             f"  model      {model.num_layers} x LSTM({model.hidden_units}) on Embedding("
             f"{model.embedding_dim}), at most {parameters:,} parameters",
-            f"  training   {training.epochs} epochs, {until}{tokens_per_step:,} tokens per step "
+            f"  training   {length}{tokens_per_step:,} tokens per step "
             f"({training.batch_size} x {training.sequence_length}), {training.optimizer} at "
             f"{training.learning_rate or default_rate:g}",
             *([f"  measured   {recipe}"] if recipe else []),

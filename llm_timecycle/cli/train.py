@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from shlex import quote
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,6 +17,11 @@ from llm_timecycle.config.locate import find_run, name_after, names_text
 from llm_timecycle.config.sources import Override
 from llm_timecycle.errors import RunError, RunExistsError
 from llm_timecycle.runs.directory import check_run_is_new, open_run
+from llm_timecycle.system import measure_process_age_s
+
+if TYPE_CHECKING:
+    from llm_timecycle.config.settings import Settings
+    from llm_timecycle.training.progress import Progress
 
 
 @click.command("train", context_settings=HELP)
@@ -64,8 +71,10 @@ def command(
     llm-timecycle train novel.txt --minutes 5
     llm-timecycle train small
     llm-timecycle train my.yaml --set training.epochs=3 --run runs/short
+    llm-timecycle train my.yaml --minutes 10
     llm-timecycle train runs/short --resume
     """
+    began_at_s = time.perf_counter() - (measure_process_age_s() or 0.0)
     set_up_logging()
     if run_path == Path():
         raise click.UsageError("--run is empty; expected a directory")
@@ -91,6 +100,7 @@ def command(
             resume=resume,
             callbacks=callbacks,
             show_progress=sys.stderr.isatty(),
+            began_at_s=began_at_s,
         )
     except RunExistsError as error:
         raise RunError(_explain_existing(error)) from error
@@ -99,13 +109,23 @@ def command(
     has_validation = summary.has_validation
     kept = f"the best weights are those of step {progress.best_step:,}"
     click.echo(
-        f"Trained {progress.step:,} steps in {progress.wall_s:.0f} s; "
+        f"Trained {progress.step:,} steps in {_describe_time(progress, loaded.settings)}; "
         f"{kept if has_validation else 'the last weights are kept: there is no validation text'}.\n"
         f"{format_shares(add_stage_seconds(summary.run.metrics_path))}\n"
         f"Next: llm-timecycle evaluate {run}{'' if has_validation else ' --data FILE'}\n"
         f'      llm-timecycle generate {run} --prompt "Once upon"',
         err=True,
     )
+
+
+def _describe_time(progress: Progress, settings: Settings) -> str:
+    """How long the run trained; with a budget, how much of it that is."""
+    from llm_timecycle.training.budget.planning import describe_seconds
+
+    minutes = settings.training.minutes
+    if minutes is None:
+        return f"{progress.wall_s:.0f} s"
+    return f"{describe_seconds(progress.active_s)} of {minutes:g} min"
 
 
 def _load(

@@ -125,7 +125,9 @@ class ModelSettings(_Section):
 class TrainingSettings(_Section):
     """How the model is trained."""
 
-    epochs: Count = Field(default=10, description="Passes over the training text.")
+    epochs: Count = Field(
+        default=10, description="Passes over the training text; not used if minutes is set."
+    )
     max_steps: Count | None = Field(
         default=None, description="Stop after this many steps, even before the last epoch."
     )
@@ -211,12 +213,13 @@ class TrainingSettings(_Section):
     )
     eval_every: Count | None = Field(
         default=None,
-        description="Steps between additional validations; null validates after each epoch only.",
+        description="Steps between additional validations; null validates after each epoch only, "
+        "or, with minutes, up to 20 times.",
     )
     checkpoint_every: Count | None = Field(
         default=None,
-        description="Steps between additional checkpoints; null saves after each epoch and every "
-        "ten minutes only.",
+        description="Steps between additional checkpoints; null saves after each epoch (not with "
+        "minutes) and every ten minutes only.",
     )
     keep_checkpoints: Count = Field(
         default=2, description="Number of most recent checkpoints to keep."

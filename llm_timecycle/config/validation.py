@@ -99,6 +99,7 @@ def find_contradictions(settings: Settings) -> Iterator[Contradiction]:
     """Every group of settings that cannot work together, or of which one would do nothing."""
     yield from _check_vocabulary(settings)
     yield from _check_held_out_texts(settings)
+    yield from _check_length(settings)
     yield from _check_optimizer(settings)
     yield from _check_beam_search(settings)
 
@@ -140,6 +141,16 @@ def _check_held_out_texts(settings: Settings) -> Iterator[Contradiction]:
                 f"{getattr(training, key)} needs validation, but there is no validation text: set "
                 f"data.valid, or data.valid_fraction above 0",
             )
+
+
+def _check_length(settings: Settings) -> Iterator[Contradiction]:
+    training = settings.training
+    if training.minutes is not None and training.max_steps is not None:
+        yield Contradiction(
+            ("training.minutes", "training.max_steps"),
+            f"{training.minutes:g} plans the number of steps, and max_steps: {training.max_steps} "
+            f"fixes it; set one of the two to null",
+        )
 
 
 def _check_optimizer(settings: Settings) -> Iterator[Contradiction]:

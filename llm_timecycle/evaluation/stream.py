@@ -8,7 +8,8 @@ tokens.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -28,7 +29,16 @@ LONG_WARM_UP_TOKENS = 512
 MAX_LANES, LEAST_LANE_TOKENS = 64, 2048  # a lane is worth its warm-up
 SCORING_WINDOW = 256
 
-Scorer = Callable[[tf.Tensor, tf.Tensor, tf.Tensor, list[tf.Tensor]], tuple[tf.Tensor, ...]]
+
+@dataclass(frozen=True)
+class Scorer:
+    """A model that scores windows of tokens; made by `make_scorer`."""
+
+    score: Callable[[tf.Tensor, tf.Tensor, tf.Tensor, list[tf.Tensor]], Sequence[tf.Tensor]]
+    """(tokens, targets, weights (B, T), states) -> (loss sum, correct, *states); a weight is 1
+    where a prediction counts and 0 where it does not."""
+    advance: Callable[[tf.Tensor, list[tf.Tensor]], Sequence[tf.Tensor]]
+    """(tokens (B, T), states) -> the states after them, without computing a loss."""
 
 
 @dataclass(frozen=True)
@@ -70,18 +80,20 @@ def compute_perplexity(loss_nats: float) -> float:
         return math.inf
 
 
-def make_scorer(network: keras.Model, shards: int = 1) -> Scorer:
-    """A compiled (tokens, targets, weights (B, T), states) -> (loss sum, correct, *states).
-
-    `weights` is 1 where a prediction counts and 0 where it does not.
+def make_scorer(network: keras.Model, shards: int = 1, *, ahead: bool = False) -> Scorer:
+    """The scorer of a model.
 
     Args:
         network: the model to score with.
         shards: the number of shards that the lanes are split into, computed in parallel, one on
             each core.
+        ahead: whether to trace it now, in a thread, for a caller who lets TensorFlow compile or
+            compute something else first.
     """
     loss_network = LossNetwork(network)
-
+    # Functions of their own, so that they are traced once for all shards.
+    score_shard = tf.function(loss_network.score, autograph=False)
+    advance_shard = tf.function(loss_network.advance, autograph=False)
     ids = tf.TensorSpec((None, None), tf.int32)
     weights = tf.TensorSpec((None, None), tf.float32)
     states = [tf.TensorSpec(state.shape, tf.float32) for state in network.inputs[1:]]
@@ -91,12 +103,22 @@ def make_scorer(network: keras.Model, shards: int = 1) -> Scorer:
         tokens: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor, states: list[tf.Tensor]
     ) -> tuple[tf.Tensor, ...]:
         parts = split_lanes([tokens, targets, *states], shards)
-        scores = [loss_network.score(x, y, before) for x, y, *before in parts]
+        scores = [score_shard(x, y, before) for x, y, *before in parts]
         losses, is_correct, *states = join_lanes([[*score[:2], *score[2]] for score in scores])
         return tf.reduce_sum(losses * weights), tf.reduce_sum(is_correct * weights), *states
 
-    scorer: Scorer = score_window
-    return scorer
+    @tf.function(input_signature=(ids, states), autograph=False)  # type: ignore[untyped-decorator]
+    def advance(tokens: tf.Tensor, states: list[tf.Tensor]) -> list[tf.Tensor]:
+        parts = split_lanes([tokens, *states], shards)
+        return join_lanes([advance_shard(x, before) for x, *before in parts])
+
+    def trace() -> None:
+        advance.get_concrete_function()
+        score_window.get_concrete_function()
+
+    if ahead:
+        threading.Thread(target=trace, name="scorer").start()
+    return Scorer(score_window, advance)
 
 
 def choose_lanes(predictions: int) -> int:
@@ -106,6 +128,17 @@ def choose_lanes(predictions: int) -> int:
     (1, 4, 64)
     """
     return max(1, min(MAX_LANES, predictions // LEAST_LANE_TOKENS))
+
+
+def choose_width(length: int, window: int) -> int:
+    """The tokens of a window, at most `window`, so that all windows of `length` have one width.
+
+    TensorFlow compiles the scorer for each width.
+
+    >>> choose_width(100, 64)
+    50
+    """
+    return math.ceil(length / math.ceil(length / window))
 
 
 def score_stream(
@@ -132,7 +165,7 @@ def score_stream(
         ids: the stream.
         lanes: pieces to score in parallel.
         warm_up: tokens read before each lane but the first.
-        window: tokens of each lane per call; affects speed and memory, not the sums.
+        window: maximum tokens of each lane per call; affects speed and memory, not the sums.
         show_progress: whether to draw a progress bar.
         after_window: called after each window; it may raise to end the work.
     """
@@ -141,18 +174,19 @@ def score_stream(
     # Lanes differ in length by at most one prediction; a shorter one ends on one of weight 0.
     starts = np.arange(lanes + 1) * predictions // lanes
     length = int(np.max(np.diff(starts)))
+    width = choose_width(length, window)
     first, ends = starts[:-1, None], starts[1:, None]
     states = _warm_up(scorer, settings, ids, first, warm_up)
     loss_nats, correct = 0.0, 0
     with tqdm(
         total=predictions, unit="tok", unit_scale=True, disable=not show_progress, leave=False
     ) as bar:
-        for offset in range(0, length, window):
-            positions = first + np.arange(offset, min(offset + window, length))
+        for offset in range(0, length, width):
+            positions = first + np.arange(offset, offset + width)
             is_counted = positions < ends
             positions = np.minimum(positions, predictions - 1)
             tokens, targets = _read(ids, positions), _read(ids, positions + 1)
-            window_loss, window_correct, *states = scorer(
+            window_loss, window_correct, *states = scorer.score(
                 tokens, targets, tf.constant(is_counted, tf.float32), list(states)
             )
             loss_nats += float(window_loss)
@@ -172,10 +206,8 @@ def _warm_up(
     if width == 0:
         return states
     positions = np.maximum(first + np.arange(-width, 0), 0)
-    tokens = _read(ids, positions)
-    _, _, *states = scorer(tokens, tokens, tf.zeros(tokens.shape), list(states))
     is_later = tf.constant((np.arange(lanes) > 0)[:, None], tf.float32)
-    return [state * is_later for state in states]
+    return [state * is_later for state in scorer.advance(_read(ids, positions), states)]
 
 
 def _read(ids: np.ndarray, positions: np.ndarray) -> tf.Tensor:

@@ -50,6 +50,11 @@ class LossNetwork:
         losses, is_right = (tf.reshape(score, tf.shape(targets)) for score in scores)
         return losses, is_right, states_after
 
+    def advance(self, tokens: tf.Tensor, states: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """The states after the last token, as of `score`; no logits are computed."""
+        _, *states_after = self._body([tokens, *states], training=False)
+        return list(states_after)
+
 
 def compute_losses(
     hidden: tf.Tensor, targets: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor, is_tied: bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -10,6 +11,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from llm_timecycle.model.deferred_import import defer_imports
 
 
 def import_tensorflow() -> None:
@@ -23,7 +26,7 @@ def import_tensorflow() -> None:
         return
     sys.stderr.flush()
     stderr = os.dup(2)
-    with _keep_interrupts(), tempfile.TemporaryFile() as held:
+    with _keep_interrupts(), _import_quickly(), tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)
         try:
             import tensorflow as tf
@@ -36,6 +39,24 @@ def import_tensorflow() -> None:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
+
+
+@contextmanager
+def _import_quickly() -> Iterator[None]:
+    """Leave out what makes the import, and the end of the process, slower for nothing.
+
+    Imported modules stay: collecting garbage among them is a fifth of the import, and again as much
+    when the process ends. Keras imports matplotlib for a gallery of images, another fifth.
+    """
+    is_collecting = gc.isenabled()
+    gc.disable()
+    try:
+        with defer_imports("matplotlib", "pyplot"):
+            yield
+    finally:
+        gc.freeze()
+        if is_collecting:
+            gc.enable()
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,6 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from safetensors.numpy import save
 
 from llm_timecycle.config.dump import NO_COMMENTS, dump_settings, read_comments
 from llm_timecycle.config.load import read_settings
@@ -32,11 +31,12 @@ from llm_timecycle.runs.manifest import (
     RESTORE,
     check_file,
     read_manifest,
+    record_facts,
     record_file,
     replace_file,
     write_new_manifest,
 )
-from llm_timecycle.runs.tensors import read_tensors
+from llm_timecycle.runs.tensors import encode_tensors, read_tensors
 
 if TYPE_CHECKING:
     from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
@@ -121,7 +121,7 @@ class Run:
 
     def save_weights(self, weights: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> None:
         """Replace the best weights, and note `facts` (step, validation loss) in the manifest."""
-        content = save({name: np.ascontiguousarray(w) for name, w in weights.items()})
+        content = encode_tensors(weights)
         replace_file(self.path, "model.safetensors", content, {"best": dict(facts)})
 
     def replace_settings(self, settings: Settings) -> Run:
@@ -142,6 +142,10 @@ class Run:
     def record_metrics(self) -> None:
         """Note in the manifest how much of `metrics.csv` is on the disk."""
         record_file(self.path, "metrics.csv")
+
+    def record_plans(self, plans: Sequence[Mapping[str, Any]]) -> None:
+        """Note in the manifest the plans of a run with a budget, durably."""
+        record_facts(self.path, {"plans": list(plans)})
 
     def check_metrics(self) -> None:
         """Raise RunError unless `metrics.csv` begins with what the manifest says."""

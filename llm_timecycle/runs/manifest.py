@@ -9,7 +9,7 @@ matches its manifest.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +121,9 @@ def check_file(directory: Path, manifest: Mapping[str, Any], name: str) -> None:
     )
 
 
-def replace_file(directory: Path, name: str, content: bytes, facts: Mapping[str, Any]) -> None:
+def replace_file(
+    directory: Path, name: str, content: bytes | Iterable[memoryview], facts: Mapping[str, Any]
+) -> None:
     """Replace a file and its entry; wherever this is cut short, the manifest stays true.
 
     Args:
@@ -135,9 +137,9 @@ def replace_file(directory: Path, name: str, content: bytes, facts: Mapping[str,
     """
     staged = directory / f".{name}.new"
     try:
-        write_durably(staged, content)
+        sha256 = write_durably(staged, content)
         manifest = read_manifest(directory)
-        new_entry = describe_file(staged)
+        new_entry = {"bytes": staged.stat().st_size, "sha256": sha256}
         write_manifest(directory, {**manifest, "replacing": {name: new_entry}})
         staged.replace(directory / name)
         manifest["files"][name] = new_entry
@@ -155,6 +157,20 @@ def record_file(directory: Path, name: str) -> None:
     manifest = read_manifest(directory)
     manifest["files"][name] = describe_file(directory / name)
     write_manifest(directory, manifest)
+
+
+def record_facts(directory: Path, facts: Mapping[str, Any]) -> None:
+    """Set entries of the manifest that describe no file.
+
+    Raises:
+        RunError: the disk is full or cannot be written to.
+    """
+    try:
+        write_manifest(directory, {**read_manifest(directory), **facts})
+    except OSError as error:
+        raise RunError(
+            f"cannot write {directory / 'manifest.json'}: {explain_os_error(error)}"
+        ) from error
 
 
 def describe_file(path: Path) -> dict[str, Any]:

@@ -35,6 +35,12 @@ class Lanes:
         """Windows that cover a lane; the last one may be shorter than T."""
         return -(-self.lane_length // self.window)
 
+    def count_predictions(self, steps: int) -> int:
+        """Tokens that the first `steps` steps predict, over all lanes."""
+        epochs, position = divmod(steps, self.steps_per_epoch)
+        length = self.lane_length
+        return self.lanes * (epochs * length + min(position * self.window, length))
+
     def read_window(self, position: int) -> tuple[np.ndarray, np.ndarray]:
         """Window number `position` of an epoch: inputs and targets, int32 (B, <= T) each."""
         start = position * self.window

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -143,10 +144,12 @@ def train(
     >>> lt.train(result.run, resume=True, training={"max_steps": 3}, show_progress=False).steps
     3
     """
+    began_at_s = time.perf_counter()
     sections = {"data": data, "tokenizer": tokenizer, "model": model, "training": training}
     values = _list_values(settings, {**sections, "generation": generation})
     loaded, default_run = _load(source, minutes, run, resume, values, show_progress)
-    return _train(loaded, _choose_run(run, default_run), resume, callbacks, show_progress)
+    run_path = _choose_run(run, default_run)
+    return _train(loaded, run_path, resume, callbacks, show_progress, began_at_s)
 
 
 def suggest(
@@ -208,6 +211,7 @@ def _train(
     resume: bool,
     callbacks: Sequence[keras.callbacks.Callback],
     show_progress: bool,
+    began_at_s: float,
 ) -> TrainingResult:
     """One training session, an interrupt of which says how to resume it in Python too."""
     from llm_timecycle.model.tf_import import import_tensorflow
@@ -224,6 +228,7 @@ def _train(
             resume=resume,
             callbacks=callbacks,
             show_progress=show_progress,
+            began_at_s=began_at_s,
         )
     except Interrupted as stop:
         raise Interrupted(

@@ -18,7 +18,6 @@ from pathlib import Path
 from shlex import quote
 
 import numpy as np
-from safetensors.numpy import save
 
 from llm_timecycle.errors import RunError
 from llm_timecycle.files import (
@@ -27,7 +26,7 @@ from llm_timecycle.files import (
     flush_directory,
     write_durably,
 )
-from llm_timecycle.runs.tensors import read_tensors
+from llm_timecycle.runs.tensors import encode_tensors, read_tensors
 from llm_timecycle.training.progress import Progress
 
 FORMAT_VERSION = 1
@@ -54,13 +53,13 @@ def write_checkpoint(directory: Path, checkpoint: Checkpoint, keep: int) -> Path
     _remove_unfinished(directory)
     try:
         temporary.mkdir()
-        tensors = {name: np.asarray(a, order="C") for name, a in checkpoint.tensors.items()}
-        write_durably(temporary / "tensors.safetensors", save(tensors))
+        file = temporary / "tensors.safetensors"
+        sha256 = write_durably(file, encode_tensors(checkpoint.tensors))
         state = {
             "format_version": FORMAT_VERSION,
             "progress": checkpoint.progress.to_dict(),
-            "bytes": (temporary / "tensors.safetensors").stat().st_size,
-            "sha256": compute_sha256(temporary / "tensors.safetensors"),
+            "bytes": file.stat().st_size,
+            "sha256": sha256,
         }
         write_durably(temporary / "state.json", json.dumps(state, indent=2).encode())
         if final.exists():  # the same step, written before a kill: the same content

@@ -2,7 +2,8 @@
 
 Everything that decides the course of training (learning rate, patience, best loss so far) is in
 `Progress`. Together with weights, optimizer, LSTM state and random state it makes a checkpoint: a
-loop that resumes from one does exactly what the uninterrupted loop would have done.
+loop that resumes from one does exactly what the uninterrupted loop would have done. The plans of a
+run with a budget are also in the manifest, each before the first step that follows it.
 """
 
 from __future__ import annotations
@@ -10,43 +11,45 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from shlex import quote
 
 import keras
 import numpy as np
 
-from llm_timecycle.clock import StageClock
-from llm_timecycle.config.settings import Settings
+from llm_timecycle.clock import ActiveClock, StageClock
 from llm_timecycle.errors import DivergenceError, Interrupted
-from llm_timecycle.evaluation.stream import Sums, compute_perplexity, make_scorer, score_stream
+from llm_timecycle.evaluation.stream import Sums, compute_perplexity
 from llm_timecycle.model.network import make_zero_states, read_parameters
 from llm_timecycle.model.sharding import distribute, read_first
 from llm_timecycle.progress_bars import tqdm
 from llm_timecycle.runs.directory import Run
 from llm_timecycle.text.batches import Lanes
+from llm_timecycle.training.budget.planner import open_planner
+from llm_timecycle.training.budget.planning import SECONDS_BETWEEN_CHECKPOINTS, describe_plan
 from llm_timecycle.training.checkpoints import (
     Checkpoint,
     read_newest_checkpoint,
     write_checkpoint,
 )
-from llm_timecycle.training.metrics import MetricsLog, list_stage_seconds
+from llm_timecycle.training.metrics import (
+    MetricsLog,
+    describe_row,
+    list_stage_seconds,
+    make_row,
+)
 from llm_timecycle.training.prefetch import WindowFeed
-from llm_timecycle.training.progress import Progress
-from llm_timecycle.training.schedules import compute_rate
-from llm_timecycle.training.signals import StopRequest
+from llm_timecycle.training.progress import Progress, describe_resuming, explain_divergence
+from llm_timecycle.training.schedules import compute_rate, write_plans
+from llm_timecycle.training.signals import Stopped, StopRequest
 from llm_timecycle.training.state import TrainState
 from llm_timecycle.training.step import make_train_step
+from llm_timecycle.training.validation import Validator
 
 log = logging.getLogger("llm_timecycle")
 
-SECONDS_BETWEEN_CHECKPOINTS = 600.0
 SECONDS_BETWEEN_REPORTS = 10.0
-
-
-class _Stopped(Exception):  # noqa: N818 - not an error: how a validation is left
-    """A signal arrived while validating."""
 
 
 class TrainingLoop:
@@ -58,6 +61,9 @@ class TrainingLoop:
         callbacks: Keras callbacks; they see the loop's steps and epochs, and may set
             `model.stop_training`.
         stop_request: filled by a signal handler.
+        began_at_s: when this session began, on the clock `now`: what a budget counts from; None is
+            now.
+        now: seconds on a clock that never goes back.
     """
 
     def __init__(
@@ -70,14 +76,15 @@ class TrainingLoop:
         callbacks: Sequence[keras.callbacks.Callback] = (),
         stop_request: StopRequest,
         show_progress: bool,
+        began_at_s: float | None = None,
+        now: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._run, self._settings = run, run.settings
+        self._run, self._settings, self._now = run, run.settings, now
         self._train_state = train_state
         self._network, self._strategy = train_state.network, train_state.strategy
-        self._lanes, self._valid_ids = lanes, valid_ids
+        self._lanes = lanes
         self._feed = WindowFeed(lanes, train_state.strategy)
         self._stop_request, self._show_progress = stop_request, show_progress
-        self._steps = count_steps(run.settings, lanes)
         self._train_step = make_train_step(
             train_state.network,
             train_state.optimizer,
@@ -85,18 +92,28 @@ class TrainingLoop:
             run.settings.training.gradient_clip_norm,
             train_state.shards,
         )
-        self._scorer = make_scorer(self._network, train_state.shards)
         self._callbacks = keras.callbacks.CallbackList(list(callbacks), model=self._network)
-        self._clock = StageClock()
+        self._clock = StageClock(now)
+        self._active = ActiveClock(now() if began_at_s is None else began_at_s, now)
+        self._validator = None
+        if valid_ids is not None:
+            parts = (train_state, run.settings, valid_ids, self._active, stop_request)
+            self._validator = Validator(*parts)
         self._progress = Progress()
         self._states = [
             distribute(self._strategy, state)
             for state in make_zero_states(run.settings.model, lanes.lanes)
         ]
         self._restore()
+        self._first_step, self._active_before_s = self._progress.step, self._progress.active_s
+        self._planner = open_planner(run, self._progress, lanes.steps_per_epoch, self._active)
+        self._plan = self._planner.find_plan(self._progress.step)
+        if self._first_step > 0:
+            training = run.settings.training
+            log.info(describe_resuming(self._progress, self._plan, training, run.path))
         self._metrics = MetricsLog(run.metrics_path, self._progress.metrics_bytes)
-        self._saved_step, self._saved_at_s = self._progress.step, time.perf_counter()
-        self._began_at_s = time.perf_counter() - self._progress.wall_s
+        self._saved_step, self._saved_at_s = self._progress.step, now()
+        self._began_at_s = now() - self._progress.wall_s
         self._reported_at_s = -math.inf
 
     @property
@@ -110,8 +127,9 @@ class TrainingLoop:
             {"steps": self._lanes.steps_per_epoch, "first_step": self._progress.step}
         )
         self._callbacks.on_train_begin()
+        self._active.tick("start")
         bar = tqdm(
-            total=self._count_tokens(self._steps),
+            total=self._count_planned_tokens(),
             initial=self._progress.tokens,
             unit="tok",
             unit_scale=True,
@@ -120,10 +138,13 @@ class TrainingLoop:
         )
         with closing(self._feed), bar:
             while True:
-                if self._stop_request.signal_number is not None:
+                try:
+                    self._stop_request.check()
+                    if not self._close_step():
+                        break
+                except Stopped:
                     self._stop()
-                if not self._close_step():
-                    break
+                bar.total = self._count_planned_tokens()
                 loss_nats = self._do_step()
                 epoch = (self._progress.step - 1) // self._lanes.steps_per_epoch + 1
                 bar.set_description(f"epoch {epoch}", refresh=False)
@@ -136,20 +157,27 @@ class TrainingLoop:
         """Do what is due after a step; returns whether another step follows."""
         progress, training = self._progress, self._settings.training
         step = progress.step
+        if self._planner.is_plan_due(step):
+            self._make_plan()
+        self._plan = self._planner.find_plan(step)
         is_epoch_end = step > 0 and step % self._lanes.steps_per_epoch == 0
-        is_last = step >= self._steps
+        is_last = step >= self._plan.steps
+        is_epoch_due = is_epoch_end and training.minutes is None
         eval_every, save_every = training.eval_every, training.checkpoint_every
-        is_eval_due = is_epoch_end or is_last or bool(eval_every and step % eval_every == 0)
+        is_eval_due = is_epoch_due or is_last or bool(eval_every and step % eval_every == 0)
+        if self._plan.eval_every > 0:
+            is_eval_due |= step - progress.validated_step >= self._plan.eval_every
         if 0 < step != progress.validated_step and is_eval_due:
-            try:
-                self._validate()
-            except _Stopped:
-                self._stop()
-        elif step > progress.logged_step and step % training.log_every == 0:
-            self._log_row(None)
-        is_over = is_last or progress.is_out_of_patience(training) or self._is_stopped_by_callback()
-        is_save_due = is_epoch_end or is_over or bool(save_every and step % save_every == 0)
-        is_late = time.perf_counter() - self._saved_at_s > SECONDS_BETWEEN_CHECKPOINTS
+            self._validate()
+        else:
+            if is_epoch_end and self._first_step < step != progress.validated_step:
+                self._end_epoch({"loss": progress.loss_sum / max(progress.loss_tokens, 1)})
+            if step > progress.logged_step and step % training.log_every == 0:
+                self._log_row(None)
+        is_stopped = bool(getattr(self._network, "stop_training", False))  # by a callback
+        is_over = is_last or is_stopped or progress.is_out_of_patience(training)
+        is_save_due = is_epoch_due or is_over or bool(save_every and step % save_every == 0)
+        is_late = self._now() - self._saved_at_s > SECONDS_BETWEEN_CHECKPOINTS
         if step > self._saved_step and (is_save_due or is_late):
             self._save()
         if is_over and not is_last:
@@ -166,39 +194,50 @@ class TrainingLoop:
             self._states = [distribute(self._strategy, state) for state in zeros]
         self._callbacks.on_train_batch_begin(position)
         with self._clock.measure("input"):
-            tokens, targets = self._feed.take(position)
+            inputs, targets = self._feed.take(position)
         with self._clock.measure("compute"):
-            rate = compute_rate(training, progress.step, self._steps, progress.plateau_scale)
+            rate = compute_rate(training, progress.step, self._plan, progress.plateau_scale)
             if rate != progress.learning_rate:
                 self._train_state.optimizer.learning_rate = progress.learning_rate = rate
-            loss, norm, self._states = self._train_step(tokens, targets, self._states)
+            loss, norm, self._states = self._train_step(inputs, targets, self._states)
             loss_nats = read_first(self._strategy, loss)
             progress.gradient_norm = read_first(self._strategy, norm)
         if not (math.isfinite(loss_nats) and math.isfinite(progress.gradient_norm)):
             self._report_divergence(loss_nats)
         progress.step += 1
-        tokens_before, progress.tokens = progress.tokens, self._count_tokens(progress.step)
-        progress.loss_sum += loss_nats * (progress.tokens - tokens_before)
-        progress.loss_tokens += progress.tokens - tokens_before
+        tokens = self._lanes.count_predictions(progress.step) - progress.tokens
+        progress.tokens += tokens
+        progress.loss_sum += loss_nats * tokens
+        progress.loss_tokens += tokens
         self._callbacks.on_train_batch_end(position, {"loss": loss_nats})
+        self._planner.note_step(self._active.tick("step"))
         return loss_nats
+
+    def _make_plan(self) -> None:
+        """Make a plan for the rest of the budget, and store it before the next step."""
+        planner, progress, lanes = self._planner, self._progress, self._lanes
+        if not planner.has_costs:
+            with self._clock.measure("validation"):
+                validation_s = self._validator.estimate_s() if self._validator else 0.0
+            planner.note_validation(validation_s)
+            self._save()
+        plan = planner.make_plan(progress.step, progress.validated_step)
+        self._run.record_plans(write_plans(planner.plans))
+        epochs = plan.steps / lanes.steps_per_epoch
+        rate_tokens_per_s = lanes.lanes * lanes.window / planner.step_s
+        log.info(describe_plan(plan, epochs, rate_tokens_per_s))
+        self._active.tick("plan")
 
     def _validate(self) -> None:
         """Score the validation text; save the weights if they are the best so far."""
         progress, training = self._progress, self._settings.training
         sums = None
         is_best = True  # without a validation text, the newest weights are the best
-        if self._valid_ids is not None:
+        if self._validator is not None:
             with self._clock.measure("validation"):
-                sums = score_stream(
-                    self._scorer,
-                    self._settings.model,
-                    self._valid_ids,
-                    lanes=training.batch_size,
-                    window=max(training.sequence_length, 16),
-                    show_progress=self._show_progress,
-                    after_window=self._raise_if_asked_to_stop,
-                )
+                began_s = self._active.read_s()
+                sums = self._validator.score(show_progress=self._show_progress)
+                self._planner.note_validation(self._active.read_s() - began_s)
             is_best = progress.note_validation(sums.loss_nats_per_token, training)
         progress.validated_step = progress.step
         if is_best:
@@ -219,66 +258,37 @@ class TrainingLoop:
                 " (best so far)" if is_best else "",
             )
         if progress.step % self._lanes.steps_per_epoch == 0:
-            self._callbacks.on_epoch_end(int(epoch) - 1, logs)
+            self._end_epoch(logs)
+
+    def _end_epoch(self, logs: dict[str, float]) -> None:
+        epoch = self._progress.step // self._lanes.steps_per_epoch
+        self._callbacks.on_epoch_end(epoch - 1, logs)
 
     def _save_best(self, valid_loss: float | None) -> None:
         facts = {"step": self._progress.step, "valid_loss_nats": valid_loss}
         self._run.save_weights(read_parameters(self._network), facts)
+        self._active.tick("best")
 
     def _log_row(self, sums: Sums | None) -> None:
         """Write a row of metrics.csv for the steps since the last row."""
         progress = self._progress
-        progress.wall_s = time.perf_counter() - self._began_at_s
+        progress.wall_s = self._now() - self._began_at_s
         seconds = list_stage_seconds(self._clock.take(), progress.wall_s - progress.logged_wall_s)
-        training_s = seconds["input"] + seconds["compute"] + seconds["other"]
-        loss = progress.loss_sum / progress.loss_tokens if progress.loss_tokens else None
-        rate_tokens_per_s = progress.loss_tokens / training_s if training_s > 0 else None
-        row: dict[str, float | int | None] = {
-            "step": progress.step,
-            "epoch": progress.step / self._lanes.steps_per_epoch,
-            "tokens": progress.tokens,
-            "wall_s": progress.wall_s,
-            "train_loss_nats": loss,
-            "train_perplexity": None if loss is None else compute_perplexity(loss),
-            "learning_rate": progress.learning_rate,
-            "gradient_norm": progress.gradient_norm,
-            "tokens_per_s": rate_tokens_per_s,
-        }
-        if sums is not None:
-            row["valid_loss_nats"] = sums.loss_nats_per_token
-            row["valid_perplexity"] = sums.perplexity
-            row["valid_accuracy"] = sums.accuracy
-        self._metrics.append(row | {f"{stage}_s": spent for stage, spent in seconds.items()})
-        is_due = time.perf_counter() - self._reported_at_s > SECONDS_BETWEEN_REPORTS
-        if is_due and not self._show_progress and loss is not None and rate_tokens_per_s:
-            self._reported_at_s = time.perf_counter()
-            steps = f"{progress.step:,} of {self._steps:,}"
-            log.info("step %s: train loss %.4f, %.0f tokens/s", steps, loss, rate_tokens_per_s)
-        progress.logged_step, progress.logged_wall_s = progress.step, progress.wall_s
-        progress.loss_sum, progress.loss_tokens = 0.0, 0
+        row = make_row(progress, self._plan, self._lanes.steps_per_epoch, seconds, sums)
+        self._metrics.append(row)
+        is_due = self._now() - self._reported_at_s > SECONDS_BETWEEN_REPORTS
+        if is_due and not self._show_progress and row["train_loss_nats"] is not None:
+            self._reported_at_s = self._now()
+            log.info(describe_row(row))
+        progress.begin_row()
 
     def _report_divergence(self, loss: float) -> None:
-        progress = self._progress
         self._metrics.close()
-        raise DivergenceError(
-            f"training diverged at step {progress.step + 1}: loss {loss:g}, gradient norm "
-            f"{progress.gradient_norm:g}, learning rate {progress.learning_rate:g}. Everything "
-            f"saved before is still in {self._run.path}. Lower training.learning_rate or set "
-            f"training.gradient_clip_norm, and train in another directory"
-        )
+        raise DivergenceError(explain_divergence(self._progress, loss, self._run.path))
 
-    def _count_tokens(self, steps: int) -> int:
-        """Tokens that the first `steps` steps train on."""
-        epochs, position = divmod(steps, self._lanes.steps_per_epoch)
-        length = self._lanes.lane_length
-        return self._lanes.lanes * (epochs * length + min(position * self._lanes.window, length))
-
-    def _is_stopped_by_callback(self) -> bool:
-        return bool(getattr(self._network, "stop_training", False))
-
-    def _raise_if_asked_to_stop(self) -> None:
-        if self._stop_request.signal_number is not None:
-            raise _Stopped
+    def _count_planned_tokens(self) -> int | None:
+        """Tokens of the whole run; None while there is no plan yet."""
+        return None if self._plan.is_open else self._lanes.count_predictions(self._plan.steps)
 
     def _stop(self) -> None:
         """Save everything and raise Interrupted."""
@@ -299,13 +309,13 @@ class TrainingLoop:
         self._metrics.flush()
         self._metrics.close()
         self._run.record_metrics()
-        self._progress.wall_s = time.perf_counter() - self._began_at_s
+        self._note_time()
         self._callbacks.on_train_end()
 
     def _save(self) -> None:
         """Write a checkpoint."""
         with self._clock.measure("checkpoint"):
-            self._progress.wall_s = time.perf_counter() - self._began_at_s
+            self._note_time()
             self._progress.metrics_bytes = self._metrics.flush()
             self._run.record_metrics()
             write_checkpoint(
@@ -313,7 +323,15 @@ class TrainingLoop:
                 Checkpoint(self._progress, self._train_state.collect(self._states)),
                 self._settings.training.keep_checkpoints,
             )
-        self._saved_step, self._saved_at_s = self._progress.step, time.perf_counter()
+        self._saved_step, self._saved_at_s = self._progress.step, self._now()
+        self._active.tick("checkpoint")
+
+    def _note_time(self) -> None:
+        """Write the time so far, and the plans made in it, into the progress."""
+        progress = self._progress
+        progress.wall_s = self._now() - self._began_at_s
+        progress.active_s = self._active_before_s + self._active.read_s()
+        progress.plans = tuple(p for p in self._planner.plans if p.step <= progress.step)
 
     def _restore(self) -> None:
         """Restore the newest checkpoint, if there is one."""
@@ -323,23 +341,3 @@ class TrainingLoop:
             return
         self._progress = checkpoint.progress
         self._states = self._train_state.restore(checkpoint.tensors, len(self._states))
-        step = self._progress.step
-        if step < self._steps:
-            log.info("resuming after step %s of %s", f"{step:,}", f"{self._steps:,}")
-        else:
-            training = self._settings.training
-            is_cut_short = self._steps == training.max_steps
-            log.info(
-                "this run is complete (%s steps); to train it further: llm-timecycle train %s "
-                "--resume --set training.%s=%d",
-                f"{step:,}",
-                quote(str(self._run.path)),
-                "max_steps" if is_cut_short else "epochs",
-                2 * (self._steps if is_cut_short else training.epochs),
-            )
-
-
-def count_steps(settings: Settings, lanes: Lanes) -> int:
-    """Steps of a whole run."""
-    steps = settings.training.epochs * lanes.steps_per_epoch
-    return min(steps, settings.training.max_steps or steps)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from llm_timecycle.config.settings import TrainingSettings
 from llm_timecycle.errors import RunError
+from llm_timecycle.training.schedules import Plan, read_plans, write_plans
 
 
 @dataclass
@@ -46,6 +49,10 @@ class Progress:
     """Tokens since that row."""
     metrics_bytes: int = 0
     """Size of metrics.csv."""
+    active_s: float = 0.0
+    """Seconds that all sessions have worked, their start included: what a budget counts."""
+    plans: tuple[Plan, ...] = ()
+    """With a budget: the plans made so far."""
 
     def note_validation(self, loss: float, settings: TrainingSettings) -> bool:
         """Record a validation loss; returns whether it is the best so far."""
@@ -66,10 +73,16 @@ class Progress:
         patience = settings.patience
         return patience is not None and self.validations_since_best >= patience
 
+    def begin_row(self) -> None:
+        """Note that a row of metrics.csv was written for the steps so far."""
+        self.logged_step, self.logged_wall_s = self.step, self.wall_s
+        self.loss_sum, self.loss_tokens = 0.0, 0
+
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers for JSON; an infinite best loss becomes None."""
         values = asdict(self)
         values["best_loss"] = self.best_loss if math.isfinite(self.best_loss) else None
+        values["plans"] = write_plans(self.plans)
         return values
 
     @classmethod
@@ -77,8 +90,12 @@ class Progress:
         """The inverse of `to_dict`; RunError if a value is missing or of the wrong type."""
         if not isinstance(values, dict):
             raise RunError("a checkpoint's progress should be an object")
+        # A checkpoint of an earlier version has neither plans nor the start of its sessions.
+        values = {"active_s": values.get("wall_s"), "plans": [], **values}
         read: dict[str, Any] = {}
         for field in fields(cls):
+            if field.name == "plans":
+                continue
             value = values.get(field.name)
             if field.name == "best_loss" and value is None:
                 value = math.inf
@@ -87,4 +104,31 @@ class Progress:
                 found = values.get(field.name)
                 raise RunError(f"a checkpoint's {field.name} should be a number, found {found!r}")
             read[field.name] = value
-        return cls(**read)
+        advice = "Delete the checkpoint to resume from the one before it"
+        return cls(**read, plans=read_plans(values["plans"], "a checkpoint", advice))
+
+
+def describe_resuming(progress: Progress, plan: Plan, training: TrainingSettings, run: Path) -> str:
+    """Where a run resumes; for a complete one, how to train it further."""
+    if progress.step < plan.steps:
+        end = "" if plan.is_open else f" of {plan.steps:,}"
+        return f"resuming after step {progress.step:,}{end}"
+    longer = f"epochs={2 * training.epochs}"
+    if training.minutes is not None:
+        longer = f"minutes={2 * training.minutes:g}"
+    elif plan.steps == training.max_steps:
+        longer = f"max_steps={2 * plan.steps}"
+    return (
+        f"this run is complete ({progress.step:,} steps); to train it further: "
+        f"llm-timecycle train {quote(str(run))} --resume --set training.{longer}"
+    )
+
+
+def explain_divergence(progress: Progress, loss_nats: float, run: Path) -> str:
+    """The message of a run whose loss in the next step is no number, or its gradient norm."""
+    return (
+        f"training diverged at step {progress.step + 1}: loss {loss_nats:g}, gradient norm "
+        f"{progress.gradient_norm:g}, learning rate {progress.learning_rate:g}. Everything "
+        f"saved before is still in {run}. Lower training.learning_rate or set "
+        f"training.gradient_clip_norm, and train in another directory"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ log = logging.getLogger("llm_timecycle")
 FREE_WHEN_RESUMING = {
     "training.epochs",
     "training.max_steps",
+    "training.minutes",
     "training.patience",
     "training.log_every",
     "training.checkpoint_every",
@@ -60,6 +62,7 @@ def train(
     resume: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     show_progress: bool = False,
+    began_at_s: float | None = None,
 ) -> TrainingSummary:
     """Train the model of `loaded` into `run_path`, or resume the run that is there.
 
@@ -68,6 +71,7 @@ def train(
         resume: whether `run_path` is an existing run, to be resumed.
         callbacks: Keras callbacks to call during training.
         show_progress: whether to draw progress bars on stderr.
+        began_at_s: when `training.minutes` began, in seconds of `time.perf_counter`; None is now.
 
     Raises:
         ConfigError: the settings differ from the run's, or need more memory than there is.
@@ -76,6 +80,7 @@ def train(
         DivergenceError: the loss is no longer a number.
         Interrupted: SIGINT or SIGTERM ended the training, after everything was saved.
     """
+    began_at_s = time.perf_counter() if began_at_s is None else began_at_s
     if resume:
         run = open_run(run_path)
         with run.lock():
@@ -87,7 +92,7 @@ def train(
             if settings != run.settings:
                 run = run.replace_settings(settings)
             train_state = _build_train_state(settings, plan, text)
-            return _run_loop(run, text, train_state, callbacks, show_progress)
+            return _run_loop(run, text, train_state, callbacks, show_progress, began_at_s)
     check_run_is_new(run_path)
     text = prepare_text(loaded.settings, loaded.base, cache, show_progress)
     cut_training_lanes(loaded.settings, text)
@@ -104,7 +109,7 @@ def train(
         loaded.comments,
     )
     with run.lock():
-        return _run_loop(run, text, train_state, callbacks, show_progress)
+        return _run_loop(run, text, train_state, callbacks, show_progress, began_at_s)
 
 
 def _merge_settings(run: Run, loaded: LoadedSettings) -> Settings:
@@ -197,6 +202,7 @@ def _run_loop(
     train_state: TrainState,
     callbacks: Sequence[keras.callbacks.Callback],
     show_progress: bool,
+    began_at_s: float,
 ) -> TrainingSummary:
     """Train to the end, or until a signal arrives."""
     try:
@@ -209,6 +215,7 @@ def _run_loop(
                 callbacks=callbacks,
                 stop_request=stop_request,
                 show_progress=show_progress,
+                began_at_s=began_at_s,
             )
             loop.train()
     except tf.errors.ResourceExhaustedError as error:

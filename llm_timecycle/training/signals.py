@@ -11,11 +11,20 @@ from types import FrameType
 from llm_timecycle.errors import Interrupted
 
 
+class Stopped(Exception):  # noqa: N818 - not an error: how work is left in its middle
+    """A signal asked the work to stop."""
+
+
 class StopRequest:
     """Whether a signal asked the work to stop, and which one."""
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
+
+    def check(self) -> None:
+        """Raise Stopped if a signal asked for it."""
+        if self.signal_number is not None:
+            raise Stopped
 
 
 @contextmanager

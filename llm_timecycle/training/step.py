@@ -84,10 +84,13 @@ def make_train_step(
     def run_all(tokens: Any, targets: Any, states: Any) -> Any:
         return strategy.run(run_replica, (tokens, targets, states))
 
+    step: Any
     if replicas > 1:
-        step: TrainStep = tf.function(run_all, reduce_retracing=True, autograph=False)
+        step = tf.function(run_all, reduce_retracing=True, autograph=False)
     else:  # one graph for windows of every length
         window = tf.TensorSpec((None, None), tf.int32)
         states = [tf.TensorSpec(state.shape, tf.float32) for state in network.inputs[1:]]
         step = tf.function(run_all, input_signature=(window, window, states), autograph=False)
-    return step
+        step.get_concrete_function()  # traced now: its first call leaves Python free meanwhile
+    train_step: TrainStep = step
+    return train_step

@@ -80,6 +80,11 @@ def test_check_says_what_the_settings_come_to():
     ]
 
 
+def test_check_shows_a_budget_in_place_of_epochs():
+    Path("my.yaml").write_text("training: {minutes: 2.5}")
+    assert "\n  training   2.5 minutes, 3,200 tokens per step" in run("check", "my.yaml").stdout
+
+
 def test_check_names_every_problem():
     Path("my.yaml").write_text("training:\n  epochs: 0\n  epoch: 1\n")
     result = run("check", "my.yaml")

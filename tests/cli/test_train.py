@@ -259,3 +259,58 @@ def test_a_real_process_that_is_stopped_goes_on_to_the_same_weights(
         subprocess.run([*program, *stop, *arguments], cwd=place, check=True, capture_output=True)
     tensors = f"runs/tiny/checkpoints/step-{steps}/tensors.safetensors"
     assert (tmp_path / tensors).read_bytes() == (tmp_path / "alone" / tensors).read_bytes()
+
+
+BUDGET = ["--minutes", "0.2", "--set", "training.max_steps=null"]
+EVERY_CHECKPOINT = ["training.checkpoint_every=200", "training.keep_checkpoints=100000"]
+
+
+def read_plans(run: Path) -> list[dict[str, float]]:
+    manifest = json.loads((run / "manifest.json").read_text()) if run.exists() else {}
+    plans: list[dict[str, float]] = manifest.get("plans", [])
+    return plans
+
+
+def list_steps(run: Path) -> list[int]:
+    return sorted(int(path.name[5:]) for path in (run / "checkpoints").glob("step-*"))
+
+
+def test_a_killed_run_with_a_budget_follows_its_plans_to_the_same_weights(tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    run = tmp_path / "runs" / "tiny"
+    options = [word for setting in EVERY_CHECKPOINT for word in ("--set", setting)]
+    program = [sys.executable, "-m", "llm_timecycle", "train", "tiny.yaml", *BUDGET, *options]
+    with subprocess.Popen(program, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while not read_plans(run) and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        process.kill()
+    before = read_plans(run)
+    assert before
+    again = {"cwd": tmp_path, "check": True, "capture_output": True}
+    done = subprocess.run([*program, "--resume"], **again, text=True)
+    plans, steps = read_plans(run), list_steps(run)
+    assert plans[: len(before)] == before
+    assert steps[-1] == plans[-1]["steps"]
+    assert f"Trained {steps[-1]:,} steps in " in done.stderr
+    assert " of 0.2 min; " in done.stderr
+    final = run / "checkpoints" / f"step-{steps[-1]}" / "tensors.safetensors"
+    weights = final.read_bytes()
+    for step in steps[1:]:
+        shutil.rmtree(run / "checkpoints" / f"step-{step}")
+    subprocess.run([*program, "--resume"], **again)
+    assert (read_plans(run), final.read_bytes()) == (plans, weights)
+
+
+def test_minutes_and_max_steps_contradict_each_other(call: Call) -> None:
+    outcome = call("train", "tiny.yaml", "--minutes", "5")
+    assert outcome.exit_code == 3
+    assert "training.minutes: 5 plans the number of steps" in outcome.stderr
+    assert "max_steps: 6 fixes it" in outcome.stderr
+
+
+@pytest.mark.parametrize("minutes", ["0", "-1", "inf", "nan", "100001"])
+def test_a_budget_out_of_range_is_refused(call: Call, minutes: str) -> None:
+    outcome = call("train", "tiny.yaml", "--minutes", minutes)
+    assert outcome.exit_code == 3
+    assert "training.minutes: received" in outcome.stderr

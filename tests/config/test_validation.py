@@ -17,6 +17,7 @@ CONTRADICTIONS = [
         "training.weight_decay",
         "no effect with optimizer: sgd",
     ),
+    ("training: {minutes: 10, max_steps: 5}", "training.minutes", "set one of the two to null"),
     (
         "data: {valid_fraction: 0}\ntraining: {patience: 3}",
         "training.patience",

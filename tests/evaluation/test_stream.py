@@ -67,10 +67,27 @@ def test_lanes_score_every_token_once(lanes: int) -> None:
         tokens, targets, weights = (np.asarray(x, np.float64) for x in (tokens, targets, weights))
         return (targets * weights).sum(), ((targets == tokens) * weights).sum(), *states
 
-    sums = score_stream(score, SETTINGS, IDS, lanes=lanes, window=5)
+    scorer = Scorer(score, lambda tokens, states: states)
+    sums = score_stream(scorer, SETTINGS, IDS, lanes=lanes, window=5)
     assert sums.loss_nats == IDS[1:].sum()
     assert sums.correct == (IDS[1:] == IDS[:-1]).sum()
     assert sums.predicted == len(IDS) - 1
+
+
+def test_all_windows_have_one_width_since_each_is_compiled() -> None:
+    widths = []
+
+    def score(tokens, targets, weights, states):  # type: ignore[no-untyped-def]
+        widths.append(tokens.shape[1])
+        return 0.0, 0, *states
+
+    score_stream(Scorer(score, lambda tokens, states: states), SETTINGS, IDS, lanes=2, window=100)
+    assert widths == [84, 84, 84]  # 250 predictions a lane
+
+
+def test_a_scorer_traced_ahead_gives_the_same_sums(network: object, scorer: Scorer) -> None:
+    ahead = make_scorer(network, ahead=True)
+    assert score_stream(ahead, SETTINGS, IDS) == score_stream(scorer, SETTINGS, IDS)
 
 
 def test_lanes_that_warm_up_over_all_before_them_give_the_exact_figure(scorer: Scorer) -> None:

@@ -1,4 +1,4 @@
-"""The one reader of safetensors files."""
+"""The one reader and writer of safetensors files."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from llm_timecycle.errors import RunError
+from llm_timecycle.files import write_durably
 from llm_timecycle.runs.directory import Run
-from llm_timecycle.runs.tensors import read_tensors
+from llm_timecycle.runs.tensors import encode_tensors, read_tensors
 from tests.runs.conftest import make_weights
 
 
@@ -50,12 +51,16 @@ def test_what_is_saved_is_read_back_to_the_bit(
     tmp_path_factory: pytest.TempPathFactory, tensors: dict[str, np.ndarray]
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "some.safetensors"
-    save_file({name: np.ascontiguousarray(a).reshape(a.shape) for name, a in tensors.items()}, path)
+    write_durably(path, encode_tensors(tensors))
     read = read_tensors(path, {name: a.shape for name, a in tensors.items()}, advice="-")
     assert read.keys() == tensors.keys()
     for name, tensor in tensors.items():
         assert (read[name].dtype, read[name].shape) == (tensor.dtype, tensor.shape)
         assert read[name].tobytes() == tensor.tobytes()
+    loaded = load_file(path)
+    assert {name: a.tobytes() for name, a in loaded.items()} == {
+        name: a.tobytes() for name, a in tensors.items()
+    }
 
 
 def test_tensors_are_mapped_and_cannot_be_written(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ def test_two_lanes_of_eleven_tokens_worked_by_hand() -> None:
     assert tokens.tolist() == [[3, 4], [8, 9]]
     assert targets.tolist() == [[4, 5], [9, 10]]
     assert tokens.dtype == np.int32
+    assert [lanes.count_predictions(steps) for steps in range(5)] == [0, 6, 10, 16, 20]
 
 
 @given(B=st.integers(1, 7), T=st.integers(1, 7), more=st.integers(1, 150))

@@ -14,6 +14,7 @@ import pytest
 
 import llm_timecycle as lt
 from llm_timecycle.errors import ConfigError, DataError, RunError, RunExistsError, UsageError
+from llm_timecycle.runs.directory import open_run
 from llm_timecycle.training.api import TrainingResult
 
 TINY: dict[str, Any] = {
@@ -53,6 +54,14 @@ def test_a_text_becomes_a_run_that_loads_scores_and_resumes() -> None:
         result.run, resume=True, settings={"training.max_steps": 4}, show_progress=False
     )
     assert (longer.run, longer.steps, longer.settings.training.max_steps) == (result.run, 4, 4)
+
+
+def test_minutes_are_the_budget_of_the_call() -> None:
+    training = {**TINY["training"], "max_steps": None}
+    result = train("novel.txt", training=training, minutes=0.02)
+    assert result.settings.training.minutes == 0.02
+    (plan, *_) = open_run(result.run).read_manifest()["plans"]
+    assert (plan["minutes"], result.steps >= plan["step"]) == (0.02, True)
 
 
 def test_the_result_is_a_table_when_printed_and_in_a_notebook() -> None:

@@ -19,6 +19,7 @@ from llm_timecycle.training.checkpoints import (
     write_checkpoint,
 )
 from llm_timecycle.training.progress import Progress
+from llm_timecycle.training.schedules import Plan
 
 SHAPES = {"weights.a": (2, 3), "random.b": (2,), "optimizer.iteration": ()}
 
@@ -87,6 +88,27 @@ def test_one_of_another_model_is_refused(tmp_path: Path) -> None:
     write_checkpoint(tmp_path, make(3), keep=2)
     with pytest.raises(RunError, match=r"weights\.a should be F32 \(2, 4\).*Delete .*step-3"):
         read_newest_checkpoint(tmp_path, {**SHAPES, "weights.a": (2, 4)})
+
+
+def test_one_of_an_earlier_version_has_no_plans(tmp_path: Path) -> None:
+    file = write_checkpoint(tmp_path, make(3), keep=2) / "state.json"
+    state = json.loads(file.read_text())
+    state["progress"] |= {"wall_s": 2.5}
+    del state["progress"]["active_s"], state["progress"]["plans"]
+    file.write_text(json.dumps(state))
+    read = read_newest_checkpoint(tmp_path, SHAPES)
+    assert read is not None
+    assert (read.progress.active_s, read.progress.plans) == (2.5, ())
+
+
+def test_plans_are_read_back(tmp_path: Path) -> None:
+    plans = (Plan(1, 3, 0, 0.1 + 0.2, 2, 0.5, 7.25), Plan(2, 4, 0, 0.5, 2, 0.5, 8.0))
+    checkpoint = make(3)
+    checkpoint.progress.plans = plans
+    write_checkpoint(tmp_path, checkpoint, keep=2)
+    read = read_newest_checkpoint(tmp_path, SHAPES)
+    assert read is not None
+    assert read.progress.plans == plans
 
 
 @pytest.mark.parametrize("value", [-1, "many", None, True, [1]])

@@ -69,6 +69,7 @@ def make_loop(
     valid: np.ndarray | None = IDS[300:],
     callbacks: Sequence[keras.callbacks.Callback] = (),
     request: StopRequest | None = None,
+    **options: Any,
 ) -> TrainingLoop:
     training = run.settings.training
     network = build_network(run.settings.model, V, seed=training.seed)
@@ -82,6 +83,7 @@ def make_loop(
         callbacks=callbacks,
         stop_request=request or StopRequest(),
         show_progress=False,
+        **options,
     )
 
 

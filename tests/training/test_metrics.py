@@ -40,6 +40,15 @@ def test_going_on_keeps_what_was_there_and_cuts_off_what_came_after(tmp_path: Pa
     assert [row["step"] for row in read(path)] == ["1", "20"]
 
 
+def test_a_file_of_an_earlier_version_keeps_its_columns(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_text("step,wall_s\n1,0.5\n")
+    log = MetricsLog(path, path.stat().st_size)
+    log.append({"step": 2, "wall_s": 1.0, "planned_steps": 9})
+    log.close()
+    assert path.read_text() == "step,wall_s\n1,0.5\n2,1\n"
+
+
 def test_a_directory_that_is_gone_is_an_error_of_the_run(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"cannot write .*metrics\.csv"):
         MetricsLog(tmp_path / "gone" / "metrics.csv", 0)

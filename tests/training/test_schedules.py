@@ -6,38 +6,46 @@ import pytest
 
 from llm_timecycle.config.settings import TrainingSettings
 from llm_timecycle.training.progress import Progress
-from llm_timecycle.training.schedules import compute_rate
+from llm_timecycle.training.schedules import Plan, compute_rate
 
 
 def test_constant_stays() -> None:
     settings = TrainingSettings(learning_rate=0.5, schedule="constant", warmup_steps=0)
-    assert [compute_rate(settings, step, 10, 1.0) for step in (0, 5, 9)] == [0.5] * 3
+    assert [
+        compute_rate(settings, step, Plan(0, 10, settings.warmup_steps), 1.0) for step in (0, 5, 9)
+    ] == [0.5] * 3
 
 
 def test_warm_up_rises_in_equal_steps_to_the_rate() -> None:
     settings = TrainingSettings(learning_rate=1.0, warmup_steps=4)
-    rates = [compute_rate(settings, step, 10, 1.0) for step in range(5)]
+    rates = [
+        compute_rate(settings, step, Plan(0, 10, settings.warmup_steps), 1.0) for step in range(5)
+    ]
     assert rates == [0.25, 0.5, 0.75, 1.0, 1.0]
 
 
 def test_cosine_goes_from_the_rate_to_zero_after_the_warm_up() -> None:
     settings = TrainingSettings(learning_rate=2.0, schedule="cosine", warmup_steps=2)
-    rates = [compute_rate(settings, step, 10, 1.0) for step in (2, 4, 6, 8, 10)]
+    rates = [
+        compute_rate(settings, step, Plan(0, 10, settings.warmup_steps), 1.0)
+        for step in (2, 4, 6, 8, 10)
+    ]
     # x = 0, 1/4, 1/2, 3/4, 1; 1 + cos(pi/4) = 1.70710678
     assert rates == pytest.approx([2.0, 1.70710678, 1.0, 0.29289322, 0.0], abs=1e-8)
 
 
 def test_linear_goes_straight_to_zero_after_the_warm_up() -> None:
     settings = TrainingSettings(learning_rate=2.0, schedule="linear", warmup_steps=2)
-    rates = [compute_rate(settings, step, 10, 1.0) for step in (2, 4, 6, 8, 10)]
+    rates = [
+        compute_rate(settings, step, Plan(0, 10, settings.warmup_steps), 1.0)
+        for step in (2, 4, 6, 8, 10)
+    ]
     assert rates == pytest.approx([2.0, 1.5, 1.0, 0.5, 0.0])
 
 
 def test_trapezoidal_is_constant_and_then_linear() -> None:
-    settings = TrainingSettings(
-        learning_rate=2.0, schedule="trapezoidal", decay_fraction=0.25, warmup_steps=0
-    )
-    rates = [compute_rate(settings, step, 8, 1.0) for step in range(9)]
+    settings = TrainingSettings(learning_rate=2.0, schedule="trapezoidal", decay_fraction=0.25)
+    rates = [compute_rate(settings, step, Plan(0, 8, 0), 1.0) for step in range(9)]
     assert rates == pytest.approx([2.0] * 7 + [1.0, 0.0])
 
 
@@ -51,7 +59,9 @@ def test_plateau_multiplies_once_patience_is_used_up() -> None:
         progress.note_validation(loss, settings)
         scales.append(progress.plateau_scale)
     assert scales == pytest.approx([1.0, 1.0, 0.1, 0.1, 0.1, 0.01, 0.01])
-    assert compute_rate(settings, 50, 100, progress.plateau_scale) == pytest.approx(0.01)
+    assert compute_rate(settings, 50, Plan(0, 100, 0), progress.plateau_scale) == pytest.approx(
+        0.01
+    )
 
 
 def test_patience_counts_validations_without_a_new_best() -> None:

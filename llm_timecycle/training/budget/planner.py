@@ -1,0 +1,210 @@
+"""The planner of a run: which plan is in force, and with a budget, when the next one is made.
+
+The first plan is made once a few steps have been timed, further ones when a quarter, half and three
+quarters of the budget are used. Nothing else depends on a clock, and all plans are stored, so that
+a resumed run follows them without measuring again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from llm_timecycle.clock import ActiveClock
+from llm_timecycle.config.settings import TrainingSettings
+from llm_timecycle.errors import RunError
+from llm_timecycle.runs.directory import Run
+from llm_timecycle.runs.manifest import RESTORE
+from llm_timecycle.training.budget.planning import Costs, make_plan, scale_plan
+from llm_timecycle.training.progress import Progress
+from llm_timecycle.training.schedules import (
+    OPEN_STEPS,
+    Plan,
+    plan_epochs,
+    read_plans,
+    write_plans,
+)
+
+MARKS = (0.25, 0.5, 0.75)
+"""The used shares of a budget at which a new plan is made."""
+LEAST_GAP = 0.05
+"""Of the budget, from a plan to the mark of the next; a nearer mark is left out."""
+EARLY_SHARE = 0.7
+"""Of the steps that a plan leaves: done before the next mark, they bring the next plan forward, or
+a machine that has become much faster would end its schedule with time left."""
+EXIT_SHARE, LONGEST_EXIT_S = 0.05, 1.0
+"""Of the time from the start of a session to its first step: what the end of its process takes."""
+
+UNTIMED_STEPS = 3  # tracing, cold caches
+TIMED_STEPS, TIMED_S = 5, 2.0  # before the first plan
+ODD_SPAN = 10.0  # a step so many times longer than the mean compiled something
+
+
+class Planner:
+    """The plans of a run; with `training.minutes`, also the times that they are made from.
+
+    Args:
+        start: the plan in force until another one is made.
+        clock: seconds of this session.
+        used_before_s: seconds of the sessions before it.
+        plans: made in them, ordered by step.
+    """
+
+    def __init__(
+        self,
+        training: TrainingSettings,
+        start: Plan,
+        clock: ActiveClock,
+        used_before_s: float = 0.0,
+        plans: Sequence[Plan] = (),
+    ) -> None:
+        self._training, self._start, self._clock = training, start, clock
+        self._used_before_s = used_before_s
+        self._budget_s = math.inf if training.minutes is None else 60.0 * training.minutes
+        self.plans = tuple(plans)
+        """All plans; those after the current step were made before the run was interrupted."""
+        self._steps = self._timed = 0
+        self._timed_s = self._step_s = 0.0
+        self._first_step_at_s = math.inf
+        self._is_odd = self._is_recent = False
+        self._validation_steps: float | None = None
+
+    @property
+    def used_s(self) -> float:
+        """Seconds of the budget that are used."""
+        return self._used_before_s + self._clock.read_s()
+
+    @property
+    def step_s(self) -> float:
+        """Seconds of a step, the mean over the latest ones; 0 before two are timed."""
+        return self._timed_s / self._timed if self._timed > 1 else self._step_s
+
+    @property
+    def has_costs(self) -> bool:
+        """Whether the time of a validation and of a checkpoint has been measured."""
+        checkpoint_s = self._clock.find_last_s("checkpoint")
+        return self._validation_steps is not None and checkpoint_s is not None
+
+    def change_minutes(self, step: int) -> bool:
+        """Make a plan at `step` if the last one is for another budget; returns whether it was.
+
+        Plans for later steps, made before the run was interrupted, are dropped.
+        """
+        if not self.plans or self.plans[-1].minutes == self._training.minutes:
+            return False
+        assert self._training.minutes is not None
+        self.plans = tuple(plan for plan in self.plans if plan.step <= step)
+        if self.plans:
+            self.plans += (scale_plan(self.plans[-1], step, self._training.minutes),)
+        return True
+
+    def find_plan(self, step: int) -> Plan:
+        """The plan in force after `step` steps."""
+        for plan in reversed(self.plans):
+            if plan.step <= step:
+                return plan
+        return self._start
+
+    def note_step(self, span_s: float) -> None:
+        """Add a step that took `span_s` seconds."""
+        if self._steps == 0:
+            self._first_step_at_s = self._clock.read_s() - span_s
+        self._steps += 1
+        spent_s = self._clock.read_s() - self._first_step_at_s
+        is_slow = self._steps > 1 and spent_s > 0.05 * self._budget_s
+        if self._steps <= UNTIMED_STEPS and not is_slow:
+            return
+        was_odd, mean_s = self._is_odd, self.step_s
+        self._is_odd = self._timed >= TIMED_STEPS and span_s > ODD_SPAN * mean_s
+        if self._is_odd and not was_odd:
+            return
+        if not self._is_recent and self.used_s >= self._find_recent_s():
+            self._is_recent, self._step_s = True, mean_s
+            self._timed, self._timed_s = 0, 0.0
+        self._timed += 1
+        self._timed_s += span_s
+
+    def note_validation(self, validation_s: float) -> None:
+        """Note the time of a validation; it is taken to grow with that of a step."""
+        self._validation_steps = validation_s / self.step_s if self.step_s else None
+
+    def is_plan_due(self, step: int) -> bool:
+        """Whether a new plan is to be made now; never without a budget."""
+        if self._training.minutes is None:
+            return False
+        spent_s = self._clock.read_s() - self._first_step_at_s
+        is_timed = self._timed >= TIMED_STEPS and self._timed_s >= TIMED_S
+        if not (is_timed or (self._timed >= 2 and spent_s >= 0.1 * self._budget_s)):
+            return False
+        if not self.plans:
+            return True
+        last = self.plans[-1]
+        if not last.step <= step < last.steps:
+            return False
+        mark_s = self._find_mark_s()
+        is_early = step - last.step >= EARLY_SHARE * (last.steps - last.step)
+        return last.used_s == 0 or self.used_s >= mark_s or (is_early and mark_s < math.inf)
+
+    def make_plan(self, step: int, validated_step: int) -> Plan:
+        """Make the plan for what is left, and add it to `plans`."""
+        checkpoint_s, best_s = map(self._clock.find_last_s, ("checkpoint", "best"))
+        assert self._validation_steps is not None
+        assert checkpoint_s is not None
+        best_s = checkpoint_s / 2 if best_s is None else best_s
+        costs = Costs(
+            step_s=self.step_s,
+            validation_s=self._validation_steps * self.step_s + best_s,
+            checkpoint_s=checkpoint_s,
+            exit_s=min(EXIT_SHARE * self._first_step_at_s, LONGEST_EXIT_S),
+        )
+        before = self.find_plan(step)
+        if not self.plans:  # a run that was begun without a budget is somewhere in its schedule
+            before = replace(before, annealed=min(self._used_before_s / self._budget_s, 1.0))
+        plan = make_plan(
+            self._training,
+            before,
+            costs,
+            step=step,
+            validated_step=validated_step,
+            used_s=self.used_s,
+        )
+        self.plans += (plan,)
+        self._is_recent = False
+        return plan
+
+    def _find_mark_s(self) -> float:
+        """The used seconds at which the next plan is due."""
+        earliest_s = self.plans[-1].used_s + LEAST_GAP * self._budget_s
+        marks_s = (mark * self._budget_s for mark in MARKS)
+        return next((mark_s for mark_s in marks_s if mark_s >= earliest_s), math.inf)
+
+    def _find_recent_s(self) -> float:
+        """The used seconds from which steps are timed for the next plan: the latter half."""
+        return (self.plans[-1].used_s + self._find_mark_s()) / 2 if self.plans else math.inf
+
+
+def open_planner(run: Run, progress: Progress, steps_per_epoch: int, clock: ActiveClock) -> Planner:
+    """The planner of a run, with the plans that were made before.
+
+    Where `training.minutes` has changed, there is a plan for the new budget.
+
+    Args:
+        run: the run, locked. progress: of the checkpoint that it resumes from.
+        clock: of this session.
+
+    Raises:
+        RunError: the plans in the manifest are damaged, or not those of the checkpoint.
+    """
+    training = run.settings.training
+    if training.minutes is None:
+        return Planner(training, plan_epochs(training, steps_per_epoch), clock)
+    where = f"the manifest of {run.path}"
+    plans = read_plans(run.read_manifest().get("plans", []), where, RESTORE)
+    if plans[: len(progress.plans)] != progress.plans:
+        raise RunError(f"the plans in {where} are not those of its checkpoint. {RESTORE}")
+    start = Plan(0, OPEN_STEPS, training.warmup_steps)
+    planner = Planner(training, start, clock, progress.active_s, plans)
+    if planner.change_minutes(progress.step):
+        run.record_plans(write_plans(planner.plans))
+    return planner

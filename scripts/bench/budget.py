@@ -1,6 +1,6 @@
 """How near a training run with a budget ends to it.
 
-    .venv/bin/python scripts/bench/budget.py [CONFIG] [--minutes M]... [--runs N] [--busy]
+    .venv/bin/python scripts/bench/budget.py [CONFIG] [--minutes M ...] [--runs N] [--busy]
                                              [--set KEY=VALUE]... [--run DIR] [--json]
 
 Trains CONFIG with each budget in a process of its own, N times, and times that process from

@@ -165,7 +165,7 @@ def _summarize(loaded: LoadedSettings) -> str:
             f"{model.embedding_dim}), at most {parameters:,} parameters",
             f"  training   {length}{tokens_per_step:,} tokens per step "
             f"({training.batch_size} x {training.sequence_length}), {training.optimizer} at "
-            f"{training.learning_rate or default_rate:g}",
+            f"{training.learning_rate or default_rate:.3g}",
             *([f"  measured   {recipe}"] if recipe else []),
         ]
     )

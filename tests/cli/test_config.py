@@ -76,7 +76,7 @@ def test_check_says_what_the_settings_come_to():
         "  tokenizer  word level, vocabulary of at most 10,000",
         "  model      2 x LSTM(512) on Embedding(256), at most 11,364,112 parameters",
         "  training   10 epochs, at most 1,000 steps, 3,200 tokens per step (64 x 50), adam at "
-        "0.001",
+        "0.00586",
     ]
 
 

@@ -113,9 +113,11 @@ def _choose_duration(limit: float, size: TrainedSize, tokens: int, choices: Choi
 def _choose_learning(size: TrainedSize, tokens: int, choices: Choices) -> None:
     """Optimizer, schedule, and when to stop early."""
     if choices.fixed.training.weight_decay == 0:
-        choices.choose("training.optimizer", "nadam", "learns a little more than adam")
+        choices.choose(
+            "training.optimizer", "nadam", "adam with Nesterov momentum, at the same price"
+        )
     choices.choose(
-        "training.schedule", "linear", "decays to zero at the end: learns a little more than cosine"
+        "training.schedule", "linear", "decays to zero at the end, where most is learned"
     )
     steps = size.tokens / (
         choices.read("training.batch_size") * choices.read("training.sequence_length")

@@ -189,7 +189,7 @@ def test_the_example_of_the_readme_runs(
 
     def train(*arguments: object, **options: object) -> None:
         bound = takes["train"].bind(*arguments, **options)
-        shutil.copytree(folder / "runs/my", bound.arguments["run"])
+        shutil.copytree(folder / "runs/my", Path("runs") / Path(bound.arguments["source"]).stem)
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(lt, "train", train)

@@ -91,7 +91,9 @@ def make_settings(**training: Any) -> Settings:
     """Of a network that has 12,345 weights over a vocabulary of 315."""
     return Settings(
         model=ModelSettings(embedding_dim=10, hidden_units=16, num_layers=2),
-        training=TrainingSettings(**{"batch_size": 8, "sequence_length": 16, **training}),
+        training=TrainingSettings(
+            **{"batch_size": 8, "sequence_length": 16, "learning_rate": 1e-3, **training}
+        ),
     )
 
 

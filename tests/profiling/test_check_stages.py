@@ -146,7 +146,7 @@ def test_every_operation_of_a_real_step_has_its_pass(
 ) -> None:
     settings = Settings.model_construct(
         model=ModelSettings(embedding_dim=16, hidden_units=16, num_layers=2, **model),
-        training=TrainingSettings(batch_size=8, sequence_length=12, **training),
+        training=TrainingSettings(batch_size=8, sequence_length=12, learning_rate=1e-3, **training),
     )
     ids = np.random.default_rng(0).integers(0, V, 8 * 12 * 3 + 1, np.int32)
     traces = list(CHECK.record_steps(settings, V, cut_lanes(ids, 8, 12), times=2))

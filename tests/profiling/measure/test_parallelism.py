@@ -29,7 +29,9 @@ SETTINGS = Settings(
     data=DataSettings(train="text.txt"),
     tokenizer=TokenizerSettings(level="char"),
     model=ModelSettings(embedding_dim=4, hidden_units=8, num_layers=1),
-    training=TrainingSettings(batch_size=8, sequence_length=6, precision="float32", threads=2),
+    training=TrainingSettings(
+        batch_size=8, sequence_length=6, precision="float32", threads=2, learning_rate=1e-3
+    ),
 )
 DUMPED = SETTINGS.model_dump(mode="json")
 

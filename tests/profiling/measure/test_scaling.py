@@ -34,7 +34,9 @@ from tests.profiling.profiles import count_step
 SECTION5 = Settings(training=TrainingSettings(threads=2, precision="float32"))
 TINY = Settings.model_construct(
     model=ModelSettings(embedding_dim=4, hidden_units=8, num_layers=1),
-    training=TrainingSettings(batch_size=8, sequence_length=16, precision="float32", threads=1),
+    training=TrainingSettings(
+        batch_size=8, sequence_length=16, precision="float32", threads=1, learning_rate=1e-3
+    ),
     generation=GenerationSettings(length=10),
 )
 V = 30

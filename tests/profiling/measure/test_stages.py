@@ -22,7 +22,9 @@ from llm_timecycle.text.batches import Lanes, cut_lanes
 V = 50
 SETTINGS = Settings.model_construct(
     model=ModelSettings(embedding_dim=8, hidden_units=16, num_layers=2),
-    training=TrainingSettings(batch_size=8, sequence_length=12, precision="float32", threads=1),
+    training=TrainingSettings(
+        batch_size=8, sequence_length=12, precision="float32", threads=1, learning_rate=1e-3
+    ),
 )
 LANES = cut_lanes(np.random.default_rng(0).integers(0, V, 8 * 12 * 6 + 1).astype(np.uint8), 8, 12)
 DELAY_S = 1.0

@@ -87,9 +87,9 @@ MOST_EPOCHS = 40
 100 kB: 15 epochs (dropout 0.2) 1.447, 40 (0.3) 1.436."""
 DROPOUT_BY_LOAD = ((15, 0.0), (30, 0.1), (60, 0.2), (300, 0.3), (600, 0.4))
 """Up to this load (`predict_load`), this dropout. Measured on characters: 0 is best at 3 (1 MB, 256
-units, 3 epochs) and 11 (512 units), and 0.25 costs 0.05 nats at 7 (256 units, 7.7 epochs); 0.2 beats
-0.4 at 38 (100 kB, 128 units, 15 epochs); 0.3 is best at 95 and 253 (10 kB, 64 units), 0.5 from 380
-(10 kB, 128 units) on."""
+units, 3 epochs) and 11 (512 units), and 0.25 costs 0.05 nats at 7 (256 units, 7.7 epochs); 0.2
+beats 0.4 at 38 (100 kB, 128 units, 15 epochs); 0.3 is best at 95 and 253 (10 kB, 64 units), 0.5
+from 380 (10 kB, 128 units) on."""
 DROPOUT_ABOVE = 0.5
 PATIENCE_EPOCHS = 15
 """From these epochs on, early stopping may save time."""

@@ -9,26 +9,23 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-def write_durably(path: Path, content: bytes | Iterable[memoryview]) -> str:
+def write_durably(path: Path, content: bytes) -> str:
     """Replace the file at `path` by `content`, whole or not at all, even on a kill or power cut.
 
     Returns its SHA-256, in hex.
     """
     from concurrent.futures import ThreadPoolExecutor  # 5 ms that most commands do not need
 
-    parts = [content] if isinstance(content, bytes) else list(content)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file, ThreadPoolExecutor(1) as pool:
-            sha256 = pool.submit(_hash_parts, parts)  # while the disk is written to
-            for part in parts:
-                file.write(part)
+            sha256 = pool.submit(_hash, content)  # while the disk is written to
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -39,11 +36,8 @@ def write_durably(path: Path, content: bytes | Iterable[memoryview]) -> str:
     return sha256.result()
 
 
-def _hash_parts(parts: Sequence[bytes | memoryview]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def flush_directory(path: Path) -> None:

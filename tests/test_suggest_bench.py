@@ -73,5 +73,9 @@ def test_a_budget_that_was_not_measured_lies_on_the_line_through_the_nearest() -
 def test_every_entry_of_the_grid_is_settings() -> None:
     from llm_timecycle.config.load import read_settings
 
-    for overrides in BENCH["GRID"].values():
-        read_settings("small", [*overrides, *BENCH["HELD_OUT"]])
+    for name, overrides in BENCH["GRID"].items():
+        settings = read_settings("small", [*overrides, *BENCH["HELD_OUT"]]).settings
+        for override in overrides:
+            path, _, value = override.partition("=")
+            section, _, key = path.partition(".")
+            assert str(getattr(getattr(settings, section), key)).lower() == value.lower(), name

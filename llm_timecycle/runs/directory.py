@@ -19,6 +19,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from safetensors.numpy import save
 
 from llm_timecycle.config.dump import NO_COMMENTS, dump_settings, read_comments
 from llm_timecycle.config.load import read_settings
@@ -36,7 +37,7 @@ from llm_timecycle.runs.manifest import (
     replace_file,
     write_new_manifest,
 )
-from llm_timecycle.runs.tensors import encode_tensors, read_tensors
+from llm_timecycle.runs.tensors import read_tensors
 
 if TYPE_CHECKING:
     from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
@@ -121,7 +122,7 @@ class Run:
 
     def save_weights(self, weights: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> None:
         """Replace the best weights, and note `facts` (step, validation loss) in the manifest."""
-        content = encode_tensors(weights)
+        content = save({name: np.ascontiguousarray(w) for name, w in weights.items()})
         replace_file(self.path, "model.safetensors", content, {"best": dict(facts)})
 
     def replace_settings(self, settings: Settings) -> Run:

@@ -9,7 +9,7 @@ matches its manifest.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -121,9 +121,7 @@ def check_file(directory: Path, manifest: Mapping[str, Any], name: str) -> None:
     )
 
 
-def replace_file(
-    directory: Path, name: str, content: bytes | Iterable[memoryview], facts: Mapping[str, Any]
-) -> None:
+def replace_file(directory: Path, name: str, content: bytes, facts: Mapping[str, Any]) -> None:
     """Replace a file and its entry; wherever this is cut short, the manifest stays true.
 
     Args:

@@ -1,4 +1,4 @@
-"""The one reader and writer of safetensors files: weights of a run, tensors of a checkpoint.
+"""The one reader of safetensors files: weights of a run, tensors of a checkpoint.
 
 Format: the header's length (8 bytes, little-endian), the header (JSON), the numbers.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import mmap
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,27 +21,6 @@ _DTYPES = {
     **{"I8": "|i1", "I16": "<i2", "I32": "<i4", "I64": "<i8"},
     **{"U8": "|u1", "U16": "<u2", "U32": "<u4", "U64": "<u8"},
 }
-
-_NAMES = {np.dtype(code): name for name, code in _DTYPES.items()}
-
-
-def encode_tensors(tensors: Mapping[str, np.ndarray]) -> Iterator[memoryview]:
-    """The content of a safetensors file, in pieces: the header, then the numbers of each tensor.
-
-    The numbers of an array that is contiguous are not copied. The widest type comes first, so that
-    every number lies at a multiple of its size.
-    """
-    header, end = {}, 0
-    names = sorted(tensors, key=lambda name: (-tensors[name].itemsize, name))
-    for name in names:
-        start, end = end, end + tensors[name].nbytes
-        dtype, shape = _NAMES[tensors[name].dtype], tensors[name].shape
-        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": (start, end)}
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
-    yield memoryview(len(text).to_bytes(8, "little") + text)
-    for name in names:
-        yield np.ascontiguousarray(tensors[name]).reshape(-1).view(np.uint8).data
 
 
 def read_tensors(

@@ -18,6 +18,7 @@ from pathlib import Path
 from shlex import quote
 
 import numpy as np
+from safetensors.numpy import save
 
 from llm_timecycle.errors import RunError
 from llm_timecycle.files import (
@@ -26,7 +27,7 @@ from llm_timecycle.files import (
     flush_directory,
     write_durably,
 )
-from llm_timecycle.runs.tensors import encode_tensors, read_tensors
+from llm_timecycle.runs.tensors import read_tensors
 from llm_timecycle.training.progress import Progress
 
 FORMAT_VERSION = 1
@@ -53,8 +54,9 @@ def write_checkpoint(directory: Path, checkpoint: Checkpoint, keep: int) -> Path
     _remove_unfinished(directory)
     try:
         temporary.mkdir()
+        tensors = {name: np.asarray(a, order="C") for name, a in checkpoint.tensors.items()}
         file = temporary / "tensors.safetensors"
-        sha256 = write_durably(file, encode_tensors(checkpoint.tensors))
+        sha256 = write_durably(file, save(tensors))
         state = {
             "format_version": FORMAT_VERSION,
             "progress": checkpoint.progress.to_dict(),

@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save, save_file
 
 from llm_timecycle.errors import RunError
-from llm_timecycle.files import write_durably
 from llm_timecycle.runs.directory import Run
-from llm_timecycle.runs.tensors import encode_tensors, read_tensors
+from llm_timecycle.runs.tensors import read_tensors
 from tests.runs.conftest import make_weights
 
 
@@ -51,7 +50,7 @@ def test_what_is_saved_is_read_back_to_the_bit(
     tmp_path_factory: pytest.TempPathFactory, tensors: dict[str, np.ndarray]
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "some.safetensors"
-    write_durably(path, encode_tensors(tensors))
+    path.write_bytes(save(tensors))
     read = read_tensors(path, {name: a.shape for name, a in tensors.items()}, advice="-")
     assert read.keys() == tensors.keys()
     for name, tensor in tensors.items():

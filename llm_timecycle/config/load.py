@@ -14,8 +14,9 @@ from pydantic import ValidationError
 from llm_timecycle.config.diagnostics import Problem, combine_problems, explain_wrong_value
 from llm_timecycle.config.json_schema import list_key_schemas
 from llm_timecycle.config.locate import find_settings_file
-from llm_timecycle.config.settings import BUILT_IN_CORPORA, Settings
+from llm_timecycle.config.settings import Settings
 from llm_timecycle.config.sources import Override, SettingsFile, Source, Written
+from llm_timecycle.config.text_settings import BUILT_IN_CORPORA
 from llm_timecycle.config.validation import CONTRADICTION
 from llm_timecycle.config.yaml_nodes import Items, to_python
 

@@ -7,8 +7,9 @@ import re
 from pathlib import Path
 from shlex import quote
 
-from llm_timecycle.config.settings import BUILT_IN_CORPORA, Settings
+from llm_timecycle.config.settings import Settings
 from llm_timecycle.config.spelling import find_nearest
+from llm_timecycle.config.text_settings import BUILT_IN_CORPORA
 from llm_timecycle.errors import ConfigError
 
 SETTINGS_SUFFIXES = {".yaml", ".yml"}

@@ -11,14 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from llm_timecycle.config.text_settings import DataSettings, Section, TokenizerSettings
 from llm_timecycle.config.validation import validate_settings
 
 Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]
-Path = Annotated[str, Field(min_length=1)]
-Paths = Path | Annotated[list[Path], Field(min_length=1)]
-HeldOut = Annotated[float, Field(ge=0.0, le=0.5)]
 Count = Annotated[int, Field(ge=1)]
 Size = Annotated[int, Field(ge=1, le=65_536)]
 Probability = Annotated[float, Field(gt=0.0, le=1.0)]
@@ -26,65 +24,8 @@ TokenText = Annotated[str, Field(min_length=1)]
 AddedLogit = Annotated[float, Field(ge=-1_000.0, le=1_000.0)]
 Penalty = Annotated[float, Field(ge=-100.0, le=100.0)]
 
-BUILT_IN_CORPORA = ("python-docs", "sample-english", "sample-chinese")
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, strict=True, extra="forbid", allow_inf_nan=False, validate_default=True
-    )
-
-
-class DataSettings(_Section):
-    """The training text, and the held-out texts for validation and testing."""
-
-    train: Paths = Field(
-        default="python-docs",
-        description="Training text: a file (.txt or .gz), a directory, a glob, a list of these, or "
-        "the name of a built-in corpus (python-docs, sample-english, sample-chinese).",
-    )
-    valid: Paths | None = Field(
-        default=None,
-        description="Validation text, which decides which weights are kept; null holds out the end "
-        "of train.",
-    )
-    test: Paths | None = Field(
-        default=None, description="Test text, for the final score; null holds out the end of train."
-    )
-    valid_fraction: HeldOut = Field(
-        default=0.05, description="Fraction of train held out for validation if valid is not set."
-    )
-    test_fraction: HeldOut = Field(
-        default=0.05, description="Fraction of train held out for testing if test is not set."
-    )
-
-
-class TokenizerSettings(_Section):
-    """How text is split into tokens."""
-
-    level: Literal["char", "word", "subword", "byte"] = Field(
-        default="word",
-        description="Unit of one token: a character, a word, a subword (byte-level BPE) or a byte.",
-    )
-    vocab_size: int = Field(
-        default=10_000,
-        ge=3,
-        le=1_000_000,
-        description="Maximum vocabulary size, special tokens included (V).",
-    )
-    lowercase: bool = Field(
-        default=False,
-        description="Convert text to lower case first: the vocabulary shrinks, but capitals are "
-        "lost.",
-    )
-    word_split: Literal["whitespace", "unicode"] = Field(
-        default="whitespace",
-        description="With level: word, where words end: at whitespace only (the Penn Treebank "
-        "convention), or also at punctuation and between Chinese characters.",
-    )
-
-
-class ModelSettings(_Section):
+class ModelSettings(Section):
     """The network: Embedding, num_layers x LSTM, TimeDistributed(Dense)."""
 
     embedding_dim: Size = Field(default=256, description="Embedding size (E).")
@@ -122,7 +63,7 @@ class ModelSettings(_Section):
     )
 
 
-class TrainingSettings(_Section):
+class TrainingSettings(Section):
     """How the model is trained."""
 
     epochs: Count = Field(
@@ -227,7 +168,7 @@ class TrainingSettings(_Section):
     log_every: Count = Field(default=50, description="Steps between two rows of metrics.csv.")
 
 
-class GenerationSettings(_Section):
+class GenerationSettings(Section):
     """How text is generated; `generate` has an option for each key."""
 
     length: Count = Field(default=50, description="Maximum number of tokens to generate.")
@@ -313,7 +254,7 @@ class GenerationSettings(_Section):
     )
 
 
-class Settings(_Section):
+class Settings(Section):
     """Everything that decides what a run does.
 
     >>> Settings(training={"epochs": 3}).training.epochs

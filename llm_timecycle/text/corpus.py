@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from llm_timecycle.config.settings import BUILT_IN_CORPORA
 from llm_timecycle.config.spelling import find_nearest
+from llm_timecycle.config.text_settings import BUILT_IN_CORPORA
 from llm_timecycle.errors import DataError
 from llm_timecycle.progress_bars import tqdm
 from llm_timecycle.text.python_docs import extract_python_docs

@@ -18,9 +18,10 @@ from llm_timecycle.config.locate import (
     names_text,
 )
 from llm_timecycle.config.python_values import PythonValues
-from llm_timecycle.config.settings import BUILT_IN_CORPORA, Settings
+from llm_timecycle.config.settings import Settings
 from llm_timecycle.config.sources import SettingsFile, Source
 from llm_timecycle.config.spelling import find_nearest
+from llm_timecycle.config.text_settings import BUILT_IN_CORPORA
 from llm_timecycle.errors import Interrupted, UsageError
 from llm_timecycle.evaluation.table import Figure, write_html_table, write_table
 from llm_timecycle.runs.directory import check_run_is_new, open_run

@@ -4,7 +4,7 @@ import pytest
 
 from llm_timecycle.config.json_schema import describe_allowed, settings_schema
 from llm_timecycle.config.sections import list_section_keys
-from llm_timecycle.config.settings import BUILT_IN_CORPORA
+from llm_timecycle.config.text_settings import BUILT_IN_CORPORA
 
 
 def test_schema_names_its_dialect():

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llm_timecycle.config.settings import TokenizerSettings
+from llm_timecycle.config.text_settings import TokenizerSettings
 from llm_timecycle.text import text_file
 from llm_timecycle.text.corpus import Corpus, open_corpus, split_corpus
 from llm_timecycle.text.token_store import (

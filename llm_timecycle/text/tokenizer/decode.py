@@ -27,7 +27,7 @@ import re
 import unicodedata
 from typing import Protocol
 
-from llm_timecycle.config.settings import TokenizerSettings
+from llm_timecycle.config.text_settings import TokenizerSettings
 from llm_timecycle.text.tokenizer.characters import FULL_WIDTH_MARKS, HAN, KANA
 from llm_timecycle.text.tokenizer.pipelines import BYTE_CHARACTERS, END, SPECIAL_TOKENS, Vocabulary
 

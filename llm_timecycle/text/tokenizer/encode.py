@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from llm_timecycle.config.settings import TokenizerSettings
+from llm_timecycle.config.text_settings import TokenizerSettings
 from llm_timecycle.text.tokenizer.characters import BLANK, HAN, WHITE_SPACE
 from llm_timecycle.text.tokenizer.pipelines import (
     END,

@@ -8,7 +8,7 @@ from typing import Any
 
 from tokenizers import Tokenizer as Pipeline
 
-from llm_timecycle.config.settings import TokenizerSettings
+from llm_timecycle.config.text_settings import TokenizerSettings
 from llm_timecycle.errors import RunError
 from llm_timecycle.text.tokenizer.pipelines import (
     BYTE_CHARACTERS,

@@ -30,7 +30,7 @@ from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from llm_timecycle.config.settings import TokenizerSettings
+from llm_timecycle.config.text_settings import TokenizerSettings
 from llm_timecycle.text.tokenizer.characters import BLANK, HAN, KANA, WHITE_SPACE
 
 UNKNOWN, END = "<unk>", "<eos>"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from llm_timecycle.config.settings import TokenizerSettings
+from llm_timecycle.config.text_settings import TokenizerSettings
 from llm_timecycle.files import write_durably
 from llm_timecycle.text.tokenizer.characters import check_characters, lower_text
 from llm_timecycle.text.tokenizer.decode import Decoder, TextStream

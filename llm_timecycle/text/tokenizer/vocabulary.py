@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import numpy as np
 from tokenizers import trainers
 
-from llm_timecycle.config.settings import TokenizerSettings
+from llm_timecycle.config.text_settings import TokenizerSettings
 from llm_timecycle.errors import ConfigError
 from llm_timecycle.text.tokenizer.characters import HAN, KANA, WHITE_SPACE, lower_text
 from llm_timecycle.text.tokenizer.pipelines import (

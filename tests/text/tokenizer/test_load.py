@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import tokenizers
 
-from llm_timecycle.config.settings import TokenizerSettings
+from llm_timecycle.config.text_settings import TokenizerSettings
 from llm_timecycle.errors import RunError
 from llm_timecycle.text.tokenizer import load
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer

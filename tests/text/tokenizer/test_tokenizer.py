@@ -11,7 +11,7 @@ import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_timecycle.config.settings import TokenizerSettings
+from llm_timecycle.config.text_settings import TokenizerSettings
 from llm_timecycle.errors import ConfigError, DataError
 from llm_timecycle.text.tokenizer import encode
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer

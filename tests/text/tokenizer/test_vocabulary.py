@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llm_timecycle.config.settings import TokenizerSettings
+from llm_timecycle.config.text_settings import TokenizerSettings
 from llm_timecycle.text.tokenizer import vocabulary
 from llm_timecycle.text.tokenizer.vocabulary import BoundedCounter, learn_vocabulary
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from llm_timecycle.errors import DataError
 from llm_timecycle.text import text_file
-from llm_timecycle.text.corpus import Corpus, open_corpus, split_corpus
+from llm_timecycle.text.corpus import Corpus, open_corpus
+from llm_timecycle.text.split import split_corpus
 
 TEXTS = st.lists(st.text(alphabet="ab \n钟🕰", min_size=1, max_size=60), min_size=1, max_size=4)
 FRACTIONS = st.sampled_from([0.0, 0.05, 0.2, 0.5])

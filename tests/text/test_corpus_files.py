@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from llm_timecycle.errors import DataError
-from llm_timecycle.text import corpus as corpora
 from llm_timecycle.text.corpus import open_corpus
+from llm_timecycle.text.files import find
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_the_samples_of_an_installed_package_are_its_own(tmp_path, monkeypatch):
     package = tmp_path / "package"
     (package / "data").mkdir(parents=True)
     (package / "data/english.txt").write_text("inside the wheel")
-    monkeypatch.setattr(corpora, "__file__", str(package / "text/corpus.py"))
+    monkeypatch.setattr(find, "__file__", str(package / "text/files/find.py"))
     assert read("sample-english", tmp_path) == ["inside the wheel"]
 
 
@@ -131,7 +131,7 @@ def test_python_docs_is_extracted_into_the_cache(tmp_path, monkeypatch):
         (cache / "docs.txt").write_text("prose\n")
         return cache / "docs.txt"
 
-    monkeypatch.setattr(corpora, "extract_python_docs", extract)
+    monkeypatch.setattr(find, "extract_python_docs", extract)
     assert read("python-docs", tmp_path) == ["prose\n"]
 
 
@@ -183,5 +183,5 @@ def test_a_directory_that_cannot_be_listed_is_refused(base, monkeypatch):
     def refuse_listing(*_: object) -> None:  # the tests may run as root
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(corpora.os, "scandir", refuse_listing)
+    monkeypatch.setattr(find.os, "scandir", refuse_listing)
     assert "texts cannot be read: Permission denied" in refuse("texts", base)

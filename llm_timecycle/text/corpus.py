@@ -18,7 +18,8 @@ from llm_timecycle.config.text_settings import DataSettings
 from llm_timecycle.errors import DataError
 from llm_timecycle.progress_bars import tqdm
 from llm_timecycle.text.chunks import Chunk
-from llm_timecycle.text.files.find import describe_kinds, find_files
+from llm_timecycle.text.files.compression import find_kind
+from llm_timecycle.text.files.find import RECORD_KINDS, describe_kinds, find_files
 from llm_timecycle.text.split_file import SplitFile
 from llm_timecycle.text.text_file import TextFile
 
@@ -190,7 +191,13 @@ def open_corpus(
     _report_copies(links + copies)
     if how.documents != "file":
         documents = sum(text.file.measure().documents for text in corpus.texts)
-        log.info("%s: %s documents, a %s each", name, f"{documents:,}", how.documents)
+        log.info("%s: documents: %s, a %s each", name, f"{documents:,}", how.documents)
+    elif find_kind(corpus.texts[0].file.path) in RECORD_KINDS:
+        log.info(
+            "%s is read as it stands, with its column names and quotes; to read one text of each "
+            "record, set data.documents to record",
+            corpus.texts[0].name,
+        )
     return corpus
 
 
@@ -232,4 +239,6 @@ def _report_copies(copies: list[tuple[Path, Path]]) -> None:
     for copy, original in copies[:COPIES_NAMED]:
         log.info("%s has the same text as %s: read once", copy, original)
     if len(copies) > COPIES_NAMED:
-        log.info("%s more files are copies too: read once", f"{len(copies) - COPIES_NAMED:,}")
+        more = len(copies) - COPIES_NAMED
+        files = "1 more file is a copy" if more == 1 else f"{more:,} more files are copies"
+        log.info("%s too: read once", files)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from llm_timecycle.errors import DataError
 from llm_timecycle.text.files.compression import find_kind
 from llm_timecycle.text.files.find import RECORD_KINDS
-from llm_timecycle.text.text_file import MARK, TextFile
+from llm_timecycle.text.text_file import TextFile, clean_text
 
 RECORD_CHARACTERS_AT_MOST = 1 << 26
 """A longer record is a quote that is never closed, or no record at all."""
@@ -215,10 +215,7 @@ class RecordReader:
 
 def _clean(text: str, place: str) -> str:
     """A string of JSON by the rules for files: line feeds, no marks, no NULs."""
-    if "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-    if MARK in text:
-        text = text.replace(MARK, "")
+    text = clean_text(text)
     if "\0" in text:
         raise DataError(f"{place}: the text has a NUL character; leave it out")
     try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import codecs
 import hashlib
-import io
 import logging
 import os
 import shlex
@@ -191,30 +190,28 @@ class TextFile:
 
         With each piece, the byte offset of its end, and whether decoding can start there afresh.
         """
-        codec = codecs.getincrementaldecoder(self.encoding)()
-        decoder = io.IncrementalNewlineDecoder(codec, translate=True)
+        decoder = codecs.getincrementaldecoder(self.encoding)()
         _, initial_state = decoder.getstate()
-        pending, before = b"", ""
+        pending, held, before = b"", "", ""
         while True:
             block = stream.read(BLOCK_BYTES)
             try:
-                text = decoder.decode(block, final=not block)
+                text = held + decoder.decode(block, not block)
             except UnicodeDecodeError as error:
                 place = self._describe_place(before, error.object, error.start, offset)
                 is_end = not block and error.end == len(error.object)
                 raise DataError(explain_invalid(place, is_end)) from None
-            if "\0" in text:
+            if b"\0" in block and "\0" in text:
                 data = pending + block
-                place = self._describe_place(before, data, max(data.find(b"\0"), 0), offset)
+                place = self._describe_place(before, data, data.find(b"\0"), offset)
                 raise DataError(explain_nul(place))
             offset += len(pending) + len(block)
             pending, state = decoder.getstate()
             offset -= len(pending)
-            if MARK in text:
-                text = text.replace(MARK, "")
-            if text:
-                yield text, offset, state == initial_state
-                before = text
+            held = "\r" if block and text.endswith("\r") else ""  # a line feed may follow
+            if clean := clean_text(text[: len(text) - len(held)]):
+                yield clean, offset, state == initial_state and not held
+                before = clean
             if not block:
                 return
 
@@ -273,6 +270,13 @@ class TextFile:
             ) from error
         except OSError as error:
             raise DataError(f"{self.path} cannot be read: {error.strerror or error}") from error
+
+
+def clean_text(text: str) -> str:
+    """Text with line feeds for line breaks, and without byte order marks."""
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return text.replace(MARK, "") if MARK in text else text
 
 
 def _gather_lines(pieces: Iterator[str]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from llm_timecycle.errors import DataError
 from llm_timecycle.text.files.compression import find_kind
 from llm_timecycle.text.files.find import RECORD_KINDS
-from llm_timecycle.text.text_file import TextFile, clean_text
+from llm_timecycle.text.text_file import MARK, TextFile, unify_line_breaks
 
 RECORD_CHARACTERS_AT_MOST = 1 << 26
 """A longer record is a quote that is never closed, or no record at all."""
@@ -215,7 +215,7 @@ class RecordReader:
 
 def _clean(text: str, place: str) -> str:
     """A string of JSON by the rules for files: line feeds, no marks, no NULs."""
-    text = clean_text(text)
+    text = unify_line_breaks(text.replace(MARK, ""))
     if "\0" in text:
         raise DataError(f"{place}: the text has a NUL character; leave it out")
     try:

@@ -40,6 +40,7 @@ from llm_timecycle.text.files.encodings import (
 from llm_timecycle.text.files.formats import HEAD_BYTES, refuse_formats
 
 BLOCK_BYTES = 1 << 20
+CONTEXT_CHARACTERS = 10_000  # kept of the text read last, to explain what comes next
 MARK = "\ufeff"
 
 log = logging.getLogger("llm_timecycle")
@@ -208,10 +209,12 @@ class TextFile:
             offset += len(pending) + len(block)
             pending, state = decoder.getstate()
             offset -= len(pending)
+            if MARK in text:
+                text = text.replace(MARK, "")
             held = "\r" if block and text.endswith("\r") else ""  # a line feed may follow
-            if clean := clean_text(text[: len(text) - len(held)]):
-                yield clean, offset, state == initial_state and not held
-                before = clean
+            if text := unify_line_breaks(text[: len(text) - len(held)]):
+                yield text, offset, state == initial_state and not held
+                before = text[-CONTEXT_CHARACTERS:]
             if not block:
                 return
 
@@ -272,11 +275,11 @@ class TextFile:
             raise DataError(f"{self.path} cannot be read: {error.strerror or error}") from error
 
 
-def clean_text(text: str) -> str:
-    """Text with line feeds for line breaks, and without byte order marks."""
-    if "\r" in text:
-        text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return text.replace(MARK, "") if MARK in text else text
+def unify_line_breaks(text: str) -> str:
+    """Text with line feeds for line breaks."""
+    if "\r" not in text:
+        return text
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _gather_lines(pieces: Iterator[str]) -> Iterator[str]:

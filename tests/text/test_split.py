@@ -145,7 +145,8 @@ def test_two_documents_make_three_parts_of_which_one_is_cut(tmp_path):
 def test_the_nearest_end_is_found_in_documents_of_any_length(tmp_path, monkeypatch, long):
     monkeypatch.setattr(split_file, "LONG_CHARACTERS", long)
     monkeypatch.setattr(text_file, "BLOCK_BYTES", 64)
-    text = "\n".join(letter * length for letter, length in zip("abcdef", [300, 20, 70, 5, 400, 5]))
+    lengths = {"a": 300, "b": 20, "c": 70, "d": 5, "e": 400, "f": 5}
+    text = "\n".join(letter * length for letter, length in lengths.items())
     corpus = open_documents(tmp_path, "line", text)
     # 800 characters: the half is at 400; documents end at 300, 320, 390, 395, 795 and 800.
     train, valid, _ = split_corpus(corpus, 0.5, 0.0)

@@ -112,7 +112,7 @@ def _propose(place: Place, guess: str, sample: bytes) -> str:
     return (
         f"It looks like {name}, and would then read “{find_excerpt(sample, guess)}”. If that is "
         f"right, set data.encoding to {name}, or convert it: "
-        f"{_write_iconv(place, name.upper())}"
+        f"{_write_iconv(place, name)}"
     )
 
 
@@ -145,7 +145,8 @@ def _count_damage(place: Place) -> int:
 def _write_iconv(place: Place, encoding: str, options: str = "") -> str:
     """The command that makes a copy of the file in UTF-8."""
     source, copy = _quote(place)
-    convert = f"iconv {options}-f {encoding} -t UTF-8"
+    name = encoding.upper().replace("UTF-16-", "UTF-16").replace("UTF-32-", "UTF-32")
+    convert = f"iconv {options}-f {name} -t UTF-8"
     if not place.is_compressed:
         return f"{convert} {source} > {copy}"
     tool = "gzip" if place.path.suffix.lower() == ".gz" else "zstd"

@@ -68,12 +68,13 @@ class TextFile:
     Args:
         path: the file; a name that ends in `.gz` or `.zst` means that it is compressed.
         encoding: the name of an encoding, or `auto` to guess it and say so in the log.
+        may_be_html: whether an HTML page is a text.
 
     Raises DataError if the file is missing, is not a regular file, cannot be opened, is not
     compressed as its name says, or is of a format other than text (PDF, Word, HTML, ...).
     """
 
-    def __init__(self, path: Path, encoding: str = "utf-8") -> None:
+    def __init__(self, path: Path, encoding: str = "utf-8", *, may_be_html: bool = False) -> None:
         self.path = path
         self.compression = find_compression(path)
         self._given_encoding = encoding
@@ -85,7 +86,7 @@ class TextFile:
             self._identity = (status.st_size, status.st_mtime_ns)
         with self._open() as stream:
             head = stream.read(HEAD_BYTES)
-        refuse_formats(path, head)
+        refuse_formats(path, head, may_be_html)
         self.is_empty = head in (b"", *MARKS)
 
     @property
@@ -199,12 +200,12 @@ class TextFile:
             try:
                 text = held + decoder.decode(block, not block)
             except UnicodeDecodeError as error:
-                place = self._describe_place(before, error.object, error.start, offset)
+                place = Place(self.path, self.encoding, before, error.object, error.start, offset)
                 is_end = not block and error.end == len(error.object)
                 raise DataError(explain_invalid(place, is_end)) from None
             if b"\0" in block and "\0" in text:
                 data = pending + block
-                place = self._describe_place(before, data, data.find(b"\0"), offset)
+                place = Place(self.path, self.encoding, before, data, data.find(b"\0"), offset)
                 raise DataError(explain_nul(place))
             offset += len(pending) + len(block)
             pending, state = decoder.getstate()
@@ -217,11 +218,6 @@ class TextFile:
                 before = text[-CONTEXT_CHARACTERS:]
             if not block:
                 return
-
-    def _describe_place(self, before: str, data: bytes, start: int, offset: int) -> Place:
-        return Place(
-            self.path, self.compression is not None, self.encoding, before, data, start, offset
-        )
 
     def _guess_encoding(self) -> str:
         """The encoding of a file from its first bytes beyond ASCII."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from backports import zstd
 
+from llm_timecycle.cli.prompts import read_prompt
 from llm_timecycle.errors import DataError
 from llm_timecycle.text.text_file import TextFile
 
@@ -64,6 +65,12 @@ def test_text_that_only_talks_of_a_format_is_text(tmp_path, text):
     path = tmp_path / "a.txt"
     path.write_text(text)
     assert "".join(TextFile(path).read()) == text
+
+
+def test_a_prompt_may_be_the_start_of_a_page(tmp_path):
+    path = tmp_path / "prompt.txt"
+    path.write_text("<html><body>")
+    assert read_prompt(str(path)) == "<html><body>"
 
 
 def test_a_zst_file_is_read_and_sought_as_its_content(tmp_path):

@@ -7,10 +7,12 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from llm_timecycle.text.files.compression import find_compression
 from llm_timecycle.text.files.encodings import guess_encoding, guess_wide
 
 EXCERPT_CHARACTERS = 60
 SAMPLE_BYTES = 1 << 20
+NO_NULS = r"tr -d '\000'"
 DAMAGED_AT_MOST = 0.2
 """Invalid places for each character beyond ASCII that is sound, up to which UTF-8 is damaged UTF-8
 and not another encoding."""
@@ -22,16 +24,14 @@ class Place:
 
     Attributes:
         path: the file.
-        is_compressed: whether offsets count bytes of its content.
         encoding: the codec that it was read with.
         before: the text right before, for what it tells about the encoding; may be empty.
         data: the bytes at hand: from some character on to beyond the wrong byte.
         start: which of them is wrong.
-        offset: the place of the first of them in the file, in bytes.
+        offset: the place of the first of them in the content of the file, in bytes.
     """
 
     path: Path
-    is_compressed: bool
     encoding: str
     before: str
     data: bytes
@@ -78,15 +78,9 @@ def explain_nul(place: Place) -> str:
     if guess := guess_wide(place.data[: 1 << 15]):
         message = f"{place.path} is UTF-16 or UTF-32 text without a byte order mark"
         return f"{message}. {_propose(place, guess, place.data)}"
-    source, copy = _quote(place)
-    command = (
-        f"gzip -cd {source} | tr -d '\\000' > {copy}"
-        if place.path.suffix.lower() == ".gz"
-        else f"tr -d '\\000' < {source} > {copy}"
-    )
     return (
         f"{message}: it is not a text, or it is damaged. If the rest is text, leave the NULs out: "
-        f"{command}"
+        f"{_write_command(place, NO_NULS)}"
     )
 
 
@@ -121,16 +115,10 @@ def _has_utf16_mark(data: bytes) -> bool:
 
 
 def _explain_cut(place: Place) -> str:
-    kept = place.offset + place.start
-    source, copy = _quote(place)
-    content = source if not place.is_compressed else ""
-    read = f"head -c {kept} {content}".rstrip()
-    if place.is_compressed:
-        tool = "gzip" if place.path.suffix.lower() == ".gz" else "zstd"
-        read = f"{tool} -cd {source} | {read}"
+    command = _write_command(place, f"head -c {place.offset + place.start}")
     return (
         f"{place.path} ends within a character: it was cut off at its end, as an incomplete "
-        f"download is. Get the whole file, or leave out the incomplete character: {read} > {copy}"
+        f"download is. Get the whole file, or leave out the incomplete character: {command}"
     )
 
 
@@ -144,17 +132,16 @@ def _count_damage(place: Place) -> int:
 
 def _write_iconv(place: Place, encoding: str, options: str = "") -> str:
     """The command that makes a copy of the file in UTF-8."""
-    source, copy = _quote(place)
     name = encoding.upper().replace("UTF-16-", "UTF-16").replace("UTF-32-", "UTF-32")
-    convert = f"iconv {options}-f {name} -t UTF-8"
-    if not place.is_compressed:
-        return f"{convert} {source} > {copy}"
-    tool = "gzip" if place.path.suffix.lower() == ".gz" else "zstd"
-    return f"{tool} -cd {source} | {convert} > {copy}"
+    return _write_command(place, f"iconv {options}-f {name} -t UTF-8")
 
 
-def _quote(place: Place) -> tuple[str, str]:
-    """The file and the copy to make of it, for the shell."""
-    path = place.path.with_suffix("") if place.is_compressed else place.path
-    suffix = path.suffix or ".txt"
-    return shlex.quote(str(place.path)), shlex.quote(str(path.with_suffix(f".utf-8{suffix}")))
+def _write_command(place: Place, change: str) -> str:
+    """The command that makes a changed copy of the file; `change` reads and writes a stream."""
+    source = shlex.quote(str(place.path))
+    compression = find_compression(place.path)
+    path = place.path.with_suffix("") if compression else place.path
+    copy = shlex.quote(str(path.with_suffix(f".utf-8{path.suffix or '.txt'}")))
+    if compression is None:
+        return f"{change} < {source} > {copy}"
+    return f"{'gzip' if compression == 'gzip' else 'zstd'} -cd {source} | {change} > {copy}"

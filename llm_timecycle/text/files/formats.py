@@ -37,17 +37,20 @@ ZIPPED: tuple[tuple[bytes, str, str], ...] = (
     (b"ppt/", "a PowerPoint file", SAVE_AS_TEXT),
 )
 """Bytes near the start of a ZIP archive that tell what kind it is."""
+HTML_PAGE = ("an HTML page", "Convert it: pandoc --to plain {path} -o {text}")
 HTML = re.compile(rb"\A(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]*>\s*|<!--.*?-->\s*)*<(?:!doctype )?html\b")
 
 
-def refuse_formats(path: Path, head: bytes) -> None:
+def refuse_formats(path: Path, head: bytes, may_be_html: bool = False) -> None:
     """Raise DataError if a file is not text but a known format.
 
     Args:
         path: the file, for the message.
         head: its first `HEAD_BYTES` bytes, decompressed if its name says that it is compressed.
+        may_be_html: whether an HTML page is a text: a prompt may be the start of one.
     """
-    if (found := _identify(head)) is None:
+    found = _identify(head)
+    if found is None or (may_be_html and found == HTML_PAGE):
         return
     what, advice = found
     filled = advice.format(
@@ -66,5 +69,5 @@ def _identify(head: bytes) -> tuple[str, str] | None:
                 return what, advice
         return "a ZIP archive", "Unpack it, and name the texts in it: unzip {path}"
     if HTML.match(head.lower()):
-        return "an HTML page", "Convert it: pandoc --to plain {path} -o {text}"
+        return HTML_PAGE
     return None

@@ -113,9 +113,6 @@ def find_contradictions(settings: Settings) -> Iterator[Contradiction]:
 def _check_reading(settings: Settings) -> Iterator[Contradiction]:
     data = settings.data
     if data.encoding != "auto" and not _is_text_encoding(data.encoding):
-        from llm_timecycle.config.spelling import find_nearest  # it imports Settings
-
-        nearest = find_nearest(data.encoding, ENCODINGS)
         yield Contradiction(
             ("data.encoding",),
             f"received {data.encoding}; expected an encoding that Python knows, such as "

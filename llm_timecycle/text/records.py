@@ -199,7 +199,8 @@ class RecordReader:
         value = self._parse_object(first, lines.number)
         if self._given_field is not None:
             return self._choose_field(list(value), "key")
-        return self._choose_field([k for k, v in value.items() if isinstance(v, str)], "key")
+        texts = [key for key, text in value.items() if text is None or isinstance(text, str)]
+        return self._choose_field(texts, "key")
 
     def _choose_field(self, names: list[str], kind: str) -> str:
         if not names:

@@ -20,11 +20,13 @@ class _Cut(NamedTuple):
 
     Attributes:
         wanted: the position that the fractions give.
-        stop: the cut must be before it, and after 0.
+        start: the cut must be after it, if documents are not to be cut.
+        stop: the cut must be before it.
         slack: how far it may move inside a document: less than half of the parts beside it.
     """
 
     wanted: int
+    start: int
     stop: int
     slack: int
 
@@ -50,13 +52,14 @@ def split_corpus(
     slack = (min(sizes, default=0) - 1) // 2
     test_start = valid_start = total
     if test_fraction:
-        test_start = _find_cut(corpus, _Cut(total - test_size, total, slack))
+        first_end = _find_document_ends(corpus, 0)[-1] if valid_fraction else 0
+        test_start = _find_cut(corpus, _Cut(total - test_size, first_end, total, slack))
     if valid_fraction:
         wanted = total - test_size - valid_size
         if wanted >= test_start:  # the test text is one large document
             wanted = test_start - max(round(test_start * valid_fraction), 1)
             slack = 0
-        valid_start = _find_cut(corpus, _Cut(wanted, test_start, slack))
+        valid_start = _find_cut(corpus, _Cut(wanted, 0, test_start, slack))
     else:
         valid_start = test_start
     return (
@@ -70,20 +73,24 @@ def split_corpus(
 
 def _find_cut(corpus: Corpus, cut: _Cut) -> int:
     """The best place for a cut."""
-    splits_files = any(text.is_many for text in corpus.texts)
-    reach = cut.stop if splits_files else cut.slack
-    ends = [
-        end
-        for end in _find_document_ends(corpus, min(cut.wanted, cut.stop - 1))
-        if 0 < end < cut.stop and abs(end - cut.wanted) <= reach
-    ]
-    if ends:
-        return min(ends, key=lambda end: abs(end - cut.wanted))
+    if any(text.is_many for text in corpus.texts):
+        for start in (cut.start, 0):
+            if ends := _list_ends(corpus, cut, start):
+                return ends[0]
+    elif (ends := _list_ends(corpus, cut, 0)) and abs(ends[0] - cut.wanted) <= cut.slack:
+        return ends[0]
     return _find_inner_cut(corpus, cut.wanted, min(cut.slack, CHARACTERS_AT_MOST))
 
 
+def _list_ends(corpus: Corpus, cut: _Cut, start: int) -> list[int]:
+    """The ends of documents around a cut that are after `start`, the nearest one first."""
+    position = max(min(cut.wanted, cut.stop - 1), start)
+    ends = [end for end in _find_document_ends(corpus, position) if start < end < cut.stop]
+    return sorted(ends, key=lambda end: abs(end - cut.wanted))
+
+
 def _find_document_ends(corpus: Corpus, position: int) -> tuple[int, ...]:
-    """The ends of documents before and after a character, as far as there are any."""
+    """The ends of documents before and after a character; (0,) beyond the text."""
     start = 0
     for text in corpus.texts:
         length = text.count_characters()
@@ -91,7 +98,7 @@ def _find_document_ends(corpus: Corpus, position: int) -> tuple[int, ...]:
             below, above = text.file.find_ends(text.start + position - start)
             return start + below - text.start, start + above - text.start
         start += length
-    return ()
+    return (0,)
 
 
 def _find_inner_cut(corpus: Corpus, position: int, reach: int) -> int:

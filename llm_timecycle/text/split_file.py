@@ -171,14 +171,13 @@ def split_paragraphs(pieces: Iterable[str], position: int) -> Iterator[Split]:
             rest = rest[cut:]
             is_before_text = not rest or rest.isspace()
         body = rest.rstrip()  # what follows may be the beginning of a break
-        breaks = [each.span() for each in PARAGRAPH_BREAK.finditer(body)]
-        if breaks:
-            starts = [0, *(end for _, end in breaks[:-1])]
-            stops = [start for start, _ in breaks]
-            chunk = join_documents([body[a:b] for a, b in zip(starts, stops, strict=True)])
-            cut = breaks[-1][1]
-            position += cut
-            rest = rest[cut:]
+        last = None
+        for last in PARAGRAPH_BREAK.finditer(body):
+            pass
+        if last is not None:
+            chunk = join_documents(PARAGRAPH_BREAK.split(body[: last.start()]))
+            position += last.end()
+            rest = rest[last.end() :]
             yield Split(chunk, position)
         elif cut := _cut_long(rest):
             yield Split(Chunk(rest[:cut]), None)

@@ -160,11 +160,11 @@ def test_bpe_learns_from_an_even_sample_of_a_large_text(directory, monkeypatch):
 
 
 def test_a_validation_part_without_text_is_refused(directory):
-    (directory / "my.txt").write_text("a\n")
+    (directory / "my.txt").write_text("one short line\n")
     with pytest.raises(DataError) as caught:
-        run(directory, make_settings(valid_fraction=0.1, test_fraction=0.0))
+        run(directory, make_settings(valid_fraction=0.05, test_fraction=0.05))
     message = str(caught.value)
-    assert "the validation part of my.txt is too short: it has 0 tokens" in message
+    assert "the validation part of my.txt is too short: it has 1 token;" in message
     assert message.endswith("data.valid, or none at all: data.valid_fraction=0")
 
 

@@ -78,8 +78,9 @@ def describe_kinds(kinds: Counter[str]) -> str:
     >>> describe_kinds(Counter({".png": 12, "": 1}))
     '12 .png, 1 without a suffix'
     """
-    named = [f"{n:,} {kind or 'without a suffix'}" for kind, n in kinds.most_common(KINDS_NAMED)]
-    others = kinds.total() - sum(n for _, n in kinds.most_common(KINDS_NAMED))
+    ranked = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
+    named = [f"{n:,} {kind or 'without a suffix'}" for kind, n in ranked[:KINDS_NAMED]]
+    others = sum(n for _, n in ranked[KINDS_NAMED:])
     return ", ".join([*named, f"{others:,} others"] if others else named)
 
 

@@ -116,7 +116,7 @@ def _check_reading(settings: Settings) -> Iterator[Contradiction]:
         yield Contradiction(
             ("data.encoding",),
             f"received {data.encoding}; expected an encoding that Python knows, such as "
-            f"{', '.join(ENCODINGS)}, or auto" + (f" (did you mean {nearest}?)" if nearest else ""),
+            f"{', '.join(ENCODINGS)}; or auto",
         )
     if data.field is not None and data.documents != "record":
         yield Contradiction(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 from operator import attrgetter
@@ -171,13 +172,12 @@ def split_paragraphs(pieces: Iterable[str], position: int) -> Iterator[Split]:
             rest = rest[cut:]
             is_before_text = not rest or rest.isspace()
         body = rest.rstrip()  # what follows may be the beginning of a break
-        last = None
-        for last in PARAGRAPH_BREAK.finditer(body):
-            pass
-        if last is not None:
-            chunk = join_documents(PARAGRAPH_BREAK.split(body[: last.start()]))
-            position += last.end()
-            rest = rest[last.end() :]
+        last_break = deque(PARAGRAPH_BREAK.finditer(body), maxlen=1)
+        if last_break:
+            start, cut = last_break[0].span()
+            chunk = join_documents(PARAGRAPH_BREAK.split(body[:start]))
+            position += cut
+            rest = rest[cut:]
             yield Split(chunk, position)
         elif cut := _cut_long(rest):
             yield Split(Chunk(rest[:cut]), None)

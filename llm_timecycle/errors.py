@@ -75,7 +75,7 @@ class DivergenceError(ConfigError):
 
 
 class DataError(TimecycleError):
-    """A text is missing, unreadable, not UTF-8, or too short."""
+    """A text is missing, unreadable, not in its encoding, or too short."""
 
     exit_code = 4
 

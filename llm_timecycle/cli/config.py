@@ -71,7 +71,7 @@ def suggest(
 ) -> None:
     """Write a settings file for TEXT, with a reason for each choice.
 
-    TEXT is a file (.txt or .gz), a directory, a glob, or a built-in text. The settings are those
+    TEXT is a file, a directory, a glob, or a built-in text. The settings are those
     with which `train TEXT` would train on this machine.
     """
     from llm_timecycle.text.prepare import find_cache_directory

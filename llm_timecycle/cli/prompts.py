@@ -34,7 +34,7 @@ def read_prompt(source: str) -> str:
     else:
         from llm_timecycle.text.text_file import TextFile
 
-        text = "".join(TextFile(path).read())
+        text = "".join(TextFile(path, may_be_html=True).read())
     return text.replace("\r\n", "\n").removesuffix("\n")
 
 

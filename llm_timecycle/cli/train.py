@@ -60,7 +60,7 @@ def command(
 ) -> None:
     """Train a model on TEXT, or with the settings of CONFIG.
 
-    TEXT is a file (.txt or .gz), a directory, a glob, or a built-in text (python-docs,
+    TEXT is a file, a directory, a glob, or a built-in text (python-docs,
     sample-english, sample-chinese). Settings are chosen for it, for this machine and for the time:
     at most M minutes, 10 by default. --set comes first, and all else suits it.
 

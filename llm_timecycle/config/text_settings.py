@@ -24,8 +24,8 @@ class DataSettings(Section):
 
     train: Paths = Field(
         default="python-docs",
-        description="Training text: a file (.txt or .gz), a directory, a glob, a list of these, or "
-        "the name of a built-in corpus (python-docs, sample-english, sample-chinese).",
+        description="Training text: a file (plain, .gz or .zst), a directory, a glob, a list of "
+        "these, or the name of a built-in corpus (python-docs, sample-english, sample-chinese).",
     )
     valid: Paths | None = Field(
         default=None,

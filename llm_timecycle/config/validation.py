@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from llm_timecycle.config.settings import GenerationSettings, Settings
 
 BYTE_VOCABULARY = 258  # 256 bytes, <unk> and <eos>
+ENCODINGS = (
+    *("utf-8", "utf-16", "gb18030", "gbk", "big5", "shift_jis", "cp932", "euc-jp", "euc-kr"),
+    *("cp949", "windows-1252", "latin-1", "iso-8859-2", "windows-1250", "windows-1251", "koi8-r"),
+)
+"""Encodings that a message names; every one that Python knows is allowed."""
 CONTRADICTION = "contradiction"
 """The type of a contradiction among the errors of a pydantic ValidationError."""
 
@@ -97,11 +102,38 @@ def _describe(found: Contradiction, settings: BaseModel) -> InitErrorDetails:
 
 def find_contradictions(settings: Settings) -> Iterator[Contradiction]:
     """Every group of settings that cannot work together, or of which one would do nothing."""
+    yield from _check_reading(settings)
     yield from _check_vocabulary(settings)
     yield from _check_held_out_texts(settings)
     yield from _check_length(settings)
     yield from _check_optimizer(settings)
     yield from _check_beam_search(settings)
+
+
+def _check_reading(settings: Settings) -> Iterator[Contradiction]:
+    data = settings.data
+    if data.encoding != "auto" and not _is_text_encoding(data.encoding):
+        yield Contradiction(
+            ("data.encoding",),
+            f"received {data.encoding}; expected an encoding that Python knows, such as "
+            f"{', '.join(ENCODINGS)}; or auto",
+        )
+    if data.field is not None and data.documents != "record":
+        yield Contradiction(
+            ("data.field", "data.documents"),
+            f"received {data.field}, but documents: {data.documents} has no fields; set documents: "
+            f"record, or leave field out",
+        )
+
+
+def _is_text_encoding(name: str) -> bool:
+    try:
+        bytes(4).decode(name)
+    except UnicodeDecodeError:
+        return True
+    except (LookupError, ValueError):
+        return False
+    return True
 
 
 def _check_vocabulary(settings: Settings) -> Iterator[Contradiction]:

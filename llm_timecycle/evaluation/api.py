@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from llm_timecycle.config.settings import Settings
+    from llm_timecycle.config.text_settings import DataSettings
     from llm_timecycle.evaluation.stream import Sums
     from llm_timecycle.text.token_store import TokenStream
     from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
@@ -130,7 +131,7 @@ def evaluate(
     if data is None:
         stream = _open_split(opened, tokenizer, split, cache, show_progress)
     else:
-        stream = _open_text(name, tokenizer, cache, show_progress)
+        stream = _open_text(name, opened.settings.data, tokenizer, cache, show_progress)
     if stream.tokens < 2:
         raise DataError(f"{name} holds {stream.tokens} tokens; scoring needs at least 2")
     if stream.unknown:
@@ -214,12 +215,14 @@ def summarize(split: str, sums: Sums, stream: TokenStream, method: str) -> Evalu
     )
 
 
-def _open_text(data: str, tokenizer: Tokenizer, cache: Path, show_progress: bool) -> TokenStream:
-    """A text that the run knows nothing of, as ids."""
+def _open_text(
+    data: str, how: DataSettings, tokenizer: Tokenizer, cache: Path, show_progress: bool
+) -> TokenStream:
+    """A text that the run knows nothing of, as ids; read as the run's own texts are."""
     from llm_timecycle.text.corpus import open_corpus
     from llm_timecycle.text.prepare import encode_corpus
 
-    corpus = open_corpus(data, Path.cwd(), cache)
+    corpus = open_corpus(data, Path.cwd(), cache, show_progress, how)
     return encode_corpus(tokenizer, corpus, cache, show_progress)
 
 

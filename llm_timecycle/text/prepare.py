@@ -20,7 +20,8 @@ from llm_timecycle.config.text_settings import TokenizerSettings
 from llm_timecycle.errors import DataError, RunError
 from llm_timecycle.files import explain_os_error
 from llm_timecycle.progress_bars import tqdm
-from llm_timecycle.text.corpus import Corpus, open_corpus, split_corpus
+from llm_timecycle.text.corpus import Corpus, open_corpus
+from llm_timecycle.text.split import split_corpus
 from llm_timecycle.text.token_store import (
     TokenStream,
     build_store,
@@ -130,15 +131,14 @@ def _open_parts(
     """The corpora "train", "valid" and "test", without those that the settings leave out."""
     data = settings.data
     train, valid, test = split_corpus(
-        open_corpus(data.train, base, cache, show_progress),
+        open_corpus(data.train, base, cache, show_progress, data),
         data.valid_fraction if data.valid is None else 0.0,
         data.test_fraction if data.test is None else 0.0,
-        show_progress,
     )
     if data.valid is not None:
-        valid = open_corpus(data.valid, base, cache, show_progress)
+        valid = open_corpus(data.valid, base, cache, show_progress, data)
     if data.test is not None:
-        test = open_corpus(data.test, base, cache, show_progress)
+        test = open_corpus(data.test, base, cache, show_progress, data)
     parts = {"train": train, "valid": valid, "test": test}
     return {part: corpus for part, corpus in parts.items() if corpus is not None}
 
@@ -177,7 +177,7 @@ def _read_for_learning(
     """
     total = corpus.count_characters()
     step = -(-total // BPE_CHARACTERS) if settings.level == "subword" else 1
-    chunks = (chunk for document in corpus.documents() for chunk in document.chunks())
+    chunks = (chunk.text for document in corpus.documents() for chunk in document.chunks())
     with tqdm(
         desc=f"learning the {settings.level} vocabulary",
         total=total,

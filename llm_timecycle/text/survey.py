@@ -65,20 +65,12 @@ class TextFacts:
     """The share of the text that was looked at."""
 
 
-def survey_text(corpus: Corpus, show_progress: bool = False) -> TextFacts:
-    """Look at a text.
-
-    Every file is read once for its length; of a text longer than `SAMPLE_CHARACTERS`, only
-    `SAMPLE_PLACES` pieces are looked at.
-
-    Args:
-        corpus: the text.
-        show_progress: whether to show a progress bar on stderr while its length is measured.
+def survey_text(corpus: Corpus) -> TextFacts:
+    """Look at a text; of one longer than `SAMPLE_CHARACTERS`, at `SAMPLE_PLACES` pieces.
 
     Raises:
-        DataError: a file is not UTF-8 or is damaged, or the text is only white space.
+        DataError: a file is damaged, or the text is only white space.
     """
-    corpus.measure(show_progress)
     total = corpus.count_characters()
     letters: Counter[str] = Counter()
     words: Counter[str] = Counter()
@@ -123,7 +115,7 @@ def _read_sample(corpus: Corpus, total: int) -> Iterator[str]:
         parts = [corpus.cut(start, start + length, corpus.name) for start in starts]
     for part in parts:
         for document in part.documents():
-            yield from document.chunks()
+            yield from (chunk.text for chunk in document.chunks())
 
 
 class _Compressibility:

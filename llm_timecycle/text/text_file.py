@@ -1,29 +1,49 @@
-"""One text file, read as a stream: strict UTF-8, plain or gzip, a megabyte at a time.
+"""One text file, read as a stream: decoded strictly, a megabyte at a time.
 
-A file is never held in memory as a whole. A byte order mark at the start is dropped, and every
-line ending (LF, CR LF, CR) becomes one line feed; nothing else changes, and anything that is not
-UTF-8 is an error. A compressed file counts as its content.
+A file is never held in memory as a whole. Byte order marks are dropped, at the start and where
+files were joined, and every line ending (LF, CR LF, CR) becomes one line feed; nothing else
+changes. What is not valid in the file's encoding is an error, and so is a NUL. A compressed file
+counts as its content.
 """
 
 from __future__ import annotations
 
 import codecs
-import gzip
 import hashlib
+import logging
 import os
 import shlex
 import stat
-import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from llm_timecycle.errors import DataError
+from llm_timecycle.text.chunks import Chunk
+from llm_timecycle.text.files.compression import DAMAGE, find_compression, open_content
+from llm_timecycle.text.files.diagnosis import (
+    Place,
+    explain_invalid,
+    explain_nul,
+    explain_order,
+)
+from llm_timecycle.text.files.encodings import (
+    MARKS,
+    find_mark,
+    guess_encoding,
+    resolve_encoding,
+)
+from llm_timecycle.text.files.formats import HEAD_BYTES, refuse_formats
 
 BLOCK_BYTES = 1 << 20
+CONTEXT_CHARACTERS = 10_000  # kept of the text read last, to explain what comes next
+MARK = "\ufeff"
+
+log = logging.getLogger("llm_timecycle")
 
 
 class Landmark(NamedTuple):
@@ -34,26 +54,30 @@ class Landmark(NamedTuple):
 
 
 class Measure(NamedTuple):
-    """The result of one pass over a file: its length, its SHA-256 (in hex), and its landmarks."""
+    """The result of one pass over a file: its length, its SHA-256 (in hex), its landmarks."""
 
     characters: int
     sha256: str
     landmarks: list[Landmark]
+    documents: int = 1
 
 
 class TextFile:
     """A text file on disk, which must not change while the program runs.
 
     Args:
-        path: the file; a name that ends in `.gz` means that it is compressed with gzip.
+        path: the file; a name that ends in `.gz` or `.zst` means that it is compressed.
+        encoding: the name of an encoding, or `auto` to guess it and say so in the log.
+        may_be_html: whether an HTML page is a text.
 
-    Raises DataError if the file is missing, is not a regular file, cannot be opened, or is named
-    `.gz` but is not gzip.
+    Raises DataError if the file is missing, is not a regular file, cannot be opened, is not
+    compressed as its name says, or is of a format other than text (PDF, Word, HTML, ...).
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, encoding: str = "utf-8", *, may_be_html: bool = False) -> None:
         self.path = path
-        self.is_compressed = path.name.lower().endswith(".gz")
+        self.compression = find_compression(path)
+        self._given_encoding = encoding
         self._measure: Measure | None = None
         with self._explain_errors():
             status = path.stat()
@@ -61,18 +85,57 @@ class TextFile:
                 raise DataError(f"{path} is not a regular file; expected a text file")
             self._identity = (status.st_size, status.st_mtime_ns)
         with self._open() as stream:
-            self.is_empty = stream.read(4) in (b"", codecs.BOM_UTF8)
+            head = stream.read(HEAD_BYTES)
+        refuse_formats(path, head, may_be_html)
+        self.is_empty = head in (b"", *MARKS)
 
     @property
     def size_bytes(self) -> int:
         """The size of the file on disk, in bytes."""
         return self._identity[0]
 
+    @cached_property
+    def encoding(self) -> str:
+        """The name of Python's codec that the file is read with."""
+        if self._given_encoding == "auto":
+            name = self._guess_encoding()
+            log.info("%s: read as %s", self.path, name)
+            return codecs.lookup(name).name
+        with self._open() as stream:
+            head = stream.read(HEAD_BYTES)
+        if (codec := resolve_encoding(self._given_encoding, head)) is None:
+            raise DataError(explain_order(self.path, self._given_encoding))
+        mark = find_mark(head)
+        if codec != "utf-8" and mark is not None and mark != codec:
+            raise DataError(
+                f"{self.path} begins with the mark of {mark}, so it is not {self._given_encoding}. "
+                f"Set data.encoding to {mark}, or to auto"
+            )
+        return codec
+
+    def find_ends(self, position: int) -> tuple[int, int]:
+        """The last end of a document at or before a character (0: the start), and the next one."""
+        return 0, self.measure().characters
+
+    def chunks(self, start: int = 0, stop: int | None = None) -> Iterator[Chunk]:
+        """The text from character `start` to before `stop`, as a document that ends with the file.
+
+        A chunk ends after a line break; in a line longer than a megabyte, before a space; without
+        even a space, between any two characters. Raises DataError as `read` does.
+        """
+        last = ""
+        for text in _gather_lines(self.read(start, stop)):
+            if last:
+                yield Chunk(last)
+            last = text
+        if last:
+            yield Chunk(last, (len(last),) if stop is None else ())
+
     def read(self, start: int = 0, stop: int | None = None) -> Iterator[str]:
         """The text from character `start` to before character `stop`, in pieces.
 
-        Raises DataError, with the byte offset, if the file is not UTF-8; and if it is damaged, or
-        has changed since it was opened first.
+        Raises DataError, with the byte offset, if the file is not text in its encoding; and if it
+        is damaged, or has changed since it was opened first.
         """
         landmark = Landmark(0, 0)
         if start > 0:
@@ -82,7 +145,7 @@ class TextFile:
         position = landmark.characters
         with self._open() as stream:
             stream.seek(landmark.offset)
-            for text, _ in self._decode(stream, landmark.offset):
+            for text, _, _ in self._decode(stream, landmark.offset):
                 end = None if stop is None else max(stop - position, 0)
                 if piece := text[max(start - position, 0) : end]:
                     yield piece
@@ -99,49 +162,83 @@ class TextFile:
         Raises DataError as `read` does.
         """
         if self._measure is None:
-            digest = hashlib.sha256()
-            landmarks = [Landmark(0, 0)]
-            with self._open() as stream:
-                for text, offset in self._decode(stream, 0):
-                    digest.update(text.encode())
-                    if report is not None:
-                        report(offset - landmarks[-1].offset)
-                    landmarks.append(Landmark(landmarks[-1].characters + len(text), offset))
-            self._measure = Measure(landmarks[-1].characters, digest.hexdigest(), landmarks)
+            for _ in self.scan(report):
+                pass
+        assert self._measure is not None
         return self._measure
 
-    def _decode(self, stream: BinaryIO, offset: int) -> Iterator[tuple[str, int]]:
-        """Pieces of text, each with the byte offset at which it ends; `stream` is at `offset`."""
-        rest = b""
-        if offset == 0:
-            rest = stream.read(len(codecs.BOM_UTF8))
-            if rest == codecs.BOM_UTF8:
-                rest, offset = b"", len(codecs.BOM_UTF8)
+    def scan(self, report: Callable[[int], object] | None = None) -> Iterator[str]:
+        """The whole text in pieces; when the last one is taken, the file is measured too.
+
+        Args and errors are those of `measure`.
+        """
+        digest = hashlib.sha256()
+        landmarks = [Landmark(0, 0)]
+        characters = reported = 0
+        with self._open() as stream:
+            for text, offset, can_start in self._decode(stream, 0):
+                digest.update(text.encode())
+                if report is not None:
+                    report(offset - reported)
+                    reported = offset
+                characters += len(text)
+                if can_start:
+                    landmarks.append(Landmark(characters, offset))
+                yield text
+        self._measure = Measure(characters, digest.hexdigest(), landmarks)
+
+    def _decode(self, stream: BinaryIO, offset: int) -> Iterator[tuple[str, int, bool]]:
+        """Pieces of text; `stream` is at `offset`, between two characters.
+
+        With each piece, the byte offset of its end, and whether decoding can start there afresh.
+        """
+        decoder = codecs.getincrementaldecoder(self.encoding)()
+        _, initial_state = decoder.getstate()
+        pending, held, before = b"", "", ""
         while True:
             block = stream.read(BLOCK_BYTES)
-            data = rest + block
             try:
-                text, used = codecs.utf_8_decode(data, "strict", not block)
+                text = held + decoder.decode(block, not block)
             except UnicodeDecodeError as error:
-                raise DataError(self._explain_encoding(data, error.start, offset)) from None
-            if block and text.endswith("\r"):  # a line feed may follow
-                text, used = text[:-1], used - 1
-            rest = data[used:]
-            offset += used
-            if text:
-                yield _unify_line_breaks(text), offset
+                place = Place(self.path, self.encoding, before, error.object, error.start, offset)
+                is_end = not block and error.end == len(error.object)
+                raise DataError(explain_invalid(place, is_end)) from None
+            if b"\0" in block and "\0" in text:
+                data = pending + block
+                place = Place(self.path, self.encoding, before, data, data.find(b"\0"), offset)
+                raise DataError(explain_nul(place))
+            offset += len(pending) + len(block)
+            pending, state = decoder.getstate()
+            offset -= len(pending)
+            if MARK in text:
+                text = text.replace(MARK, "")
+            held = "\r" if block and text.endswith("\r") else ""  # a line feed may follow
+            if text := unify_line_breaks(text[: len(text) - len(held)]):
+                yield text, offset, state == initial_state and not held
+                before = text[-CONTEXT_CHARACTERS:]
             if not block:
                 return
+
+    def _guess_encoding(self) -> str:
+        """The encoding of a file from its first bytes beyond ASCII."""
+        with self._open() as stream:
+            sample = stream.read(BLOCK_BYTES)
+            while sample.isascii() and b"\0" not in sample:
+                if not (sample := stream.read(BLOCK_BYTES)):
+                    return "utf-8"
+        if (guess := guess_encoding(sample)) is None:
+            raise DataError(
+                f"{self.path}: its encoding cannot be guessed. Set data.encoding to the name of "
+                f"its encoding"
+            )
+        return guess
 
     @contextmanager
     def _open(self) -> Iterator[BinaryIO]:
         with self._explain_errors(), self.path.open("rb") as file:
             self._check_identity(file)
-            if self.is_compressed:
-                with gzip.GzipFile(fileobj=file) as stream:
-                    yield stream  # type: ignore[misc]  # a GzipFile reads and seeks as files do
-            else:
-                yield file
+            with open_content(file, self.compression) as stream:
+                yield stream
             self._check_identity(file)
 
     def _check_identity(self, file: BinaryIO) -> None:
@@ -156,12 +253,14 @@ class TextFile:
     def _explain_errors(self) -> Iterator[None]:
         try:
             yield
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        except DAMAGE as error:
             raise DataError(
-                f"{self.path} is damaged, or is not a gzip file as its name says: {error}. "
-                f"Download or compress it again"
+                f"{self.path} is damaged, or is not a {self.compression} file as its name says: "
+                f"{error}. Download or compress it again"
             ) from error
         except FileNotFoundError as error:
+            if self.path.is_symlink():
+                raise DataError(f"{self.path} is a link to a file that does not exist") from error
             raise DataError(f"there is no file {self.path}") from error
         except PermissionError as error:
             raise DataError(
@@ -171,31 +270,29 @@ class TextFile:
         except OSError as error:
             raise DataError(f"{self.path} cannot be read: {error.strerror or error}") from error
 
-    def _explain_encoding(self, data: bytes, start: int, offset: int) -> str:
-        if offset == 0 and data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            advice = f"It looks like UTF-16; convert it: {self._write_iconv('UTF-16')}"
-        elif offset == 0 and data.startswith(b"\x1f\x8b"):
-            advice = "It is compressed with gzip: rename it so that its name ends in .gz"
-        else:
-            advice = (
-                f"Save it as UTF-8, or convert it: {self._write_iconv('GB18030')} "
-                f"(with its encoding in place of GB18030)"
-            )
-        return (
-            f"{self.path} is not UTF-8 text: the byte at offset {offset + start} "
-            f"(0x{data[start]:02x}) is invalid. {advice}"
-        )
 
-    def _write_iconv(self, encoding: str) -> str:
-        """The command that makes a copy of the file in UTF-8."""
-        source = shlex.quote(str(self.path))
-        copy = shlex.quote(str(self.path.with_suffix(".utf-8.txt")))
-        if self.is_compressed:
-            return f"gzip -cd {source} | iconv -f {encoding} -t UTF-8 > {copy}"
-        return f"iconv -f {encoding} -t UTF-8 {source} > {copy}"
-
-
-def _unify_line_breaks(text: str) -> str:
+def unify_line_breaks(text: str) -> str:
+    """Text with line feeds for line breaks."""
     if "\r" not in text:
         return text
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _gather_lines(pieces: Iterator[str]) -> Iterator[str]:
+    """Pieces of text, recut so that each ends where words end, if possible."""
+    rest = ""
+    for piece in pieces:
+        rest += piece
+        cut = find_cut(rest)
+        yield rest[:cut]
+        rest = rest[cut:]
+    if rest:
+        yield rest
+
+
+def find_cut(text: str) -> int:
+    """Where to cut `text`: after its last line break, else before its last space, else its end."""
+    if after_break := text.rfind("\n") + 1:
+        return after_break
+    space = text.rfind(" ")
+    return space if space > 0 else len(text)

@@ -135,7 +135,8 @@ def encode_documents(
     ):
         for document in corpus.documents():
             last_id: int | None = None
-            for ids, counts in _map_in_order(pool, encode, document.chunks(), workers):
+            texts = (chunk.text for chunk in document.chunks())
+            for ids, counts in _map_in_order(pool, encode, texts, workers):
                 yield ids, counts
                 bar.update(counts.characters)
                 last_id = ids[-1] if len(ids) else last_id

@@ -148,21 +148,23 @@ def test_a_damaged_tokenizer_in_the_cache_is_trained_again(directory, work):
 def test_bpe_learns_from_an_even_sample_of_a_large_text(directory, monkeypatch):
     monkeypatch.setattr(prepare, "BPE_CHARACTERS", 7)
     for number in range(6):
-        (directory / f"{number}.txt").write_text("abcd")
+        (directory / f"{number}.txt").write_text(f"abc{number}")
     corpus = open_corpus("?.txt", directory, directory / "cache")
     # 24 characters are 4 times too many: the first and the fifth of six documents are read.
     subword = make_settings("subword").tokenizer
-    assert [*prepare._read_for_learning(subword, corpus, False)] == ["abcd"] * 2
+    assert [*prepare._read_for_learning(subword, corpus, False)] == ["abc0", "abc4"]
     word = make_settings("word").tokenizer
-    assert [*prepare._read_for_learning(word, corpus, False)] == ["abcd"] * 6
+    assert [*prepare._read_for_learning(word, corpus, False)] == [
+        f"abc{number}" for number in range(6)
+    ]
 
 
 def test_a_validation_part_without_text_is_refused(directory):
     (directory / "my.txt").write_text("one short line\n")
     with pytest.raises(DataError) as caught:
-        run(directory, make_settings(valid_fraction=0.1, test_fraction=0.0))
+        run(directory, make_settings(valid_fraction=0.05, test_fraction=0.05))
     message = str(caught.value)
-    assert "the validation part of my.txt is too short: it has 0 tokens" in message
+    assert "the validation part of my.txt is too short: it has 1 token;" in message
     assert message.endswith("data.valid, or none at all: data.valid_fraction=0")
 
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-import re
-import shutil
-import subprocess
 import tracemalloc
 from pathlib import Path
 
@@ -45,9 +42,9 @@ def small_blocks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
         (b"one\r\ntwo\rthree\n", "one\ntwo\nthree\n"),
         (b"\r\r\n\n\r", "\n\n\n\n"),
         (b"\xef\xbb\xbfone", "one"),
-        (b"\xef\xbb\xbf\xef\xbb\xbf", "\ufeff"),  # the mark is dropped once, at the start
-        (b"a\xef\xbb\xbfb", "a\ufeffb"),
-        (b"a\x0b\x0c\x00\xc2\x85\xe2\x80\xa8b", "a\v\f\0\x85\u2028b"),  # no line breaks, kept
+        (b"\xef\xbb\xbf\xef\xbb\xbf\r", "\n"),
+        (b"\xef\xbb\xbfa\n\xef\xbb\xbfb", "a\nb"),  # two files, joined
+        (b"a\x0b\x0c\xc2\x85\xe2\x80\xa8b", "a\v\f\x85\u2028b"),  # no line breaks, kept
         ("é钟🕰\r\n".encode(), "é钟🕰\n"),
     ],
 )
@@ -66,7 +63,7 @@ def test_text_is_read_by_the_rules_whatever_the_blocks(tmp_path, name, content, 
 @settings(max_examples=200, deadline=None, suppress_health_check=EVERY_EXAMPLE_REWRITES_THE_FILE)
 def test_any_range_of_any_text_equals_the_slice(tmp_path, text, block_bytes, cuts):
     path = write(tmp_path, text.encode())
-    expected = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    expected = text.replace("\ufeff", "").replace("\r\n", "\n").replace("\r", "\n")
     start, stop = min(cuts), max(cuts)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(text_file, "BLOCK_BYTES", block_bytes)
@@ -81,11 +78,18 @@ def test_any_range_of_any_text_equals_the_slice(tmp_path, text, block_bytes, cut
 @pytest.mark.parametrize("name", ["a.txt", "a.gz"])
 def test_landmarks_lie_between_characters(tmp_path, monkeypatch, name):
     monkeypatch.setattr(text_file, "BLOCK_BYTES", 4)
-    file = TextFile(write(tmp_path, "钟钟钟钟钟abcd".encode(), name))
-    # 3 + 4 bytes give 2 characters, and 1 byte is held back; then blocks end at bytes 11, 15, 19.
+    file = TextFile(write(tmp_path, "钟钟钟钟钟a\r\nb".encode(), name))
+    # Blocks end at bytes 4, 8, 12, 16 and 19; a character has 3 bytes, and the line feed that
+    # belongs to the return at byte 17 is in the last block.
     offsets = [landmark.offset for landmark in file.measure().landmarks]
-    assert offsets == [0, 6, 9, 15, 19]
-    assert "".join(file.read(4, 6)) == "钟a"
+    assert offsets == [0, 3, 6, 12, 16, 19]
+    assert "".join(file.read(4, 7)) == "钟a\n"
+
+
+def test_no_landmark_lies_within_a_line_break(tmp_path, monkeypatch):
+    monkeypatch.setattr(text_file, "BLOCK_BYTES", 2)
+    file = TextFile(write(tmp_path, b"a\r\nb"))
+    assert [landmark.offset for landmark in file.measure().landmarks] == [0, 4]
 
 
 def test_measuring_reports_every_byte_once_and_is_remembered(tmp_path, monkeypatch):
@@ -96,51 +100,6 @@ def test_measuring_reports_every_byte_once_and_is_remembered(tmp_path, monkeypat
     assert sum(reported) == 3 + 3 + 10 + 2
     assert file.measure(reported.append) is measure
     assert sum(reported) == 18
-
-
-@pytest.mark.parametrize("name", ["a.txt", "a.txt.gz"])
-@pytest.mark.parametrize(
-    ("content", "offset", "byte"),
-    [
-        (b"caf\xe9 au lait", 3, "0xe9"),
-        (b"\xef\xbb\xbfab\xff", 5, "0xff"),
-        ("钟".encode() + b"\xe9\x92", 3, "0xe9"),  # ends within a character
-        (b"a\r\nb\r\n\x80", 6, "0x80"),
-        (b"abc\xed\xa0\x80", 3, "0xed"),  # half a surrogate pair
-    ],
-)
-@pytest.mark.usefixtures("small_blocks")
-def test_what_is_not_utf8_is_refused_with_its_offset(tmp_path, name, content, offset, byte):
-    file = TextFile(write(tmp_path, content, name))
-    with pytest.raises(DataError, match=rf"is not UTF-8 text: .* offset {offset} \({byte}\)"):
-        list(file.read())
-    with pytest.raises(DataError, match=r"convert it: .*iconv -f GB18030"):
-        file.measure()
-
-
-@pytest.mark.parametrize(
-    ("content", "advice"),
-    [
-        ("river".encode("utf-16"), "looks like UTF-16; convert it: iconv -f UTF-16"),
-        (b"\xfe\xff\x00r", "looks like UTF-16"),
-        (gzip.compress(b"river", mtime=0), r"compressed with gzip: rename it"),
-    ],
-)
-def test_the_message_names_an_encoding_that_it_recognizes(tmp_path, content, advice):
-    with pytest.raises(DataError, match=advice):
-        read(write(tmp_path, content))
-
-
-@pytest.mark.skipif(shutil.which("iconv") is None, reason="needs iconv")
-@pytest.mark.parametrize("name", ["my text.txt", "my text.txt.gz"])
-def test_the_proposed_command_converts_the_file_when_pasted(tmp_path, name):
-    with pytest.raises(DataError) as caught:
-        read(write(tmp_path, "钟".encode("gb18030"), name))
-    found = re.search(r"convert it: (.*) \(with its encoding", str(caught.value))
-    assert found is not None
-    subprocess.run(found[1], shell=True, check=True)
-    (copy,) = tmp_path.glob("*.utf-8.txt")
-    assert read(copy) == "钟"
 
 
 def test_a_gz_file_that_is_cut_short_is_refused(tmp_path):

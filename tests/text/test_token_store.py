@@ -14,7 +14,8 @@ import pytest
 
 from llm_timecycle.config.text_settings import TokenizerSettings
 from llm_timecycle.text import text_file
-from llm_timecycle.text.corpus import Corpus, open_corpus, split_corpus
+from llm_timecycle.text.corpus import Corpus, open_corpus
+from llm_timecycle.text.split import split_corpus
 from llm_timecycle.text.token_store import (
     Counts,
     TokenStream,

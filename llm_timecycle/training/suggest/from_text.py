@@ -45,8 +45,8 @@ def suggest_settings(
     text = PythonValues({"data.train": names if len(names) > 1 else names[0]}, "the text")
     limit = [] if minutes is None else [PythonValues({"training.minutes": minutes}, "minutes")]
     fixed, given = check_sources([text, *limit, *values], names[0]), list_given(values)
-    corpus = open_corpus(fixed.data.train, Path.cwd(), cache, show_progress)
-    facts = survey_text(corpus, show_progress)
+    corpus = open_corpus(fixed.data.train, Path.cwd(), cache, show_progress, fixed.data)
+    facts = survey_text(corpus)
     lanes = choose_text_side(facts, fixed, given).read("training.batch_size")
     speed = _measure_speed(fixed.training.model_copy(update={"batch_size": lanes}))
     suggestion = choose(facts, speed, fixed, given)

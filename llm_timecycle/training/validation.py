@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 
-
 from llm_timecycle.clock import ActiveClock
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.evaluation.stream import Sums, choose_width, make_scorer, score_stream

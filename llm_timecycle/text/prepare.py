@@ -15,7 +15,8 @@ from pathlib import Path
 import platformdirs
 import tokenizers
 
-from llm_timecycle.config.settings import Settings, TokenizerSettings
+from llm_timecycle.config.settings import Settings
+from llm_timecycle.config.text_settings import TokenizerSettings
 from llm_timecycle.errors import DataError, RunError
 from llm_timecycle.files import explain_os_error
 from llm_timecycle.progress_bars import tqdm

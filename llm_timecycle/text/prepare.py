@@ -73,7 +73,7 @@ def prepare_text(
     """
     parts = _open_parts(settings, base, cache, show_progress)
     if tokenizer is None:
-        tokenizer = _obtain_tokenizer(settings.tokenizer, parts["train"], cache, show_progress)
+        tokenizer = _obtain_tokenizer(settings, parts["train"], cache, show_progress)
     streams = {}
     for part, corpus in parts.items():
         streams[part] = encode_corpus(tokenizer, corpus, cache, show_progress)
@@ -144,20 +144,26 @@ def _open_parts(
 
 
 def _obtain_tokenizer(
-    settings: TokenizerSettings, corpus: Corpus, cache: Path, show_progress: bool
+    all_settings: Settings, corpus: Corpus, cache: Path, show_progress: bool
 ) -> Tokenizer:
     """The tokenizer of a training text, from the cache or newly trained."""
+    settings, documents = all_settings.tokenizer, all_settings.data.documents
     key = _compute_key(
-        corpus.sha256(), settings.model_dump_json(), tokenizers.__version__, LEARNING_VERSION
+        corpus.sha256(),
+        settings.model_dump_json(),
+        documents,
+        tokenizers.__version__,
+        LEARNING_VERSION,
     )
     path = cache / "tokenizers" / f"{key}.json"
     try:
-        tokenizer = Tokenizer.load(path, settings)
+        tokenizer = Tokenizer.load(path, settings, documents)
         path.touch()
         return tokenizer
     except (RunError, OSError):  # not there, or damaged, or deleted just now
         pass
-    tokenizer = Tokenizer.train(settings, _read_for_learning(settings, corpus, show_progress))
+    chunks = _read_for_learning(settings, corpus, show_progress)
+    tokenizer = Tokenizer.train(settings, chunks, documents)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         tokenizer.save(path)
@@ -170,14 +176,14 @@ def _obtain_tokenizer(
 def _read_for_learning(
     settings: TokenizerSettings, corpus: Corpus, show_progress: bool
 ) -> Iterator[str]:
-    """The chunks of a text that its tokenizer learns from.
+    """The text that a tokenizer learns from, in pieces, none of which has two documents' words.
 
-    All of them, except that BPE learns from only every n-th chunk of a text longer than
+    All of it, except that BPE learns from only every n-th chunk of a text longer than
     `BPE_CHARACTERS`, since its memory grows with the text.
     """
     total = corpus.count_characters()
     step = -(-total // BPE_CHARACTERS) if settings.level == "subword" else 1
-    chunks = (chunk.text for document in corpus.documents() for chunk in document.chunks())
+    chunks = (chunk for document in corpus.documents() for chunk in document.chunks())
     with tqdm(
         desc=f"learning the {settings.level} vocabulary",
         total=total,
@@ -188,8 +194,8 @@ def _read_for_learning(
     ) as bar:
         for index, chunk in enumerate(chunks):
             if index % max(step, 1) == 0:
-                yield chunk
-            bar.update(len(chunk))
+                yield from [chunk.text] if settings.level == "char" else chunk.split()
+            bar.update(len(chunk.text))
 
 
 def _compute_key(*parts: str | int) -> str:

@@ -209,7 +209,7 @@ class Decoder:
     def _count_tokens(self) -> list[np.ndarray] | None:
         """How often each token occurs in the prompt and each text so far, (V,) per text.
 
-        An `<eos>` in front of a text is not part of it: counted, it would keep the text from ending.
+        An `<eos>` in front of a text is not part of it: counted, it would keep a text from ending.
         """
         if not self._plan.counts_tokens:
             return None

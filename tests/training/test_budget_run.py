@@ -66,9 +66,9 @@ def slow_down(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let time pass in a validation and in a checkpoint too."""
     score, write = validation_module.score_stream, loop_module.write_checkpoint
 
-    def score_slowly(scorer: Any, model: Any, ids: Any, **options: Any) -> Any:
+    def score_slowly(scorer: Any, model: Any, ids: Any, *starts: Any, **options: Any) -> Any:
         clock.now_s += VALIDATION_S * len(ids) / 100
-        return score(scorer, model, ids, **options)
+        return score(scorer, model, ids, *starts, **options)
 
     def write_slowly(*arguments: Any) -> Any:
         clock.now_s += CHECKPOINT_S

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llm_timecycle.errors import DataError, HeldOutTextError, RunError, UsageError
-from llm_timecycle.evaluation.table import Figure, write_html_table, write_table
+from llm_timecycle.evaluation.result import EvaluationResult, summarize
 from llm_timecycle.runs.directory import Run, open_run
+from llm_timecycle.runs.learned import load_shingles, load_spelling
 from llm_timecycle.system import count_cores
 
 if TYPE_CHECKING:
@@ -19,58 +19,15 @@ if TYPE_CHECKING:
     import numpy as np
 
     from llm_timecycle.evaluation.stream import Sums
+    from llm_timecycle.evaluation.unknown import SpellingCost
+    from llm_timecycle.text.corpus import Corpus
+    from llm_timecycle.text.shingles import Overlap
     from llm_timecycle.text.token_store import TokenStream
     from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 log = logging.getLogger("llm_timecycle")
 
 SPLITS = ("valid", "test")
-
-
-@dataclass(frozen=True)
-class EvaluationResult:
-    """How well a model predicts a text: `print` shows a table, and so does a notebook."""
-
-    split: str
-    """"valid", "test", or the text that was given."""
-    loss_nats_per_token: float
-    """The mean negative log-likelihood."""
-    perplexity: float
-    """exp of the mean loss; infinite where that is beyond a float."""
-    perplexity_per_word: float
-    """exp(nats / words): comparable between models whose tokens differ."""
-    bits_per_character: float
-    """nats / ln 2 / characters: comparable between models whose tokens differ."""
-    bits_per_byte: float
-    """nats / ln 2 / bytes of UTF-8."""
-    accuracy: float
-    """The share of tokens that were the most likely one."""
-    tokens: int
-    """Tokens in the text; all but the first are predicted."""
-    words: int
-    """Words in the text."""
-    characters: int
-    """Characters in the text."""
-    bytes: int
-    """Bytes of UTF-8 in the text."""
-    unknown_tokens: int
-    """Tokens outside the vocabulary (`<unk>`)."""
-    method: str
-    """How the text was read: in one lane ("exact"), or in several, each after a warm-up."""
-
-    def __str__(self) -> str:
-        return write_table(asdict(self))
-
-    def _repr_html_(self) -> str:
-        """The table, for a notebook."""
-        return write_html_table("Evaluation", asdict(self))
-
-    def to_dict(self) -> dict[str, Figure]:
-        """What `--json` prints: every figure by name; None for one that is not finite."""
-        return {
-            key: None if isinstance(value, float) and not math.isfinite(value) else value
-            for key, value in asdict(self).items()
-        }
 
 
 def evaluate(
@@ -104,7 +61,7 @@ def evaluate(
 
     >>> import llm_timecycle as lt
     >>> result = lt.evaluate("runs/my", split="test")  # doctest: +SKIP
-    >>> result.perplexity, result.bits_per_character  # doctest: +SKIP
+    >>> result.perplexity, result.bits_per_character_with_spelling  # doctest: +SKIP
     (78.2, 1.31)
     """
     if split not in (None, *SPLITS):
@@ -124,21 +81,20 @@ def evaluate(
     name = split if data is None else str(data)
     cache, tokenizer = find_cache_directory(), opened.load_tokenizer()
     if data is None:
-        stream = _open_split(opened, tokenizer, split, cache, show_progress)
+        corpus, stream = _open_split(opened, tokenizer, split, cache, show_progress)
     else:
-        stream = _open_text(name, tokenizer, cache, show_progress)
+        corpus, stream = _open_text(name, tokenizer, cache, show_progress)
     if stream.tokens < 2:
         raise DataError(f"{name} holds {stream.tokens} tokens; scoring needs at least 2")
-    if stream.unknown:
-        share = stream.unknown / stream.tokens
-        log.info("%s tokens (%.2f %%) are unknown to the model", f"{stream.unknown:,}", 100 * share)
+    overlap = _find_overlap(opened, name, stream)
+    spelling = _charge_unknown(opened, tokenizer, corpus, stream)
     sums, method = _score(opened, weights, stream.ids, exact, show_progress)
     if not math.isfinite(sums.loss_nats):
         raise RunError(
             f"the loss of {run} is {sums.loss_nats}, not a finite number. Its weights are damaged "
             f"or its training diverged: train it again, with a lower training.learning_rate"
         )
-    return summarize(name, sums, stream, method)
+    return summarize(name, sums, stream, method, spelling, overlap)
 
 
 def _score(
@@ -162,43 +118,61 @@ def _score(
     return sums, f"{lanes} lanes, {warm_up} tokens of warm-up" if lanes > 1 else "exact"
 
 
-def summarize(split: str, sums: Sums, stream: TokenStream, method: str) -> EvaluationResult:
-    """The figures of a scored text, from its sums and its size.
+def _charge_unknown(
+    run: Run, tokenizer: Tokenizer, corpus: Corpus, stream: TokenStream
+) -> SpellingCost | None:
+    """What the unknown words of a text cost; None where the run does not say."""
+    from llm_timecycle.evaluation.unknown import SpellingCost, compute_spelling_cost
 
-    perplexity_per_word = exp(nats / words), bits_per_character = nats / ln 2 / characters
-    """
-    from llm_timecycle.evaluation.stream import compute_perplexity
-
-    bits = sums.loss_nats / math.log(2)
-    return EvaluationResult(
-        split=split,
-        loss_nats_per_token=sums.loss_nats_per_token,
-        perplexity=sums.perplexity,
-        perplexity_per_word=compute_perplexity(sums.loss_nats / max(stream.words, 1)),
-        bits_per_character=bits / max(stream.characters, 1),
-        bits_per_byte=bits / max(stream.bytes, 1),
-        accuracy=sums.accuracy,
-        tokens=stream.tokens,
-        words=stream.words,
-        characters=stream.characters,
-        bytes=stream.bytes,
-        unknown_tokens=stream.unknown,
-        method=method,
-    )
+    if not stream.unknown:
+        return SpellingCost(0.0, 0)
+    share = stream.unknown / stream.tokens
+    log.info("%s tokens (%.2f %%) are unknown to the model", f"{stream.unknown:,}", 100 * share)
+    spelling = load_spelling(run)
+    if spelling is None:
+        log.warning(
+            "%s was made by an older version and cannot charge for the spelling of unknown words: "
+            "its bits per character and perplexity per word look better than they are. To compare "
+            "them with those of other models, train it again",
+            run.path,
+        )
+        return None
+    return compute_spelling_cost(tokenizer, spelling, corpus)
 
 
-def _open_text(data: str, tokenizer: Tokenizer, cache: Path, show_progress: bool) -> TokenStream:
-    """A text that the run knows nothing of, as ids."""
+def _find_overlap(run: Run, name: str, stream: TokenStream) -> Overlap | None:
+    """How much of a text the run has learned from; a warning where it is most of it."""
+    from llm_timecycle.text.shingles import compute_overlap
+
+    training = load_shingles(run)
+    if training is None or stream.shingles is None:
+        return None
+    overlap = compute_overlap(stream.shingles, training)
+    if overlap is not None and overlap.is_leak:
+        log.warning(
+            "%.0f %% of the text scored (%s) occurs word for word in the text that %s was trained "
+            "on: the figures say how well the model memorized, not how well it predicts new text",
+            100 * overlap.share,
+            name,
+            run.path,
+        )
+    return overlap
+
+
+def _open_text(
+    data: str, tokenizer: Tokenizer, cache: Path, show_progress: bool
+) -> tuple[Corpus, TokenStream]:
+    """A text that the run knows nothing of, and its ids."""
     from llm_timecycle.text.corpus import open_corpus
     from llm_timecycle.text.prepare import encode_corpus
 
     corpus = open_corpus(data, Path.cwd(), cache)
-    return encode_corpus(tokenizer, corpus, cache, show_progress)
+    return corpus, encode_corpus(tokenizer, corpus, cache, show_progress)
 
 
 def _open_split(
     run: Run, tokenizer: Tokenizer, split: str, cache: Path, show_progress: bool
-) -> TokenStream:
+) -> tuple[Corpus, TokenStream]:
     """The run's held-out text, which must be the one that was held out when it was trained."""
     from llm_timecycle.text.prepare import prepare_text
 
@@ -215,4 +189,4 @@ def _open_split(
             f"the {split} text of {run.path} has changed since the run was trained, so the model "
             f"may have been trained on parts of it. Restore it"
         )
-    return stream
+    return text.corpora[split], stream

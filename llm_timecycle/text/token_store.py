@@ -1,6 +1,6 @@
 """The token store: a corpus encoded once, its ids on disk as a memory-mapped array with a manifest.
 
-    <cache>/tokens/<key>/ids.bin  manifest.json
+    <cache>/tokens/<key>/ids.bin  shingles.safetensors  manifest.json
 
 The key is a hash of everything the ids depend on, so a store that is found is the right one. It is
 written under a temporary name, flushed to disk and renamed, so it is always complete; if two
@@ -28,9 +28,10 @@ from llm_timecycle.files import flush_directory, write_durably
 from llm_timecycle.progress_bars import tqdm
 from llm_timecycle.system import count_hardware_threads
 from llm_timecycle.text.corpus import Corpus
+from llm_timecycle.text.shingles import Sketch, SketchBuilder
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 STALE_AFTER_S = 24 * 3600.0
 WORKERS_AT_MOST = 4  # threads that encode
 
@@ -86,6 +87,8 @@ class TokenStream:
     """Ids that are `<unk>`."""
     corpus_sha256: str
     """The hash of the corpus."""
+    shingles: Sketch | None = None
+    """A sample of the runs of text in it, to find what two texts have in common."""
 
 
 def open_store(path: Path) -> TokenStream | None:
@@ -101,19 +104,28 @@ def open_store(path: Path) -> TokenStream | None:
         ids = np.zeros(0, dtype)
         if counts.tokens > 0:
             ids = np.memmap(path / "ids.bin", dtype, mode="r", shape=(counts.tokens,))
+        shingles = Sketch.from_bytes((path / "shingles.safetensors").read_bytes())
         os.utime(path)
-        return TokenStream(ids, **asdict(counts), corpus_sha256=manifest["corpus_sha256"])
+        return TokenStream(
+            ids,
+            **asdict(counts),
+            corpus_sha256=manifest["corpus_sha256"],
+            shingles=shingles,
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def encode_documents(
-    tokenizer: Tokenizer, corpus: Corpus, show_progress: bool = False
+    tokenizer: Tokenizer,
+    corpus: Corpus,
+    show_progress: bool = False,
+    sketch: SketchBuilder | None = None,
 ) -> Iterator[tuple[np.ndarray, Counts]]:
     """The ids (N,) and the counts of each piece of a corpus, in order.
 
     `<eos>` ends each document, unless a split cut the document off or it already ends in one, as
-    it does at word level after a final line break.
+    it does at word level after a final line break. `sketch` is shown the text on its way.
     """
 
     def encode(text: str) -> tuple[np.ndarray, Counts]:
@@ -134,8 +146,9 @@ def encode_documents(
         ) as bar,
     ):
         for document in corpus.documents():
+            chunks = document.chunks() if sketch is None else sketch.watch(document.chunks())
             last_id: int | None = None
-            for ids, counts in _map_in_order(pool, encode, document.chunks(), workers):
+            for ids, counts in _map_in_order(pool, encode, chunks, workers):
                 yield ids, counts
                 bar.update(counts.characters)
                 last_id = ids[-1] if len(ids) else last_id
@@ -164,6 +177,7 @@ def build_store(
     pieces: Iterable[tuple[np.ndarray, Counts]],
     dtype: np.dtype[Any],
     facts: dict[str, str],
+    sketch: SketchBuilder | None = None,
 ) -> None:
     """Write a complete store or none; OSError if the disk refuses.
 
@@ -171,6 +185,7 @@ def build_store(
         path: where; a sound store already there stays, and the new one is discarded.
         pieces: the ids (N,) of each piece of the text, of type `dtype`, and its counts.
         facts: for the manifest: `corpus_sha256`, and anything else worth keeping.
+        sketch: has seen the text once the pieces are used up; None stores an empty one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".building-", dir=path.parent))
@@ -189,6 +204,9 @@ def build_store(
             "counts": asdict(total),
             "size_bytes": total.tokens * dtype.itemsize,
         }
+        write_durably(
+            staging / "shingles.safetensors", (sketch or SketchBuilder(0)).finish().to_bytes()
+        )
         write_durably(staging / "manifest.json", json.dumps(manifest, indent=2).encode())
         if open_store(path) is None:
             shutil.rmtree(path, ignore_errors=True)  # damaged, if it exists at all

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llm_timecycle.errors import DataError, HeldOutTextError, RunError, UsageError
+from llm_timecycle.evaluation.leakage import find_overlap
 from llm_timecycle.evaluation.result import EvaluationResult, summarize
 from llm_timecycle.runs.directory import Run, open_run
-from llm_timecycle.runs.learned import load_shingles, load_spelling
 from llm_timecycle.system import count_cores
 
 if TYPE_CHECKING:
@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from llm_timecycle.config.settings import Settings
     from llm_timecycle.evaluation.stream import Sums
-    from llm_timecycle.evaluation.unknown import SpellingCost
     from llm_timecycle.text.corpus import Corpus
-    from llm_timecycle.text.shingles import Overlap
     from llm_timecycle.text.token_store import TokenStream
     from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
@@ -40,9 +39,11 @@ def evaluate(
 ) -> EvaluationResult:
     """Score a trained model on text that it was not trained on.
 
-    Every token after the first is predicted exactly once. A long text is read in up to 64 lanes
+    Every token after the first is predicted exactly once. A long text is read in up to 128 lanes
     side by side, each after a warm-up on the 512 tokens before it, so that its LSTM state is all
-    but that of reading the whole text; `exact` reads it in one lane, many times slower.
+    but that of reading the whole text, and in bfloat16 if the model was trained in it and this
+    machine multiplies faster in it: within 0.0005 nats. `exact` reads it in one lane and in
+    float32, many times slower.
 
     Args:
         run: a run directory.
@@ -73,6 +74,7 @@ def evaluate(
     from llm_timecycle.model.tf_import import import_tensorflow
 
     import_tensorflow()
+    from llm_timecycle.evaluation.unknown import charge_unknown
     from llm_timecycle.text.prepare import find_cache_directory
 
     opened = open_run(Path(run))
@@ -86,8 +88,8 @@ def evaluate(
         corpus, stream = _open_text(name, tokenizer, cache, show_progress)
     if stream.tokens < 2:
         raise DataError(f"{name} holds {stream.tokens} tokens; scoring needs at least 2")
-    overlap = _find_overlap(opened, name, stream)
-    spelling = _charge_unknown(opened, tokenizer, corpus, stream)
+    overlap = find_overlap(opened, name, stream)
+    spelling = charge_unknown(opened, tokenizer, corpus, stream)
     sums, method = _score(opened, weights, stream.ids, exact, show_progress)
     if not math.isfinite(sums.loss_nats):
         raise RunError(
@@ -106,7 +108,8 @@ def _score(
 
     lanes = 1 if exact else stream.choose_lanes(len(ids) - 1)
     warm_up = stream.LONG_WARM_UP_TOKENS
-    network = build_trained_network(run.settings.model, run.vocab_size, weights)
+    precision = "float32" if exact else choose_precision(run.settings, lanes)
+    network = build_trained_network(run.settings.model, run.vocab_size, weights, precision)
     sums = stream.score_stream(
         stream.make_scorer(network, min(lanes, count_cores())),
         run.settings.model,
@@ -115,48 +118,29 @@ def _score(
         warm_up=warm_up,
         show_progress=show_progress,
     )
-    return sums, f"{lanes} lanes, {warm_up} tokens of warm-up" if lanes > 1 else "exact"
+    return sums, _describe_method(lanes, warm_up, precision)
 
 
-def _charge_unknown(
-    run: Run, tokenizer: Tokenizer, corpus: Corpus, stream: TokenStream
-) -> SpellingCost | None:
-    """What the unknown words of a text cost; None where the run does not say."""
-    from llm_timecycle.evaluation.unknown import SpellingCost, compute_spelling_cost
+def choose_precision(settings: Settings, lanes: int) -> str:
+    """bfloat16 for a model that was trained in it, where it is faster on this machine too."""
+    if settings.training.precision != "mixed_bfloat16" or lanes == 1:
+        return "float32"
+    from llm_timecycle.model.precision import pick_precision, race_products
 
-    if not stream.unknown:
-        return SpellingCost(0.0, 0)
-    share = stream.unknown / stream.tokens
-    log.info("%s tokens (%.2f %%) are unknown to the model", f"{stream.unknown:,}", 100 * share)
-    spelling = load_spelling(run)
-    if spelling is None:
-        log.warning(
-            "%s was made by an older version and cannot charge for the spelling of unknown words: "
-            "its bits per character and perplexity per word look better than they are. To compare "
-            "them with those of other models, train it again",
-            run.path,
-        )
-        return None
-    return compute_spelling_cost(tokenizer, spelling, corpus)
+    H = settings.model.hidden_units
+    return pick_precision(race_products(lanes, H, 4 * H))
 
 
-def _find_overlap(run: Run, name: str, stream: TokenStream) -> Overlap | None:
-    """How much of a text the run has learned from; a warning where it is most of it."""
-    from llm_timecycle.text.shingles import compute_overlap
+def _describe_method(lanes: int, warm_up: int, precision: str) -> str:
+    """How a text was read, for a reader of the figures.
 
-    training = load_shingles(run)
-    if training is None or stream.shingles is None:
-        return None
-    overlap = compute_overlap(stream.shingles, training)
-    if overlap is not None and overlap.is_leak:
-        log.warning(
-            "%.0f %% of the text scored (%s) occurs word for word in the text that %s was trained "
-            "on: the figures say how well the model memorized, not how well it predicts new text",
-            100 * overlap.share,
-            name,
-            run.path,
-        )
-    return overlap
+    >>> _describe_method(1, 512, "float32"), _describe_method(128, 512, "mixed_bfloat16")
+    ('exact', '128 lanes, 512 tokens of warm-up, bfloat16')
+    """
+    if lanes == 1:
+        return "exact"
+    number_format = ", bfloat16" if precision == "mixed_bfloat16" else ""
+    return f"{lanes} lanes, {warm_up} tokens of warm-up{number_format}"
 
 
 def _open_text(

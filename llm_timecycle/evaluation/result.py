@@ -66,7 +66,8 @@ class EvaluationResult:
     """The share of the text that occurs word for word in the training text, from a sample; None
     where the text is too short to tell, or the run was made by an older version."""
     method: str
-    """How the text was read: in one lane ("exact"), or in several, each after a warm-up."""
+    """How the text was read: in one lane and in float32 ("exact"), or in several, each after a
+    warm-up."""
 
     def __str__(self) -> str:
         return write_table(self._list_rows())

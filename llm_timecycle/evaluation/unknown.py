@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from dataclasses import dataclass
 
+from llm_timecycle.runs.directory import Run
+from llm_timecycle.runs.learned import load_spelling
 from llm_timecycle.text.corpus import Corpus
+from llm_timecycle.text.token_store import TokenStream
 from llm_timecycle.text.tokenizer.pipelines import UNKNOWN
 from llm_timecycle.text.tokenizer.spelling import SpellingModel
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
+
+log = logging.getLogger("llm_timecycle")
 
 
 @dataclass(frozen=True)
@@ -45,3 +51,23 @@ def compute_spelling_cost(
             bits += sum(count * spelling.compute_bits(word) for word, count in words.items())
             tokens += words.total()
     return SpellingCost(bits, tokens)
+
+
+def charge_unknown(
+    run: Run, tokenizer: Tokenizer, corpus: Corpus, stream: TokenStream
+) -> SpellingCost | None:
+    """What the unknown words of a text cost; None where the run does not say."""
+    if not stream.unknown:
+        return SpellingCost(0.0, 0)
+    share = stream.unknown / stream.tokens
+    log.info("%s tokens (%.2f %%) are unknown to the model", f"{stream.unknown:,}", 100 * share)
+    spelling = load_spelling(run)
+    if spelling is None:
+        log.warning(
+            "%s was made by an older version and cannot charge for the spelling of unknown words: "
+            "its bits per character and perplexity per word look better than they are. To compare "
+            "them with those of other models, train it again",
+            run.path,
+        )
+        return None
+    return compute_spelling_cost(tokenizer, spelling, corpus)

@@ -18,11 +18,11 @@ from llm_timecycle.config.load import LoadedSettings
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import ConfigError, DataError
+from llm_timecycle.evaluation.leakage import describe_leakage
 from llm_timecycle.model.network import build_network, start_from_frequencies
 from llm_timecycle.runs.directory import Run, check_run_is_new, create_run, open_run
 from llm_timecycle.runs.learned import write_learned
 from llm_timecycle.text.batches import Lanes, count_tokens, cut_lanes
-from llm_timecycle.text.leakage import describe_leakage
 from llm_timecycle.text.prepare import PreparedText, prepare_text
 from llm_timecycle.training.devices import ComputePlan, choose_strategy, resolve_machine
 from llm_timecycle.training.loop import TrainingLoop

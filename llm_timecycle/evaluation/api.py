@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llm_timecycle.errors import DataError, HeldOutTextError, RunError, UsageError
-from llm_timecycle.evaluation.leakage import find_overlap
 from llm_timecycle.evaluation.result import EvaluationResult, summarize
 from llm_timecycle.runs.directory import Run, open_run
 from llm_timecycle.system import count_cores
@@ -74,6 +73,7 @@ def evaluate(
     from llm_timecycle.model.tf_import import import_tensorflow
 
     import_tensorflow()
+    from llm_timecycle.evaluation.leakage import find_overlap
     from llm_timecycle.evaluation.unknown import charge_unknown
     from llm_timecycle.text.prepare import find_cache_directory
 

@@ -34,7 +34,7 @@ from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 from llm_timecycle.text.tokenizer.vocabulary import LEARNING_VERSION
 
 STORES_KEPT = 20
-TOKENIZERS_KEPT = 40  # files: most come with a spelling model
+TOKENIZERS_KEPT = 20
 TOKENS_AT_LEAST = 2
 BPE_CHARACTERS = 20_000_000
 
@@ -157,8 +157,7 @@ def _obtain_tokenizer(
     key = _compute_key(
         corpus.sha256(), settings.model_dump_json(), tokenizers.__version__, LEARNING_VERSION
     )
-    path = cache / "tokenizers" / f"{key}.json"
-    spelling_path = path.with_suffix(".spelling.json")
+    path, spelling_path = (cache / name / f"{key}.json" for name in ("tokenizers", "spelling"))
     has_spelling = settings.level in ("char", "word")
     try:
         spelling = read_spelling(spelling_path) if has_spelling else None
@@ -171,10 +170,12 @@ def _obtain_tokenizer(
     tokenizer = Tokenizer.train(settings, _read_for_learning(settings, corpus, show_progress))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if tokenizer.spelling is not None:
-            write_durably(spelling_path, tokenizer.spelling.to_json().encode())
         tokenizer.save(path)
         keep_newest(path.parent, TOKENIZERS_KEPT)
+        if tokenizer.spelling is not None:
+            spelling_path.parent.mkdir(exist_ok=True)
+            write_durably(spelling_path, tokenizer.spelling.to_json().encode())
+            keep_newest(spelling_path.parent, TOKENIZERS_KEPT)
     except OSError as error:
         raise RunError(_explain_cache(cache, error)) from error
     return tokenizer

@@ -152,7 +152,7 @@ def test_a_store_holds_what_was_put_in(tmp_path):
     manifest = json.loads((tmp_path / "cache" / "store" / "manifest.json").read_text())
     assert manifest["size_bytes"] == 8
     assert manifest["dtype"] == "uint16"
-    assert manifest["format_version"] == 1
+    assert manifest["format_version"] == 2
 
 
 def test_a_store_cannot_be_written_to(tmp_path):
@@ -197,6 +197,8 @@ def test_of_two_that_build_a_store_the_first_to_finish_wins(tmp_path):
     [
         lambda path: (path / "ids.bin").write_bytes(b"1234567"),
         lambda path: (path / "ids.bin").unlink(),
+        lambda path: (path / "shingles.safetensors").write_bytes(b"1234567"),
+        lambda path: (path / "shingles.safetensors").unlink(),
         lambda path: (path / "manifest.json").write_text("{"),
         lambda path: (path / "manifest.json").write_text("[]"),
         lambda path: (path / "manifest.json").write_text("{}"),
@@ -204,7 +206,7 @@ def test_of_two_that_build_a_store_the_first_to_finish_wins(tmp_path):
         lambda path: (path / "manifest.json").write_text(
             (path / "manifest.json")
             .read_text()
-            .replace('"format_version": 1', '"format_version": 2')
+            .replace('"format_version": 2', '"format_version": 1')
         ),
     ],
 )

@@ -35,7 +35,8 @@ __all__ = [
 
 if TYPE_CHECKING:
     from llm_timecycle.config.settings import Settings
-    from llm_timecycle.evaluation.api import EvaluationResult, evaluate
+    from llm_timecycle.evaluation.api import evaluate
+    from llm_timecycle.evaluation.result import EvaluationResult
     from llm_timecycle.generation.api import Model, load
     from llm_timecycle.generation.generator import GeneratedText
     from llm_timecycle.generation.scoring import Score
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Comparison": "profiling.against",
-    "EvaluationResult": "evaluation.api",
+    "EvaluationResult": "evaluation.result",
     "GeneratedText": "generation.generator",
     "Model": "generation.api",
     "ProfileResult": "profiling.api",

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llm_timecycle.errors import DataError, HeldOutTextError, RunError, UsageError
-from llm_timecycle.evaluation.table import Figure, write_html_table, write_table
+from llm_timecycle.evaluation.result import EvaluationResult, summarize
 from llm_timecycle.runs.directory import Run, open_run
 from llm_timecycle.system import count_cores
 
@@ -21,59 +20,13 @@ if TYPE_CHECKING:
     from llm_timecycle.config.settings import Settings
     from llm_timecycle.config.text_settings import DataSettings
     from llm_timecycle.evaluation.stream import Sums
+    from llm_timecycle.text.corpus import Corpus
     from llm_timecycle.text.token_store import TokenStream
     from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 log = logging.getLogger("llm_timecycle")
 
 SPLITS = ("valid", "test")
-
-
-@dataclass(frozen=True)
-class EvaluationResult:
-    """How well a model predicts a text: `print` shows a table, and so does a notebook."""
-
-    split: str
-    """"valid", "test", or the text that was given."""
-    loss_nats_per_token: float
-    """The mean negative log-likelihood."""
-    perplexity: float
-    """exp of the mean loss; infinite where that is beyond a float."""
-    perplexity_per_word: float
-    """exp(nats / words): comparable between models whose tokens differ."""
-    bits_per_character: float
-    """nats / ln 2 / characters: comparable between models whose tokens differ."""
-    bits_per_byte: float
-    """nats / ln 2 / bytes of UTF-8."""
-    accuracy: float
-    """The share of tokens that were the most likely one."""
-    tokens: int
-    """Tokens in the text; all but the first are predicted."""
-    words: int
-    """Words in the text."""
-    characters: int
-    """Characters in the text."""
-    bytes: int
-    """Bytes of UTF-8 in the text."""
-    unknown_tokens: int
-    """Tokens outside the vocabulary (`<unk>`)."""
-    method: str
-    """How the text was read: in one lane and in float32 ("exact"), or in several, each after a
-    warm-up."""
-
-    def __str__(self) -> str:
-        return write_table(asdict(self))
-
-    def _repr_html_(self) -> str:
-        """The table, for a notebook."""
-        return write_html_table("Evaluation", asdict(self))
-
-    def to_dict(self) -> dict[str, Figure]:
-        """What `--json` prints: every figure by name; None for one that is not finite."""
-        return {
-            key: None if isinstance(value, float) and not math.isfinite(value) else value
-            for key, value in asdict(self).items()
-        }
 
 
 def evaluate(
@@ -109,7 +62,7 @@ def evaluate(
 
     >>> import llm_timecycle as lt
     >>> result = lt.evaluate("runs/my", split="test")  # doctest: +SKIP
-    >>> result.perplexity, result.bits_per_character  # doctest: +SKIP
+    >>> result.perplexity, result.bits_per_character_with_spelling  # doctest: +SKIP
     (78.2, 1.31)
     """
     if split not in (None, *SPLITS):
@@ -121,6 +74,8 @@ def evaluate(
     from llm_timecycle.model.tf_import import import_tensorflow
 
     import_tensorflow()
+    from llm_timecycle.evaluation.leakage import find_overlap
+    from llm_timecycle.evaluation.unknown import charge_unknown
     from llm_timecycle.text.prepare import find_cache_directory
 
     opened = open_run(Path(run))
@@ -129,21 +84,21 @@ def evaluate(
     name = split if data is None else str(data)
     cache, tokenizer = find_cache_directory(), opened.load_tokenizer()
     if data is None:
-        stream = _open_split(opened, tokenizer, split, cache, show_progress)
+        corpus, stream = _open_split(opened, tokenizer, split, cache, show_progress)
     else:
-        stream = _open_text(name, opened.settings.data, tokenizer, cache, show_progress)
+        how = opened.settings.data
+        corpus, stream = _open_text(name, how, tokenizer, cache, show_progress)
     if stream.tokens < 2:
         raise DataError(f"{name} holds {stream.tokens} tokens; scoring needs at least 2")
-    if stream.unknown:
-        share = stream.unknown / stream.tokens
-        log.info("%s tokens (%.2f %%) are unknown to the model", f"{stream.unknown:,}", 100 * share)
+    overlap = find_overlap(opened, name, stream)
+    spelling = charge_unknown(opened, tokenizer, corpus, stream)
     sums, method = _score(opened, weights, stream, exact, show_progress)
     if not math.isfinite(sums.loss_nats):
         raise RunError(
             f"the loss of {run} is {sums.loss_nats}, not a finite number. Its weights are damaged "
             f"or its training diverged: train it again, with a lower training.learning_rate"
         )
-    return summarize(name, sums, stream, method)
+    return summarize(name, sums, stream, method, spelling, overlap)
 
 
 def _score(
@@ -192,45 +147,20 @@ def _describe_method(lanes: int, warm_up: int, precision: str) -> str:
     return f"{lanes} lanes, {warm_up} tokens of warm-up{number_format}"
 
 
-def summarize(split: str, sums: Sums, stream: TokenStream, method: str) -> EvaluationResult:
-    """The figures of a scored text, from its sums and its size.
-
-    perplexity_per_word = exp(nats / words), bits_per_character = nats / ln 2 / characters
-    """
-    from llm_timecycle.evaluation.stream import compute_perplexity
-
-    bits = sums.loss_nats / math.log(2)
-    return EvaluationResult(
-        split=split,
-        loss_nats_per_token=sums.loss_nats_per_token,
-        perplexity=sums.perplexity,
-        perplexity_per_word=compute_perplexity(sums.loss_nats / max(stream.words, 1)),
-        bits_per_character=bits / max(stream.characters, 1),
-        bits_per_byte=bits / max(stream.bytes, 1),
-        accuracy=sums.accuracy,
-        tokens=stream.tokens,
-        words=stream.words,
-        characters=stream.characters,
-        bytes=stream.bytes,
-        unknown_tokens=stream.unknown,
-        method=method,
-    )
-
-
 def _open_text(
     data: str, how: DataSettings, tokenizer: Tokenizer, cache: Path, show_progress: bool
-) -> TokenStream:
-    """A text that the run knows nothing of, as ids; read as the run's own texts are."""
+) -> tuple[Corpus, TokenStream]:
+    """A text that the run knows nothing of, and its ids; read as the run's own texts are."""
     from llm_timecycle.text.corpus import open_corpus
     from llm_timecycle.text.prepare import encode_corpus
 
     corpus = open_corpus(data, Path.cwd(), cache, show_progress, how)
-    return encode_corpus(tokenizer, corpus, cache, show_progress)
+    return corpus, encode_corpus(tokenizer, corpus, cache, show_progress)
 
 
 def _open_split(
     run: Run, tokenizer: Tokenizer, split: str, cache: Path, show_progress: bool
-) -> TokenStream:
+) -> tuple[Corpus, TokenStream]:
     """The run's held-out text, which must be the one that was held out when it was trained."""
     from llm_timecycle.text.prepare import prepare_text
 
@@ -247,4 +177,4 @@ def _open_split(
             f"the {split} text of {run.path} has changed since the run was trained, so the model "
             f"may have been trained on parts of it. Restore it"
         )
-    return stream
+    return text.corpora[split], stream

@@ -15,7 +15,7 @@ def write_table(figures: Mapping[str, Figure]) -> str:
     perplexity                       78.2500
     tokens                            12,345
     """
-    return "\n".join(f"{_name(key):24}{_format(value):>16}" for key, value in figures.items())
+    return "\n".join(f"{_name(key):24}{write_figure(value):>16}" for key, value in figures.items())
 
 
 def write_html_table(title: str, figures: Mapping[str, Figure]) -> str:
@@ -25,7 +25,7 @@ def write_html_table(title: str, figures: Mapping[str, Figure]) -> str:
     '<table><caption>my run</caption><tr><th>tokens</th><td>12,345</td></tr></table>'
     """
     rows = "".join(
-        f"<tr><th>{escape(_name(key))}</th><td>{escape(_format(value))}</td></tr>"
+        f"<tr><th>{escape(_name(key))}</th><td>{escape(write_figure(value).strip())}</td></tr>"
         for key, value in figures.items()
     )
     return f"<table><caption>{escape(title)}</caption>{rows}</table>"
@@ -35,7 +35,12 @@ def _name(key: str) -> str:
     return key.replace("_", " ")
 
 
-def _format(value: Figure) -> str:
+def write_figure(value: Figure) -> str:
+    """A figure as the tables show it.
+
+    >>> write_figure(0.5), write_figure(1234), write_figure(None)
+    ('0.5000', '1,234', '-')
+    """
     if value is None:
         return "-"
     if isinstance(value, str):

@@ -1,6 +1,7 @@
 """The run directory: written whole or not at all, validated on load. No TensorFlow here.
 
-    config.yaml  tokenizer.json  model.safetensors  metrics.csv  manifest.json  checkpoints/step-N/
+    config.yaml  tokenizer.json  spelling.json  shingles.safetensors  model.safetensors
+    metrics.csv  manifest.json  checkpoints/step-N/
 
 `runs.manifest` says how the files are kept true to the manifest, `runs.tensors` how weights are
 read.
@@ -206,6 +207,7 @@ def create_run(
     vocab_size: int,
     corpora: Mapping[str, Any],
     comments: Mapping[str, str] = NO_COMMENTS,
+    learned: Mapping[str, bytes] | None = None,
 ) -> Run:
     """Make a run directory in one step: it appears complete, under its final name, or not at all.
 
@@ -216,6 +218,7 @@ def create_run(
         vocab_size: the tokenizer's vocabulary size (V).
         corpora: what is known of each text (name, sha256, counts), for the manifest.
         comments: comments for `config.yaml`, by dotted path.
+        learned: what else was learned from the training text, by file name (`runs.learned`).
 
     Raises:
         RunError: something is there already, or the disk cannot be written to.
@@ -226,8 +229,11 @@ def create_run(
         staging.chmod(0o777 & ~_read_umask())
         write_durably(staging / "config.yaml", dump_settings(settings, comments).encode())
         write_durably(staging / "tokenizer.json", tokenizer_json)
+        for name, content in (learned or {}).items():
+            write_durably(staging / name, content)
         (staging / "checkpoints").mkdir()
-        write_new_manifest(staging, vocab_size, corpora, ("config.yaml", "tokenizer.json"))
+        files = ("config.yaml", "tokenizer.json", *(learned or {}))
+        write_new_manifest(staging, vocab_size, corpora, files)
         staging.rename(path)
     except OSError as error:
         raise RunError(f"cannot make {path}: {explain_os_error(error)}") from error

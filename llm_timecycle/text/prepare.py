@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,9 +18,10 @@ import tokenizers
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.config.text_settings import TokenizerSettings
 from llm_timecycle.errors import DataError, RunError
-from llm_timecycle.files import explain_os_error
+from llm_timecycle.files import explain_os_error, write_durably
 from llm_timecycle.progress_bars import tqdm
 from llm_timecycle.text.corpus import Corpus, open_corpus
+from llm_timecycle.text.shingles import SketchBuilder
 from llm_timecycle.text.split import split_corpus
 from llm_timecycle.text.token_store import (
     TokenStream,
@@ -29,6 +30,7 @@ from llm_timecycle.text.token_store import (
     keep_newest,
     open_store,
 )
+from llm_timecycle.text.tokenizer.spelling import read_spelling
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 from llm_timecycle.text.tokenizer.vocabulary import LEARNING_VERSION
 
@@ -50,6 +52,8 @@ class PreparedText:
     """The text that selects the best weights, if there is one."""
     test: TokenStream | None
     """The text for the final score, if there is one."""
+    corpora: Mapping[str, Corpus]
+    """The texts themselves, by "train", "valid" and "test"."""
 
 
 def prepare_text(
@@ -79,7 +83,9 @@ def prepare_text(
         streams[part] = encode_corpus(tokenizer, corpus, cache, show_progress)
         if streams[part].tokens < TOKENS_AT_LEAST:
             raise DataError(_explain_short(part, corpus, streams[part].tokens))
-    return PreparedText(tokenizer, streams["train"], streams.get("valid"), streams.get("test"))
+    return PreparedText(
+        tokenizer, streams["train"], streams.get("valid"), streams.get("test"), parts
+    )
 
 
 def find_cache_directory() -> Path:
@@ -114,8 +120,9 @@ def encode_corpus(
     if (stream := open_store(path)) is not None:
         return stream
     try:
-        pieces = encode_documents(tokenizer, corpus, show_progress)
-        build_store(path, pieces, tokenizer.dtype, facts)
+        sketch = SketchBuilder(corpus.count_characters())
+        pieces = encode_documents(tokenizer, corpus, show_progress, sketch)
+        build_store(path, pieces, tokenizer.dtype, facts, sketch)
         keep_newest(path.parent, STORES_KEPT)
     except OSError as error:
         raise RunError(_explain_cache(cache, error)) from error
@@ -155,10 +162,13 @@ def _obtain_tokenizer(
         tokenizers.__version__,
         LEARNING_VERSION,
     )
-    path = cache / "tokenizers" / f"{key}.json"
+    path, spelling_path = (cache / name / f"{key}.json" for name in ("tokenizers", "spelling"))
+    has_spelling = settings.level in ("char", "word")
     try:
-        tokenizer = Tokenizer.load(path, settings, documents)
-        path.touch()
+        spelling = read_spelling(spelling_path) if has_spelling else None
+        tokenizer = Tokenizer.load(path, settings, documents, spelling)
+        for file in (path, spelling_path) if has_spelling else (path,):
+            file.touch()
         return tokenizer
     except (RunError, OSError):  # not there, or damaged, or deleted just now
         pass
@@ -168,6 +178,10 @@ def _obtain_tokenizer(
         path.parent.mkdir(parents=True, exist_ok=True)
         tokenizer.save(path)
         keep_newest(path.parent, TOKENIZERS_KEPT)
+        if tokenizer.spelling is not None:
+            spelling_path.parent.mkdir(exist_ok=True)
+            write_durably(spelling_path, tokenizer.spelling.to_json().encode())
+            keep_newest(spelling_path.parent, TOKENIZERS_KEPT)
     except OSError as error:
         raise RunError(_explain_cache(cache, error)) from error
     return tokenizer

@@ -1,6 +1,6 @@
 """The token store: a corpus encoded once, its ids on disk as a memory-mapped array with a manifest.
 
-    <cache>/tokens/<key>/ids.bin  documents.bin  manifest.json
+    <cache>/tokens/<key>/ids.bin  documents.bin  shingles.safetensors  manifest.json
 
 `ids.bin` is an `<eos>` and the ids, of the type that the manifest names; `documents.bin` the index
 of the first id after each `<eos>` that is the end of a document or the first one, int64. A stream
@@ -35,6 +35,7 @@ from llm_timecycle.system import count_hardware_threads
 from llm_timecycle.text.batches import ONE_DOCUMENT
 from llm_timecycle.text.chunks import Chunk
 from llm_timecycle.text.corpus import Corpus
+from llm_timecycle.text.shingles import Sketch, SketchBuilder
 from llm_timecycle.text.tokenizer.pipelines import END_ID
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
@@ -98,6 +99,8 @@ class TokenStream:
     document_starts: np.ndarray = field(default_factory=lambda: ONE_DOCUMENT)
     """Positions of the first token of each document (D,), int64, sorted, each after an `<eos>`;
     none if there is only one document."""
+    shingles: Sketch | None = None
+    """A sample of the runs of text in it, to find what two texts have in common."""
 
 
 class Piece(NamedTuple):
@@ -132,18 +135,25 @@ def open_store(path: Path) -> TokenStream | None:
             starts = ONE_DOCUMENT
         os.utime(path)
         sha256 = manifest["corpus_sha256"]
-        return TokenStream(ids, **asdict(counts), corpus_sha256=sha256, document_starts=starts)
+        shingles = Sketch.from_bytes((path / "shingles.safetensors").read_bytes())
+        return TokenStream(
+            ids, **asdict(counts), corpus_sha256=sha256, document_starts=starts, shingles=shingles
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def encode_documents(
-    tokenizer: Tokenizer, corpus: Corpus, show_progress: bool = False
+    tokenizer: Tokenizer,
+    corpus: Corpus,
+    show_progress: bool = False,
+    sketch: SketchBuilder | None = None,
 ) -> Iterator[Piece]:
     """Each chunk of a corpus, encoded, in order.
 
     `<eos>` ends each document, unless a split cut the document off or it already ends in one, as
-    a file does after a final line break at word level with the whitespace split.
+    a file does after a final line break at word level with the whitespace split. `sketch` is shown
+    the text on its way.
     """
 
     def encode(item: tuple[Chunk, bool]) -> Piece:
@@ -162,7 +172,8 @@ def encode_documents(
         ) as bar,
     ):
         for document in corpus.documents():
-            items = _note_line_breaks(document.chunks())
+            chunks = document.chunks() if sketch is None else sketch.watch(document.chunks())
+            items = _note_line_breaks(chunks)
             for piece in _map_in_order(pool, encode, items, workers):
                 yield piece
                 bar.update(piece.counts.characters)
@@ -223,6 +234,7 @@ def build_store(
     pieces: Iterable[Piece],
     dtype: np.dtype[Any],
     facts: dict[str, str],
+    sketch: SketchBuilder | None = None,
 ) -> None:
     """Write a complete store or none; OSError if the disk refuses.
 
@@ -230,6 +242,7 @@ def build_store(
         path: where; a sound store already there stays, and the new one is discarded.
         pieces: the text as ids of type `dtype`.
         facts: for the manifest: `corpus_sha256`, and anything else worth keeping.
+        sketch: has seen the text once the pieces are used up; None stores an empty one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".building-", dir=path.parent))
@@ -255,6 +268,9 @@ def build_store(
             "documents_ended": ended,
             "size_bytes": (1 + total.tokens) * dtype.itemsize,
         }
+        write_durably(
+            staging / "shingles.safetensors", (sketch or SketchBuilder(0)).finish().to_bytes()
+        )
         write_durably(staging / "manifest.json", json.dumps(manifest, indent=2).encode())
         if open_store(path) is None:
             shutil.rmtree(path, ignore_errors=True)  # damaged, if it exists at all

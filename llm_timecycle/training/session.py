@@ -18,8 +18,10 @@ from llm_timecycle.config.load import LoadedSettings
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import ConfigError, DataError
+from llm_timecycle.evaluation.leakage import describe_leakage
 from llm_timecycle.model.network import build_network, start_from_frequencies
 from llm_timecycle.runs.directory import Run, check_run_is_new, create_run, open_run
+from llm_timecycle.runs.learned import write_learned
 from llm_timecycle.text.batches import ONE_DOCUMENT, Lanes, count_tokens, cut_lanes
 from llm_timecycle.text.prepare import PreparedText, prepare_text
 from llm_timecycle.training.devices import ComputePlan, choose_strategy, resolve_machine
@@ -107,6 +109,7 @@ def train(
         tokenizer.vocab_size,
         _describe_text(text),
         loaded.comments,
+        write_learned(text),
     )
     with run.lock():
         return _run_loop(run, text, train_state, callbacks, show_progress, began_at_s)
@@ -199,6 +202,8 @@ def _log_facts(settings: Settings, plan: ComputePlan, text: PreparedText, parame
         if stream is not None and stream.unknown > 0.01 * stream.tokens:
             share = 100 * stream.unknown / stream.tokens
             log.info("%.1f %% of the %s tokens are unknown (<unk>)", share, split)
+    if warning := describe_leakage(text):
+        log.warning("%s", warning)
 
 
 def _run_loop(

@@ -37,7 +37,7 @@ def run_again(recipe: Recipe) -> Recipe:
             "machine": describe_machine_briefly(describe_machine()),
             "minutes": round(minutes, 2),
             "perplexity": round(score["perplexity"], 2),
-            "bits_per_character": round(score["bits_per_character"], 4),
+            "bits_per_character": round(score["bits_per_character_with_spelling"], 4),
         }
     )
 

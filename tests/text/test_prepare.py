@@ -49,7 +49,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(
         prepare,
         "encode_documents",
-        lambda t, corpus, p: done.append(corpus.name) or encode(t, corpus, p),
+        lambda t, corpus, *rest: done.append(corpus.name) or encode(t, corpus, *rest),
     )
     return done
 

@@ -305,6 +305,8 @@ def test_of_two_that_build_a_store_the_first_to_finish_wins(tmp_path):
     [
         lambda path: (path / "ids.bin").write_bytes(b"1234567"),
         lambda path: (path / "ids.bin").unlink(),
+        lambda path: (path / "shingles.safetensors").write_bytes(b"1234567"),
+        lambda path: (path / "shingles.safetensors").unlink(),
         lambda path: (path / "manifest.json").write_text("{"),
         lambda path: (path / "manifest.json").write_text("[]"),
         lambda path: (path / "manifest.json").write_text("{}"),

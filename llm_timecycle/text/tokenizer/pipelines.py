@@ -26,7 +26,7 @@ character becomes one token and a rare one up to three bytes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
@@ -37,6 +37,7 @@ from llm_timecycle.config.text_settings import (
     does_eos_end_documents,
 )
 from llm_timecycle.text.tokenizer.characters import BLANK, HAN, KANA, WHITE_SPACE
+from llm_timecycle.text.tokenizer.spelling import SpellingModel
 
 UNKNOWN, END = "<unk>", "<eos>"
 UNKNOWN_ID, END_ID = 0, 1
@@ -71,6 +72,8 @@ class Vocabulary:
 
     tokens: tuple[str, ...]
     merges: tuple[tuple[str, str], ...] = ()
+    spelling: SpellingModel | None = field(default=None, compare=False)
+    """Of all words (or characters) that the tokens were chosen from, where it is known."""
 
     def number_tokens(self) -> dict[str, int]:
         """The id of each token."""

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from llm_timecycle.text.tokenizer.decode import Decoder, TextStream
 from llm_timecycle.text.tokenizer.encode import Lookup, choose_dtype, make_lookup
 from llm_timecycle.text.tokenizer.load import read_vocabulary
 from llm_timecycle.text.tokenizer.pipelines import END_ID, UNKNOWN_ID, Vocabulary, build_pipeline
+from llm_timecycle.text.tokenizer.spelling import SpellingModel
 from llm_timecycle.text.tokenizer.vocabulary import learn_vocabulary
 
 
@@ -40,6 +42,7 @@ class Tokenizer:
         eos_id: the id of `<eos>`, the end of a document or also of a line (see
             `does_eos_end_documents`): 1.
         dtype: the type of ids, the narrowest unsigned one that holds V - 1.
+        spelling: what unknown words cost; None where it is not known, or where none can occur.
     """
 
     unk_id = UNKNOWN_ID
@@ -52,6 +55,7 @@ class Tokenizer:
         self.documents = documents
         self.vocab_size = len(vocabulary.tokens)
         self.dtype = choose_dtype(self.vocab_size)
+        self.spelling = vocabulary.spelling
         self._vocabulary = vocabulary
 
     @classmethod
@@ -70,13 +74,22 @@ class Tokenizer:
 
     @classmethod
     def load(
-        cls, path: Path, settings: TokenizerSettings, documents: Documents = "file"
+        cls,
+        path: Path,
+        settings: TokenizerSettings,
+        documents: Documents = "file",
+        spelling: SpellingModel | None = None,
     ) -> Tokenizer:
         """Read a `tokenizer.json` that this program saved under the same settings.
 
+        Args:
+            path: the file.
+            settings: those it was trained with.
+            spelling: the model that was learned with it.
+
         Raises RunError if it is missing, too large, damaged, or does not fit the settings.
         """
-        return cls(settings, read_vocabulary(path, settings, documents), documents)
+        return cls(settings, replace(read_vocabulary(path, settings, documents), spelling=spelling))
 
     def save(self, path: Path) -> None:
         """Write `tokenizer.json`, which `tokenizers.Tokenizer.from_file` reads."""
@@ -126,9 +139,15 @@ class Tokenizer:
 
     def unknown_tokens(self, text: str) -> list[str]:
         """The distinct pieces of `text` that are encoded as `<unk>`, in order."""
+        return list(dict.fromkeys(self.list_unknown(text)))
+
+    def list_unknown(self, text: str) -> list[str]:
+        """Every piece of `text` that is encoded as `<unk>`, in order, in lower case if that is set.
+
+        With the whitespace split, `<unk>` in the text itself is one of them.
+        """
         check_characters(text)
-        normal = lower_text(text) if self.settings.lowercase else text
-        return list(dict.fromkeys(self._lookup.list_unknown(normal)))
+        return self._lookup.list_unknown(lower_text(text) if self.settings.lowercase else text)
 
     @cached_property
     def _json(self) -> str:

@@ -23,6 +23,7 @@ from llm_timecycle.text.tokenizer.pipelines import (
     Vocabulary,
     build_pipeline,
 )
+from llm_timecycle.text.tokenizer.spelling import learn_spelling
 
 LEARNING_VERSION = 1
 """Increase it whenever the same text gives another vocabulary than before."""
@@ -71,7 +72,8 @@ def learn_vocabulary(settings: TokenizerSettings, chunks: Iterable[str]) -> Voca
     """The vocabulary of a training text, given in chunks as `Document.chunks` cuts them.
 
     Special tokens come first, then the most frequent characters or words, ties in the order of
-    their code points; for BPE, the merges too. Raises ConfigError if `vocab_size` is too small.
+    their code points; for BPE, the merges too. At char and word level it has the spelling model of
+    all of them, those left out included. Raises ConfigError if `vocab_size` is too small.
     """
     if settings.level in ("byte", "subword") and settings.vocab_size < BYTE_VOCABULARY_SIZE:
         raise ConfigError(
@@ -86,12 +88,14 @@ def learn_vocabulary(settings: TokenizerSettings, chunks: Iterable[str]) -> Voca
         chunks = map(lower_text, chunks)
     room = settings.vocab_size - len(SPECIAL_TOKENS)
     if settings.level == "char":
-        return Vocabulary((*SPECIAL_TOKENS, *_rank_characters(chunks)[:room]))
+        characters = _rank_characters(chunks)
+        tokens = (*SPECIAL_TOKENS, *characters[:room])
+        return Vocabulary(tokens, spelling=learn_spelling(characters))
     counts = _count_words(settings, chunks)
     for token in SPECIAL_TOKENS:
         counts.pop(token, None)
     ranked = sorted(counts, key=lambda word: (-counts[word], word))
-    return Vocabulary((*SPECIAL_TOKENS, *ranked[:room]))
+    return Vocabulary((*SPECIAL_TOKENS, *ranked[:room]), spelling=learn_spelling(ranked))
 
 
 def _rank_characters(chunks: Iterable[str]) -> list[str]:

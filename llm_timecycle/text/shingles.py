@@ -1,0 +1,198 @@
+"""How much of one text occurs word for word in another, from a sample of both in bounded memory.
+
+A shingle is every run of `SHINGLE_BYTES` bytes of the UTF-8 text: about nine English words, or
+sixteen Han characters. A text is reduced to the hashes of some of its shingles, which the content
+of a shingle chooses, so that two texts keep the same ones and can be compared (Broder 1997, "On the
+resemblance and containment of documents": the sketch modulo m). At level l, one shingle in 2^l is
+kept, so the sample of a higher level is part of that of a lower one.
+
+To be cheap, the choice reads the first twelve bytes only: the first four give up to six levels,
+which leaves one place in 64 of a long text to look at more closely; the other eight give the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from llm_timecycle.text.chunks import Chunk
+
+SHINGLE_BYTES = 48
+KEPT_AT_MOST = 1 << 16
+COMPARED_AT_LEAST = 20
+"""Shingles of a text below which nothing is said about it."""
+LEAK_SHARE = 0.45
+"""Half of a text, less what the sample and the ends of the copies can hide."""
+
+_WORD_BYTES = 4
+_WORDS = SHINGLE_BYTES // _WORD_BYTES
+_FIRST_LEVELS = 6
+_LEVEL_BITS = 6  # of a key, its highest; the others are the hash
+_FIRST_FACTOR = np.uint32(0x9E3779B1)
+_NEXT_FACTORS = np.array([0x85EBCA6B9D5C2F13, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)
+# Drawn once: a multilinear hash, whose high bits are as good as random for any two shingles.
+_FACTORS = np.random.PCG64(12).random_raw(_WORDS) | np.uint64(1)
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """The shingles of a text that were kept."""
+
+    level: int
+    """One shingle in 2^level was kept."""
+    keys: np.ndarray
+    """Their keys (N,), uint64, sorted, each once."""
+    counts: np.ndarray
+    """How often each occurred (N,), int64."""
+
+    def to_bytes(self) -> bytes:
+        """The content of `shingles.safetensors`."""
+        level = np.array([self.level], np.int64)
+        return save({"level": level, "keys": self.keys, "counts": self.counts})
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Sketch:
+        """The sketch in a `shingles.safetensors`; ValueError if it is none."""
+        try:
+            tensors = load(content)
+            level, keys, counts = (tensors[name] for name in ("level", "keys", "counts"))
+        except (SafetensorError, KeyError) as error:
+            raise ValueError(f"not a sketch of shingles: {error}") from error
+        types = [tensor.dtype.name for tensor in (level, keys, counts)]
+        if (
+            types != ["int64", "uint64", "int64"]
+            or level.shape != (1,)
+            or keys.ndim != 1
+            or counts.shape != keys.shape
+        ):
+            raise ValueError("not a sketch of shingles: wrong types or shapes")
+        return cls(int(level[0]), keys, counts)
+
+    def raise_to(self, level: int) -> Sketch:
+        """The part of the sketch that a higher level keeps."""
+        if level <= self.level:
+            return self
+        is_kept = self.keys >> np.uint64(64 - _LEVEL_BITS) >= level
+        return Sketch(level, self.keys[is_kept], self.counts[is_kept])
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """How much of a text occurs in the training text."""
+
+    share: float
+    """The share of the text's shingles that occur in the training text."""
+    expected: float
+    """The share of the training text's own shingles that occur in it more than once: what a
+    repetitive text has in common with any part of itself."""
+
+    @property
+    def is_leak(self) -> bool:
+        """Whether most of the text was copied, more than repetition explains.
+
+        share >= t  and  (share - expected) / (1 - expected) >= t,  t = `LEAK_SHARE`
+        """
+        unexplained = self.share - self.expected
+        return self.share >= LEAK_SHARE and unexplained >= LEAK_SHARE * (1 - self.expected) > 0
+
+
+def compute_overlap(text: Sketch, training: Sketch) -> Overlap | None:
+    """How much of a text occurs word for word in the training text.
+
+    None where one of them has too few shingles in common terms to tell (`COMPARED_AT_LEAST`).
+    """
+    level = max(text.level, training.level)
+    text, training = text.raise_to(level), training.raise_to(level)
+    if min(len(text.keys), len(training.keys)) < COMPARED_AT_LEAST:
+        return None
+    is_shared = np.isin(text.keys, training.keys, assume_unique=True)
+    is_repeated = training.counts > 1
+    return Overlap(
+        float(text.counts[is_shared].sum() / text.counts.sum()),
+        float(training.counts[is_repeated].sum() / training.counts.sum()),
+    )
+
+
+class SketchBuilder:
+    """Makes the sketch of a text that passes by in pieces.
+
+    Args:
+        size: about how many bytes or characters the text has; chooses the level to begin with.
+        kept_at_most: shingles to keep; the level rises until no more are left.
+    """
+
+    def __init__(self, size: int, kept_at_most: int = KEPT_AT_MOST) -> None:
+        self._kept_at_most = kept_at_most
+        self._level = max(0, (size // kept_at_most).bit_length())
+        self._waiting = [np.zeros(0, np.uint64)]
+        self._waiting_count = 0
+        self._sketch = Sketch(self._level, np.zeros(0, np.uint64), np.zeros(0, np.int64))
+
+    def watch(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+        """The chunks as they are, each looked at; a shingle lies inside one chunk."""
+        for chunk in chunks:
+            self.add(chunk.text.encode())
+            yield chunk
+
+    def add(self, content: bytes) -> None:
+        """Take the next piece of the text, in UTF-8."""
+        keys = hash_shingles(content, self._level)
+        self._waiting.append(keys)
+        self._waiting_count += len(keys)
+        if self._waiting_count > self._kept_at_most:
+            self._merge()
+
+    def finish(self) -> Sketch:
+        """The sketch of what was added."""
+        self._merge()
+        return self._sketch
+
+    def _merge(self) -> None:
+        new, occurrences = np.unique(np.concatenate(self._waiting), return_counts=True)
+        self._waiting, self._waiting_count = [np.zeros(0, np.uint64)], 0
+        before = self._sketch
+        keys, place = np.unique(np.concatenate([before.keys, new]), return_inverse=True)
+        counts = np.zeros(len(keys), np.int64)
+        np.add.at(counts, place, np.concatenate([before.counts, occurrences]))
+        merged = Sketch(self._level, keys, counts)
+        while len(merged.keys) > self._kept_at_most:
+            self._level += 1
+            merged = merged.raise_to(self._level)
+        self._sketch = merged
+
+
+def hash_shingles(content: bytes, level: int) -> np.ndarray:
+    """The keys (N,), uint64, of the shingles of a piece that are kept at a level, in any order.
+
+    A key's highest six bits are the highest level that keeps the shingle; the others, its hash.
+    """
+    keys = [_hash_phase(content, level, phase) for phase in range(_WORD_BYTES)]
+    return np.concatenate(keys)
+
+
+def _hash_phase(content: bytes, level: int, phase: int) -> np.ndarray:
+    """The keys of the shingles that start `phase` bytes after a multiple of four."""
+    count = (len(content) - phase) // _WORD_BYTES
+    words = np.frombuffer(content[phase : phase + count * _WORD_BYTES], "<u4")  # a copy: aligned
+    if count < _WORDS:
+        return np.zeros(0, np.uint64)
+    first = words[: count - _WORDS + 1] * _FIRST_FACTOR
+    starts = np.flatnonzero(first <= np.uint32((1 << (32 - min(level, _FIRST_LEVELS))) - 1))
+    levels = np.minimum(_count_leading_zeros(first[starts]), _FIRST_LEVELS)
+    begins = words[starts[:, None] + np.arange(3)].astype(np.uint64)
+    following = (begins * _NEXT_FACTORS).sum(axis=1) >> np.uint64(32)
+    levels += np.where(levels == _FIRST_LEVELS, _count_leading_zeros(following), 0)
+    is_kept = levels >= level
+    starts, levels = starts[is_kept], levels[is_kept].astype(np.uint64)
+    shingles = words[starts[:, None] + np.arange(_WORDS)].astype(np.uint64)
+    hashes = (shingles * _FACTORS).sum(axis=1)
+    return np.asarray((levels << np.uint64(64 - _LEVEL_BITS)) | (hashes >> np.uint64(_LEVEL_BITS)))
+
+
+def _count_leading_zeros(numbers: np.ndarray) -> np.ndarray:
+    """How many of the 32 bits of each number are zero before its highest one."""
+    return 32 - np.frexp(numbers.astype(np.float64))[1]

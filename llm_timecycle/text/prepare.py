@@ -157,13 +157,13 @@ def _obtain_tokenizer(
     )
     path = cache / "tokenizers" / f"{key}.json"
     try:
-        tokenizer = Tokenizer.load(path, settings, documents)
+        tokenizer = Tokenizer.load(path, settings, documents=documents)
         path.touch()
         return tokenizer
     except (RunError, OSError):  # not there, or damaged, or deleted just now
         pass
     chunks = _read_for_learning(settings, corpus, show_progress)
-    tokenizer = Tokenizer.train(settings, chunks, documents)
+    tokenizer = Tokenizer.train(settings, chunks, documents=documents)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         tokenizer.save(path)

@@ -166,14 +166,14 @@ def _obtain_tokenizer(
     has_spelling = settings.level in ("char", "word")
     try:
         spelling = read_spelling(spelling_path) if has_spelling else None
-        tokenizer = Tokenizer.load(path, settings, documents, spelling)
+        tokenizer = Tokenizer.load(path, settings, documents=documents, spelling=spelling)
         for file in (path, spelling_path) if has_spelling else (path,):
             file.touch()
         return tokenizer
     except (RunError, OSError):  # not there, or damaged, or deleted just now
         pass
     chunks = _read_for_learning(settings, corpus, show_progress)
-    tokenizer = Tokenizer.train(settings, chunks, documents)
+    tokenizer = Tokenizer.train(settings, chunks, documents=documents)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         tokenizer.save(path)

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_timecycle.reference.overlap import compute_overlap_share, compute_repeated_share
+from llm_timecycle.text.chunks import Chunk
 from llm_timecycle.text.corpus import open_corpus
 from llm_timecycle.text.shingles import (
     SHINGLE_BYTES,
@@ -53,7 +54,7 @@ def write_prose(seed: int, words: int) -> str:
 def sketch(text: str, *, kept_at_most: int = 1 << 16, piece: int = 5000) -> Sketch:
     """The sketch of a text that comes in pieces."""
     builder = SketchBuilder(len(text), kept_at_most)
-    pieces = [text[start : start + piece] for start in range(0, len(text), piece)]
+    pieces = [Chunk(text[start : start + piece]) for start in range(0, len(text), piece)]
     assert [*builder.watch(pieces)] == pieces
     return builder.finish()
 

@@ -49,7 +49,7 @@ class Tokenizer:
     eos_id = END_ID
 
     def __init__(
-        self, settings: TokenizerSettings, vocabulary: Vocabulary, documents: Documents = "file"
+        self, settings: TokenizerSettings, vocabulary: Vocabulary, *, documents: Documents = "file"
     ) -> None:
         self.settings = settings
         self.documents = documents
@@ -60,7 +60,7 @@ class Tokenizer:
 
     @classmethod
     def train(
-        cls, settings: TokenizerSettings, chunks: Iterable[str], documents: Documents = "file"
+        cls, settings: TokenizerSettings, chunks: Iterable[str], *, documents: Documents = "file"
     ) -> Tokenizer:
         """Learn a vocabulary from training text.
 
@@ -70,13 +70,14 @@ class Tokenizer:
 
         Raises ConfigError if `vocab_size` is too small for the level.
         """
-        return cls(settings, learn_vocabulary(settings, chunks), documents)
+        return cls(settings, learn_vocabulary(settings, chunks), documents=documents)
 
     @classmethod
     def load(
         cls,
         path: Path,
         settings: TokenizerSettings,
+        *,
         documents: Documents = "file",
         spelling: SpellingModel | None = None,
     ) -> Tokenizer:
@@ -89,7 +90,8 @@ class Tokenizer:
 
         Raises RunError if it is missing, too large, damaged, or does not fit the settings.
         """
-        return cls(settings, replace(read_vocabulary(path, settings, documents), spelling=spelling))
+        vocabulary = read_vocabulary(path, settings, documents=documents)
+        return cls(settings, replace(vocabulary, spelling=spelling), documents=documents)
 
     def save(self, path: Path) -> None:
         """Write `tokenizer.json`, which `tokenizers.Tokenizer.from_file` reads."""
@@ -151,12 +153,12 @@ class Tokenizer:
 
     @cached_property
     def _json(self) -> str:
-        pipeline = build_pipeline(self.settings, self._vocabulary, self.documents)
+        pipeline = build_pipeline(self.settings, self._vocabulary, documents=self.documents)
         return str(pipeline.to_str(pretty=True))
 
     @cached_property
     def _lookup(self) -> Lookup:
-        return make_lookup(self.settings, self._vocabulary, self.documents)
+        return make_lookup(self.settings, self._vocabulary, documents=self.documents)
 
     @cached_property
     def _decoder(self) -> Decoder:

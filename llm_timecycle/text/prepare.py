@@ -71,7 +71,7 @@ def prepare_text(
     """
     parts = _open_parts(settings, base, cache, show_progress)
     if tokenizer is None:
-        tokenizer = _obtain_tokenizer(settings.tokenizer, parts["train"], cache, show_progress)
+        tokenizer = _obtain_tokenizer(settings, parts["train"], cache, show_progress)
     streams = {}
     for part, corpus in parts.items():
         streams[part] = encode_corpus(tokenizer, corpus, cache, show_progress)
@@ -143,20 +143,21 @@ def _open_parts(
 
 
 def _obtain_tokenizer(
-    settings: TokenizerSettings, corpus: Corpus, cache: Path, show_progress: bool
+    settings: Settings, corpus: Corpus, cache: Path, show_progress: bool
 ) -> Tokenizer:
     """The tokenizer of a training text, from the cache or newly trained."""
-    key = _compute_key(
-        corpus.sha256(), settings.model_dump_json(), tokenizers.__version__, LEARNING_VERSION
-    )
+    split, normalize = settings.tokenizer, settings.data.normalize
+    facts = (split.model_dump_json(), normalize, tokenizers.__version__, LEARNING_VERSION)
+    key = _compute_key(corpus.sha256(), *facts)
     path = cache / "tokenizers" / f"{key}.json"
     try:
-        tokenizer = Tokenizer.load(path, settings)
+        tokenizer = Tokenizer.load(path, split, normalize)
         path.touch()
         return tokenizer
     except (RunError, OSError):  # not there, or damaged, or deleted just now
         pass
-    tokenizer = Tokenizer.train(settings, _read_for_learning(settings, corpus, show_progress))
+    chunks = _read_for_learning(split, corpus, show_progress)
+    tokenizer = Tokenizer.train(split, chunks, normalize)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         tokenizer.save(path)

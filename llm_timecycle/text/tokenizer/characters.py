@@ -6,6 +6,9 @@ so that Python's `re` and the `tokenizers` library read it the same way.
 
 from __future__ import annotations
 
+import unicodedata
+
+from llm_timecycle.config.text_settings import Normalization
 from llm_timecycle.errors import DataError
 
 BLANK = "\t\x0b\x0c\r\x1c-\x1f \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
@@ -18,10 +21,7 @@ HAN = (
     "\u2e80-\u2fd5\u3005\u3007\u3021-\u3029\u3038-\u303b\u3400-\u4dbf\u4e00-\u9fff"
     "\uf900-\ufaff\U00020000-\U0003fffd"
 )
-KANA = "\u3041-\u3096\u3099-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9f"
-
-FULL_WIDTH_MARKS = "\u3000-\u3004\u3006\u3008-\u3020\u3030\u303d\u30fb\uff01-\uff65\uffe0-\uffe6"
-"""Punctuation and signs as wide as a Han character."""
+KANA = "\u3041-\u3096\u309b-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9d"
 
 
 def lower_text(text: str) -> str:
@@ -30,6 +30,20 @@ def lower_text(text: str) -> str:
     `str.lower` looks at the neighbours of a sigma, so a text and its pieces could differ.
     """
     return text.replace("Σ", "σ").lower()
+
+
+def unify_text(text: str, normalize: Normalization, lowercase: bool) -> str:
+    """The text as the tokens see it: in one Unicode normalization form, in lower case, or as it is.
+
+    What lower case makes of a normal text need not be normal, so it is normalized once more.
+    """
+    if normalize != "none":
+        text = unicodedata.normalize(normalize, text)
+    if lowercase:
+        text = lower_text(text)
+        if normalize != "none":
+            text = unicodedata.normalize(normalize, text)
+    return text
 
 
 def check_characters(text: str) -> None:

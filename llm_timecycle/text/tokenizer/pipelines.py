@@ -3,8 +3,8 @@
     char     each character is a token
     byte     each byte of the UTF-8 form is a token
     word     whitespace: words between white space; each line break is <eos>
-             unicode: words and numbers, single punctuation marks, single Han and Kana characters;
-             each line break is <eos>
+             unicode: words, punctuation marks, white space and single Han and Kana characters, as
+             `words` says
     subword  byte-level BPE (Sennrich et al. 2016; Radford et al. 2019)
 
 `<unk>` is 0 and `<eos>` is 1 everywhere. They are ordinary entries of the vocabulary and not
@@ -30,8 +30,9 @@ from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from llm_timecycle.config.text_settings import TokenizerSettings
-from llm_timecycle.text.tokenizer.characters import BLANK, HAN, KANA, WHITE_SPACE
+from llm_timecycle.config.text_settings import Normalization, TokenizerSettings
+from llm_timecycle.text.tokenizer.characters import BLANK, HAN, WHITE_SPACE
+from llm_timecycle.text.tokenizer.words import SPACE_AFTER_WORD, TOKEN
 
 UNKNOWN, END = "<unk>", "<eos>"
 UNKNOWN_ID, END_ID = 0, 1
@@ -54,11 +55,6 @@ _SUBWORD_PIECE = (
     rf"|[{BLANK}]{{1,24}}(?![^{WHITE_SPACE}])|[{BLANK}]{{1,24}}"
 )
 
-# A full stop or an apostrophe belongs to the word between letters (a simple form of UAX #29).
-_IN_WORD = rf"[\p{{L}}\p{{M}}\p{{N}}\p{{Pc}}&&[^{HAN}{KANA}]]"
-_WORD = rf"{_IN_WORD}(?:{_IN_WORD}|['’.](?={_IN_WORD})|(?<=\p{{N}})[,:](?=\p{{N}}))*"
-_UNICODE_PIECE = rf"{END}|[{HAN}{KANA}]|{_WORD}|[^{WHITE_SPACE}]"
-
 
 @dataclass(frozen=True)
 class Vocabulary:
@@ -72,14 +68,20 @@ class Vocabulary:
         return {token: id for id, token in enumerate(self.tokens)}
 
 
-def build_pipeline(settings: TokenizerSettings, vocabulary: Vocabulary) -> Tokenizer:
-    """The library's tokenizer for these settings and this vocabulary."""
+def build_pipeline(
+    settings: TokenizerSettings, vocabulary: Vocabulary, normalize: Normalization = "none"
+) -> Tokenizer:
+    """The library's tokenizer for these settings and this vocabulary.
+
+    Args:
+        normalize: the Unicode normalization form that it brings a text into first.
+    """
     if settings.level == "subword" or settings.level == "byte":
         model: Any = models.BPE(vocabulary.number_tokens(), list(vocabulary.merges))
     else:
         model = models.WordLevel(vocabulary.number_tokens(), unk_token=UNKNOWN)
     pipeline = Tokenizer(model)
-    if steps := _list_normalizers(settings):
+    if steps := _list_normalizers(settings, normalize):
         pipeline.normalizer = normalizers.Sequence(steps)
     pipeline.pre_tokenizer = _build_pre_tokenizer(settings)
     if settings.level == "char":
@@ -89,14 +91,14 @@ def build_pipeline(settings: TokenizerSettings, vocabulary: Vocabulary) -> Token
     return pipeline
 
 
-def _list_normalizers(settings: TokenizerSettings) -> list[Any]:
-    steps: list[Any] = [normalizers.Lowercase()] if settings.lowercase else []
+def _list_normalizers(settings: TokenizerSettings, normalize: Normalization) -> list[Any]:
+    """`unify_text` in the library's terms, and the line breaks of the whitespace split."""
+    forms = {"none": [], "NFC": [normalizers.NFC()], "NFKC": [normalizers.NFKC()]}
+    steps: list[Any] = [*forms[normalize]]
+    if settings.lowercase:
+        steps += [normalizers.Lowercase(), *forms[normalize]]
     if settings.level == "word" and settings.word_split == "whitespace":
         steps.append(normalizers.Replace("\n", f" {END} "))
-    elif settings.level == "word":
-        # A text that spells <eos> is three tokens; it must not be mistaken for a line break.
-        steps.append(normalizers.Replace(END, "< eos >"))
-        steps.append(normalizers.Replace("\n", END))
     return steps
 
 
@@ -111,4 +113,7 @@ def _build_pre_tokenizer(settings: TokenizerSettings) -> Any:
         return pre_tokenizers.Sequence([divide, into_bytes])
     if settings.word_split == "whitespace":
         return pre_tokenizers.Split(Regex(f"[{WHITE_SPACE}]+"), "removed")
-    return pre_tokenizers.Split(Regex(_UNICODE_PIECE), "removed", invert=True)
+    divide = pre_tokenizers.Split(Regex(TOKEN), "removed", invert=True)
+    return pre_tokenizers.Sequence(
+        [divide, pre_tokenizers.Split(Regex(SPACE_AFTER_WORD), "removed")]
+    )

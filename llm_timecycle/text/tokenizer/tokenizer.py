@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from llm_timecycle.config.text_settings import TokenizerSettings
+from llm_timecycle.config.text_settings import Normalization, TokenizerSettings
 from llm_timecycle.files import write_durably
-from llm_timecycle.text.tokenizer.characters import check_characters, lower_text
+from llm_timecycle.text.tokenizer.characters import check_characters, unify_text
 from llm_timecycle.text.tokenizer.decode import Decoder, TextStream
 from llm_timecycle.text.tokenizer.encode import Lookup, choose_dtype, make_lookup
 from llm_timecycle.text.tokenizer.load import read_vocabulary
@@ -29,40 +29,52 @@ class Tokenizer:
 
     Attributes:
         settings: the level and its options.
+        normalize: the Unicode normalization form that every text is brought into first.
         vocab_size: tokens in the vocabulary (V), special tokens included; at most
             `settings.vocab_size`.
         unk_id: the id of `<unk>`, which stands for anything outside the vocabulary: 0.
-        eos_id: the id of `<eos>`, the end of a line (word level) or of a document: 1.
+        eos_id: the id of `<eos>`, the end of a document (of a line, with the whitespace split): 1.
         dtype: the type of ids, the narrowest unsigned one that holds V - 1.
     """
 
     unk_id = UNKNOWN_ID
     eos_id = END_ID
 
-    def __init__(self, settings: TokenizerSettings, vocabulary: Vocabulary) -> None:
+    def __init__(
+        self, settings: TokenizerSettings, vocabulary: Vocabulary, normalize: Normalization = "none"
+    ) -> None:
         self.settings = settings
+        self.normalize: Normalization = normalize
         self.vocab_size = len(vocabulary.tokens)
         self.dtype = choose_dtype(self.vocab_size)
         self._vocabulary = vocabulary
 
     @classmethod
-    def train(cls, settings: TokenizerSettings, chunks: Iterable[str]) -> Tokenizer:
+    def train(
+        cls,
+        settings: TokenizerSettings,
+        chunks: Iterable[str],
+        normalize: Normalization = "none",
+    ) -> Tokenizer:
         """Learn a vocabulary from training text.
 
         Args:
             chunks: the text, cut where words end (as `Document.chunks` does); read once.
+            normalize: the Unicode normalization form to bring every text into first.
 
         Raises ConfigError if `vocab_size` is too small for the level.
         """
-        return cls(settings, learn_vocabulary(settings, chunks))
+        return cls(settings, learn_vocabulary(settings, chunks, normalize), normalize)
 
     @classmethod
-    def load(cls, path: Path, settings: TokenizerSettings) -> Tokenizer:
+    def load(
+        cls, path: Path, settings: TokenizerSettings, normalize: Normalization = "none"
+    ) -> Tokenizer:
         """Read a `tokenizer.json` that this program saved under the same settings.
 
         Raises RunError if it is missing, too large, damaged, or does not fit the settings.
         """
-        return cls(settings, read_vocabulary(path, settings))
+        return cls(settings, read_vocabulary(path, settings, normalize), normalize)
 
     def save(self, path: Path) -> None:
         """Write `tokenizer.json`, which `tokenizers.Tokenizer.from_file` reads."""
@@ -78,10 +90,14 @@ class Tokenizer:
         Raises DataError if the text contains half of a surrogate pair.
         """
         check_characters(text)
-        return self._lookup.encode(lower_text(text) if self.settings.lowercase else text)
+        return self._lookup.encode(self._unify(text))
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of the ids: exact for byte and subword, and for char on known characters."""
+        """The text of the ids.
+
+        It is the text that was encoded (normalized, in lower case, if the settings say so) for byte
+        and subword, and where no token is unknown, for char and for words of the unicode split.
+        """
         stream = self.stream()
         return "".join([*(stream.push(int(id)) for id in ids), stream.finish()])
 
@@ -96,12 +112,14 @@ class Tokenizer:
     def unknown_tokens(self, text: str) -> list[str]:
         """The distinct pieces of `text` that are encoded as `<unk>`, in order."""
         check_characters(text)
-        normal = lower_text(text) if self.settings.lowercase else text
-        return list(dict.fromkeys(self._lookup.list_unknown(normal)))
+        return list(dict.fromkeys(self._lookup.list_unknown(self._unify(text))))
+
+    def _unify(self, text: str) -> str:
+        return unify_text(text, self.normalize, self.settings.lowercase)
 
     @cached_property
     def _json(self) -> str:
-        pipeline = build_pipeline(self.settings, self._vocabulary)
+        pipeline = build_pipeline(self.settings, self._vocabulary, self.normalize)
         return str(pipeline.to_str(pretty=True))
 
     @cached_property

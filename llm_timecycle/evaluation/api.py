@@ -132,7 +132,7 @@ def evaluate(
     if stream.unknown:
         share = stream.unknown / stream.tokens
         log.info("%s tokens (%.2f %%) are unknown to the model", f"{stream.unknown:,}", 100 * share)
-    sums, method = _score(opened, weights, stream.ids, exact, show_progress)
+    sums, method = _score(opened, weights, stream, exact, show_progress)
     if not math.isfinite(sums.loss_nats):
         raise RunError(
             f"the loss of {run} is {sums.loss_nats}, not a finite number. Its weights are damaged "
@@ -142,19 +142,21 @@ def evaluate(
 
 
 def _score(
-    run: Run, weights: Mapping[str, np.ndarray], ids: np.ndarray, exact: bool, show_progress: bool
+    run: Run, weights: Mapping[str, np.ndarray], text: TokenStream, exact: bool, show_progress: bool
 ) -> tuple[Sums, str]:
-    """The sums of a stream of ids (N,), and how it was read."""
+    """The sums of a text, and how it was read."""
     from llm_timecycle.evaluation import stream
     from llm_timecycle.model.network import build_trained_network
 
-    lanes = 1 if exact else stream.choose_lanes(len(ids) - 1)
+    lanes = 1 if exact else stream.choose_lanes(len(text.ids) - 1)
     warm_up = stream.LONG_WARM_UP_TOKENS
     network = build_trained_network(run.settings.model, run.vocab_size, weights)
+    has_documents = len(text.document_starts) > 0
     sums = stream.score_stream(
-        stream.make_scorer(network, min(lanes, count_cores())),
+        stream.make_scorer(network, min(lanes, count_cores()), has_documents=has_documents),
         run.settings.model,
-        ids,
+        text.ids,
+        text.document_starts,
         lanes=lanes,
         warm_up=warm_up,
         show_progress=show_progress,

@@ -143,21 +143,27 @@ def _open_parts(
 
 
 def _obtain_tokenizer(
-    settings: Settings, corpus: Corpus, cache: Path, show_progress: bool
+    all_settings: Settings, corpus: Corpus, cache: Path, show_progress: bool
 ) -> Tokenizer:
     """The tokenizer of a training text, from the cache or newly trained."""
-    split, normalize = settings.tokenizer, settings.data.normalize
-    facts = (split.model_dump_json(), normalize, tokenizers.__version__, LEARNING_VERSION)
-    key = _compute_key(corpus.sha256(), *facts)
+    settings, data = all_settings.tokenizer, all_settings.data
+    key = _compute_key(
+        corpus.sha256(),
+        settings.model_dump_json(),
+        data.documents,
+        data.normalize,
+        tokenizers.__version__,
+        LEARNING_VERSION,
+    )
     path = cache / "tokenizers" / f"{key}.json"
     try:
-        tokenizer = Tokenizer.load(path, split, normalize)
+        tokenizer = Tokenizer.load(path, settings, data.documents, data.normalize)
         path.touch()
         return tokenizer
     except (RunError, OSError):  # not there, or damaged, or deleted just now
         pass
-    chunks = _read_for_learning(split, corpus, show_progress)
-    tokenizer = Tokenizer.train(split, chunks, normalize)
+    chunks = _read_for_learning(settings, corpus, show_progress)
+    tokenizer = Tokenizer.train(settings, chunks, data.documents, data.normalize)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         tokenizer.save(path)
@@ -170,9 +176,9 @@ def _obtain_tokenizer(
 def _read_for_learning(
     settings: TokenizerSettings, corpus: Corpus, show_progress: bool
 ) -> Iterator[str]:
-    """The chunks of a text that its tokenizer learns from.
+    """The text that a tokenizer learns from, in pieces, none of which has two documents' words.
 
-    All of them, except that BPE learns from only every n-th chunk of a text longer than
+    All of it, except that BPE learns from only every n-th chunk of a text longer than
     `BPE_CHARACTERS`, since its memory grows with the text.
     """
     total = corpus.count_characters()
@@ -188,8 +194,8 @@ def _read_for_learning(
     ) as bar:
         for index, chunk in enumerate(chunks):
             if index % max(step, 1) == 0:
-                yield chunk
-            bar.update(len(chunk))
+                yield from [chunk.text] if settings.level == "char" else chunk.split()
+            bar.update(len(chunk.text))
 
 
 def _compute_key(*parts: str | int) -> str:

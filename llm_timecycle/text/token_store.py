@@ -1,6 +1,11 @@
 """The token store: a corpus encoded once, its ids on disk as a memory-mapped array with a manifest.
 
-    <cache>/tokens/<key>/ids.bin  manifest.json
+    <cache>/tokens/<key>/ids.bin  documents.bin  manifest.json
+
+`ids.bin` is an `<eos>` and the ids, of the type that the manifest names; `documents.bin` the index
+of the first id after each `<eos>` that is the end of a document or the first one, int64. A stream
+of several documents begins with that first `<eos>`, so that its first document is read like all
+others; a stream of one document, such as a novel, begins with its own first id.
 
 The key is a hash of everything the ids depend on, so a store that is found is the right one. It is
 written under a temporary name, flushed to disk and renamed, so it is always complete; if two
@@ -18,19 +23,22 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from llm_timecycle.files import flush_directory, write_durably
 from llm_timecycle.progress_bars import tqdm
 from llm_timecycle.system import count_hardware_threads
+from llm_timecycle.text.batches import ONE_DOCUMENT
+from llm_timecycle.text.chunks import Chunk
 from llm_timecycle.text.corpus import Corpus
+from llm_timecycle.text.tokenizer.pipelines import END_ID
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 STALE_AFTER_S = 24 * 3600.0
 WORKERS_AT_MOST = 4  # threads that encode
 
@@ -75,7 +83,8 @@ class TokenStream:
     ids: np.ndarray
     """The ids (N,), memory-mapped, in the narrowest unsigned type."""
     tokens: int
-    """How many there are (N), each document's `<eos>` included."""
+    """How many there are (N): each document's `<eos>` included, and one before the first document
+    if there are several."""
     words: int
     """Words between white space, in the text as it is read."""
     characters: int
@@ -86,6 +95,20 @@ class TokenStream:
     """Ids that are `<unk>`."""
     corpus_sha256: str
     """The hash of the corpus."""
+    document_starts: np.ndarray = field(default_factory=lambda: ONE_DOCUMENT)
+    """Positions of the first token of each document (D,), int64, sorted, each after an `<eos>`;
+    none if there is only one document."""
+
+
+class Piece(NamedTuple):
+    """A chunk of text as ids."""
+
+    ids: np.ndarray
+    """The ids (N,)."""
+    counts: Counts
+    """The size of the chunk."""
+    ends: np.ndarray
+    """Positions in `ids` at which documents have ended: each is after an `<eos>` (D,), int64."""
 
 
 def open_store(path: Path) -> TokenStream | None:
@@ -96,30 +119,35 @@ def open_store(path: Path) -> TokenStream | None:
         counts = Counts(**manifest["counts"])
         if manifest["format_version"] != FORMAT_VERSION:
             return None
-        if (path / "ids.bin").stat().st_size != counts.tokens * dtype.itemsize:
+        ids = np.memmap(path / "ids.bin", dtype, mode="r")
+        starts = np.memmap(path / "documents.bin", np.int64, mode="r")
+        if len(ids) != counts.tokens + 1 or len(starts) != manifest["documents_ended"] + 1:
             return None
-        ids = np.zeros(0, dtype)
-        if counts.tokens > 0:
-            ids = np.memmap(path / "ids.bin", dtype, mode="r", shape=(counts.tokens,))
+        if starts[-1] == len(ids):  # the end of the last document begins none
+            starts = starts[:-1]
+        if len(starts) > 1:
+            counts = replace(counts, tokens=len(ids))
+        else:
+            ids = np.memmap(path / "ids.bin", dtype, mode="r", offset=dtype.itemsize)
+            starts = ONE_DOCUMENT
         os.utime(path)
-        return TokenStream(ids, **asdict(counts), corpus_sha256=manifest["corpus_sha256"])
+        sha256 = manifest["corpus_sha256"]
+        return TokenStream(ids, **asdict(counts), corpus_sha256=sha256, document_starts=starts)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def encode_documents(
     tokenizer: Tokenizer, corpus: Corpus, show_progress: bool = False
-) -> Iterator[tuple[np.ndarray, Counts]]:
-    """The ids (N,) and the counts of each piece of a corpus, in order.
+) -> Iterator[Piece]:
+    """Each chunk of a corpus, encoded, in order.
 
     `<eos>` ends each document, unless a split cut the document off or it already ends in one, as
-    it does at word level after a final line break.
+    a file does after a final line break at word level with the whitespace split.
     """
 
-    def encode(text: str) -> tuple[np.ndarray, Counts]:
-        ids = tokenizer.encode(text)
-        unknown = int(np.count_nonzero(ids == tokenizer.unk_id))
-        return ids, Counts(len(ids), len(text.split()), len(text), len(text.encode()), unknown)
+    def encode(item: tuple[Chunk, bool]) -> Piece:
+        return encode_chunk(tokenizer, *item)
 
     workers = min(WORKERS_AT_MOST, count_hardware_threads())
     with (
@@ -134,13 +162,44 @@ def encode_documents(
         ) as bar,
     ):
         for document in corpus.documents():
-            last_id: int | None = None
-            for ids, counts in _map_in_order(pool, encode, document.chunks(), workers):
-                yield ids, counts
-                bar.update(counts.characters)
-                last_id = ids[-1] if len(ids) else last_id
-            if document.reaches_end and last_id != tokenizer.eos_id:
-                yield np.array([tokenizer.eos_id], tokenizer.dtype), Counts(tokens=1)
+            items = _note_line_breaks(document.chunks())
+            for piece in _map_in_order(pool, encode, items, workers):
+                yield piece
+                bar.update(piece.counts.characters)
+
+
+def encode_chunk(tokenizer: Tokenizer, chunk: Chunk, follows_line_break: bool) -> Piece:
+    """The ids of a chunk, with an `<eos>` after each document that ends in it.
+
+    Args:
+        follows_line_break: whether the text before it, of the same document, ends in a line break.
+    """
+    texts = chunk.split()
+    ids, lengths = tokenizer.encode_each(texts)
+    counts = Counts(
+        tokens=len(ids),
+        words=sum(len(text.split()) for text in texts),
+        characters=len(chunk.text),
+        bytes=len(chunk.text.encode()),
+        unknown=int(np.count_nonzero(ids == tokenizer.unk_id)),
+    )
+    lengths = lengths[: len(chunk.ends)]
+    ends = np.cumsum(lengths)
+    needs_eos = np.ones(len(ends), bool)
+    needs_eos[lengths > 0] = ids[ends[lengths > 0] - 1] != tokenizer.eos_id
+    if len(ends) and lengths[0] == 0 and follows_line_break:
+        needs_eos[0] = tokenizer.does_eos_end_documents
+    ids = np.insert(ids, ends[needs_eos], tokenizer.eos_id)
+    return Piece(ids, replace(counts, tokens=len(ids)), ends + np.cumsum(needs_eos))
+
+
+def _note_line_breaks(chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, bool]]:
+    """Each chunk of a file, and whether a line break, with blanks after it or not, is before it."""
+    follows_line_break = False
+    for chunk in chunks:
+        yield chunk, follows_line_break
+        text = chunk.text.rstrip(" \t")
+        follows_line_break = text.endswith("\n") if text else follows_line_break
 
 
 def _map_in_order(
@@ -161,7 +220,7 @@ def _map_in_order(
 
 def build_store(
     path: Path,
-    pieces: Iterable[tuple[np.ndarray, Counts]],
+    pieces: Iterable[Piece],
     dtype: np.dtype[Any],
     facts: dict[str, str],
 ) -> None:
@@ -169,25 +228,32 @@ def build_store(
 
     Args:
         path: where; a sound store already there stays, and the new one is discarded.
-        pieces: the ids (N,) of each piece of the text, of type `dtype`, and its counts.
+        pieces: the text as ids of type `dtype`.
         facts: for the manifest: `corpus_sha256`, and anything else worth keeping.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".building-", dir=path.parent))
     try:
-        total = Counts()
-        with (staging / "ids.bin").open("wb") as file:
-            for ids, counts in pieces:
+        total, ended = Counts(), 0
+        names = "ids.bin", "documents.bin"
+        with (staging / names[0]).open("wb") as file, (staging / names[1]).open("wb") as starts:
+            file.write(np.array([END_ID], dtype).data)
+            starts.write(np.array([1], np.int64).data)
+            for ids, counts, ends in pieces:
                 file.write(ids.data)
+                starts.write((ends + (1 + total.tokens)).astype(np.int64).data)
                 total += counts
-            file.flush()
-            os.fsync(file.fileno())
+                ended += len(ends)
+            for written in (file, starts):
+                written.flush()
+                os.fsync(written.fileno())
         manifest = {
             "format_version": FORMAT_VERSION,
             **facts,
             "dtype": dtype.name,
             "counts": asdict(total),
-            "size_bytes": total.tokens * dtype.itemsize,
+            "documents_ended": ended,
+            "size_bytes": (1 + total.tokens) * dtype.itemsize,
         }
         write_durably(staging / "manifest.json", json.dumps(manifest, indent=2).encode())
         if open_store(path) is None:

@@ -6,9 +6,6 @@ so that Python's `re` and the `tokenizers` library read it the same way.
 
 from __future__ import annotations
 
-import unicodedata
-
-from llm_timecycle.config.text_settings import Normalization
 from llm_timecycle.errors import DataError
 
 BLANK = "\t\x0b\x0c\r\x1c-\x1f \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
@@ -30,20 +27,6 @@ def lower_text(text: str) -> str:
     `str.lower` looks at the neighbours of a sigma, so a text and its pieces could differ.
     """
     return text.replace("Σ", "σ").lower()
-
-
-def unify_text(text: str, normalize: Normalization, lowercase: bool) -> str:
-    """The text as the tokens see it: in one Unicode normalization form, in lower case, or as it is.
-
-    What lower case makes of a normal text need not be normal, so it is normalized once more.
-    """
-    if normalize != "none":
-        text = unicodedata.normalize(normalize, text)
-    if lowercase:
-        text = lower_text(text)
-        if normalize != "none":
-            text = unicodedata.normalize(normalize, text)
-    return text
 
 
 def check_characters(text: str) -> None:

@@ -9,12 +9,16 @@ subword             its punctuation, and each distinct piece goes through the li
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
-from llm_timecycle.config.text_settings import TokenizerSettings
+from llm_timecycle.config.text_settings import (
+    Documents,
+    TokenizerSettings,
+    does_eos_end_documents,
+)
 from llm_timecycle.text.tokenizer.characters import BLANK, HAN, WHITE_SPACE
 from llm_timecycle.text.tokenizer.pipelines import (
     END,
@@ -42,18 +46,23 @@ class Lookup(Protocol):
     def encode(self, text: str) -> np.ndarray:
         """The ids (N,) of `text`, in the narrowest unsigned type that holds the vocabulary."""
 
+    def encode_each(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """The ids of all texts (N,), joined, and the number of ids of each, int64 (D,)."""
+
     def list_unknown(self, text: str) -> list[str]:
         """Every piece of `text` that is encoded as `<unk>`, in order."""
 
 
-def make_lookup(settings: TokenizerSettings, vocabulary: Vocabulary) -> Lookup:
+def make_lookup(
+    settings: TokenizerSettings, vocabulary: Vocabulary, documents: Documents = "file"
+) -> Lookup:
     """The encoder of a level."""
     if settings.level == "char":
         return CharacterTable(vocabulary)
     if settings.level == "byte":
         return ByteTable(vocabulary)
     if settings.level == "word" and settings.word_split == "whitespace":
-        return WordTable(vocabulary)
+        return WordTable(vocabulary, does_eos_end_documents(settings, documents))
     return PieceTable(settings, vocabulary)
 
 
@@ -75,6 +84,10 @@ class CharacterTable:
         """The ids (N,) of the N characters."""
         return self._ids.take(np.frombuffer(text.encode("utf-32-le"), np.uint32))
 
+    def encode_each(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """A character is an id."""
+        return self.encode("".join(texts)), np.fromiter(map(len, texts), np.int64, len(texts))
+
     def list_unknown(self, text: str) -> list[str]:
         """The characters that are not in the vocabulary."""
         return [text[position] for position in np.flatnonzero(self.encode(text) == UNKNOWN_ID)]
@@ -91,6 +104,12 @@ class ByteTable:
         ids = np.frombuffer(text.encode(), np.uint8).astype(self._dtype)
         ids += len(SPECIAL_TOKENS)
         return ids
+
+    def encode_each(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """A byte is an id."""
+        joined = "".join(texts)
+        sizes = map(len, texts if joined.isascii() else map(str.encode, texts))
+        return self.encode(joined), np.fromiter(sizes, np.int64, len(texts))
 
     def list_unknown(self, text: str) -> list[str]:
         """Nothing: every byte is in the vocabulary."""
@@ -109,21 +128,32 @@ class _IdBytes(dict[str, bytes]):
 
 
 class WordTable:
-    """Word to id."""
+    """Word to id.
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    A line break is a space, or `<eos>` too unless `does_eos_end_documents`.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, does_eos_end_documents: bool) -> None:
+        self._line_break = " " if does_eos_end_documents else f" {END} "
         self._dtype = choose_dtype(len(vocabulary.tokens))
         self._ids = _IdBytes(vocabulary.number_tokens(), self._dtype)
 
     def encode(self, text: str) -> np.ndarray:
         """The ids (N,) of the words and line breaks."""
-        words = text.replace("\n", f" {END} ").split()
-        return np.frombuffer(b"".join(map(self._ids.__getitem__, words)), self._dtype)
+        return np.frombuffer(self._pack(text), self._dtype)
+
+    def encode_each(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """As `encode`, text after text."""
+        return _join_packed([self._pack(text) for text in texts], self._dtype)
 
     def list_unknown(self, text: str) -> list[str]:
         """The words that are not in the vocabulary, and `<unk>` itself."""
         unknown = self._ids[SPECIAL_TOKENS[UNKNOWN_ID]]
         return [word for word in text.split() if self._ids[word] == unknown]
+
+    def _pack(self, text: str) -> bytes:
+        words = text.replace("\n", self._line_break).split()
+        return b"".join(map(self._ids.__getitem__, words))
 
 
 class PieceTable(dict[str, bytes]):
@@ -149,15 +179,15 @@ class PieceTable(dict[str, bytes]):
     def encode(self, text: str) -> np.ndarray:
         """The ids (N,) of the tokens."""
         pieces = self._divide(text)
-        distinct = set(pieces)
-        distinct.discard("\n")
-        new = self._list_new(distinct)
-        if len(self) + len(new) > PIECES_KEPT:
-            self.clear()
-            new = self._list_new(distinct)
-        self.update(zip(new, self._encode_new(new), strict=True))
-        self["\n"] = self._packed_line_break
+        self._learn(set(pieces))
         return np.frombuffer(b"".join(map(self.__getitem__, pieces)), self._dtype)
+
+    def encode_each(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """As `encode`, text after text; new pieces of all texts are encoded together."""
+        divided = [*map(self._divide, texts)]
+        self._learn(set().union(*divided))
+        find = self.__getitem__
+        return _join_packed([b"".join(map(find, pieces)) for pieces in divided], self._dtype)
 
     def list_unknown(self, text: str) -> list[str]:
         """The words and marks that are not in the vocabulary."""
@@ -168,7 +198,17 @@ class PieceTable(dict[str, bytes]):
         ]
 
     def __missing__(self, piece: str) -> bytes:
-        return next(self._encode_new([piece]))
+        return self._packed_line_break if piece == "\n" else next(self._encode_new([piece]))
+
+    def _learn(self, distinct: set[str]) -> None:
+        """Put the pieces that are new into the table."""
+        distinct.discard("\n")
+        new = self._list_new(distinct)
+        if len(self) + len(new) > PIECES_KEPT:
+            self.clear()
+            new = self._list_new(distinct)
+        self.update(zip(new, self._encode_new(new), strict=True))
+        self["\n"] = self._packed_line_break
 
     def _list_new(self, pieces: set[str]) -> list[str]:
         """The pieces that are not in the table yet and are short enough to keep."""
@@ -179,8 +219,8 @@ class PieceTable(dict[str, bytes]):
 
         Many go through the library at once, one piece per line of a text, texts in parallel.
         """
-        starts = range(0, len(pieces), PIECES_AT_ONCE)
-        batches = [pieces[start : start + PIECES_AT_ONCE] for start in starts]
+        firsts = range(0, len(pieces), PIECES_AT_ONCE)
+        batches = [pieces[first : first + PIECES_AT_ONCE] for first in firsts]
         lines = complete_piece if self._is_word else str
         texts = ["\n".join(map(lines, batch)) for batch in batches]
         for batch, encoding in zip(batches, self._pipeline.encode_batch_fast(texts), strict=True):
@@ -195,3 +235,9 @@ class PieceTable(dict[str, bytes]):
     def _pack(self, ids: np.ndarray) -> bytes:
         """The bytes of these ids, with `<unk>` for a line break that is not in the vocabulary."""
         return np.where(ids == self._missing_id, UNKNOWN_ID, ids).astype(self._dtype).tobytes()
+
+
+def _join_packed(packed: list[bytes], dtype: np.dtype[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """The ids (N,) of texts that are bytes of ids, and how many each has (D,)."""
+    sizes = np.fromiter(map(len, packed), np.int64, len(packed))
+    return np.frombuffer(b"".join(packed), dtype), sizes // dtype.itemsize

@@ -10,7 +10,7 @@ from typing import Any
 
 from tokenizers import Tokenizer as Pipeline
 
-from llm_timecycle.config.text_settings import Normalization, TokenizerSettings
+from llm_timecycle.config.text_settings import Documents, Normalization, TokenizerSettings
 from llm_timecycle.errors import RunError
 from llm_timecycle.text.tokenizer.pipelines import (
     BYTE_CHARACTERS,
@@ -29,7 +29,10 @@ MODEL_TYPES = {"char": "WordLevel", "word": "WordLevel", "byte": "BPE", "subword
 
 
 def read_vocabulary(
-    path: Path, settings: TokenizerSettings, normalize: Normalization = "none"
+    path: Path,
+    settings: TokenizerSettings,
+    documents: Documents = "file",
+    normalize: Normalization = "none",
 ) -> Vocabulary:
     """The vocabulary of a `tokenizer.json`.
 
@@ -40,7 +43,8 @@ def read_vocabulary(
     try:
         content = _parse(_read(path))
         vocabulary = _extract_vocabulary(content, settings)
-        _check_pipeline(content, build_pipeline(settings, Vocabulary(SPECIAL_TOKENS), normalize))
+        expected = build_pipeline(settings, Vocabulary(SPECIAL_TOKENS), documents, normalize)
+        _check_pipeline(content, expected)
     except _OutdatedError:
         raise RunError(
             f"{path} was made by an earlier version of this program, which divided words "

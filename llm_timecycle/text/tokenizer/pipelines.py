@@ -2,7 +2,8 @@
 
     char     each character is a token
     byte     each byte of the UTF-8 form is a token
-    word     whitespace: words between white space; each line break is <eos>
+    word     whitespace: words between white space; each line break is <eos>, or a space where
+             documents are lines, paragraphs or records, which <eos> ends
              unicode: words, punctuation marks, white space and single Han and Kana characters, as
              `words` says
     subword  byte-level BPE (Sennrich et al. 2016; Radford et al. 2019)
@@ -30,7 +31,12 @@ from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from llm_timecycle.config.text_settings import Normalization, TokenizerSettings
+from llm_timecycle.config.text_settings import (
+    Documents,
+    Normalization,
+    TokenizerSettings,
+    does_eos_end_documents,
+)
 from llm_timecycle.text.tokenizer.characters import BLANK, HAN, WHITE_SPACE
 from llm_timecycle.text.tokenizer.words import SPACE_AFTER_WORD, TOKEN
 
@@ -69,19 +75,23 @@ class Vocabulary:
 
 
 def build_pipeline(
-    settings: TokenizerSettings, vocabulary: Vocabulary, normalize: Normalization = "none"
+    settings: TokenizerSettings,
+    vocabulary: Vocabulary,
+    documents: Documents = "file",
+    normalize: Normalization = "none",
 ) -> Tokenizer:
-    """The library's tokenizer for these settings and this vocabulary.
+    """The library's tokenizer for these settings, this vocabulary, and two settings of the data.
 
     Args:
-        normalize: the Unicode normalization form that it brings a text into first.
+        documents: what a document is, `data.documents`.
+        normalize: the Unicode normalization form that a text is brought into first.
     """
     if settings.level == "subword" or settings.level == "byte":
         model: Any = models.BPE(vocabulary.number_tokens(), list(vocabulary.merges))
     else:
         model = models.WordLevel(vocabulary.number_tokens(), unk_token=UNKNOWN)
     pipeline = Tokenizer(model)
-    if steps := _list_normalizers(settings, normalize):
+    if steps := _list_normalizers(settings, documents, normalize):
         pipeline.normalizer = normalizers.Sequence(steps)
     pipeline.pre_tokenizer = _build_pre_tokenizer(settings)
     if settings.level == "char":
@@ -91,13 +101,15 @@ def build_pipeline(
     return pipeline
 
 
-def _list_normalizers(settings: TokenizerSettings, normalize: Normalization) -> list[Any]:
-    """`unify_text` in the library's terms, and the line breaks of the whitespace split."""
+def _list_normalizers(
+    settings: TokenizerSettings, documents: Documents, normalize: Normalization
+) -> list[Any]:
+    """`unify_text` in the library's terms; and the line breaks that are <eos>."""
     forms = {"none": [], "NFC": [normalizers.NFC()], "NFKC": [normalizers.NFKC()]}
     steps: list[Any] = [*forms[normalize]]
     if settings.lowercase:
         steps += [normalizers.Lowercase(), *forms[normalize]]
-    if settings.level == "word" and settings.word_split == "whitespace":
+    if not does_eos_end_documents(settings, documents):
         steps.append(normalizers.Replace("\n", f" {END} "))
     return steps
 

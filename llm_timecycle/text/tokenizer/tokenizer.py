@@ -6,18 +6,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from llm_timecycle.config.text_settings import Normalization, TokenizerSettings
+from llm_timecycle.config.text_settings import (
+    Documents,
+    Normalization,
+    TokenizerSettings,
+    does_eos_end_documents,
+)
 from llm_timecycle.files import write_durably
-from llm_timecycle.text.tokenizer.characters import check_characters, unify_text
+from llm_timecycle.text.tokenizer.characters import check_characters
 from llm_timecycle.text.tokenizer.decode import Decoder, TextStream
 from llm_timecycle.text.tokenizer.encode import Lookup, choose_dtype, make_lookup
 from llm_timecycle.text.tokenizer.load import read_vocabulary
+from llm_timecycle.text.tokenizer.normalization import unify_text
 from llm_timecycle.text.tokenizer.pipelines import END_ID, UNKNOWN_ID, Vocabulary, build_pipeline
 from llm_timecycle.text.tokenizer.vocabulary import learn_vocabulary
 
@@ -29,11 +35,13 @@ class Tokenizer:
 
     Attributes:
         settings: the level and its options.
+        documents: what a document is, `data.documents`.
         normalize: the Unicode normalization form that every text is brought into first.
         vocab_size: tokens in the vocabulary (V), special tokens included; at most
             `settings.vocab_size`.
         unk_id: the id of `<unk>`, which stands for anything outside the vocabulary: 0.
-        eos_id: the id of `<eos>`, the end of a document (of a line, with the whitespace split): 1.
+        eos_id: the id of `<eos>`, the end of a document or also of a line (see
+            `does_eos_end_documents`): 1.
         dtype: the type of ids, the narrowest unsigned one that holds V - 1.
     """
 
@@ -41,9 +49,14 @@ class Tokenizer:
     eos_id = END_ID
 
     def __init__(
-        self, settings: TokenizerSettings, vocabulary: Vocabulary, normalize: Normalization = "none"
+        self,
+        settings: TokenizerSettings,
+        vocabulary: Vocabulary,
+        documents: Documents = "file",
+        normalize: Normalization = "none",
     ) -> None:
         self.settings = settings
+        self.documents = documents
         self.normalize: Normalization = normalize
         self.vocab_size = len(vocabulary.tokens)
         self.dtype = choose_dtype(self.vocab_size)
@@ -54,27 +67,35 @@ class Tokenizer:
         cls,
         settings: TokenizerSettings,
         chunks: Iterable[str],
+        documents: Documents = "file",
         normalize: Normalization = "none",
     ) -> Tokenizer:
         """Learn a vocabulary from training text.
 
         Args:
             chunks: the text, cut where words end (as `Document.chunks` does); read once.
+            documents: what a document is, `data.documents`.
             normalize: the Unicode normalization form to bring every text into first.
 
         Raises ConfigError if `vocab_size` is too small for the level.
         """
-        return cls(settings, learn_vocabulary(settings, chunks, normalize), normalize)
+        vocabulary = learn_vocabulary(settings, chunks, normalize)
+        return cls(settings, vocabulary, documents, normalize)
 
     @classmethod
     def load(
-        cls, path: Path, settings: TokenizerSettings, normalize: Normalization = "none"
+        cls,
+        path: Path,
+        settings: TokenizerSettings,
+        documents: Documents = "file",
+        normalize: Normalization = "none",
     ) -> Tokenizer:
         """Read a `tokenizer.json` that this program saved under the same settings.
 
         Raises RunError if it is missing, too large, damaged, or does not fit the settings.
         """
-        return cls(settings, read_vocabulary(path, settings, normalize), normalize)
+        vocabulary = read_vocabulary(path, settings, documents, normalize)
+        return cls(settings, vocabulary, documents, normalize)
 
     def save(self, path: Path) -> None:
         """Write `tokenizer.json`, which `tokenizers.Tokenizer.from_file` reads."""
@@ -91,6 +112,21 @@ class Tokenizer:
         """
         check_characters(text)
         return self._lookup.encode(self._unify(text))
+
+    def encode_each(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """The ids of several texts, one after another, and how many each has: (N,) and (D,), int64.
+
+        The same as `encode` of each of them, much faster where they are many and short.
+
+        Raises DataError if a text contains half of a surrogate pair.
+        """
+        check_characters("".join(texts))
+        return self._lookup.encode_each([*map(self._unify, texts)])
+
+    @property
+    def does_eos_end_documents(self) -> bool:
+        """Whether `<eos>` is the end of a document and nothing else, so that a text ends there."""
+        return does_eos_end_documents(self.settings, self.documents)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of the ids.
@@ -119,12 +155,12 @@ class Tokenizer:
 
     @cached_property
     def _json(self) -> str:
-        pipeline = build_pipeline(self.settings, self._vocabulary, self.normalize)
+        pipeline = build_pipeline(self.settings, self._vocabulary, self.documents, self.normalize)
         return str(pipeline.to_str(pretty=True))
 
     @cached_property
     def _lookup(self) -> Lookup:
-        return make_lookup(self.settings, self._vocabulary)
+        return make_lookup(self.settings, self._vocabulary, self.documents)
 
     @cached_property
     def _decoder(self) -> Decoder:

@@ -15,7 +15,7 @@ from tokenizers import trainers
 
 from llm_timecycle.config.text_settings import Normalization, TokenizerSettings
 from llm_timecycle.errors import ConfigError
-from llm_timecycle.text.tokenizer.characters import unify_text
+from llm_timecycle.text.tokenizer.normalization import unify_text
 from llm_timecycle.text.tokenizer.pipelines import (
     BYTE_CHARACTERS,
     SPECIAL_TOKENS,

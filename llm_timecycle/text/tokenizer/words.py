@@ -22,7 +22,7 @@ a full stop or a comma between two digits part of the number. Where this differs
     colon          never inside a word, as in ICU; the standard allows it for Swedish
     U+202F         white space, as in French; the standard joins words with it, as in Mongolian
     Hebrew         a geresh before a digit is not part of the word
-    ZWJ            keeps an emoji on a symbol, not on a word
+    ZWJ            keeps an emoji with a symbol before it, but not with a word
     U+0E33 U+0EB3  stay with the Thai or Lao letter before, as in a grapheme cluster
 
 In Thai, Lao, Khmer and Burmese, words cannot be told without a dictionary; there each cluster is a
@@ -67,22 +67,26 @@ _MID_NUMBER = (
 _IN_WORD = f"[{_LETTER}{_DIGIT}{_LOW_LINE}]"
 
 _M = f"{_MARK}*"  # WB4
-_WORD = (
-    f"(?:{_HEBREW}{_M}(?:\"{_M}(?={_HEBREW})|'{_M}(?![{_DIGIT}{_LOW_LINE}]))?"  # WB7a to WB7c
-    f"|{_LETTER}{_M}(?:{_MID_LETTER}{_M}(?={_LETTER}))?"  # WB5 to WB7
-    f"|{_DIGIT}{_M}(?:{_MID_NUMBER}{_M}(?={_DIGIT}))?"  # WB8 to WB12
-    f"|{_LOW_LINE}{_M})+"  # WB13a, WB13b
+_MID_WORD = f"{_MID_LETTER}{_M}(?={_LETTER})"  # WB6, WB7
+_GERESH = f"'(?!{_M}[{_DIGIT}{_LOW_LINE}]){_M}"  # WB7a
+_GERSHAYIM = f'"{_M}(?={_HEBREW})'  # WB7b, WB7c
+_WORD = (  # WB5, WB8 to WB10, WB13a, WB13b
+    f"(?:{_HEBREW}{_M}(?:{_MID_WORD}|{_GERESH}|{_GERSHAYIM})?"
+    f"|{_LETTER}{_M}(?:{_MID_WORD})?"
+    f"|{_DIGIT}{_M}(?:{_MID_NUMBER}{_M}(?={_DIGIT}))?"  # WB11, WB12
+    f"|{_LOW_LINE}{_M})+"
 )
-_FLAG = f"\\p{{Regional_Indicator}}{_M}\\p{{Regional_Indicator}}{_M}"  # WB15, WB16
 _SYMBOL = f"[^{WHITE_SPACE}{HAN}{KANA}{_IN_WORD}]"
-_SEQUENCE = f"{_SYMBOL}{_M}(?:(?<=\u200d)\\p{{Extended_Pictographic}}{_M})*"  # WB3c
+_FLAG = f"\\p{{Regional_Indicator}}{_M}\\p{{Regional_Indicator}}"  # WB15, WB16
+_JOINED = f"{_M}(?:(?<=\u200d)(?!{_IN_WORD})\\p{{Extended_Pictographic}}{_M})*"  # WB3c
 
 TOKEN = (
     f"{_WORD}(?: (?={_IN_WORD}))?"
-    f"| ?(?:{_FLAG}|{_SEQUENCE})"
+    f"| ?(?:{_FLAG}|{_SYMBOL}){_JOINED}"
     f"|[{HAN}{KANA}]{_M}"
     "|\n"
-    f"|[{BLANK}]{{1,{BLANKS_AT_MOST}}}(?:(?= {_SYMBOL})|{_M})"
+    f"|[{BLANK}]{{1,{BLANKS_AT_MOST}}}(?= {_SYMBOL})"
+    f"|[{BLANK}]{{1,{BLANKS_AT_MOST}}}{_JOINED}"
 )
 """Every token, in the syntax of Oniguruma; a word with the space between it and the next word."""
 SPACE_AFTER_WORD = f"(?<=[^{WHITE_SPACE}]) \\z"

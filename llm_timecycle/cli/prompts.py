@@ -81,6 +81,7 @@ def decode_input(content: bytes, name: str = STANDARD_INPUT) -> str:
 
 def show_prompt(prompt: str, tokenizer: Tokenizer) -> str:
     """A prompt as printed before its continuation."""
-    if tokenizer.settings.level == "word":
+    settings = tokenizer.settings
+    if settings.level == "word" and settings.word_split == "whitespace":
         return re.sub(f"[{BLANK}]+\\Z", "", prompt)  # the next word brings its own space
     return prompt

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Path = Annotated[str, Field(min_length=1)]
 Paths = Path | Annotated[list[Path], Field(min_length=1)]
+Normalization = Literal["none", "NFC", "NFKC"]
 HeldOut = Annotated[float, Field(ge=0.0, le=0.5)]
 
 Documents = Literal["file", "line", "paragraph", "record"]
@@ -59,7 +60,7 @@ class DataSettings(Section):
         description="With documents: record, the column of CSV or the key of JSONL that holds the "
         "text; null takes the only one, or one named text.",
     )
-    normalize: Literal["none", "NFC", "NFKC"] = Field(
+    normalize: Normalization = Field(
         default="none",
         description="Unicode normalization of texts and prompts, so that characters that look the "
         "same are the same.",
@@ -87,7 +88,8 @@ class TokenizerSettings(Section):
     word_split: Literal["whitespace", "unicode"] = Field(
         default="whitespace",
         description="With level: word, where words end: at whitespace only (the Penn Treebank "
-        "convention), or also at punctuation and between Chinese characters.",
+        "convention), or by the rules of Unicode (UAX #29): punctuation marks, emoji, white space "
+        "and Chinese characters are tokens, and the text comes back exactly.",
     )
 
 

@@ -21,6 +21,7 @@ from llm_timecycle.generation.engines.engine import Engine
 from llm_timecycle.generation.latency import GenerationTimes, summarize_times
 from llm_timecycle.generation.sample import FinishReason, Sample, encode_prompt, find_end_id
 from llm_timecycle.generation.sampling.token_ids import make_plan
+from llm_timecycle.text.tokenizer.normalization import explain_forms
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 MOST_UNKNOWN_TOKENS_NAMED = 10
@@ -236,4 +237,8 @@ def describe_unknown_tokens(tokenizer: Tokenizer, prompt: str) -> str | None:
     if len(unknown) > MOST_UNKNOWN_TOKENS_NAMED:
         named += f" and {len(unknown) - MOST_UNKNOWN_TOKENS_NAMED:,} others"
     tokens = "1 token" if count == 1 else f"{count:,} tokens"
-    return f"the prompt contains {tokens} that the model does not know and reads as <unk>: {named}"
+    difference = explain_forms(prompt, lambda text: find_unknown_tokens(tokenizer, text)[0])
+    return (
+        f"the prompt contains {tokens} that the model does not know and reads as <unk>: {named}"
+        + (f". {difference}" if difference else "")
+    )

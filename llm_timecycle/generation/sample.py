@@ -93,10 +93,12 @@ def find_end_id(tokenizer: Tokenizer) -> int | None:
 def find_open_line(tokenizer: Tokenizer, ids: np.ndarray) -> np.ndarray:
     """The last ids of a prompt, as far as they affect how the next token is written.
 
-    At word level, they are those of the unfinished line; elsewhere none, because a prompt ends in
-    a complete character.
+    At word level, they are those of the unfinished line, or the last one with the unicode split;
+    elsewhere none, because a prompt ends in a complete character.
     """
     if tokenizer.settings.level != "word":
         return ids[:0]
+    if tokenizer.settings.word_split == "unicode":
+        return ids[-1:]
     breaks = np.flatnonzero(ids == tokenizer.eos_id)
     return ids[breaks[-1] :] if len(breaks) else ids

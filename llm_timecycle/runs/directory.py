@@ -87,9 +87,9 @@ class Run:
         """
         from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
-        settings = self.settings
+        settings, data = self.settings.tokenizer, self.settings.data
         tokenizer = Tokenizer.load(
-            self.tokenizer_path, settings.tokenizer, documents=settings.data.documents
+            self.tokenizer_path, settings, documents=data.documents, normalize=data.normalize
         )
         if tokenizer.vocab_size != self.vocab_size:
             raise RunError(

@@ -154,11 +154,12 @@ def _obtain_tokenizer(
     all_settings: Settings, corpus: Corpus, cache: Path, show_progress: bool
 ) -> Tokenizer:
     """The tokenizer of a training text, from the cache or newly trained."""
-    settings, documents = all_settings.tokenizer, all_settings.data.documents
+    settings, data = all_settings.tokenizer, all_settings.data
     key = _compute_key(
         corpus.sha256(),
         settings.model_dump_json(),
-        documents,
+        data.documents,
+        data.normalize,
         tokenizers.__version__,
         LEARNING_VERSION,
     )
@@ -166,14 +167,18 @@ def _obtain_tokenizer(
     has_spelling = settings.level in ("char", "word")
     try:
         spelling = read_spelling(spelling_path) if has_spelling else None
-        tokenizer = Tokenizer.load(path, settings, documents=documents, spelling=spelling)
+        tokenizer = Tokenizer.load(
+            path, settings, documents=data.documents, normalize=data.normalize, spelling=spelling
+        )
         for file in (path, spelling_path) if has_spelling else (path,):
             file.touch()
         return tokenizer
     except (RunError, OSError):  # not there, or damaged, or deleted just now
         pass
     chunks = _read_for_learning(settings, corpus, show_progress)
-    tokenizer = Tokenizer.train(settings, chunks, documents=documents)
+    tokenizer = Tokenizer.train(
+        settings, chunks, documents=data.documents, normalize=data.normalize
+    )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         tokenizer.save(path)

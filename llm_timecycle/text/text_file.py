@@ -38,6 +38,7 @@ from llm_timecycle.text.files.encodings import (
     resolve_encoding,
 )
 from llm_timecycle.text.files.formats import HEAD_BYTES, refuse_formats
+from llm_timecycle.text.tokenizer.normalization import find_border
 
 BLOCK_BYTES = 1 << 20
 CONTEXT_CHARACTERS = 10_000  # kept of the text read last, to explain what comes next
@@ -291,8 +292,8 @@ def _gather_lines(pieces: Iterator[str]) -> Iterator[str]:
 
 
 def find_cut(text: str) -> int:
-    """Where to cut `text`: after its last line break, else before its last space, else its end."""
+    """Where to cut `text`: after its last line break, else before its last space, else late."""
     if after_break := text.rfind("\n") + 1:
         return after_break
     space = text.rfind(" ")
-    return space if space > 0 else len(text)
+    return space if space > 0 else find_border(text)

@@ -18,10 +18,7 @@ HAN = (
     "\u2e80-\u2fd5\u3005\u3007\u3021-\u3029\u3038-\u303b\u3400-\u4dbf\u4e00-\u9fff"
     "\uf900-\ufaff\U00020000-\U0003fffd"
 )
-KANA = "\u3041-\u3096\u3099-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9f"
-
-FULL_WIDTH_MARKS = "\u3000-\u3004\u3006\u3008-\u3020\u3030\u303d\u30fb\uff01-\uff65\uffe0-\uffe6"
-"""Punctuation and signs as wide as a Han character."""
+KANA = "\u3041-\u3096\u309b-\u309f\u30a1-\u30fa\u30fc-\u30ff\u31f0-\u31ff\uff66-\uff9d"
 
 
 def lower_text(text: str) -> str:

@@ -27,7 +27,8 @@ from llm_timecycle.text.tokenizer.pipelines import (
     Vocabulary,
     build_pipeline,
 )
-from llm_timecycle.text.tokenizer.vocabulary import CODE_POINTS, UNICODE_PIECE
+from llm_timecycle.text.tokenizer.vocabulary import CODE_POINTS
+from llm_timecycle.text.tokenizer.words import compile_piece, complete_piece
 
 PIECES_KEPT = 250_000
 PIECE_CHARACTERS_KEPT = 64
@@ -40,7 +41,7 @@ SUBWORD_PIECE = re.compile(
 
 
 class Lookup(Protocol):
-    """Encodes text that is already lower-cased if the settings ask for that."""
+    """Encodes text as `unify_text` returns it."""
 
     def encode(self, text: str) -> np.ndarray:
         """The ids (N,) of `text`, in the narrowest unsigned type that holds the vocabulary."""
@@ -163,11 +164,17 @@ class PieceTable(dict[str, bytes]):
 
     def __init__(self, settings: TokenizerSettings, vocabulary: Vocabulary) -> None:
         super().__init__()
+        size = len(vocabulary.tokens)
+        self._is_word = settings.level == "word"
+        self._dtype = choose_dtype(size)
+        self._missing_id = size
+        if self._is_word and "\n" not in vocabulary.tokens:  # it separates pieces all the same
+            vocabulary = Vocabulary((*vocabulary.tokens, "\n"))
         self._pipeline = build_pipeline(settings, vocabulary)
-        self._dtype = choose_dtype(len(vocabulary.tokens))
-        self._divide = (SUBWORD_PIECE if settings.level == "subword" else UNICODE_PIECE).findall
+        self._pipeline.normalizer = None
+        self._divide = (compile_piece() if self._is_word else SUBWORD_PIECE).findall
         (self._line_break,) = self._pipeline.encode("\n").ids
-        self._packed_line_break = np.array(self._line_break, self._dtype).tobytes()
+        self._packed_line_break = self._pack(np.array([self._line_break]))
 
     def encode(self, text: str) -> np.ndarray:
         """The ids (N,) of the tokens."""
@@ -186,10 +193,12 @@ class PieceTable(dict[str, bytes]):
         """The words and marks that are not in the vocabulary."""
         encoding = self._pipeline.encode(text)
         pairs = zip(encoding.ids, encoding.offsets, strict=True)
-        return [text[start:stop] for id, (start, stop) in pairs if id == UNKNOWN_ID]
+        return [
+            text[start:stop] for id, (start, stop) in pairs if id in (UNKNOWN_ID, self._missing_id)
+        ]
 
     def __missing__(self, piece: str) -> bytes:
-        return np.array(self._pipeline.encode(piece).ids, self._dtype).tobytes()
+        return self._packed_line_break if piece == "\n" else next(self._encode_new([piece]))
 
     def _learn(self, distinct: set[str]) -> None:
         """Put the pieces that are new into the table."""
@@ -210,17 +219,22 @@ class PieceTable(dict[str, bytes]):
 
         Many go through the library at once, one piece per line of a text, texts in parallel.
         """
-        starts = range(0, len(pieces), PIECES_AT_ONCE)
-        texts = ["\n".join(pieces[start : start + PIECES_AT_ONCE]) for start in starts]
-        for encoding in self._pipeline.encode_batch_fast(texts):
-            ids = np.array(encoding.ids, self._dtype)
+        firsts = range(0, len(pieces), PIECES_AT_ONCE)
+        batches = [pieces[first : first + PIECES_AT_ONCE] for first in firsts]
+        lines = complete_piece if self._is_word else str
+        texts = ["\n".join(map(lines, batch)) for batch in batches]
+        for batch, encoding in zip(batches, self._pipeline.encode_batch_fast(texts), strict=True):
+            ids = np.array(encoding.ids)
             (breaks,) = np.nonzero(ids == self._line_break)
-            packed, width = ids.tobytes(), ids.itemsize
-            ends = [*(breaks * width).tolist(), len(packed)]
-            start = 0
-            for end in ends:
-                yield packed[start:end]
-                start = end + width
+            packed, width = self._pack(ids), self._dtype.itemsize
+            starts, ends = [0, *(breaks + 1).tolist()], [*breaks.tolist(), len(ids)]
+            for piece, start, end in zip(batch, starts, ends, strict=True):
+                last = end - (self._is_word and piece.endswith(" "))
+                yield packed[start * width : last * width]
+
+    def _pack(self, ids: np.ndarray) -> bytes:
+        """The bytes of these ids, with `<unk>` for a line break that is not in the vocabulary."""
+        return np.where(ids == self._missing_id, UNKNOWN_ID, ids).astype(self._dtype).tobytes()
 
 
 def _join_packed(packed: list[bytes], dtype: np.dtype[Any]) -> tuple[np.ndarray, np.ndarray]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer as Pipeline
 
-from llm_timecycle.config.text_settings import Documents, TokenizerSettings
+from llm_timecycle.config.text_settings import Documents, Normalization, TokenizerSettings
 from llm_timecycle.errors import RunError
 from llm_timecycle.text.tokenizer.pipelines import (
     BYTE_CHARACTERS,
@@ -18,11 +20,20 @@ from llm_timecycle.text.tokenizer.pipelines import (
 )
 
 FILE_BYTES_AT_MOST = 256 << 20
+_OLD_LINE_BREAK = "< eos >"  # what the earlier unicode split made of <eos> in a text
+_FORMS: dict[str, Callable[[str], object]] = {
+    "whitespace": re.compile(r"\S+").fullmatch,
+    "unicode": re.compile(r"[^\n]+|\n").fullmatch,
+}
 MODEL_TYPES = {"char": "WordLevel", "word": "WordLevel", "byte": "BPE", "subword": "BPE"}
 
 
 def read_vocabulary(
-    path: Path, settings: TokenizerSettings, *, documents: Documents = "file"
+    path: Path,
+    settings: TokenizerSettings,
+    *,
+    documents: Documents = "file",
+    normalize: Normalization = "none",
 ) -> Vocabulary:
     """The vocabulary of a `tokenizer.json`.
 
@@ -33,7 +44,16 @@ def read_vocabulary(
     try:
         content = _parse(_read(path))
         vocabulary = _extract_vocabulary(content, settings)
-        _check_pipeline(content, settings, documents)
+        expected = build_pipeline(
+            settings, Vocabulary(SPECIAL_TOKENS), documents=documents, normalize=normalize
+        )
+        _check_pipeline(content, expected)
+    except _OutdatedError:
+        raise RunError(
+            f"{path} was made by an earlier version of this program, which divided words "
+            f"differently. This version cannot use it, nor the model trained with it; train the "
+            f"model again"
+        ) from None
     except _UnfitError as error:
         raise RunError(
             f"{path} cannot be used: {error}. It is damaged, or was made by another program or for "
@@ -41,6 +61,10 @@ def read_vocabulary(
             f"level: {settings.level}. Restore the original, or train again"
         ) from None
     return vocabulary
+
+
+class _OutdatedError(Exception):
+    """The file is of the unicode split of an earlier version."""
 
 
 class _UnfitError(Exception):
@@ -93,7 +117,7 @@ def _extract_vocabulary(content: dict[str, Any], settings: TokenizerSettings) ->
 def _check_tokens(ordinary: tuple[str, ...], settings: TokenizerSettings) -> None:
     if settings.level == "char" and any(len(token) != 1 for token in ordinary):
         raise _UnfitError("one of its tokens is not a single character")
-    if settings.level == "word" and any(len(token.split()) != 1 for token in ordinary):
+    if settings.level == "word" and not all(map(_FORMS[settings.word_split], ordinary)):
         raise _UnfitError("one of its tokens is not a single word")
     if settings.level == "byte" and ordinary != tuple(BYTE_CHARACTERS):
         raise _UnfitError("its tokens are not the 256 bytes")
@@ -115,11 +139,8 @@ def _extract_merges(merges: Any, ids: dict[str, int]) -> tuple[tuple[str, str], 
     raise _UnfitError("its merges do not fit its vocabulary")
 
 
-def _check_pipeline(
-    content: dict[str, Any], settings: TokenizerSettings, documents: Documents
-) -> None:
+def _check_pipeline(content: dict[str, Any], expected: Pipeline) -> None:
     """Check that the file splits text as this version of the program does."""
-    expected = build_pipeline(settings, Vocabulary(SPECIAL_TOKENS), documents=documents)
     model = json.loads(expected.to_str())["model"]
     try:
         found = Pipeline.from_str(json.dumps({**content, "model": model}))
@@ -127,4 +148,6 @@ def _check_pipeline(
         raise _UnfitError(f"the tokenizers library rejects it ({error})") from None
     # Both as this version of the library writes them, whichever version wrote the file.
     if json.loads(found.to_str()) != json.loads(expected.to_str()):
+        if _OLD_LINE_BREAK in json.dumps(content.get("normalizer")):
+            raise _OutdatedError
         raise _UnfitError("it splits text differently from the settings")

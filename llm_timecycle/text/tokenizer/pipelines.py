@@ -4,8 +4,8 @@
     byte     each byte of the UTF-8 form is a token
     word     whitespace: words between white space; each line break is <eos>, or a space where
              documents are lines, paragraphs or records, which <eos> ends
-             unicode: words and numbers, single punctuation marks, single Han and Kana characters;
-             each line break is <eos>
+             unicode: words, punctuation marks, white space and single Han and Kana characters, as
+             `words` says
     subword  byte-level BPE (Sennrich et al. 2016; Radford et al. 2019)
 
 `<unk>` is 0 and `<eos>` is 1 everywhere. They are ordinary entries of the vocabulary and not
@@ -33,11 +33,13 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 
 from llm_timecycle.config.text_settings import (
     Documents,
+    Normalization,
     TokenizerSettings,
     does_eos_end_documents,
 )
-from llm_timecycle.text.tokenizer.characters import BLANK, HAN, KANA, WHITE_SPACE
+from llm_timecycle.text.tokenizer.characters import BLANK, HAN, WHITE_SPACE
 from llm_timecycle.text.tokenizer.spelling import SpellingModel
+from llm_timecycle.text.tokenizer.words import SPACE_AFTER_WORD, TOKEN
 
 UNKNOWN, END = "<unk>", "<eos>"
 UNKNOWN_ID, END_ID = 0, 1
@@ -60,11 +62,6 @@ _SUBWORD_PIECE = (
     rf"|[{BLANK}]{{1,24}}(?![^{WHITE_SPACE}])|[{BLANK}]{{1,24}}"
 )
 
-# A full stop or an apostrophe belongs to the word between letters (a simple form of UAX #29).
-_IN_WORD = rf"[\p{{L}}\p{{M}}\p{{N}}\p{{Pc}}&&[^{HAN}{KANA}]]"
-_WORD = rf"{_IN_WORD}(?:{_IN_WORD}|['’.](?={_IN_WORD})|(?<=\p{{N}})[,:](?=\p{{N}}))*"
-_UNICODE_PIECE = rf"{END}|[{HAN}{KANA}]|{_WORD}|[^{WHITE_SPACE}]"
-
 
 @dataclass(frozen=True)
 class Vocabulary:
@@ -81,15 +78,24 @@ class Vocabulary:
 
 
 def build_pipeline(
-    settings: TokenizerSettings, vocabulary: Vocabulary, *, documents: Documents = "file"
+    settings: TokenizerSettings,
+    vocabulary: Vocabulary,
+    *,
+    documents: Documents = "file",
+    normalize: Normalization = "none",
 ) -> Tokenizer:
-    """The library's tokenizer for these settings, this vocabulary and `data.documents`."""
+    """The library's tokenizer for these settings, this vocabulary, and two settings of the data.
+
+    Args:
+        documents: what a document is, `data.documents`.
+        normalize: the Unicode normalization form that a text is brought into first.
+    """
     if settings.level == "subword" or settings.level == "byte":
         model: Any = models.BPE(vocabulary.number_tokens(), list(vocabulary.merges))
     else:
         model = models.WordLevel(vocabulary.number_tokens(), unk_token=UNKNOWN)
     pipeline = Tokenizer(model)
-    if steps := _list_normalizers(settings, documents):
+    if steps := _list_normalizers(settings, documents, normalize):
         pipeline.normalizer = normalizers.Sequence(steps)
     pipeline.pre_tokenizer = _build_pre_tokenizer(settings)
     if settings.level == "char":
@@ -99,14 +105,20 @@ def build_pipeline(
     return pipeline
 
 
-def _list_normalizers(settings: TokenizerSettings, documents: Documents) -> list[Any]:
-    steps: list[Any] = [normalizers.Lowercase()] if settings.lowercase else []
+def _list_normalizers(
+    settings: TokenizerSettings, documents: Documents, normalize: Normalization
+) -> list[Any]:
+    """`unify_text` in the library's terms; and the line breaks that are <eos>."""
+    forms: dict[str, list[Any]] = {
+        "none": [],
+        "NFC": [normalizers.NFC()],
+        "NFKC": [normalizers.NFKC()],
+    }
+    steps: list[Any] = [*forms[normalize]]
+    if settings.lowercase:
+        steps += [normalizers.Lowercase(), *forms[normalize]]
     if not does_eos_end_documents(settings, documents):
         steps.append(normalizers.Replace("\n", f" {END} "))
-    elif settings.level == "word" and settings.word_split == "unicode":
-        # A text that spells <eos> is three tokens; it must not be mistaken for a line break.
-        steps.append(normalizers.Replace(END, "< eos >"))
-        steps.append(normalizers.Replace("\n", END))
     return steps
 
 
@@ -121,4 +133,7 @@ def _build_pre_tokenizer(settings: TokenizerSettings) -> Any:
         return pre_tokenizers.Sequence([divide, into_bytes])
     if settings.word_split == "whitespace":
         return pre_tokenizers.Split(Regex(f"[{WHITE_SPACE}]+"), "removed")
-    return pre_tokenizers.Split(Regex(_UNICODE_PIECE), "removed", invert=True)
+    divide = pre_tokenizers.Split(Regex(TOKEN), "removed", invert=True)
+    return pre_tokenizers.Sequence(
+        [divide, pre_tokenizers.Split(Regex(SPACE_AFTER_WORD), "removed")]
+    )

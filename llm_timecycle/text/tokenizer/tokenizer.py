@@ -15,14 +15,16 @@ import numpy as np
 
 from llm_timecycle.config.text_settings import (
     Documents,
+    Normalization,
     TokenizerSettings,
     does_eos_end_documents,
 )
 from llm_timecycle.files import write_durably
-from llm_timecycle.text.tokenizer.characters import check_characters, lower_text
+from llm_timecycle.text.tokenizer.characters import check_characters
 from llm_timecycle.text.tokenizer.decode import Decoder, TextStream
 from llm_timecycle.text.tokenizer.encode import Lookup, choose_dtype, make_lookup
 from llm_timecycle.text.tokenizer.load import read_vocabulary
+from llm_timecycle.text.tokenizer.normalization import unify_text
 from llm_timecycle.text.tokenizer.pipelines import END_ID, UNKNOWN_ID, Vocabulary, build_pipeline
 from llm_timecycle.text.tokenizer.spelling import SpellingModel
 from llm_timecycle.text.tokenizer.vocabulary import learn_vocabulary
@@ -36,6 +38,7 @@ class Tokenizer:
     Attributes:
         settings: the level and its options.
         documents: what a document is, `data.documents`.
+        normalize: the Unicode normalization form that every text is brought into first.
         vocab_size: tokens in the vocabulary (V), special tokens included; at most
             `settings.vocab_size`.
         unk_id: the id of `<unk>`, which stands for anything outside the vocabulary: 0.
@@ -49,10 +52,16 @@ class Tokenizer:
     eos_id = END_ID
 
     def __init__(
-        self, settings: TokenizerSettings, vocabulary: Vocabulary, *, documents: Documents = "file"
+        self,
+        settings: TokenizerSettings,
+        vocabulary: Vocabulary,
+        *,
+        documents: Documents = "file",
+        normalize: Normalization = "none",
     ) -> None:
         self.settings = settings
         self.documents = documents
+        self.normalize: Normalization = normalize
         self.vocab_size = len(vocabulary.tokens)
         self.dtype = choose_dtype(self.vocab_size)
         self.spelling = vocabulary.spelling
@@ -60,17 +69,24 @@ class Tokenizer:
 
     @classmethod
     def train(
-        cls, settings: TokenizerSettings, chunks: Iterable[str], *, documents: Documents = "file"
+        cls,
+        settings: TokenizerSettings,
+        chunks: Iterable[str],
+        *,
+        documents: Documents = "file",
+        normalize: Normalization = "none",
     ) -> Tokenizer:
         """Learn a vocabulary from training text.
 
         Args:
             chunks: the text, cut where words end (as `Document.chunks` does); read once.
             documents: what a document is, `data.documents`.
+            normalize: the Unicode normalization form to bring every text into first.
 
         Raises ConfigError if `vocab_size` is too small for the level.
         """
-        return cls(settings, learn_vocabulary(settings, chunks), documents=documents)
+        vocabulary = learn_vocabulary(settings, chunks, normalize)
+        return cls(settings, vocabulary, documents=documents, normalize=normalize)
 
     @classmethod
     def load(
@@ -79,6 +95,7 @@ class Tokenizer:
         settings: TokenizerSettings,
         *,
         documents: Documents = "file",
+        normalize: Normalization = "none",
         spelling: SpellingModel | None = None,
     ) -> Tokenizer:
         """Read a `tokenizer.json` that this program saved under the same settings.
@@ -90,8 +107,9 @@ class Tokenizer:
 
         Raises RunError if it is missing, too large, damaged, or does not fit the settings.
         """
-        vocabulary = read_vocabulary(path, settings, documents=documents)
-        return cls(settings, replace(vocabulary, spelling=spelling), documents=documents)
+        vocabulary = read_vocabulary(path, settings, documents=documents, normalize=normalize)
+        vocabulary = replace(vocabulary, spelling=spelling)
+        return cls(settings, vocabulary, documents=documents, normalize=normalize)
 
     def save(self, path: Path) -> None:
         """Write `tokenizer.json`, which `tokenizers.Tokenizer.from_file` reads."""
@@ -107,7 +125,7 @@ class Tokenizer:
         Raises DataError if the text contains half of a surrogate pair.
         """
         check_characters(text)
-        return self._lookup.encode(lower_text(text) if self.settings.lowercase else text)
+        return self._lookup.encode(self._unify(text))
 
     def encode_each(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """The ids of several texts, one after another, and how many each has: (N,) and (D,), int64.
@@ -117,9 +135,7 @@ class Tokenizer:
         Raises DataError if a text contains half of a surrogate pair.
         """
         check_characters("".join(texts))
-        if self.settings.lowercase:
-            texts = [lower_text(text) for text in texts]
-        return self._lookup.encode_each(texts)
+        return self._lookup.encode_each([*map(self._unify, texts)])
 
     @property
     def does_eos_end_documents(self) -> bool:
@@ -127,7 +143,11 @@ class Tokenizer:
         return does_eos_end_documents(self.settings, self.documents)
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of the ids: exact for byte and subword, and for char on known characters."""
+        """The text of the ids.
+
+        It is the text that was encoded (normalized, in lower case, if the settings say so) for byte
+        and subword, and where no token is unknown, for char and for words of the unicode split.
+        """
         stream = self.stream()
         return "".join([*(stream.push(int(id)) for id in ids), stream.finish()])
 
@@ -149,11 +169,16 @@ class Tokenizer:
         With the whitespace split, `<unk>` in the text itself is one of them.
         """
         check_characters(text)
-        return self._lookup.list_unknown(lower_text(text) if self.settings.lowercase else text)
+        return self._lookup.list_unknown(self._unify(text))
+
+    def _unify(self, text: str) -> str:
+        return unify_text(text, self.normalize, self.settings.lowercase)
 
     @cached_property
     def _json(self) -> str:
-        pipeline = build_pipeline(self.settings, self._vocabulary, documents=self.documents)
+        pipeline = build_pipeline(
+            self.settings, self._vocabulary, documents=self.documents, normalize=self.normalize
+        )
         return str(pipeline.to_str(pretty=True))
 
     @cached_property

@@ -7,16 +7,15 @@ when it is full, so memory is bounded. BPE's memory grows with the number of dis
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 from tokenizers import trainers
 
-from llm_timecycle.config.text_settings import TokenizerSettings
+from llm_timecycle.config.text_settings import Normalization, TokenizerSettings
 from llm_timecycle.errors import ConfigError
-from llm_timecycle.text.tokenizer.characters import HAN, KANA, WHITE_SPACE, lower_text
+from llm_timecycle.text.tokenizer.normalization import unify_text
 from llm_timecycle.text.tokenizer.pipelines import (
     BYTE_CHARACTERS,
     SPECIAL_TOKENS,
@@ -24,8 +23,9 @@ from llm_timecycle.text.tokenizer.pipelines import (
     build_pipeline,
 )
 from llm_timecycle.text.tokenizer.spelling import learn_spelling
+from llm_timecycle.text.tokenizer.words import compile_piece, complete_piece
 
-LEARNING_VERSION = 1
+LEARNING_VERSION = 2
 """Increase it whenever the same text gives another vocabulary than before."""
 
 CODE_POINTS = 0x110000
@@ -37,9 +37,6 @@ WORD_CHARACTERS_AT_MOST = 100
 LINES_FED_AT_ONCE = 64
 
 BYTE_VOCABULARY_SIZE = len(SPECIAL_TOKENS) + len(BYTE_CHARACTERS)
-
-# Words of the unicode split never cross the border of such a piece.
-UNICODE_PIECE = re.compile(f"[{HAN}{KANA}]|[^{WHITE_SPACE}{HAN}{KANA}]+|\n")
 
 
 class BoundedCounter:
@@ -68,7 +65,9 @@ class BoundedCounter:
             self.counts = Counter({p: n for p, n in self.counts.items() if n > middle})
 
 
-def learn_vocabulary(settings: TokenizerSettings, chunks: Iterable[str]) -> Vocabulary:
+def learn_vocabulary(
+    settings: TokenizerSettings, chunks: Iterable[str], normalize: Normalization = "none"
+) -> Vocabulary:
     """The vocabulary of a training text, given in chunks as `Document.chunks` cuts them.
 
     Special tokens come first, then the most frequent characters or words, ties in the order of
@@ -83,9 +82,8 @@ def learn_vocabulary(settings: TokenizerSettings, chunks: Iterable[str]) -> Voca
     if settings.level == "byte":
         return Vocabulary((*SPECIAL_TOKENS, *BYTE_CHARACTERS))
     if settings.level == "subword":
-        return _learn_merges(settings, chunks)
-    if settings.lowercase:
-        chunks = map(lower_text, chunks)
+        return _learn_merges(settings, chunks, normalize)
+    chunks = (unify_text(chunk, normalize, settings.lowercase) for chunk in chunks)
     room = settings.vocab_size - len(SPECIAL_TOKENS)
     if settings.level == "char":
         characters = _rank_characters(chunks)
@@ -125,9 +123,9 @@ def _read_words(
         return
     # The library takes one word at a time, so each distinct piece goes through it only once.
     counts: Counter[str] = Counter()
-    split = _make_splitter(settings)
+    split, divide = _make_splitter(settings), compile_piece().findall
     for chunk in chunks:
-        pieces = UNICODE_PIECE.findall(chunk)
+        pieces = divide(chunk)
         short = [piece for piece in pieces if len(piece) <= PIECE_CHARACTERS_COUNTED]
         counts.update(short)
         if len(short) < len(pieces):
@@ -142,13 +140,13 @@ def _make_splitter(
     settings: TokenizerSettings,
 ) -> Callable[[Counter[str]], Counter[str]]:
     """The function from counts of pieces to counts of words, for the unicode split."""
-    pipeline = build_pipeline(settings, Vocabulary(SPECIAL_TOKENS))
-    normalize, divide = pipeline.normalizer.normalize_str, pipeline.pre_tokenizer.pre_tokenize_str
+    divide = build_pipeline(settings, Vocabulary(())).pre_tokenizer.pre_tokenize_str
 
     def split(pieces: Counter[str]) -> Counter[str]:
         words: Counter[str] = Counter()
         for piece, count in pieces.items():
-            for word, _ in divide(normalize(piece)):
+            found = divide(complete_piece(piece))
+            for word, _ in found[: len(found) - piece.endswith(" ")]:
                 if len(word) <= WORD_CHARACTERS_AT_MOST:
                     words[word] += count
         return words
@@ -156,8 +154,10 @@ def _make_splitter(
     return split
 
 
-def _learn_merges(settings: TokenizerSettings, chunks: Iterable[str]) -> Vocabulary:
-    learner = build_pipeline(settings, Vocabulary(()))
+def _learn_merges(
+    settings: TokenizerSettings, chunks: Iterable[str], normalize: Normalization
+) -> Vocabulary:
+    learner = build_pipeline(settings, Vocabulary(()), normalize=normalize)
     trainer = trainers.BpeTrainer(
         vocab_size=settings.vocab_size,
         special_tokens=list(SPECIAL_TOKENS),

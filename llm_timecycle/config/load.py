@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,13 +13,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from llm_timecycle.config.diagnostics import Problem, combine_problems, explain_wrong_value
+from llm_timecycle.config.dump import write_value
 from llm_timecycle.config.json_schema import list_key_schemas
 from llm_timecycle.config.locate import find_settings_file
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.config.sources import Override, SettingsFile, Source, Written
 from llm_timecycle.config.text_settings import BUILT_IN_CORPORA
 from llm_timecycle.config.validation import CONTRADICTION
-from llm_timecycle.config.yaml_nodes import Items, to_python
+from llm_timecycle.config.yaml_nodes import Items, Location, to_python
 
 PATH_KEYS = ("data.train", "data.valid", "data.test")
 OPENING_QUOTES = tuple("“‘「„")
@@ -39,7 +41,9 @@ class LoadedSettings:
     """What to write beside some of the settings, by dotted path."""
 
 
-def read_settings(source: str | Path, overrides: Sequence[str] = ()) -> LoadedSettings:
+def read_settings(
+    source: str | Path, overrides: Sequence[str] = (), defaults: Sequence[Source] = ()
+) -> LoadedSettings:
     """Read settings from a YAML file, then from overrides, and check them all.
 
     Paths of texts come out absolute: those in the file are relative to the file's directory, those
@@ -48,6 +52,7 @@ def read_settings(source: str | Path, overrides: Sequence[str] = ()) -> LoadedSe
     Args:
         source: a path, or the bare name of a shipped file (`section5`).
         overrides: `section.key=value` each, the value in YAML; a later one replaces an earlier one.
+        defaults: values for what the file does not set.
 
     Raises:
         ConfigError: one message with every problem, each with its dotted path, its line, what was
@@ -55,7 +60,8 @@ def read_settings(source: str | Path, overrides: Sequence[str] = ()) -> LoadedSe
             reported alone.
     """
     path = find_settings_file(source)
-    settings = check_sources([SettingsFile(path), *map(Override, overrides)], str(path))
+    sources = [*defaults, SettingsFile(path), *map(Override, overrides)]
+    settings = check_sources(sources, str(path))
     return LoadedSettings(settings, path.stem, path.absolute().parent, path)
 
 
@@ -139,6 +145,25 @@ def _find_bad_paths(written: dict[str, Written]) -> Iterator[Problem]:
                 elif text[:1] in OPENING_QUOTES and text[-1:] in CLOSING_QUOTES:
                     explanation = f"received {text}, quotes included; expected a path"
                     yield Problem(path, node.location, explanation)
+                elif whole := _find_whole_name(text, node.location, value.base):
+                    explanation = (
+                        f'received {text}, because YAML reads what follows " #" as a comment, '
+                        f"and there is also {whole}. If that is meant, put it in quotes: "
+                        f"{write_value(whole)}; if not, move the comment to a line of its own"
+                    )
+                    yield Problem(path, node.location, explanation)
+
+
+def _find_whole_name(text: str, location: Location, base: Path) -> str | None:
+    """The name that exists and of which a comment cut off the end, leaving `text`; else None."""
+    if location.is_override or location.line > len(location.lines):
+        return None
+    line = location.lines[location.line - 1].rstrip()[location.column - 1 :]
+    if not line.startswith(text):  # in quotes
+        return None
+    ends = [match.start() for match in re.finditer(r"\s+#", line[len(text) :])]
+    names = [line[: len(text) + end] for end in ends[1:]] + [line] if ends[:1] == [0] else []
+    return next((name for name in names if os.path.exists(_resolve_path(name, base))), None)  # noqa: PTH110
 
 
 def _resolve_value(name: str, written: Written) -> Any:
@@ -156,4 +181,6 @@ def _resolve_path(value: Any, base: Path) -> Any:
         return value
     path = os.path.expanduser(value)  # noqa: PTH111  (Path.expanduser raises for unknown users)
     start = glob.escape(str(base)) if glob.has_magic(path) else str(base)
-    return str(Path(start) / path)
+    joined = str(Path(start) / path)
+    plain = os.path.normpath(joined)  # `..` after a symbolic link means another directory
+    return plain if os.path.realpath(plain) == os.path.realpath(joined) else joined

@@ -18,6 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -101,7 +102,8 @@ def open_store(path: Path) -> TokenStream | None:
         ids = np.zeros(0, dtype)
         if counts.tokens > 0:
             ids = np.memmap(path / "ids.bin", dtype, mode="r", shape=(counts.tokens,))
-        os.utime(path)
+        with suppress(OSError):  # a cache that can only be read is as good
+            os.utime(path)
         return TokenStream(ids, **asdict(counts), corpus_sha256=manifest["corpus_sha256"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -10,17 +10,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from llm_timecycle.config.diagnostics import Problem, combine_problems, explain_wrong_value
 from llm_timecycle.config.dump import write_value
 from llm_timecycle.config.json_schema import list_key_schemas
 from llm_timecycle.config.locate import find_settings_file
+from llm_timecycle.config.sections import list_section_keys
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.config.sources import Override, SettingsFile, Source, Written
+from llm_timecycle.config.spelling import suggest_key
 from llm_timecycle.config.text_settings import BUILT_IN_CORPORA
 from llm_timecycle.config.validation import CONTRADICTION
 from llm_timecycle.config.yaml_nodes import Items, Location, to_python
+from llm_timecycle.errors import ConfigError
 
 PATH_KEYS = ("data.train", "data.valid", "data.test")
 OPENING_QUOTES = tuple("“‘「„")
@@ -94,6 +97,33 @@ def check_sources(sources: Sequence[Source], origin: str) -> Settings:
     return settings
 
 
+def explain_sections(sections: Mapping[str, object], error: ValidationError) -> ConfigError:
+    """What is wrong with sections that were given in Python, as `read_settings` would say it.
+
+    Args:
+        sections: by name, each a mapping or a section already.
+        error: what pydantic found.
+    """
+    from llm_timecycle.config.python_values import PythonValues
+
+    written: dict[str, Written] = {}
+    problems: list[Problem] = []
+    for section, given in sections.items():
+        values = given.model_dump() if isinstance(given, BaseModel) else given
+        if section not in list_section_keys():
+            where, explanation = section, f"there is no such section; {suggest_key(section, None)}"
+        elif not isinstance(values, Mapping):
+            where, explanation = section, f"received {given!r}; expected a mapping of settings"
+        else:
+            named = {f"{section}.{key}": value for key, value in values.items()}
+            PythonValues(named, "Settings").collect(written, problems)
+            continue
+        location = Location("Settings", [], 1, 1, 1, is_override=True)
+        problems.append(Problem(where, location, explanation))
+    problems += _explain_errors(error, written)
+    return combine_problems(problems, "Settings(...)")
+
+
 def list_given(sources: Sequence[Source]) -> frozenset[str]:
     """The dotted paths of the settings to which some sources give a value."""
     written: dict[str, Written] = {}
@@ -106,12 +136,12 @@ def _explain_errors(error: ValidationError, written: dict[str, Written]) -> Iter
     """Every wrong value, one problem per wrong item of a list, and every contradiction."""
     items_by_path: dict[str, dict[int, None]] = {}
     for detail in error.errors(include_url=False, include_input=False):
-        section, key, *inner = detail["loc"]
+        section, key, *inner = *detail["loc"], ""
         path = f"{section}.{key}"
         if detail["type"] == CONTRADICTION:
             blamed = next(path for path in detail["ctx"]["paths"] if path in written)
             yield Problem(blamed, written[blamed].location, detail["ctx"]["explanation"])
-        else:
+        elif path in written:  # else it is no setting, which has been said
             items = items_by_path.setdefault(path, {})
             items.update((part, None) for part in inner if isinstance(part, int))
     for path, items in items_by_path.items():
@@ -182,5 +212,7 @@ def _resolve_path(value: Any, base: Path) -> Any:
     path = os.path.expanduser(value)  # noqa: PTH111  (Path.expanduser raises for unknown users)
     start = glob.escape(str(base)) if glob.has_magic(path) else str(base)
     joined = str(Path(start) / path)
-    plain = os.path.normpath(joined)  # `..` after a symbolic link means another directory
+    if ".." not in Path(path).parts or "\0" in path:
+        return joined
+    plain = os.path.normpath(joined)  # unless `..` follows a symbolic link to somewhere else
     return plain if os.path.realpath(plain) == os.path.realpath(joined) else joined

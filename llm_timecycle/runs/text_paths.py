@@ -47,9 +47,10 @@ def find_texts(data: DataSettings, run: Path, command: str) -> DataSettings:
         other = str(Path.cwd() / _strip_parents(_relate(path, str(run.absolute())) or path))
         if _is_there(other):
             return other
+        remedy = f"{command} --set data.{key}=FILE"
         raise DataError(
             f"the text of {run} was not found: looked for {path}, as data.{key} in its "
-            f"config.yaml says, and for {other}. Say where it is: {command} --set data.{key}=FILE"
+            f"config.yaml says, and for {other}. Say where it is: {remedy}"
         )
 
     return _map_paths(data, find)

@@ -26,7 +26,7 @@ WARM_UP_TOKENS = 64
 """Of a validation during training, which compares a model with itself."""
 LONG_WARM_UP_TOKENS = 512
 """Of a figure to report: within 0.0005 nats of the exact one."""
-MAX_LANES, LEAST_LANE_TOKENS = 64, 2048  # a lane is worth its warm-up
+MAX_LANES, LEAST_LANE_TOKENS = 128, 2048  # a lane is worth its warm-up
 SCORING_WINDOW = 256
 
 
@@ -125,7 +125,7 @@ def choose_lanes(predictions: int) -> int:
     """The number of lanes to score a stream in: few enough that warm-up costs little.
 
     >>> choose_lanes(1_000), choose_lanes(10_000), choose_lanes(1_000_000)
-    (1, 4, 64)
+    (1, 4, 128)
     """
     return max(1, min(MAX_LANES, predictions // LEAST_LANE_TOKENS))
 

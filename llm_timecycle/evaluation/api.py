@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from llm_timecycle.config.settings import Settings
     from llm_timecycle.config.sources import Source
+    from llm_timecycle.config.text_settings import DataSettings
     from llm_timecycle.evaluation.stream import Sums
     from llm_timecycle.text.token_store import TokenStream
     from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
@@ -276,16 +277,33 @@ def _open_split(
             f"{run.path} has no {split} text: data.{split} was not given and "
             f"data.{split}_fraction is 0"
         )
+    command = f"llm-timecycle evaluate {quote(str(run.path))}"
     try:
-        data = find_texts(settings.data, run.path, f"llm-timecycle evaluate {quote(str(run.path))}")
-    except DataError as error:
-        raise HeldOutTextError(str(error)) from error
+        data, part = find_texts(settings.data, run.path, command), split
+    except DataError:
+        data, part = _keep_needed(settings.data, split)
+        try:
+            data = find_texts(data, run.path, command)
+        except DataError as error:
+            raise HeldOutTextError(str(error)) from error
     settings = settings.model_copy(update={"data": data})
     text = prepare_text(settings, Path.cwd(), cache, show_progress, tokenizer=tokenizer)
-    stream = text.valid if split == "valid" else text.test
+    stream = {"train": text.train, "valid": text.valid, "test": text.test}[part]
     if stream is None or stream.corpus_sha256 != held_out[split]["sha256"]:
         raise HeldOutTextError(
             f"the {split} text of {run.path} has changed since the run was trained, so the model "
             f"may have been trained on parts of it. Restore it"
         )
     return stream
+
+
+def _keep_needed(data: DataSettings, split: str) -> tuple[DataSettings, str]:
+    """Settings with only the text that the held-out text is, or is cut from, and its part there."""
+    other = "test" if split == "valid" else "valid"
+    own, others = getattr(data, split), getattr(data, other)
+    changes: dict[str, object] = {}
+    if own is not None or others is not None:
+        changes |= {other: None, f"{other}_fraction": 0.0}
+    if own is not None:
+        changes |= {"train": own, split: None, f"{split}_fraction": 0.0}
+    return data.model_copy(update=changes), "train" if own is not None else split

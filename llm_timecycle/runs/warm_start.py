@@ -96,11 +96,16 @@ class WarmStart:
     def describe_vocabulary(self, text: PreparedText) -> str:
         """What the vocabulary is, and how much of the new training text it does not know."""
         added = text.tokenizer.vocab_size - self.run.vocab_size
-        extension = f", {added:,} tokens of the new text added" if self.extend_vocabulary else ""
+        extension = f", to which {added:,} are added" if self.extend_vocabulary else ""
         share = 100 * text.train.unknown / text.train.tokens
+        can_extend = (
+            not self.extend_vocabulary and text.tokenizer.settings.level in EXTENSIBLE_LEVELS
+        )
+        advice = "; extend the vocabulary to learn them" if share > 0 and can_extend else ""
         return (
-            f"begins with the weights and the {self.run.vocab_size:,} tokens of {self.run.path}"
-            f"{extension}; {share:.2f} % of the new training tokens are unknown (<unk>)"
+            f"starts with the weights of {self.run.path} and its vocabulary of "
+            f"{self.run.vocab_size:,} tokens{extension}; {share:.2f} % of the new training tokens "
+            f"are unknown (<unk>){advice}"
         )
 
     def describe(self, new_run: Path, vocab_size: int) -> dict[str, Any]:

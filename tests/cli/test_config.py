@@ -119,3 +119,24 @@ def test_show_prints_every_key_as_resolved():
 
 def test_schema_prints_the_schema():
     assert json.loads(run("schema").stdout) == settings_schema()
+
+
+def test_check_names_every_missing_text(capsys, monkeypatch):
+    Path("here.txt").write_text("some text")
+    Path("own.yaml").write_text("data: {train: [here.txt, gone.txt], valid: no/v.txt}")
+    monkeypatch.setattr("sys.argv", ["llm-timecycle", "config", "check", "own.yaml"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    printed = capsys.readouterr()
+    assert (caught.value.code, printed.out) == (4, "")
+    first, *lines = printed.err.splitlines()
+    assert first == "Error: the settings in own.yaml are right, but not their texts:"
+    assert [line.split(": ")[0] for line in lines] == ["  data.train", "  data.valid"]
+    assert "gone.txt" in lines[0]
+    assert "there is no directory" in lines[1]
+
+
+def test_check_of_settings_whose_texts_are_there_is_fine():
+    Path("here.txt").write_text("some text")
+    Path("own.yaml").write_text("data: {train: here.txt, valid: sample-english}")
+    assert run("check", "own.yaml").output.startswith("OK: own.yaml")

@@ -136,7 +136,8 @@ def _explain_errors(error: ValidationError, written: dict[str, Written]) -> Iter
     """Every wrong value, one problem per wrong item of a list, and every contradiction."""
     items_by_path: dict[str, dict[int, None]] = {}
     for detail in error.errors(include_url=False, include_input=False):
-        section, key, *inner = *detail["loc"], ""
+        location: tuple[int | str, ...] = (*detail["loc"], "")  # a section alone has no key
+        section, key, *inner = location
         path = f"{section}.{key}"
         if detail["type"] == CONTRADICTION:
             blamed = next(path for path in detail["ctx"]["paths"] if path in written)

@@ -67,12 +67,14 @@ def test_new_where_nothing_can_be_written():
 
 def test_check_says_what_the_settings_come_to():
     # 10,000 x 256 + (256 + 512 + 1) x 2,048 + (512 + 512 + 1) x 2,048 + (512 + 1) x 10,000
-    Path("my.yaml").write_text("data: {train: [python-docs, /a.txt]}\ntraining: {max_steps: 1000}")
+    Path("my.yaml").write_text(
+        "data: {train: [python-docs, sample-chinese]}\ntraining: {max_steps: 1000}"
+    )
     result = run("check", "my.yaml")
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
         "OK: my.yaml",
-        "  text       python-docs, /a.txt",
+        "  text       python-docs, sample-chinese",
         "  tokenizer  word level, vocabulary of at most 10,000",
         "  model      2 x LSTM(512) on Embedding(256), at most 11,364,112 parameters",
         "  training   10 epochs, at most 1,000 steps, 3,200 tokens per step (64 x 50), adam at "

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from llm_timecycle.config.settings import Settings
     from llm_timecycle.runs.warm_start import WarmStart
     from llm_timecycle.training.progress import Progress
+    from llm_timecycle.training.session import TrainingSummary
 
 
 @click.command("train", context_settings=HELP)
@@ -102,7 +103,6 @@ def command(
 
     import_tensorflow()
     from llm_timecycle.text.prepare import find_cache_directory
-    from llm_timecycle.training.metrics import add_stage_seconds
     from llm_timecycle.training.session import train
     from llm_timecycle.training.tensorboard import make_callbacks
 
@@ -125,11 +125,18 @@ def command(
     except RunExistsError as error:
         raise RunError(_explain_existing(error)) from error
     summary.run.check_weights_exist()
-    progress, run = summary.progress, quote(str(run_path))
+    _report_end(summary, loaded.settings)
+
+
+def _report_end(summary: TrainingSummary, settings: Settings) -> None:
+    """Say how the training went, where its time went, and what comes next."""
+    from llm_timecycle.training.metrics import add_stage_seconds
+
+    progress, run = summary.progress, quote(str(summary.run.path))
     has_validation = summary.has_validation
     kept = f"the best weights are those of step {progress.best_step:,}"
     click.echo(
-        f"Trained {progress.step:,} steps in {_describe_time(progress, loaded.settings)}; "
+        f"Trained {progress.step:,} steps in {_describe_time(progress, settings)}; "
         f"{kept if has_validation else 'the last weights are kept: there is no validation text'}.\n"
         f"{format_shares(add_stage_seconds(summary.run.metrics_path))}\n"
         f"Next: llm-timecycle evaluate {run}{'' if has_validation else ' --data FILE'}\n"

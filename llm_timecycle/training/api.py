@@ -114,8 +114,7 @@ def train(
         minutes: the time to train for, this call as a whole: `training.minutes`. With a text, the
             most that training may take, 10 by default.
         resume: whether to resume an existing run from its newest checkpoint.
-        from_run: a run with whose best weights the new run begins; the new run has its model and
-            its vocabulary.
+        from_run: a run whose best weights, model and vocabulary the new run begins with.
         extend_vocabulary: with `from_run`, whether tokens of the new text are added.
         settings: settings in place of the source's, by dotted path: `{"training.epochs": 3}`.
         data, tokenizer, model, training, generation: the same for one section:
@@ -124,10 +123,9 @@ def train(
         show_progress: whether to draw progress bars.
 
     Raises:
-        UsageError: an argument is wrong.
+        UsageError: an argument is wrong. DataError: the text is missing, unreadable or too short.
         ConfigError: a setting is unknown, wrong, or contradicts another; DivergenceError where the
             loss stops being a number.
-        DataError: the text is missing, unreadable or too short.
         RunError: the run exists already, is damaged, or is in use.
         Interrupted: the training was interrupted; the message says how to resume it.
 

@@ -10,7 +10,7 @@ TimecycleError            1    an internal error
 +-- RunError              5    a run directory or a checkpoint is missing, damaged or in the way
 |   +-- RunExistsError    5    something is already where a new run was to be written
 |   +-- RunInUseError     5    another process is training the run
-+-- Interrupted           130  Ctrl-C or SIGTERM ended the work after it was saved (143 for SIGTERM)
++-- Interrupted           130  Ctrl-C ended the work after it was saved (143: SIGTERM, 129: SIGHUP)
 
 A message says what was expected, what was found and what to do next, in one or a few lines.
 """

@@ -18,8 +18,9 @@ from llm_timecycle.config.load import LoadedSettings, read_settings
 from llm_timecycle.config.locate import find_shipped_directory, name_after
 from llm_timecycle.config.recipes import read_recipe
 from llm_timecycle.config.sources import Override
+from llm_timecycle.config.text_settings import BUILT_IN_CORPORA
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
-from llm_timecycle.errors import ConfigError, UsageError
+from llm_timecycle.errors import ConfigError, DataError, UsageError
 from llm_timecycle.files import explain_os_error, write_durably
 from llm_timecycle.training.schedules import choose_learning_rate
 
@@ -100,9 +101,11 @@ def check(file: str) -> None:
     """Check a settings file and summarize it.
 
     FILE is a path, or the name of shipped settings. If anything is wrong, all problems are listed
-    and the exit code is 3.
+    and the exit code is 3. If the settings are right but a text is missing, the exit code is 4.
     """
-    click.echo(_summarize(read_settings(file)))
+    loaded = read_settings(file)
+    _check_texts(loaded)
+    click.echo(_summarize(loaded))
 
 
 @command.command("show", context_settings=HELP)
@@ -139,6 +142,26 @@ def _write(file: Path, text: str) -> None:
         write_durably(file, text.encode())
     except OSError as error:
         raise ConfigError(f"cannot write {file}: {explain_os_error(error)}") from error
+
+
+def _check_texts(loaded: LoadedSettings) -> None:
+    """Raise DataError where a text that the settings name cannot be found; names every one."""
+    from llm_timecycle.text.files.find import find_files
+    from llm_timecycle.text.prepare import find_cache_directory
+
+    are_records = loaded.settings.data.documents == "record"
+    problems = []
+    for key in ("train", "valid", "test"):
+        value = getattr(loaded.settings.data, key) or []
+        for path in [value] if isinstance(value, str) else value:
+            try:
+                if path not in BUILT_IN_CORPORA:
+                    find_files(path, loaded.base, find_cache_directory(), records=are_records)
+            except DataError as error:
+                problems.append(f"data.{key}: {error}")
+    if problems:
+        lines = "\n".join(f"  {problem}" for problem in problems)
+        raise DataError(f"the settings in {loaded.path} are right, but not their texts:\n{lines}")
 
 
 def _summarize(loaded: LoadedSettings) -> str:

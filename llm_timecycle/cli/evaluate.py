@@ -10,6 +10,7 @@ import click
 from llm_timecycle.cli.options import HELP
 from llm_timecycle.cli.printing import print_json
 from llm_timecycle.cli.terminal import set_up_logging
+from llm_timecycle.config.sources import Override
 from llm_timecycle.errors import DataError, HeldOutTextError
 
 
@@ -22,16 +23,32 @@ from llm_timecycle.errors import DataError, HeldOutTextError
     help="Which held-out text of the run to score.  [default: valid]",
 )
 @click.option(
+    "--set",
+    "overrides",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Replace one setting under data, such as data.train=novel.txt. Repeatable.",
+)
+@click.option(
     "--exact", is_flag=True, help="Read the text in one lane and in float32, many times slower."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(run: Path, data: str | None, split: str | None, exact: bool, as_json: bool) -> None:
+def command(
+    run: Path,
+    data: str | None,
+    split: str | None,
+    overrides: tuple[str, ...],
+    exact: bool,
+    as_json: bool,
+) -> None:
     """Score a trained model on text that it was not trained on.
 
     Every token after the first is predicted exactly once. A long text is read in up to 128 lanes
     side by side, each after a warm-up on the 512 tokens before it, and in bfloat16 where the model
     was trained in it; --exact reads it in one lane and in float32. To compare models with different
     tokenizers, compare bits per character or perplexity per word.
+
+    If the run's text was moved, --set data.train=FILE names its new place.
 
     \b
     llm-timecycle evaluate runs/my
@@ -43,10 +60,11 @@ def command(run: Path, data: str | None, split: str | None, exact: bool, as_json
     if data is not None and split is not None:
         raise click.UsageError("give --data or --split, not both")
     set_up_logging()
-    from llm_timecycle.evaluation.api import evaluate
+    from llm_timecycle.evaluation.api import evaluate_with
 
+    given = [Override(each) for each in overrides]
     try:
-        result = evaluate(run, data, split=split, exact=exact, show_progress=sys.stderr.isatty())
+        result = evaluate_with(run, data, split, exact, given, sys.stderr.isatty())
     except HeldOutTextError as error:
         raise DataError(f"{error.problem}. To score another text, use --data FILE") from error
     if as_json:

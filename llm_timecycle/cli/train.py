@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
@@ -14,14 +15,16 @@ from llm_timecycle.cli.options import HELP, config_overrides
 from llm_timecycle.cli.terminal import format_shares, set_up_logging
 from llm_timecycle.config.load import LoadedSettings, read_settings
 from llm_timecycle.config.locate import find_run, name_after, names_text
-from llm_timecycle.config.sources import Override
+from llm_timecycle.config.sources import Override, Source
 from llm_timecycle.errors import RunError, RunExistsError
 from llm_timecycle.runs.directory import check_run_is_new, open_run
 from llm_timecycle.system import measure_process_age_s
 
 if TYPE_CHECKING:
     from llm_timecycle.config.settings import Settings
+    from llm_timecycle.runs.warm_start import WarmStart
     from llm_timecycle.training.progress import Progress
+    from llm_timecycle.training.session import TrainingSummary
 
 
 @click.command("train", context_settings=HELP)
@@ -42,6 +45,18 @@ if TYPE_CHECKING:
 )
 @click.option("--resume", is_flag=True, help="Resume the run from its newest checkpoint.")
 @click.option(
+    "--from",
+    "from_run",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Begin with the weights of another run; the model and the vocabulary are taken from it.",
+)
+@click.option(
+    "--extend-vocabulary",
+    is_flag=True,
+    help="With --from, add tokens of the new text to the vocabulary.",
+)
+@click.option(
     "--tensorboard", is_flag=True, help="Write the losses to RUN/tensorboard for TensorBoard."
 )
 @click.option(
@@ -55,6 +70,8 @@ def command(
     run_path: Path | None,
     minutes: float | None,
     resume: bool,
+    from_run: Path | None,
+    extend_vocabulary: bool,
     tensorboard: bool,
     profile_trace: bool,
 ) -> None:
@@ -73,17 +90,19 @@ def command(
     llm-timecycle train my.yaml --set training.epochs=3 --run runs/short
     llm-timecycle train my.yaml --minutes 10
     llm-timecycle train runs/short --resume
+    llm-timecycle train --from runs/novel letters.txt --minutes 5
     """
     began_at_s = time.perf_counter() - (measure_process_age_s() or 0.0)
     set_up_logging()
     if run_path == Path():
         raise click.UsageError("--run is empty; expected a directory")
-    loaded, run_path = _load(config, overrides, minutes, run_path, resume)
+    warm_start = _open_warm_start(from_run, extend_vocabulary, resume)
+    defaults = [] if warm_start is None else [warm_start.defaults]
+    loaded, run_path = _load(config, overrides, minutes, run_path, resume, defaults)
     from llm_timecycle.model.tf_import import import_tensorflow
 
     import_tensorflow()
     from llm_timecycle.text.prepare import find_cache_directory
-    from llm_timecycle.training.metrics import add_stage_seconds
     from llm_timecycle.training.session import train
     from llm_timecycle.training.tensorboard import make_callbacks
 
@@ -98,6 +117,7 @@ def command(
             run_path,
             cache=find_cache_directory(),
             resume=resume,
+            warm_start=warm_start,
             callbacks=callbacks,
             show_progress=sys.stderr.isatty(),
             began_at_s=began_at_s,
@@ -105,17 +125,37 @@ def command(
     except RunExistsError as error:
         raise RunError(_explain_existing(error)) from error
     summary.run.check_weights_exist()
-    progress, run = summary.progress, quote(str(run_path))
+    _report_end(summary, loaded.settings)
+
+
+def _report_end(summary: TrainingSummary, settings: Settings) -> None:
+    """Say how the training went, where its time went, and what comes next."""
+    from llm_timecycle.training.metrics import add_stage_seconds
+
+    progress, run = summary.progress, quote(str(summary.run.path))
     has_validation = summary.has_validation
     kept = f"the best weights are those of step {progress.best_step:,}"
     click.echo(
-        f"Trained {progress.step:,} steps in {_describe_time(progress, loaded.settings)}; "
+        f"Trained {progress.step:,} steps in {_describe_time(progress, settings)}; "
         f"{kept if has_validation else 'the last weights are kept: there is no validation text'}.\n"
         f"{format_shares(add_stage_seconds(summary.run.metrics_path))}\n"
         f"Next: llm-timecycle evaluate {run}{'' if has_validation else ' --data FILE'}\n"
         f'      llm-timecycle generate {run} --prompt "Once upon"',
         err=True,
     )
+
+
+def _open_warm_start(run: Path | None, extend_vocabulary: bool, resume: bool) -> WarmStart | None:
+    """The run to begin from, if one is given."""
+    if run is None:
+        if extend_vocabulary:
+            raise click.UsageError("--extend-vocabulary needs --from RUN")
+        return None
+    if resume:
+        raise click.UsageError("--from begins a new run: leave out --resume")
+    from llm_timecycle.runs.warm_start import open_warm_start
+
+    return open_warm_start(run, extend_vocabulary)
 
 
 def _describe_time(progress: Progress, settings: Settings) -> str:
@@ -134,19 +174,20 @@ def _load(
     minutes: float | None,
     run_path: Path | None,
     resume: bool,
+    defaults: Sequence[Source],
 ) -> tuple[LoadedSettings, Path]:
     """The settings to train with, and the directory of the run."""
     if names_text(config):
         run_path = run_path or _name_run(config)
         if not resume:
-            return _suggest(config, minutes, overrides, run_path), run_path
+            return _suggest(config, minutes, overrides, run_path, defaults), run_path
         config = str(run_path)
     if resume and (found := find_run(config)) is not None:
         run_path = run_path or found
         config = str(open_run(found).path / "config.yaml")
     if minutes is not None:
         overrides += (f"training.minutes={minutes}",)
-    loaded = read_settings(config, overrides)
+    loaded = read_settings(config, overrides, defaults)
     return loaded, run_path or Path("runs") / loaded.name
 
 
@@ -158,7 +199,11 @@ def _name_run(text: str) -> Path:
 
 
 def _suggest(
-    text: str, minutes: float | None, overrides: tuple[str, ...], run: Path
+    text: str,
+    minutes: float | None,
+    overrides: tuple[str, ...],
+    run: Path,
+    defaults: Sequence[Source],
 ) -> LoadedSettings:
     """The settings chosen for a text; before any work is done, `run` must be new."""
     from llm_timecycle.text.prepare import find_cache_directory
@@ -172,7 +217,7 @@ def _suggest(
     return suggest_settings(
         [text],
         minutes,
-        [Override(each) for each in overrides],
+        [*defaults, *(Override(each) for each in overrides)],
         cache=find_cache_directory(),
         show_progress=sys.stderr.isatty(),
     )

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from llm_timecycle.config.diagnostics import Problem, combine_problems, explain_wrong_value
+from llm_timecycle.config.dump import write_value
 from llm_timecycle.config.json_schema import list_key_schemas
 from llm_timecycle.config.locate import find_settings_file
+from llm_timecycle.config.sections import list_section_keys
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.config.sources import Override, SettingsFile, Source, Written
+from llm_timecycle.config.spelling import suggest_key
 from llm_timecycle.config.text_settings import BUILT_IN_CORPORA
 from llm_timecycle.config.validation import CONTRADICTION
-from llm_timecycle.config.yaml_nodes import Items, to_python
+from llm_timecycle.config.yaml_nodes import Items, Location, to_python
+from llm_timecycle.errors import ConfigError
 
 PATH_KEYS = ("data.train", "data.valid", "data.test")
 OPENING_QUOTES = tuple("“‘「„")
@@ -39,7 +44,9 @@ class LoadedSettings:
     """What to write beside some of the settings, by dotted path."""
 
 
-def read_settings(source: str | Path, overrides: Sequence[str] = ()) -> LoadedSettings:
+def read_settings(
+    source: str | Path, overrides: Sequence[str] = (), defaults: Sequence[Source] = ()
+) -> LoadedSettings:
     """Read settings from a YAML file, then from overrides, and check them all.
 
     Paths of texts come out absolute: those in the file are relative to the file's directory, those
@@ -48,6 +55,7 @@ def read_settings(source: str | Path, overrides: Sequence[str] = ()) -> LoadedSe
     Args:
         source: a path, or the bare name of a shipped file (`section5`).
         overrides: `section.key=value` each, the value in YAML; a later one replaces an earlier one.
+        defaults: values for what the file does not set.
 
     Raises:
         ConfigError: one message with every problem, each with its dotted path, its line, what was
@@ -55,7 +63,8 @@ def read_settings(source: str | Path, overrides: Sequence[str] = ()) -> LoadedSe
             reported alone.
     """
     path = find_settings_file(source)
-    settings = check_sources([SettingsFile(path), *map(Override, overrides)], str(path))
+    sources = [*defaults, SettingsFile(path), *map(Override, overrides)]
+    settings = check_sources(sources, str(path))
     return LoadedSettings(settings, path.stem, path.absolute().parent, path)
 
 
@@ -88,6 +97,33 @@ def check_sources(sources: Sequence[Source], origin: str) -> Settings:
     return settings
 
 
+def explain_sections(sections: Mapping[str, object], error: ValidationError) -> ConfigError:
+    """What is wrong with sections that were given in Python, as `read_settings` would say it.
+
+    Args:
+        sections: by name, each a mapping or a section already.
+        error: what pydantic found.
+    """
+    from llm_timecycle.config.python_values import PythonValues
+
+    written: dict[str, Written] = {}
+    problems: list[Problem] = []
+    for section, given in sections.items():
+        values = given.model_dump() if isinstance(given, BaseModel) else given
+        if section not in list_section_keys():
+            where, explanation = section, f"there is no such section; {suggest_key(section, None)}"
+        elif not isinstance(values, Mapping):
+            where, explanation = section, f"received {given!r}; expected a mapping of settings"
+        else:
+            named = {f"{section}.{key}": value for key, value in values.items()}
+            PythonValues(named, "Settings").collect(written, problems)
+            continue
+        location = Location("Settings", [], 1, 1, 1, is_override=True)
+        problems.append(Problem(where, location, explanation))
+    problems += _explain_errors(error, written)
+    return combine_problems(problems, "Settings(...)")
+
+
 def list_given(sources: Sequence[Source]) -> frozenset[str]:
     """The dotted paths of the settings to which some sources give a value."""
     written: dict[str, Written] = {}
@@ -100,12 +136,13 @@ def _explain_errors(error: ValidationError, written: dict[str, Written]) -> Iter
     """Every wrong value, one problem per wrong item of a list, and every contradiction."""
     items_by_path: dict[str, dict[int, None]] = {}
     for detail in error.errors(include_url=False, include_input=False):
-        section, key, *inner = detail["loc"]
+        location: tuple[int | str, ...] = (*detail["loc"], "")  # a section alone has no key
+        section, key, *inner = location
         path = f"{section}.{key}"
         if detail["type"] == CONTRADICTION:
             blamed = next(path for path in detail["ctx"]["paths"] if path in written)
             yield Problem(blamed, written[blamed].location, detail["ctx"]["explanation"])
-        else:
+        elif path in written:  # else it is no setting, which has been said
             items = items_by_path.setdefault(path, {})
             items.update((part, None) for part in inner if isinstance(part, int))
     for path, items in items_by_path.items():
@@ -139,6 +176,25 @@ def _find_bad_paths(written: dict[str, Written]) -> Iterator[Problem]:
                 elif text[:1] in OPENING_QUOTES and text[-1:] in CLOSING_QUOTES:
                     explanation = f"received {text}, quotes included; expected a path"
                     yield Problem(path, node.location, explanation)
+                elif whole := _find_whole_name(text, node.location, value.base):
+                    explanation = (
+                        f'received {text}, because YAML reads what follows " #" as a comment, '
+                        f"and there is also {whole}. If that is meant, put it in quotes: "
+                        f"{write_value(whole)}; if not, move the comment to a line of its own"
+                    )
+                    yield Problem(path, node.location, explanation)
+
+
+def _find_whole_name(text: str, location: Location, base: Path) -> str | None:
+    """The name that exists and of which a comment cut off the end, leaving `text`; else None."""
+    if location.is_override or location.line > len(location.lines):
+        return None
+    line = location.lines[location.line - 1].rstrip()[location.column - 1 :]
+    if not line.startswith(text):  # in quotes
+        return None
+    ends = [match.start() for match in re.finditer(r"\s+#", line[len(text) :])]
+    names = [line[: len(text) + end] for end in ends[1:]] + [line] if ends[:1] == [0] else []
+    return next((name for name in names if os.path.exists(_resolve_path(name, base))), None)  # noqa: PTH110
 
 
 def _resolve_value(name: str, written: Written) -> Any:
@@ -156,4 +212,8 @@ def _resolve_path(value: Any, base: Path) -> Any:
         return value
     path = os.path.expanduser(value)  # noqa: PTH111  (Path.expanduser raises for unknown users)
     start = glob.escape(str(base)) if glob.has_magic(path) else str(base)
-    return str(Path(start) / path)
+    joined = str(Path(start) / path)
+    if ".." not in Path(path).parts or "\0" in path:
+        return joined
+    plain = os.path.normpath(joined)  # unless `..` follows a symbolic link to somewhere else
+    return plain if os.path.realpath(plain) == os.path.realpath(joined) else joined

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import glob
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.config.spelling import find_nearest
 from llm_timecycle.config.text_settings import BUILT_IN_CORPORA
-from llm_timecycle.errors import ConfigError
+from llm_timecycle.errors import ConfigError, UsageError
 
 SETTINGS_SUFFIXES = {".yaml", ".yml"}
 TEXT_SUFFIXES = {".txt", ".gz"}
@@ -36,6 +37,33 @@ def names_text(source: str | Path) -> bool:
         return not any((path / each).exists() for each in ("config.yaml", "manifest.json"))
     is_named_as_text = path.suffix.lower() in TEXT_SUFFIXES or glob.has_magic(name)
     return name in BUILT_IN_CORPORA or (is_named_as_text and not path.exists())
+
+
+def is_text(source: object, resume: bool) -> bool:
+    """Whether the source of `lt.train` is a text to train on, and not settings or a run.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if not isinstance(source, (str, Path)):
+        if isinstance(source, Sequence) and source:
+            return True
+        raise UsageError(f"source: received {source!r}; expected a text, settings, or a run")
+    path, name = Path(source), str(source)
+    is_run = (path / "manifest.json").exists() or path.name == "config.yaml"
+    if path.is_dir() and is_run and not resume:
+        raise UsageError(
+            f"{name} is a run: to resume it, pass resume=True; to train a new run with its "
+            f"settings, pass {str(path / 'config.yaml')!r} and another directory as run"
+        )
+    if names_text(source):
+        return True
+    names_settings = name in list_shipped_names() or path.suffix.lower() in SETTINGS_SUFFIXES
+    if names_settings or is_run or resume or path.exists():
+        return False
+    nearest = find_nearest(name, [*list_shipped_names(), *BUILT_IN_CORPORA])
+    hint = f" Did you mean {nearest!r}?" if nearest else ""
+    raise UsageError(f"no text, settings or run called {name!r} was found.{hint}")
 
 
 def name_after(text: str | Path) -> str:

@@ -28,9 +28,9 @@ class PythonValues:
     origin: str
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> PythonValues:
-        """All values of a Settings object."""
-        sections = settings.model_dump()
+    def from_settings(cls, settings: Settings, only_given: bool = False) -> PythonValues:
+        """All values of a Settings object, or only those that it was made with."""
+        sections = settings.model_dump(exclude_unset=only_given)
         return cls(
             {f"{section}.{key}": v for section in sections for key, v in sections[section].items()},
             "Settings",

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from llm_timecycle.config.text_settings import DataSettings, Section, TokenizerSettings
 from llm_timecycle.config.validation import validate_settings
@@ -276,6 +276,22 @@ class Settings(Section):
     generation: GenerationSettings = Field(
         default=GenerationSettings(), description="How text is generated."
     )
+
+    def __init__(self, **sections: Any) -> None:
+        """Settings made in Python: a mistake is a ConfigError, as it is in a file.
+
+        Raises:
+            ConfigError: names every value that is unknown, wrong, or contradicts another.
+        """
+        try:
+            super().__init__(**sections)
+        except ValidationError as error:
+            from llm_timecycle.config.load import explain_sections
+
+            raise explain_sections(sections, error) from None
+
+    # Reading a file validates without this, so that mistakes are named with their lines.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
     @model_validator(mode="wrap")
     @classmethod

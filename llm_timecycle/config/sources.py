@@ -13,6 +13,7 @@ one, and appends whatever is not a setting to the problems.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,7 +35,9 @@ from llm_timecycle.config.yaml_nodes import (
 from llm_timecycle.errors import ConfigError
 
 MAX_SETTINGS_BYTES = 1 << 20
-QUOTES_AND_BRACKETS = "\"'[{"
+CLOSING = {'"': '"', "'": "'", "[": "]", "{": "}"}
+"""What ends a value that begins with a quote or a bracket."""
+COMMENT = re.compile(r"(?:^|\s)#")
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,10 @@ class SettingsFile:
 
 @dataclass(frozen=True)
 class Override:
-    """`section.key=value`, the value in YAML; paths in it are relative to the current directory."""
+    """`section.key=value`, the value in YAML without comments.
+
+    Paths in it are relative to the current directory.
+    """
 
     text: str
 
@@ -198,11 +204,16 @@ def _find_last_line(key: Node, value: Node) -> int:
 
 
 def _parse_override(text: str, location: Location) -> Node:
-    if text.startswith("*"):  # a glob; the shell has removed the quotes that YAML would want
+    """The value of an override: YAML, except that it has no comments."""
+    end = CLOSING.get(text[0])
+    # The shell has removed the quotes that YAML would want round a glob or a number sign.
+    if text.startswith("*") or (end is None and COMMENT.search(text)):
         return Scalar(location, text, text)
     node = parse_yaml(text, location.origin, is_override=True)
-    if node is None:
-        raise ConfigError("no value, only a comment; put text that begins with # in quotes")
-    if " #" in text and text[0] not in QUOTES_AND_BRACKETS:
-        raise ConfigError("what follows # is a comment in YAML; put the value in quotes")
+    if end is not None and text[-1] != end and COMMENT.search(text):
+        raise ConfigError(
+            f"received more after the closing {end}; a value here has no comments: leave out what "
+            f"follows the {end}"
+        )
+    assert node is not None, "only a comment is nothing"
     return node

@@ -5,19 +5,24 @@ from __future__ import annotations
 import logging
 import math
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
+from llm_timecycle.config.load import check_sources, list_given
+from llm_timecycle.config.python_values import PythonValues
 from llm_timecycle.errors import DataError, HeldOutTextError, RunError, UsageError
 from llm_timecycle.evaluation.result import EvaluationResult, summarize
 from llm_timecycle.runs.directory import Run, open_run
+from llm_timecycle.runs.text_paths import find_texts
 from llm_timecycle.system import count_cores
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
 
     from llm_timecycle.config.settings import Settings
+    from llm_timecycle.config.sources import Source
     from llm_timecycle.config.text_settings import DataSettings
     from llm_timecycle.evaluation.stream import Sums
     from llm_timecycle.text.corpus import Corpus
@@ -35,6 +40,7 @@ def evaluate(
     *,
     split: str | None = None,
     exact: bool = False,
+    settings: Mapping[str, object] | None = None,
     show_progress: bool = True,
 ) -> EvaluationResult:
     """Score a trained model on text that it was not trained on.
@@ -51,10 +57,13 @@ def evaluate(
             scores held-out text of the run.
         split: which held-out text: "valid" (the default) or "test".
         exact: whether to read the text in one lane.
+        settings: settings of `data` in place of the run's, by dotted path, such as where its text
+            is now: `{"data.train": "novel.txt"}`.
         show_progress: whether to draw a progress bar.
 
     Raises:
-        UsageError: `split` is neither, or given beside `data`.
+        UsageError: `split` is neither, or given beside `data`; a setting is not one of `data`.
+        ConfigError: a setting is wrong.
         DataError: the text is missing or is shorter than two tokens.
         HeldOutTextError: the run has no such held-out text, or it has changed since the training.
         RunError: the run is missing, damaged or has no weights, or the loss that its weights give
@@ -65,6 +74,19 @@ def evaluate(
     >>> result.perplexity, result.bits_per_character_with_spelling  # doctest: +SKIP
     (78.2, 1.31)
     """
+    given = [] if settings is None else [PythonValues(settings, "argument settings")]
+    return evaluate_with(run, data, split, exact, given, show_progress)
+
+
+def evaluate_with(
+    run: str | Path,
+    data: str | Path | None,
+    split: str | None,
+    exact: bool,
+    given: Sequence[Source],
+    show_progress: bool,
+) -> EvaluationResult:
+    """`evaluate`, the settings of `data` given as sources."""
     if split not in (None, *SPLITS):
         raise UsageError(f"split: received {split!r}; expected 'valid' or 'test'")
     if data is not None and split is not None:
@@ -76,29 +98,42 @@ def evaluate(
     import_tensorflow()
     from llm_timecycle.evaluation.leakage import find_overlap
     from llm_timecycle.evaluation.unknown import charge_unknown
-    from llm_timecycle.text.prepare import find_cache_directory
+    from llm_timecycle.text.cache import open_cache
 
     opened = open_run(Path(run))
+    settings = _override(opened, given)
     weights = opened.load_weights()
     split = split or "valid"
     name = split if data is None else str(data)
-    cache, tokenizer = find_cache_directory(), opened.load_tokenizer()
-    if data is None:
-        corpus, stream = _open_split(opened, tokenizer, split, cache, show_progress)
-    else:
-        how = opened.settings.data
-        corpus, stream = _open_text(name, how, tokenizer, cache, show_progress)
-    if stream.tokens < 2:
-        raise DataError(f"{name} holds {stream.tokens} tokens; scoring needs at least 2")
-    overlap = find_overlap(opened, name, stream)
-    spelling = charge_unknown(opened, tokenizer, corpus, stream)
-    sums, method = _score(opened, weights, stream, exact, show_progress)
+    tokenizer = opened.load_tokenizer()
+    with open_cache() as cache:
+        if data is None:
+            corpus, stream = _open_split(opened, settings, tokenizer, split, cache, show_progress)
+        else:
+            corpus, stream = _open_text(name, settings.data, tokenizer, cache, show_progress)
+        if stream.tokens < 2:
+            raise DataError(f"{name} holds {stream.tokens} tokens; scoring needs at least 2")
+        overlap = find_overlap(opened, name, stream)
+        spelling = charge_unknown(opened, tokenizer, corpus, stream)
+        sums, method = _score(opened, weights, stream, exact, show_progress)
     if not math.isfinite(sums.loss_nats):
         raise RunError(
             f"the loss of {run} is {sums.loss_nats}, not a finite number. Its weights are damaged "
             f"or its training diverged: train it again, with a lower training.learning_rate"
         )
     return summarize(name, sums, stream, method, spelling, overlap)
+
+
+def _override(run: Run, given: Sequence[Source]) -> Settings:
+    """The run's settings with those given in their place, which must be settings of `data`."""
+    if not given:
+        return run.settings
+    if wrong := sorted(path for path in list_given(given) if not path.startswith("data.")):
+        raise UsageError(
+            f"{wrong[0]} cannot change: the run was trained with it; expected settings of data, "
+            f"such as data.train"
+        )
+    return check_sources([PythonValues.from_settings(run.settings), *given], str(run.path))
 
 
 def _score(
@@ -159,7 +194,12 @@ def _open_text(
 
 
 def _open_split(
-    run: Run, tokenizer: Tokenizer, split: str, cache: Path, show_progress: bool
+    run: Run,
+    settings: Settings,
+    tokenizer: Tokenizer,
+    split: str,
+    cache: Path,
+    show_progress: bool,
 ) -> tuple[Corpus, TokenStream]:
     """The run's held-out text, which must be the one that was held out when it was trained."""
     from llm_timecycle.text.prepare import prepare_text
@@ -170,11 +210,33 @@ def _open_split(
             f"{run.path} has no {split} text: data.{split} was not given and "
             f"data.{split}_fraction is 0"
         )
-    text = prepare_text(run.settings, Path.cwd(), cache, show_progress, tokenizer=tokenizer)
-    stream = text.valid if split == "valid" else text.test
+    command = f"llm-timecycle evaluate {quote(str(run.path))}"
+    try:
+        data, part = find_texts(settings.data, run.path, command), split
+    except DataError:
+        data, part = _keep_needed(settings.data, split)
+        try:
+            data = find_texts(data, run.path, command)
+        except DataError as error:
+            raise HeldOutTextError(str(error)) from error
+    settings = settings.model_copy(update={"data": data})
+    text = prepare_text(settings, Path.cwd(), cache, show_progress, tokenizer=tokenizer)
+    stream = {"train": text.train, "valid": text.valid, "test": text.test}[part]
     if stream is None or stream.corpus_sha256 != held_out[split]["sha256"]:
         raise HeldOutTextError(
             f"the {split} text of {run.path} has changed since the run was trained, so the model "
             f"may have been trained on parts of it. Restore it"
         )
-    return text.corpora[split], stream
+    return text.corpora[part], stream
+
+
+def _keep_needed(data: DataSettings, split: str) -> tuple[DataSettings, str]:
+    """Settings with only the text that the held-out text is, or is cut from, and its part there."""
+    other = "test" if split == "valid" else "valid"
+    own, others = getattr(data, split), getattr(data, other)
+    changes: dict[str, object] = {}
+    if own is not None or others is not None:
+        changes |= {other: None, f"{other}_fraction": 0.0}
+    if own is not None:
+        changes |= {"train": own, split: None, f"{split}_fraction": 0.0}
+    return data.model_copy(update=changes), "train" if own is not None else split

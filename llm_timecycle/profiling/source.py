@@ -7,12 +7,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 
 from llm_timecycle.config.load import read_settings
 from llm_timecycle.config.locate import find_run
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.errors import RunError, RunInUseError
 from llm_timecycle.runs.directory import Run, open_run
+from llm_timecycle.runs.text_paths import find_texts
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 
@@ -57,6 +59,8 @@ def open_source(source: str | Path, overrides: Sequence[str] = ()) -> Source:
         before.tokenizer,
         before.data.documents,
     )
+    data = find_texts(settings.data, path, f"llm-timecycle profile {quote(str(path))}")
+    settings = settings.model_copy(update={"data": data})
     has_same_model = has_same_tokens and settings.model == run.settings.model
     return Source(
         name=str(source),

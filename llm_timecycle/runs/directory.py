@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors.numpy import save
 
-from llm_timecycle.config.dump import NO_COMMENTS, dump_settings, read_comments
-from llm_timecycle.config.load import read_settings
+from llm_timecycle.config.dump import NO_COMMENTS, read_comments
 from llm_timecycle.config.locate import SETTINGS_SUFFIXES, list_shipped_names
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
-from llm_timecycle.errors import ConfigError, RunError, RunExistsError, RunInUseError
+from llm_timecycle.errors import RunError, RunExistsError, RunInUseError
 from llm_timecycle.files import explain_os_error, write_durably
+from llm_timecycle.runs.config_file import read_config, record_settings, write_config
 from llm_timecycle.runs.manifest import (
     RESTORE,
     check_file,
@@ -141,7 +141,8 @@ class Run:
             section, _, key = path.partition(".")
             if before[section].get(key) == after[section].get(key):
                 kept[path] = comment
-        replace_file(self.path, "config.yaml", dump_settings(settings, kept).encode(), {})
+        content = write_config(self.path, settings, kept)
+        replace_file(self.path, "config.yaml", content, {"settings": record_settings(settings)})
         return Run(self.path, settings, self.vocab_size)
 
     def record_metrics(self) -> None:
@@ -210,6 +211,7 @@ def create_run(
     corpora: Mapping[str, Any],
     comments: Mapping[str, str] = NO_COMMENTS,
     learned: Mapping[str, bytes] | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> Run:
     """Make a run directory in one step: it appears complete, under its final name, or not at all.
 
@@ -221,6 +223,7 @@ def create_run(
         corpora: what is known of each text (name, sha256, counts), for the manifest.
         comments: comments for `config.yaml`, by dotted path.
         learned: what else was learned from the training text, by file name (`runs.learned`).
+        origin: the run whose weights it begins with, for the manifest.
 
     Raises:
         RunError: something is there already, or the disk cannot be written to.
@@ -229,13 +232,16 @@ def create_run(
     staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     try:
         staging.chmod(0o777 & ~_read_umask())
-        write_durably(staging / "config.yaml", dump_settings(settings, comments).encode())
+        write_durably(staging / "config.yaml", write_config(path, settings, comments))
         write_durably(staging / "tokenizer.json", tokenizer_json)
         for name, content in (learned or {}).items():
             write_durably(staging / name, content)
         (staging / "checkpoints").mkdir()
-        files = ("config.yaml", "tokenizer.json", *(learned or {}))
-        write_new_manifest(staging, vocab_size, corpora, files)
+        facts: dict[str, Any] = {"settings": record_settings(settings)}
+        if origin is not None:
+            facts["origin"] = dict(origin)
+        names = ("config.yaml", "tokenizer.json", *(learned or {}))
+        write_new_manifest(staging, vocab_size, corpora, names, facts)
         staging.rename(path)
     except OSError as error:
         raise RunError(f"cannot make {path}: {explain_os_error(error)}") from error
@@ -253,12 +259,8 @@ def open_run(path: Path) -> Run:
     if not path.is_dir():
         raise RunError(_explain_no_run(path))
     manifest = read_manifest(path)
-    for name in ("config.yaml", "tokenizer.json"):
-        check_file(path, manifest, name)
-    try:
-        settings = read_settings(path / "config.yaml").settings
-    except ConfigError as error:
-        raise RunError(f"the settings of {path} cannot be read: {error}") from error
+    settings = read_config(path, manifest)
+    check_file(path, manifest, "tokenizer.json")
     return Run(path, settings, manifest["vocab_size"])
 
 

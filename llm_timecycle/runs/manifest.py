@@ -3,7 +3,8 @@
 Two files change while a run is trained. `metrics.csv` only grows, so the manifest describes its
 first bytes. `model.safetensors` is replaced, so for that moment the manifest names the old and the
 new content, and a process killed between any two of its writes leaves a directory that still
-matches its manifest.
+matches its manifest. `config.yaml` may be edited; what must not change in it is in the entry
+`settings`, see `runs.config_file`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,11 @@ _ENTRY_TYPES = {"files": dict, "corpora": dict, "replacing": dict, "vocab_size":
 
 
 def write_new_manifest(
-    directory: Path, vocab_size: int, corpora: Mapping[str, Any], names: tuple[str, ...]
+    directory: Path,
+    vocab_size: int,
+    corpora: Mapping[str, Any],
+    names: tuple[str, ...],
+    facts: Mapping[str, Any],
 ) -> None:
     """The manifest of a run that has no weights yet.
 
@@ -34,6 +39,7 @@ def write_new_manifest(
         vocab_size: the tokenizer's vocabulary size (V).
         corpora: what is known of each text (name, sha256, counts).
         names: the files to describe.
+        facts: other entries.
     """
     write_manifest(
         directory,
@@ -45,6 +51,7 @@ def write_new_manifest(
             "files": {name: describe_file(directory / name) for name in names},
             "replacing": {},
             "best": None,
+            **facts,
         },
     )
 
@@ -104,11 +111,8 @@ def check_file(directory: Path, manifest: Mapping[str, Any], name: str) -> None:
     if not accepted:
         raise RunError(f"the manifest of {directory} does not list {name}")
     try:
-        size = file.stat().st_size
-        for entry in accepted:
-            is_whole = size == entry["bytes"] or (name == "metrics.csv" and size > entry["bytes"])
-            if is_whole and compute_sha256(file, entry["bytes"]) == entry["sha256"]:
-                return
+        if any(_fits(file, entry) for entry in accepted):
+            return
     except OSError as error:
         raise RunError(
             f"{directory} is incomplete: {name} cannot be read ({error.strerror})"
@@ -119,6 +123,13 @@ def check_file(directory: Path, manifest: Mapping[str, Any], name: str) -> None:
         f"{file} is not what the manifest says: it was changed or damaged after it was written. "
         f"{RESTORE}"
     )
+
+
+def _fits(file: Path, entry: Mapping[str, Any]) -> bool:
+    """Whether a file is (or, for `metrics.csv`, begins with) what its entry says."""
+    size = file.stat().st_size
+    is_whole = size == entry["bytes"] or (file.name == "metrics.csv" and size > entry["bytes"])
+    return is_whole and compute_sha256(file, entry["bytes"]) == entry["sha256"]
 
 
 def replace_file(directory: Path, name: str, content: bytes, facts: Mapping[str, Any]) -> None:
@@ -136,9 +147,10 @@ def replace_file(directory: Path, name: str, content: bytes, facts: Mapping[str,
     staged = directory / f".{name}.new"
     try:
         sha256 = write_durably(staged, content)
-        manifest = read_manifest(directory)
+        manifest = _finish_replacing(directory, read_manifest(directory))
         new_entry = {"bytes": staged.stat().st_size, "sha256": sha256}
-        write_manifest(directory, {**manifest, "replacing": {name: new_entry}})
+        coming = {name: {**new_entry, "facts": dict(facts)}}
+        write_manifest(directory, {**manifest, "replacing": coming})
         staged.replace(directory / name)
         manifest["files"][name] = new_entry
         write_manifest(directory, {**manifest, "replacing": {}, **facts})
@@ -148,6 +160,15 @@ def replace_file(directory: Path, name: str, content: bytes, facts: Mapping[str,
             f"cannot write {directory / name}: {explain_os_error(error)}. "
             f"The previous file is still there"
         ) from error
+
+
+def _finish_replacing(directory: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    """The manifest after a replacement that a kill cut short, if the new file was in place."""
+    for name, entry in manifest["replacing"].items():
+        if _fits(directory / name, entry):
+            manifest["files"][name] = {key: entry[key] for key in ("bytes", "sha256")}
+            manifest |= entry.get("facts", {})
+    return {**manifest, "replacing": {}}
 
 
 def record_file(directory: Path, name: str) -> None:

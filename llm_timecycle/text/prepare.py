@@ -63,6 +63,7 @@ def prepare_text(
     show_progress: bool,
     *,
     tokenizer: Tokenizer | None = None,
+    added_tokens: int | None = 0,
 ) -> PreparedText:
     """Open, split and encode the texts of `settings.data`.
 
@@ -71,6 +72,8 @@ def prepare_text(
         cache: the cache directory.
         show_progress: whether to show progress bars on stderr.
         tokenizer: the one to use; None trains one on the training text.
+        added_tokens: at most how many tokens of the training text are added to `tokenizer`, of
+            those that one trained on it would have; None sets no limit.
 
     Raises DataError if a text is missing, cannot be read, or has fewer than two tokens (one to
     predict, and one to predict it from); RunError if the cache cannot be written.
@@ -78,6 +81,9 @@ def prepare_text(
     parts = _open_parts(settings, base, cache, show_progress)
     if tokenizer is None:
         tokenizer = _obtain_tokenizer(settings, parts["train"], cache, show_progress)
+    elif added_tokens != 0:
+        new = _obtain_tokenizer(settings, parts["train"], cache, show_progress)
+        tokenizer = tokenizer.extend(new, added_tokens)
     streams = {}
     for part, corpus in parts.items():
         streams[part] = encode_corpus(tokenizer, corpus, cache, show_progress)

@@ -23,6 +23,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -133,7 +134,8 @@ def open_store(path: Path) -> TokenStream | None:
         else:
             ids = np.memmap(path / "ids.bin", dtype, mode="r", offset=dtype.itemsize)
             starts = ONE_DOCUMENT
-        os.utime(path)
+        with suppress(OSError):  # a cache that can only be read is as good
+            os.utime(path)
         sha256 = manifest["corpus_sha256"]
         shingles = Sketch.from_bytes((path / "shingles.safetensors").read_bytes())
         return TokenStream(

@@ -10,18 +10,14 @@ from typing import TYPE_CHECKING
 
 from llm_timecycle.config.load import LoadedSettings, check_sources
 from llm_timecycle.config.locate import (
-    SETTINGS_SUFFIXES,
     find_run,
     find_settings_file,
-    list_shipped_names,
+    is_text,
     name_after,
-    names_text,
 )
 from llm_timecycle.config.python_values import PythonValues
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.config.sources import SettingsFile, Source
-from llm_timecycle.config.spelling import find_nearest
-from llm_timecycle.config.text_settings import BUILT_IN_CORPORA
 from llm_timecycle.errors import Interrupted, UsageError
 from llm_timecycle.evaluation.table import Figure, write_html_table, write_table
 from llm_timecycle.runs.directory import check_run_is_new, open_run
@@ -30,6 +26,7 @@ if TYPE_CHECKING:
     import keras
 
     from llm_timecycle.generation.api import Model
+    from llm_timecycle.runs.warm_start import WarmStart
     from llm_timecycle.training.session import TrainingSummary
 
 Texts = str | Path | Sequence[str | Path]
@@ -92,6 +89,8 @@ def train(
     run: str | Path | None = None,
     minutes: float | None = None,
     resume: bool = False,
+    from_run: str | Path | None = None,
+    extend_vocabulary: bool = False,
     settings: Mapping[str, object] | None = None,
     data: Mapping[str, object] | None = None,
     tokenizer: Mapping[str, object] | None = None,
@@ -115,6 +114,8 @@ def train(
         minutes: the time to train for, this call as a whole: `training.minutes`. With a text, the
             most that training may take, 10 by default.
         resume: whether to resume an existing run from its newest checkpoint.
+        from_run: a run whose best weights, model and vocabulary the new run begins with.
+        extend_vocabulary: with `from_run`, whether tokens of the new text are added.
         settings: settings in place of the source's, by dotted path: `{"training.epochs": 3}`.
         data, tokenizer, model, training, generation: the same for one section:
             `training={"epochs": 3}`.
@@ -122,10 +123,9 @@ def train(
         show_progress: whether to draw progress bars.
 
     Raises:
-        UsageError: an argument is wrong.
+        UsageError: an argument is wrong. DataError: the text is missing, unreadable or too short.
         ConfigError: a setting is unknown, wrong, or contradicts another; DivergenceError where the
             loss stops being a number.
-        DataError: the text is missing, unreadable or too short.
         RunError: the run exists already, is damaged, or is in use.
         Interrupted: the training was interrupted; the message says how to resume it.
 
@@ -148,9 +148,11 @@ def train(
     began_at_s = time.perf_counter()
     sections = {"data": data, "tokenizer": tokenizer, "model": model, "training": training}
     values = _list_values(settings, {**sections, "generation": generation})
-    loaded, default_run = _load(source, minutes, run, resume, values, show_progress)
+    warm_start = _open_warm_start(from_run, extend_vocabulary, resume)
+    defaults = [] if warm_start is None else [warm_start.defaults]
+    loaded, default_run = _load(source, minutes, run, resume, defaults, values, show_progress)
     run_path = _choose_run(run, default_run)
-    return _train(loaded, run_path, resume, callbacks, show_progress, began_at_s)
+    return _train(loaded, run_path, resume, warm_start, callbacks, show_progress, began_at_s)
 
 
 def suggest(
@@ -195,6 +197,21 @@ def _suggest(
     return suggest_settings(texts, minutes, values, cache=cache, show_progress=show_progress)
 
 
+def _open_warm_start(
+    run: str | Path | None, extend_vocabulary: bool, resume: bool
+) -> WarmStart | None:
+    """The run to begin from, if one is given."""
+    if run is None:
+        if extend_vocabulary:
+            raise UsageError("extend_vocabulary: there is nothing to extend without from_run")
+        return None
+    if resume:
+        raise UsageError("give from_run, which begins a new run, or resume, not both")
+    from llm_timecycle.runs.warm_start import open_warm_start
+
+    return open_warm_start(run, extend_vocabulary)
+
+
 def _choose_run(run: str | Path | None, default: Path | None) -> Path:
     """The directory of the run: the one that was given, or the one named after the source."""
     if run is not None and str(run) in ("", "."):
@@ -210,6 +227,7 @@ def _train(
     loaded: LoadedSettings,
     run: Path,
     resume: bool,
+    warm_start: WarmStart | None,
     callbacks: Sequence[keras.callbacks.Callback],
     show_progress: bool,
     began_at_s: float,
@@ -227,6 +245,7 @@ def _train(
             run,
             cache=find_cache_directory(),
             resume=resume,
+            warm_start=warm_start,
             callbacks=callbacks,
             show_progress=show_progress,
             began_at_s=began_at_s,
@@ -274,58 +293,36 @@ def _load(
     minutes: float | None,
     run: str | Path | None,
     resume: bool,
+    defaults: Sequence[Source],
     values: Sequence[Source],
     show_progress: bool,
 ) -> tuple[LoadedSettings, Path | None]:
-    """The settings of a source, overridden by `values`, and the default directory of its run."""
+    """The settings of a source and the default directory of its run.
+
+    `defaults` hold where the source says nothing, `values` override it.
+    """
     budget = [] if minutes is None else [PythonValues({"training.minutes": minutes}, "minutes")]
     if isinstance(source, Settings):
-        sources = [PythonValues.from_settings(source), *budget, *values]
+        given = PythonValues.from_settings(source, only_given=bool(defaults))
+        sources = [*defaults, given, *budget, *values]
         return LoadedSettings(check_sources(sources, "lt.train"), "", Path.cwd(), Path()), None
-    if _is_text(source, resume):
+    if is_text(source, resume):
         name = name_after(source if isinstance(source, (str, Path)) else source[0])
         default = Path("runs") / name if name else None
         if not resume:
             if (path := _choose_run(run, default)).exists():
                 check_run_is_new(path)  # before any work is done
-            return _suggest(source, minutes, values, show_progress), default
+            return _suggest(source, minutes, [*defaults, *values], show_progress), default
         source = _choose_run(run, default)
     assert isinstance(source, (str, Path))
     if resume and (found := find_run(source)) is not None:
-        return _load_file(open_run(found).path / "config.yaml", [*budget, *values], found)
+        return _load_file(open_run(found).path / "config.yaml", [], [*budget, *values], found)
     path = find_settings_file(source)
-    return _load_file(path, [*budget, *values], Path("runs") / path.stem)
+    return _load_file(path, defaults, [*budget, *values], Path("runs") / path.stem)
 
 
 def _load_file(
-    path: Path, values: Sequence[Source], run: Path
+    path: Path, defaults: Sequence[Source], values: Sequence[Source], run: Path
 ) -> tuple[LoadedSettings, Path | None]:
-    settings = check_sources([SettingsFile(path), *values], str(path))
+    settings = check_sources([*defaults, SettingsFile(path), *values], str(path))
     return LoadedSettings(settings, path.stem, path.absolute().parent, path), run
-
-
-def _is_text(source: Texts, resume: bool) -> bool:
-    """Whether a source is a text to train on, and not settings or a run.
-
-    Raises:
-        UsageError: it is neither.
-    """
-    if not isinstance(source, (str, Path)):
-        if isinstance(source, Sequence) and source:
-            return True
-        raise UsageError(f"source: received {source!r}; expected a text, settings, or a run")
-    path, name = Path(source), str(source)
-    is_run = (path / "manifest.json").exists() or path.name == "config.yaml"
-    if path.is_dir() and is_run and not resume:
-        raise UsageError(
-            f"{name} is a run: to resume it, pass resume=True; to train a new run with its "
-            f"settings, pass {str(path / 'config.yaml')!r} and another directory as run"
-        )
-    if names_text(source):
-        return True
-    names_settings = name in list_shipped_names() or path.suffix.lower() in SETTINGS_SUFFIXES
-    if names_settings or is_run or resume or path.exists():
-        return False
-    nearest = find_nearest(name, [*list_shipped_names(), *BUILT_IN_CORPORA])
-    hint = f" Did you mean {nearest!r}?" if nearest else ""
-    raise UsageError(f"no text, settings or run called {name!r} was found.{hint}")

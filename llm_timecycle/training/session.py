@@ -17,13 +17,22 @@ import tensorflow as tf
 from llm_timecycle.config.load import LoadedSettings
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
-from llm_timecycle.errors import ConfigError, DataError
+from llm_timecycle.errors import ConfigError, DataError, RunError
 from llm_timecycle.evaluation.leakage import describe_leakage
-from llm_timecycle.model.network import build_network, start_from_frequencies
+from llm_timecycle.model.network import (
+    assign_parameters,
+    build_network,
+    make_zero_states,
+    start_from_frequencies,
+)
+from llm_timecycle.model.sharding import distribute
 from llm_timecycle.runs.directory import Run, check_run_is_new, create_run, open_run
 from llm_timecycle.runs.learned import write_learned
+from llm_timecycle.runs.text_paths import find_texts
+from llm_timecycle.runs.warm_start import WarmStart
 from llm_timecycle.text.batches import ONE_DOCUMENT, Lanes, count_tokens, cut_lanes
 from llm_timecycle.text.prepare import PreparedText, prepare_text
+from llm_timecycle.training.checkpoints import Checkpoint, list_checkpoints, write_checkpoint
 from llm_timecycle.training.devices import ComputePlan, choose_strategy, resolve_machine
 from llm_timecycle.training.loop import TrainingLoop
 from llm_timecycle.training.optimizers import make_optimizer
@@ -62,6 +71,7 @@ def train(
     *,
     cache: Path,
     resume: bool = False,
+    warm_start: WarmStart | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     show_progress: bool = False,
     began_at_s: float | None = None,
@@ -71,37 +81,44 @@ def train(
     Args:
         cache: where tokenizers and token stores are kept.
         resume: whether `run_path` is an existing run, to be resumed.
+        warm_start: the run whose weights a new run begins with; None begins with fresh ones.
         callbacks: Keras callbacks to call during training.
         show_progress: whether to draw progress bars on stderr.
         began_at_s: when `training.minutes` began, in seconds of `time.perf_counter`; None is now.
 
     Raises:
-        ConfigError: the settings differ from the run's, or need more memory than there is.
+        ConfigError: the settings differ from the run's, do not fit `warm_start`, or need more
+            memory than there is.
         DataError: a text is missing, too short, or has changed since the run began.
         RunError: the run is missing, damaged, in use, or already there.
         DivergenceError: the loss is no longer a number.
-        Interrupted: SIGINT or SIGTERM ended the training, after everything was saved.
+        Interrupted: SIGINT, SIGTERM or SIGHUP ended the training, after everything was saved.
     """
     began_at_s = time.perf_counter() if began_at_s is None else began_at_s
+    watching = (callbacks, show_progress, began_at_s)
     if resume:
         run = open_run(run_path)
         with run.lock():
             run = open_run(run_path)  # again: nobody else can change it now
             settings = _merge_settings(run, loaded)
+            settings = _find_moved_texts(run, settings)
             text = _prepare_same_text(run, settings, loaded.base, cache, show_progress)
             plan = resolve_machine(settings, run.vocab_size)
             settings = plan.fill_in(settings)
             if settings != run.settings:
                 run = run.replace_settings(settings)
             train_state = _build_train_state(settings, plan, text)
-            return _run_loop(run, text, train_state, callbacks, show_progress, began_at_s)
+            return _run_loop(run, text, train_state, *watching)
     check_run_is_new(run_path)
-    text = prepare_text(loaded.settings, loaded.base, cache, show_progress)
-    cut_training_lanes(loaded.settings, text)
-    plan = resolve_machine(loaded.settings, text.tokenizer.vocab_size)
-    settings = plan.fill_in(loaded.settings)
-    train_state = _build_train_state(settings, plan, text)
+    settings, text = _prepare_new_text(loaded, warm_start, cache, show_progress)
+    cut_training_lanes(settings, text)
     tokenizer = text.tokenizer
+    plan = resolve_machine(settings, tokenizer.vocab_size)
+    settings = plan.fill_in(settings)
+    train_state = _build_train_state(settings, plan, text)
+    if warm_start is not None:
+        weights = warm_start.load_weights(tokenizer.vocab_size)
+        assign_parameters(train_state.network, weights)
     run = create_run(
         run_path,
         settings,
@@ -110,9 +127,45 @@ def train(
         _describe_text(text),
         loaded.comments,
         write_learned(text),
+        None if warm_start is None else warm_start.describe(run_path, tokenizer.vocab_size),
     )
     with run.lock():
-        return _run_loop(run, text, train_state, callbacks, show_progress, began_at_s)
+        if warm_start is not None:
+            _save_start(run, train_state)
+        return _run_loop(run, text, train_state, *watching)
+
+
+def _prepare_new_text(
+    loaded: LoadedSettings, warm_start: WarmStart | None, cache: Path, show_progress: bool
+) -> tuple[Settings, PreparedText]:
+    """The texts of a new run, and its settings, whose vocabulary may have been extended."""
+    settings = loaded.settings
+    if warm_start is None:
+        return settings, prepare_text(settings, loaded.base, cache, show_progress)
+    warm_start.check(settings)
+    text = prepare_text(
+        settings,
+        loaded.base,
+        cache,
+        show_progress,
+        tokenizer=warm_start.load_tokenizer(),
+        added_tokens=warm_start.count_added(settings) if warm_start.extend_vocabulary else 0,
+    )
+    log.info(warm_start.describe_vocabulary(text))
+    size = max(settings.tokenizer.vocab_size, text.tokenizer.vocab_size)
+    tokenizer = settings.tokenizer.model_copy(update={"vocab_size": size})
+    return settings.model_copy(update={"tokenizer": tokenizer}), text
+
+
+def _save_start(run: Run, train_state: TrainState) -> None:
+    """A checkpoint before the first step: weights of another run cannot be made again."""
+    training = run.settings.training
+    states = [
+        distribute(train_state.strategy, state)
+        for state in make_zero_states(run.settings.model, training.batch_size)
+    ]
+    start = Checkpoint(Progress(), train_state.collect(states))
+    write_checkpoint(run.checkpoints_path, start, training.keep_checkpoints)
 
 
 def _merge_settings(run: Run, loaded: LoadedSettings) -> Settings:
@@ -138,6 +191,13 @@ def _merge_settings(run: Run, loaded: LoadedSettings) -> Settings:
     return settings
 
 
+def _find_moved_texts(run: Run, settings: Settings) -> Settings:
+    """The settings with the texts where they are now."""
+    command = f"llm-timecycle train {quote(str(run.path))} --resume"
+    data = find_texts(settings.data, run.path, command)
+    return settings.model_copy(update={"data": data})
+
+
 def _prepare_same_text(
     run: Run, settings: Settings, base: Path, cache: Path, show_progress: bool
 ) -> PreparedText:
@@ -145,6 +205,11 @@ def _prepare_same_text(
     manifest = run.read_manifest()
     if "metrics.csv" in manifest["files"]:
         run.check_metrics()
+    if manifest.get("origin") and not list_checkpoints(run.checkpoints_path):
+        raise RunError(
+            f"{run.path} was stopped before its first checkpoint, and the weights that it began "
+            f"with are lost. Delete it, and train it again"
+        )
     text = prepare_text(settings, base, cache, show_progress, tokenizer=run.load_tokenizer())
     before, now = manifest["corpora"], _describe_text(text)
     for split in ("train", "valid", "test"):

@@ -121,7 +121,7 @@ def test_a_run_of_a_newer_format(call: Call, trained: Path, tmp_path: Path) -> N
         expect_refusal(call(command, "new"), 5, "newer llm-timecycle", "upgrade")
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "tokenizer.json", "model.safetensors"])
+@pytest.mark.parametrize("name", ["tokenizer.json", "model.safetensors"])
 def test_a_run_whose_files_do_not_match_its_manifest(
     call: Call, trained: Path, tmp_path: Path, name: str
 ) -> None:

@@ -67,12 +67,14 @@ def test_new_where_nothing_can_be_written():
 
 def test_check_says_what_the_settings_come_to():
     # 10,000 x 256 + (256 + 512 + 1) x 2,048 + (512 + 512 + 1) x 2,048 + (512 + 1) x 10,000
-    Path("my.yaml").write_text("data: {train: [python-docs, /a.txt]}\ntraining: {max_steps: 1000}")
+    Path("my.yaml").write_text(
+        "data: {train: [python-docs, sample-chinese]}\ntraining: {max_steps: 1000}"
+    )
     result = run("check", "my.yaml")
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
         "OK: my.yaml",
-        "  text       python-docs, /a.txt",
+        "  text       python-docs, sample-chinese",
         "  tokenizer  word level, vocabulary of at most 10,000",
         "  model      2 x LSTM(512) on Embedding(256), at most 11,364,112 parameters",
         "  training   10 epochs, at most 1,000 steps, 3,200 tokens per step (64 x 50), adam at "
@@ -119,3 +121,24 @@ def test_show_prints_every_key_as_resolved():
 
 def test_schema_prints_the_schema():
     assert json.loads(run("schema").stdout) == settings_schema()
+
+
+def test_check_names_every_missing_text(capsys, monkeypatch):
+    Path("here.txt").write_text("some text")
+    Path("own.yaml").write_text("data: {train: [here.txt, gone.txt], valid: no/v.txt}")
+    monkeypatch.setattr("sys.argv", ["llm-timecycle", "config", "check", "own.yaml"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    printed = capsys.readouterr()
+    assert (caught.value.code, printed.out) == (4, "")
+    first, *lines = printed.err.splitlines()
+    assert first == "Error: the settings in own.yaml are right, but not their texts:"
+    assert [line.split(": ")[0] for line in lines] == ["  data.train", "  data.valid"]
+    assert "gone.txt" in lines[0]
+    assert "there is no directory" in lines[1]
+
+
+def test_check_of_settings_whose_texts_are_there_is_fine():
+    Path("here.txt").write_text("some text")
+    Path("own.yaml").write_text("data: {train: here.txt, valid: sample-english}")
+    assert run("check", "own.yaml").output.startswith("OK: own.yaml")

@@ -25,13 +25,17 @@ UNUSUAL = Settings(
 
 
 def test_dump_is_plain_yaml():
-    assert dump_settings(Settings()).splitlines()[:10] == [
+    assert dump_settings(Settings()).splitlines()[:14] == [
         "data:",
         "  train: python-docs",
         "  valid: null",
         "  test: null",
         "  valid_fraction: 0.05",
         "  test_fraction: 0.05",
+        "  encoding: utf-8",
+        "  documents: file",
+        "  field: null",
+        "  normalize: none",
         "tokenizer:",
         "  level: word",
         "  vocab_size: 10000",

@@ -168,8 +168,10 @@ def test_override_values_are_yaml(read):
         ("training.epoch=3", "there is no such setting; did you mean epochs?"),
         ("training.epochs.a=3", "there is no such setting; did you mean epochs?"),
         ("training.epochs=", "no value after the =; write null for none"),
-        ("training.epochs=#3", "no value, only a comment"),
-        ("data.train=part #1.txt", "what follows # is a comment in YAML; put the value in quotes"),
+        ("training.epochs=#3", "received #3; expected a whole number, 1 or more"),
+        ("training.epochs=3 # more", "received 3 # more; expected a whole number, 1 or more"),
+        ('data.train="a.txt" # mine', 'received more after the closing "; a value here has no'),
+        ("data.train=['a #1.txt'] # mine", "leave out what follows the ]"),
         ("training.epochs=x", "received x; expected a whole number, 1 or more"),
         ("training.epochs=３", "received ３; expected a whole number, 1 or more"),
         ("data.valid=[a, b", "the bracket that opens here is not closed"),
@@ -277,3 +279,39 @@ def test_bias_from_an_override(read):
 )
 def test_wrong_bias_and_ban(refuse, text, message):
     assert message in refuse(text)
+
+
+def test_a_value_of_an_override_has_no_comments(read, tmp_path):
+    settings = read("{}", "data.train=in/tx #2", "data.valid=#1.txt", "data.test=['a #1.txt']")
+    data = settings.settings.data
+    assert (data.train, data.valid) == (f"{tmp_path}/in/tx #2", f"{tmp_path}/#1.txt")
+    assert data.test == [f"{tmp_path}/a #1.txt"]
+
+
+@pytest.mark.parametrize("is_cut_there", [True, False])
+@pytest.mark.parametrize(
+    ("text", "path", "line"),
+    [
+        ("data:\n  train: tx #2\n", "data.train", 2),
+        ("data:\n  train: tx #2  # mine\n", "data.train", 2),
+        ("data:\n  valid:\n    - a.txt\n    - tx #2\n", "data.valid", 4),
+    ],
+)
+def test_a_path_in_a_file_that_a_comment_cut_off_is_named(
+    refuse, tmp_path, text, path, line, is_cut_there
+):
+    (tmp_path / "tx #2").mkdir()
+    if is_cut_there:
+        (tmp_path / "tx").mkdir()
+    message = refuse(text)
+    assert f'my.yaml:{line}: {path}: received tx, because YAML reads what follows " #"' in message
+    assert 'and there is also tx #2. If that is meant, put it in quotes: "tx #2"; if' in message
+
+
+@pytest.mark.parametrize(
+    "text", ["data: {train: 'tx #2'}", 'data:\n  train: "tx" #2', "data:\n  train: tx # mine"]
+)
+def test_a_comment_after_a_path_is_a_comment(read, tmp_path, text):
+    (tmp_path / "tx #2").mkdir()
+    name = "tx #2" if "'" in text else "tx"
+    assert read(text).settings.data.train == f"{tmp_path}/{name}"

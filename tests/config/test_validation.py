@@ -6,6 +6,7 @@ from pydantic import ValidationError
 from llm_timecycle.config.settings import GenerationSettings, Settings, TrainingSettings
 from llm_timecycle.config.validation import find_contradictions, list_sampling_keys
 from llm_timecycle.config.yaml_nodes import parse_yaml, to_python
+from llm_timecycle.errors import ConfigError
 
 CONTRADICTIONS = [
     ("data: {valid_fraction: 0.5, test_fraction: 0.4}", "data.valid_fraction", "less than 0.9"),
@@ -56,12 +57,11 @@ def test_in_a_file(refuse, text, path, remedy):
 
 @pytest.mark.parametrize(("text", "path", "remedy"), CONTRADICTIONS)
 def test_in_python(text, path, remedy):
-    with pytest.raises(ValidationError) as caught:
+    with pytest.raises(ConfigError) as caught:
         Settings(**to_python(parse_yaml(text, "x")))
-    (error,) = caught.value.errors()
-    assert ".".join(error["loc"]) == path
-    assert remedy in error["msg"]
-    assert path in str(caught.value)
+    (problem,) = str(caught.value).splitlines()[1:]
+    assert problem.startswith(f"  Settings: {path}: ")
+    assert remedy in problem
 
 
 @pytest.mark.parametrize(
@@ -104,25 +104,34 @@ def test_contradictions_come_with_the_other_problems(refuse):
 
 
 def test_python_names_wrong_values_and_contradictions_together():
-    with pytest.raises(ValidationError) as caught:
+    with pytest.raises(ConfigError) as caught:
         Settings(
-            training={"weight_decay": 0.1, "epochs": 0, "epoch": 3},
+            training={"weight_decay": 0.1, "epochs": -1, "epoch": 3, "seed": object()},
             generation=GenerationSettings(beams=2, top_k=5),
+            data={"train": ["a.txt", 3]},
             extra={},
+            model=3,
         )
-    paths = [".".join(error["loc"]) for error in caught.value.errors()]
-    assert sorted(paths) == [
-        "extra",
-        "generation.top_k",
-        "training.epoch",
-        "training.epochs",
-        "training.weight_decay",
-    ]
+    first, *lines = str(caught.value).splitlines()
+    assert first == "8 problems in the settings of Settings(...)"
+    problems = {line.split(": ")[1]: line.partition(": ")[2] for line in lines}
+    assert problems.pop("training.seed").startswith("training.seed: received <object object")
+    assert problems == {
+        "training.epoch": "training.epoch: there is no such setting; did you mean epochs?",
+        "extra": "extra: there is no such section; the sections are data, tokenizer, model, "
+        "training, generation",
+        "model": "model: received 3; expected a mapping of settings",
+        "training.epochs": "training.epochs: received -1; expected a whole number, 1 or more",
+        "data.train": "data.train: received 3 as item 2; expected text (if it is meant as text, "
+        'put it in quotes: "3")',
+        "training.weight_decay": "training.weight_decay: 0.1 has no effect with optimizer: adam; "
+        "set optimizer to adamw, or weight_decay to 0",
+        "generation.top_k": "generation.top_k: 5 has no effect with beams: 2, because a beam "
+        "search does not sample; set beams to 1, or leave top_k out",
+    }
 
 
 def test_what_is_no_settings_at_all_is_refused():
-    with pytest.raises(ValidationError, match="training"):
-        Settings(training=3)
     with pytest.raises(ValidationError, match="dictionary"):
         Settings.model_validate([1])
 

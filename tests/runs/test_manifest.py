@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from llm_timecycle.config.settings import TrainingSettings
 from llm_timecycle.errors import RunError
 from llm_timecycle.runs.directory import Run, open_run
-from tests.runs.conftest import make_weights
+from tests.runs.conftest import SETTINGS, make_weights
 
 
 def test_a_kill_between_any_two_writes_of_a_replacement_leaves_a_sound_run(
@@ -35,6 +36,28 @@ def test_a_kill_between_any_two_writes_of_a_replacement_leaves_a_sound_run(
         assert value == (1.0 if survivors < 3 else 2.0)
     run.save_weights(make_weights(2.0), {"step": 2})
     assert run.read_manifest()["replacing"] == {}
+
+
+def test_a_replacement_that_was_cut_short_is_finished_by_the_next(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed when the new config.yaml was in place and the manifest was not written yet."""
+    longer = SETTINGS.model_copy(update={"training": TrainingSettings(epochs=99)})
+    rename, left = Path.replace, [3]
+
+    def replace(self: Path, target: Path) -> Path:
+        if left[0] == 0:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    with pytest.raises(KeyboardInterrupt):
+        run.replace_settings(longer)
+    monkeypatch.undo()
+    assert open_run(run.path).settings.training.epochs == 99
+    run.save_weights(make_weights(2.0), {"step": 2})
+    assert open_run(run.path).settings.training.epochs == 99
 
 
 def test_a_directory_without_a_manifest_is_no_complete_run(tmp_path: Path) -> None:
@@ -64,10 +87,9 @@ def test_a_manifest_with_a_part_of_another_kind_is_damaged(run: Run, key: str) -
         open_run(run.path)
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "tokenizer.json"])
-def test_a_changed_file_is_found(run: Run, name: str) -> None:
-    (run.path / name).write_text((run.path / name).read_text() + " ")
-    with pytest.raises(RunError, match=f"{name} is not what the manifest says"):
+def test_a_changed_file_is_found(run: Run) -> None:
+    (run.path / "tokenizer.json").write_text((run.path / "tokenizer.json").read_text() + " ")
+    with pytest.raises(RunError, match=r"tokenizer\.json is not what the manifest says"):
         open_run(run.path)
 
 

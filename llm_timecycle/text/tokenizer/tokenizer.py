@@ -111,6 +111,31 @@ class Tokenizer:
         vocabulary = replace(vocabulary, spelling=spelling)
         return cls(settings, vocabulary, documents=documents, normalize=normalize)
 
+    def extend(self, other: Tokenizer, most: int | None) -> Tokenizer:
+        """This tokenizer with the tokens of `other` that it lacks, which get the last ids.
+
+        Args:
+            other: one of the same level and options, char or word.
+            most: at most how many tokens to add, the most frequent ones; None adds all.
+        """
+        known = set(self._vocabulary.tokens)
+        new = [token for token in other._vocabulary.tokens if token not in known][:most]
+        tokens = (*self._vocabulary.tokens, *new)
+        size = max(self.settings.vocab_size, len(tokens))
+        return Tokenizer(
+            self.settings.model_copy(update={"vocab_size": size}),
+            replace(self._vocabulary, tokens=tokens),
+            documents=self.documents,
+            normalize=self.normalize,
+        )
+
+    def with_spelling(self, spelling: SpellingModel | None) -> Tokenizer:
+        """This tokenizer, and what unknown words cost."""
+        vocabulary = replace(self._vocabulary, spelling=spelling)
+        return Tokenizer(
+            self.settings, vocabulary, documents=self.documents, normalize=self.normalize
+        )
+
     def save(self, path: Path) -> None:
         """Write `tokenizer.json`, which `tokenizers.Tokenizer.from_file` reads."""
         write_durably(path, self.to_json().encode())

@@ -1,0 +1,100 @@
+"""A run's `config.yaml`, which its owner may edit: what it says, and what may differ.
+
+The manifest has the settings that the run was trained with. `generation`, the paths of the texts,
+comments and order may change; any other difference is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+from llm_timecycle.config.dump import NO_COMMENTS, dump_settings, write_value
+from llm_timecycle.config.load import PATH_KEYS, read_settings
+from llm_timecycle.config.settings import Settings
+from llm_timecycle.errors import ConfigError, RunError
+from llm_timecycle.runs.manifest import check_file
+from llm_timecycle.runs.text_paths import shorten_paths
+
+NAME = "config.yaml"
+FREE_SECTION = "generation"
+
+
+def write_config(run: Path, settings: Settings, comments: Mapping[str, str] = NO_COMMENTS) -> bytes:
+    """The content of the `config.yaml` of `run`, the paths of texts relative where that serves."""
+    data = shorten_paths(settings.data, run)
+    return dump_settings(settings.model_copy(update={"data": data}), comments).encode()
+
+
+def record_settings(settings: Settings) -> dict[str, dict[str, Any]]:
+    """The settings that must stay as they are, by section and key, for the manifest."""
+    values = settings.model_dump(exclude={FREE_SECTION})
+    for path in PATH_KEYS:
+        section, _, key = path.partition(".")
+        del values[section][key]
+    return values
+
+
+def read_config(run: Path, manifest: Mapping[str, Any]) -> Settings:
+    """The settings of a run as its `config.yaml` has them.
+
+    Raises:
+        RunError: the file is missing or wrong, or a setting that must stay as it is has changed.
+    """
+    file = run / NAME
+    if "settings" not in manifest or not file.exists():  # made before the manifest had them
+        check_file(run, manifest, NAME)
+    try:
+        settings = read_settings(file).settings
+    except ConfigError as error:
+        raise RunError(f"the settings of {run} cannot be read: {error}") from error
+    coming = (manifest["replacing"].get(NAME) or {}).get("facts", {})  # of a cut-short replacement
+    recorded = [each["settings"] for each in (manifest, coming) if "settings" in each]
+    changes = [_list_changes(run, settings, each) for each in recorded]
+    if changes and all(changes):
+        raise RunError(_explain_changes(run, changes[0]))
+    return settings
+
+
+def _list_changes(run: Path, settings: Settings, recorded: Any) -> dict[str, tuple[Any, Any]]:
+    """The settings that differ from those recorded, by dotted path: the old and the new value.
+
+    What was not a setting yet when the run was trained has its default.
+    """
+    changes = {}
+    for section, values in record_settings(settings).items():
+        before = recorded.get(section) if isinstance(recorded, dict) else None
+        if not isinstance(before, dict):
+            raise RunError(f"the manifest of {run} is damaged in its entry for the settings")
+        defaults = getattr(Settings(), section).model_dump()
+        for key, value in values.items():
+            old = before.get(key, defaults[key])
+            if old != value:
+                changes[f"{section}.{key}"] = (old, value)
+    return changes
+
+
+def _explain_changes(run: Path, changes: Mapping[str, tuple[Any, Any]]) -> str:
+    file, name = run / NAME, quote(str(run))
+    lines = [
+        f"  {path}: {write_value(old)} when the run was trained, {write_value(new)} now"
+        for path, (old, new) in changes.items()
+    ]
+    longer = [path for path in changes if path in ("training.epochs", "training.max_steps")]
+    return "\n".join(
+        [
+            f"{file} was edited. In a run, what is under {FREE_SECTION} may change, and where the "
+            f"texts are; but these settings belong to its weights:",
+            *lines,
+            "Put the old values back.",
+            *(
+                f"To train longer after that: llm-timecycle train {name} --resume --set "
+                f"{path}={write_value(changes[path][1])}"
+                for path in longer
+            ),
+            f"To train a new run with the new values: llm-timecycle train {quote(str(file))} "
+            f"--run {quote(f'{run}-new')}",
+        ]
+    )

@@ -1,0 +1,86 @@
+"""Signals as requests to stop, and a terminal that is closed."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from llm_timecycle.training.signals import Stopped, catch_stop_signals
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_is_a_request_and_its_handler_is_put_back(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with catch_stop_signals() as request:
+        request.check()
+        signal.raise_signal(number)
+        assert request.signal_number == number
+        with pytest.raises(Stopped):
+            request.check()
+    assert signal.getsignal(number) == before
+
+
+def test_a_hang_up_that_nohup_has_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with catch_stop_signals() as request:
+            signal.raise_signal(signal.SIGHUP)
+            assert request.signal_number is None
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+IN_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.executable, [sys.executable, "-m", "llm_timecycle", *sys.argv[1:]])
+"""
+SETTINGS = """\
+data: {train: sample-english}
+tokenizer: {level: char}
+model: {embedding_dim: 4, hidden_units: 8, num_layers: 1}
+training: {batch_size: 8, sequence_length: 16, epochs: 100000, precision: float32}
+"""
+
+
+def test_a_closed_terminal_ends_training_after_it_was_saved(tmp_path: Path) -> None:
+    """From then on, every write to the terminal is an error, and its progress bar writes often."""
+    (tmp_path / "own.yaml").write_text(SETTINGS)
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", IN_TERMINAL, "train", "own.yaml"],
+        cwd=tmp_path,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    checkpoints, shown = tmp_path / "runs" / "own" / "checkpoints", bytearray()
+
+    def read_terminal() -> None:
+        while not list(checkpoints.glob("step-*")) and process.poll() is None:
+            shown.extend(os.read(ours, 4096))
+
+    reader = threading.Thread(target=read_terminal)
+    reader.start()
+    reader.join(timeout=90)
+    time.sleep(0.2)
+    os.close(ours)  # the system sends SIGHUP
+    assert process.wait(timeout=60) == 128 + signal.SIGHUP, bytes(shown)
+    again = [sys.executable, "-m", "llm_timecycle", "train", "runs/own", "--resume"]
+    steps = max(int(path.name[5:]) for path in checkpoints.glob("step-*"))
+    one_more = ["--set", f"training.max_steps={steps + 1}"]
+    done = subprocess.run(
+        [*again, *one_more], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert f"resuming after step {steps:,} of {steps + 1:,}" in done.stderr
+    assert done.returncode == 0

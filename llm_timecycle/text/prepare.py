@@ -9,26 +9,24 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
 import tokenizers
 
-from llm_timecycle.config.settings import Settings, TokenizerSettings
+from llm_timecycle.config.settings import Settings
+from llm_timecycle.config.text_settings import TokenizerSettings
 from llm_timecycle.errors import DataError, RunError
 from llm_timecycle.files import explain_os_error
 from llm_timecycle.progress_bars import tqdm
 from llm_timecycle.text.corpus import Corpus, open_corpus, split_corpus
-from llm_timecycle.text.token_store import (
-    TokenStream,
-    build_store,
-    encode_documents,
-    keep_newest,
-    open_store,
-)
+from llm_timecycle.text.encoding import encode_documents
+from llm_timecycle.text.parallel.pool import WorkerPool, count_workers
+from llm_timecycle.text.token_store import TokenStream, build_store, keep_newest, open_store
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
-from llm_timecycle.text.tokenizer.vocabulary import LEARNING_VERSION
+from llm_timecycle.text.tokenizer.vocabulary import LEARNING_VERSION, make_piece_counter
 
 STORES_KEPT = 20
 TOKENIZERS_KEPT = 20
@@ -112,8 +110,8 @@ def encode_corpus(
     if (stream := open_store(path)) is not None:
         return stream
     try:
-        pieces = encode_documents(tokenizer, corpus, show_progress)
-        build_store(path, pieces, tokenizer.dtype, facts)
+        with closing(encode_documents(tokenizer, corpus, show_progress)) as pieces:
+            build_store(path, pieces, tokenizer.dtype, facts)
         keep_newest(path.parent, STORES_KEPT)
     except OSError as error:
         raise RunError(_explain_cache(cache, error)) from error
@@ -156,7 +154,7 @@ def _obtain_tokenizer(
         return tokenizer
     except (RunError, OSError):  # not there, or damaged, or deleted just now
         pass
-    tokenizer = Tokenizer.train(settings, _read_for_learning(settings, corpus, show_progress))
+    tokenizer = _train_tokenizer(settings, corpus, show_progress)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         tokenizer.save(path)
@@ -164,6 +162,18 @@ def _obtain_tokenizer(
     except OSError as error:
         raise RunError(_explain_cache(cache, error)) from error
     return tokenizer
+
+
+def _train_tokenizer(settings: TokenizerSettings, corpus: Corpus, show_progress: bool) -> Tokenizer:
+    """A new tokenizer; the words of a large text are counted in worker processes."""
+    chunks = _read_for_learning(settings, corpus, show_progress)
+    workers = count_workers(corpus.count_characters()) if settings.level == "word" else 0
+    if workers == 0:
+        return Tokenizer.train(settings, chunks)
+    written = settings.model_dump_json()
+    count = make_piece_counter(written)
+    with WorkerPool(("count pieces", written), count, workers) as pool:
+        return Tokenizer.train(settings, chunks, pool.map)
 
 
 def _read_for_learning(

@@ -15,27 +15,17 @@ import os
 import shutil
 import tempfile
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from llm_timecycle.files import flush_directory, write_durably
-from llm_timecycle.progress_bars import tqdm
-from llm_timecycle.system import count_hardware_threads
-from llm_timecycle.text.corpus import Corpus
-from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 FORMAT_VERSION = 1
 STALE_AFTER_S = 24 * 3600.0
-WORKERS_AT_MOST = 4  # threads that encode
-
-_Input = TypeVar("_Input")
-_Output = TypeVar("_Output")
 
 
 @dataclass(frozen=True)
@@ -105,58 +95,6 @@ def open_store(path: Path) -> TokenStream | None:
         return TokenStream(ids, **asdict(counts), corpus_sha256=manifest["corpus_sha256"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def encode_documents(
-    tokenizer: Tokenizer, corpus: Corpus, show_progress: bool = False
-) -> Iterator[tuple[np.ndarray, Counts]]:
-    """The ids (N,) and the counts of each piece of a corpus, in order.
-
-    `<eos>` ends each document, unless a split cut the document off or it already ends in one, as
-    it does at word level after a final line break.
-    """
-
-    def encode(text: str) -> tuple[np.ndarray, Counts]:
-        ids = tokenizer.encode(text)
-        unknown = int(np.count_nonzero(ids == tokenizer.unk_id))
-        return ids, Counts(len(ids), len(text.split()), len(text), len(text.encode()), unknown)
-
-    workers = min(WORKERS_AT_MOST, count_hardware_threads())
-    with (
-        ThreadPoolExecutor(workers) as pool,
-        tqdm(
-            desc=f"encoding {corpus.name}",
-            total=corpus.count_characters(),
-            unit="char",
-            unit_scale=True,
-            leave=False,
-            disable=not show_progress,
-        ) as bar,
-    ):
-        for document in corpus.documents():
-            last_id: int | None = None
-            for ids, counts in _map_in_order(pool, encode, document.chunks(), workers):
-                yield ids, counts
-                bar.update(counts.characters)
-                last_id = ids[-1] if len(ids) else last_id
-            if document.reaches_end and last_id != tokenizer.eos_id:
-                yield np.array([tokenizer.eos_id], tokenizer.dtype), Counts(tokens=1)
-
-
-def _map_in_order(
-    pool: ThreadPoolExecutor,
-    function: Callable[[_Input], _Output],
-    inputs: Iterable[_Input],
-    ahead: int,
-) -> Iterator[_Output]:
-    """`map` in threads that reads at most `ahead` inputs further than it has given results."""
-    running: deque[Future[_Output]] = deque()
-    for item in inputs:
-        running.append(pool.submit(function, item))
-        if len(running) > ahead:
-            yield running.popleft().result()
-    while running:
-        yield running.popleft().result()
 
 
 def build_store(

@@ -15,12 +15,12 @@ import pytest
 from llm_timecycle.config.text_settings import TokenizerSettings
 from llm_timecycle.text import text_file
 from llm_timecycle.text.corpus import Corpus, open_corpus, split_corpus
+from llm_timecycle.text.encoding import encode_documents
+from llm_timecycle.text.parallel.pool import map_in_order
 from llm_timecycle.text.token_store import (
     Counts,
     TokenStream,
-    _map_in_order,
     build_store,
-    encode_documents,
     keep_newest,
     open_store,
 )
@@ -128,7 +128,7 @@ def test_threads_keep_the_order_and_do_not_read_ahead():
             yield number
 
     with ThreadPoolExecutor(3) as pool:
-        for position, result in enumerate(_map_in_order(pool, lambda n: -n, inputs(), 3)):
+        for position, result in enumerate(map_in_order(pool, 3, lambda n: -n, inputs())):
             assert result == -position
             assert len(read) <= position + 1 + 3
     assert len(read) == 100

@@ -19,7 +19,7 @@ from llm_timecycle.text.tokenizer.decode import Decoder, TextStream
 from llm_timecycle.text.tokenizer.encode import Lookup, choose_dtype, make_lookup
 from llm_timecycle.text.tokenizer.load import read_vocabulary
 from llm_timecycle.text.tokenizer.pipelines import END_ID, UNKNOWN_ID, Vocabulary, build_pipeline
-from llm_timecycle.text.tokenizer.vocabulary import learn_vocabulary
+from llm_timecycle.text.tokenizer.vocabulary import CountGroups, learn_vocabulary
 
 
 class Tokenizer:
@@ -46,15 +46,21 @@ class Tokenizer:
         self._vocabulary = vocabulary
 
     @classmethod
-    def train(cls, settings: TokenizerSettings, chunks: Iterable[str]) -> Tokenizer:
+    def train(
+        cls,
+        settings: TokenizerSettings,
+        chunks: Iterable[str],
+        count_groups: CountGroups | None = None,
+    ) -> Tokenizer:
         """Learn a vocabulary from training text.
 
         Args:
             chunks: the text, cut where words end (as `Document.chunks` does); read once.
+            count_groups: counts the words of groups of chunks; None counts them here.
 
         Raises ConfigError if `vocab_size` is too small for the level.
         """
-        return cls(settings, learn_vocabulary(settings, chunks))
+        return cls(settings, learn_vocabulary(settings, chunks, count_groups))
 
     @classmethod
     def load(cls, path: Path, settings: TokenizerSettings) -> Tokenizer:

@@ -10,6 +10,8 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from itertools import islice
 
 import numpy as np
 from tokenizers import trainers
@@ -34,11 +36,18 @@ PIECE_CHARACTERS_COUNTED = 64
 WORD_CHARACTERS_AT_MOST = 100
 """Longer words never enter a vocabulary."""
 LINES_FED_AT_ONCE = 64
+CHUNKS_COUNTED_AT_ONCE = 4
+"""Four megabytes have half as many different words as four times one."""
 
 BYTE_VOCABULARY_SIZE = len(SPECIAL_TOKENS) + len(BYTE_CHARACTERS)
 
 # Words of the unicode split never cross the border of such a piece.
 UNICODE_PIECE = re.compile(f"[{HAN}{KANA}]|[^{WHITE_SPACE}{HAN}{KANA}]+|\n")
+
+PieceCounts = tuple[dict[str, int], dict[str, int]]
+"""What `count_pieces` returns: the counts of pieces, and those of words."""
+CountGroups = Callable[[Iterable[list[str]]], Iterable[PieceCounts]]
+"""A `map` of `count_pieces` over groups of chunks."""
 
 
 class BoundedCounter:
@@ -67,11 +76,14 @@ class BoundedCounter:
             self.counts = Counter({p: n for p, n in self.counts.items() if n > middle})
 
 
-def learn_vocabulary(settings: TokenizerSettings, chunks: Iterable[str]) -> Vocabulary:
+def learn_vocabulary(
+    settings: TokenizerSettings, chunks: Iterable[str], count_groups: CountGroups | None = None
+) -> Vocabulary:
     """The vocabulary of a training text, given in chunks as `Document.chunks` cuts them.
 
     Special tokens come first, then the most frequent characters or words, ties in the order of
-    their code points; for BPE, the merges too. Raises ConfigError if `vocab_size` is too small.
+    their code points; for BPE, the merges too. `count_groups` counts words elsewhere than here.
+    Raises ConfigError if `vocab_size` is too small.
     """
     if settings.level in ("byte", "subword") and settings.vocab_size < BYTE_VOCABULARY_SIZE:
         raise ConfigError(
@@ -82,12 +94,13 @@ def learn_vocabulary(settings: TokenizerSettings, chunks: Iterable[str]) -> Voca
         return Vocabulary((*SPECIAL_TOKENS, *BYTE_CHARACTERS))
     if settings.level == "subword":
         return _learn_merges(settings, chunks)
-    if settings.lowercase:
-        chunks = map(lower_text, chunks)
     room = settings.vocab_size - len(SPECIAL_TOKENS)
     if settings.level == "char":
+        if settings.lowercase:
+            chunks = map(lower_text, chunks)
         return Vocabulary((*SPECIAL_TOKENS, *_rank_characters(chunks)[:room]))
-    counts = _count_words(settings, chunks)
+    count_groups = count_groups or partial(map, partial(count_pieces, settings))
+    counts = _count_words(settings, count_groups(group_chunks(chunks)))
     for token in SPECIAL_TOKENS:
         counts.pop(token, None)
     ranked = sorted(counts, key=lambda word: (-counts[word], word))
@@ -104,34 +117,59 @@ def _rank_characters(chunks: Iterable[str]) -> list[str]:
     return [chr(code_point) for code_point in ranked]
 
 
-def _count_words(settings: TokenizerSettings, chunks: Iterable[str]) -> Counter[str]:
-    counter = BoundedCounter(max(DISTINCT_WORDS_COUNTED, 2 * settings.vocab_size))
-    for words in _read_words(settings, chunks):
-        counter.add(words)
-    return counter.counts
+def group_chunks(chunks: Iterable[str]) -> Iterator[list[str]]:
+    """Chunks in the groups that are counted together, the same on every machine."""
+    rest = iter(chunks)
+    while group := list(islice(rest, CHUNKS_COUNTED_AT_ONCE)):
+        yield group
 
 
-def _read_words(
-    settings: TokenizerSettings, chunks: Iterable[str]
-) -> Iterator[list[str] | Counter[str]]:
-    """The words of a text, batch by batch: a list of them, or their counts."""
-    if settings.word_split == "whitespace":
-        for chunk in chunks:
-            yield [word for word in chunk.split() if len(word) <= WORD_CHARACTERS_AT_MOST]
-        return
-    # The library takes one word at a time, so each distinct piece goes through it only once.
+def make_piece_counter(settings: str) -> Callable[[list[str]], PieceCounts]:
+    """What a worker does with each group of chunks.
+
+    Args:
+        settings: the settings of the tokenizer, as JSON.
+    """
+    parsed = TokenizerSettings.model_validate_json(settings)
+    return lambda group: count_pieces(parsed, group)
+
+
+def count_pieces(settings: TokenizerSettings, group: Iterable[str]) -> PieceCounts:
+    """How often each word occurs in a group of chunks, or each piece of the unicode split.
+
+    Pieces too long to wait for others of their kind are split into words at once; these are the
+    second table. Words too long for a vocabulary are left out.
+    """
     counts: Counter[str] = Counter()
+    is_plain = settings.word_split == "whitespace"
+    for chunk in group:
+        text = lower_text(chunk) if settings.lowercase else chunk
+        counts.update(text.split() if is_plain else UNICODE_PIECE.findall(text))
+    most = WORD_CHARACTERS_AT_MOST if is_plain else PIECE_CHARACTERS_COUNTED
+    long = {piece: counts.pop(piece) for piece in [p for p in counts if len(p) > most]}
+    if is_plain or not long:
+        return dict(counts), {}
+    return dict(counts), dict(_make_splitter(settings)(Counter(long)))
+
+
+def _count_words(settings: TokenizerSettings, counted: Iterable[PieceCounts]) -> Counter[str]:
+    """How often each word occurs, from the counts of the groups in order."""
+    counter = BoundedCounter(max(DISTINCT_WORDS_COUNTED, 2 * settings.vocab_size))
+    if settings.word_split == "whitespace":
+        for words, _ in counted:
+            counter.add(words)
+        return counter.counts
+    # The library takes one word at a time, so each distinct piece goes through it only once.
+    waiting: Counter[str] = Counter()
     split = _make_splitter(settings)
-    for chunk in chunks:
-        pieces = UNICODE_PIECE.findall(chunk)
-        short = [piece for piece in pieces if len(piece) <= PIECE_CHARACTERS_COUNTED]
-        counts.update(short)
-        if len(short) < len(pieces):
-            yield split(Counter(p for p in pieces if len(p) > PIECE_CHARACTERS_COUNTED))
-        if len(counts) > PIECES_COUNTED:
-            yield split(counts)
-            counts.clear()
-    yield split(counts)
+    for pieces, words in counted:
+        waiting.update(pieces)
+        counter.add(words)
+        if len(waiting) > PIECES_COUNTED:
+            counter.add(split(waiting))
+            waiting.clear()
+    counter.add(split(waiting))
+    return counter.counts
 
 
 def _make_splitter(

@@ -103,8 +103,17 @@ def learn_vocabulary(
     counts = _count_words(settings, count_groups(group_chunks(chunks)))
     for token in SPECIAL_TOKENS:
         counts.pop(token, None)
-    ranked = sorted(counts, key=lambda word: (-counts[word], word))
-    return Vocabulary((*SPECIAL_TOKENS, *ranked[:room]))
+    return Vocabulary((*SPECIAL_TOKENS, *_rank_words(counts, room)))
+
+
+def _rank_words(counts: Mapping[str, int], room: int) -> list[str]:
+    """The `room` most frequent words, the most frequent first."""
+    words = list(counts)
+    if len(words) > room:  # sorting a million words to keep ten thousand takes seconds
+        values = np.fromiter(counts.values(), np.int64, len(counts))
+        least = np.partition(values, len(values) - room)[len(values) - room]
+        words = [word for word, count in counts.items() if count >= least]
+    return sorted(words, key=lambda word: (-counts[word], word))[:room]
 
 
 def _rank_characters(chunks: Iterable[str]) -> list[str]:

@@ -17,6 +17,7 @@ from llm_timecycle.config.spelling import find_nearest
 from llm_timecycle.config.text_settings import BUILT_IN_CORPORA
 from llm_timecycle.errors import DataError
 from llm_timecycle.progress_bars import tqdm
+from llm_timecycle.text.chunks import Chunk
 from llm_timecycle.text.python_docs import extract_python_docs
 from llm_timecycle.text.text_file import TextFile
 
@@ -42,14 +43,20 @@ class Document:
         """Whether the document ends where its file ends, and not at a cut."""
         return self.stop is None
 
-    def chunks(self) -> Iterator[str]:
+    def chunks(self) -> Iterator[Chunk]:
         """The text in pieces of about a megabyte; joined, they are the whole text.
 
         A piece ends after a line break; in a line longer than a megabyte, before a space; without
         even a space, between any two characters. Raises DataError if the file is not UTF-8 or is
         damaged.
         """
-        return _gather_lines(self.file.read(self.start, self.stop))
+        last = ""
+        for text in _gather_lines(self.file.read(self.start, self.stop)):
+            if last:
+                yield Chunk(last)
+            last = text
+        if last:
+            yield Chunk(last, (len(last),) if self.reaches_end else ())
 
     def count_characters(self) -> int:
         """How many characters the document has."""
@@ -179,7 +186,7 @@ def _find_line_start(corpus: Corpus, position: int) -> int:
     if position <= 0:
         return 0
     window = corpus.cut(position - 1, position + LINE_CHARACTERS_AT_MOST, corpus.name)
-    text = "".join(chunk for document in window.texts[:1] for chunk in document.chunks())
+    text = "".join(chunk.text for document in window.texts[:1] for chunk in document.chunks())
     found = text.find("\n")
     if found >= 0:
         return position + found

@@ -60,7 +60,8 @@ def encode_documents(
     ):
         for document in corpus.documents():
             last_id: int | None = None
-            for ids, counts in encode(document.chunks()):
+            texts = (chunk.text for chunk in document.chunks())
+            for ids, counts in encode(texts):
                 yield ids, counts
                 bar.update(counts.characters)
                 last_id = ids[-1] if len(ids) else last_id

@@ -29,7 +29,7 @@ def open_texts(directory: Path, *texts: str) -> Corpus:
 def read(corpus: Corpus | None) -> list[str]:
     """The text of every document."""
     assert corpus is not None
-    return ["".join(document.chunks()) for document in corpus.documents()]
+    return ["".join(chunk.text for chunk in each.chunks()) for each in corpus.documents()]
 
 
 def test_documents_keep_their_order_and_names(tmp_path):
@@ -45,26 +45,32 @@ def test_a_chunk_ends_after_a_line_break(tmp_path, monkeypatch):
     monkeypatch.setattr(text_file, "BLOCK_BYTES", 8)
     document = open_texts(tmp_path, "one\ntwo\nthree\nfour").texts[0]
     # Blocks end after 3 + 8 and 19 bytes: "one\ntwo\nthr", "ee\nfour".
-    assert list(document.chunks()) == ["one\ntwo\n", "three\n", "four"]
+    assert list(document.chunks()) == [("one\ntwo\n", ()), ("three\n", ()), ("four", (4,))]
 
 
 def test_in_a_long_line_a_chunk_ends_before_a_space(tmp_path, monkeypatch):
     monkeypatch.setattr(text_file, "BLOCK_BYTES", 8)
     document = open_texts(tmp_path, "seven eight nine ten").texts[0]
     # Blocks end after 3 + 8 and 19 bytes: "seven eight", " nine te", "n".
-    assert list(document.chunks()) == ["seven", " eight nine", " ten"]
+    assert list(document.chunks()) == [("seven", ()), (" eight nine", ()), (" ten", (4,))]
 
 
 def test_a_long_line_without_spaces_is_not_kept_together(tmp_path, monkeypatch):
     monkeypatch.setattr(text_file, "BLOCK_BYTES", 9)
     document = open_texts(tmp_path, "钟" * 9).texts[0]
-    assert list(document.chunks()) == ["钟" * 4, "钟" * 3, "钟" * 2]
+    assert list(document.chunks()) == [("钟" * 4, ()), ("钟" * 3, ()), ("钟" * 2, (2,))]
+
+
+def test_a_cut_is_no_end_of_a_document(tmp_path):
+    document = open_texts(tmp_path, "river").texts[0]
+    assert list(document.cut(0, 3).chunks()) == [("riv", ())]
+    assert list(document.cut(3, 5).chunks()) == [("er", (2,))]
 
 
 def test_chunks_are_about_a_megabyte(tmp_path):
     line = "the river and the clock\n"
     document = open_texts(tmp_path, line * 200_000).texts[0]
-    lengths = [len(chunk) for chunk in document.chunks()]
+    lengths = [len(chunk.text) for chunk in document.chunks()]
     assert sum(lengths) == 200_000 * len(line)
     assert len(lengths) == 5  # 4.8 million bytes
     assert all(length % len(line) == 0 for length in lengths)

@@ -28,7 +28,7 @@ def base(tmp_path: Path) -> Path:
 def read(spec: str | list[str], base: Path) -> list[str]:
     """The text of every document that `spec` names."""
     corpus = open_corpus(spec, base, base / "cache")
-    return ["".join(document.chunks()) for document in corpus.documents()]
+    return ["".join(chunk.text for chunk in each.chunks()) for each in corpus.documents()]
 
 
 def refuse(spec: str | list[str], base: Path) -> str:

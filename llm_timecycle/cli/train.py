@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from shlex import quote
+from shlex import join, quote
 from typing import TYPE_CHECKING
 
 import click
@@ -15,13 +15,14 @@ from llm_timecycle.cli.terminal import format_shares, set_up_logging
 from llm_timecycle.config.load import LoadedSettings, read_settings
 from llm_timecycle.config.locate import find_run, name_after, names_text
 from llm_timecycle.config.sources import Override
-from llm_timecycle.errors import RunError, RunExistsError
+from llm_timecycle.errors import DataError, RunError, RunExistsError, ShortTextError
 from llm_timecycle.runs.directory import check_run_is_new, open_run
 from llm_timecycle.system import measure_process_age_s
 
 if TYPE_CHECKING:
     from llm_timecycle.config.settings import Settings
     from llm_timecycle.training.progress import Progress
+    from llm_timecycle.training.suggest.from_curve import Finding
 
 
 @click.command("train", context_settings=HELP)
@@ -75,6 +76,7 @@ def command(
     llm-timecycle train runs/short --resume
     """
     began_at_s = time.perf_counter() - (measure_process_age_s() or 0.0)
+    called = _write_call(config, overrides, run_path, minutes)
     set_up_logging()
     if run_path == Path():
         raise click.UsageError("--run is empty; expected a directory")
@@ -104,6 +106,8 @@ def command(
         )
     except RunExistsError as error:
         raise RunError(_explain_existing(error)) from error
+    except ShortTextError as error:
+        raise DataError(_explain_short(error, called, resume)) from error
     summary.run.check_weights_exist()
     progress, run = summary.progress, quote(str(run_path))
     has_validation = summary.has_validation
@@ -112,10 +116,35 @@ def command(
         f"Trained {progress.step:,} steps in {_describe_time(progress, loaded.settings)}; "
         f"{kept if has_validation else 'the last weights are kept: there is no validation text'}.\n"
         f"{format_shares(add_stage_seconds(summary.run.metrics_path))}\n"
+        f"{'' if summary.finding is None else _write_finding(summary.finding, run)}"
         f"Next: llm-timecycle evaluate {run}{'' if has_validation else ' --data FILE'}\n"
         f'      llm-timecycle generate {run} --prompt "Once upon"',
         err=True,
     )
+
+
+def _write_finding(finding: Finding, run: str) -> str:
+    """A line about what stands out in the training, with the command that would help."""
+    command = f"llm-timecycle train {run} --resume --set {finding.longer}"
+    return f"{finding.text}{f': {command}' if finding.longer else '.'}\n"
+
+
+def _write_call(
+    config: str, overrides: tuple[str, ...], run_path: Path | None, minutes: float | None
+) -> str:
+    """The command as the user gave it, as far as it decides what is trained."""
+    words = ["llm-timecycle", "train", config]
+    words += [word for override in overrides for word in ("--set", override)]
+    words += ["--minutes", f"{minutes:g}"] if minutes is not None else []
+    words += ["--run", str(run_path)] if run_path is not None else []
+    return join(words)
+
+
+def _explain_short(error: ShortTextError, called: str, resume: bool) -> str:
+    if not error.changes or resume:
+        return str(error)
+    fitting = " ".join(f"--set {path}={value}" for path, value in error.changes.items())
+    return f"{error.problem}. Use a longer text, or train on it with: {called} {fitting}"
 
 
 def _describe_time(progress: Progress, settings: Settings) -> str:

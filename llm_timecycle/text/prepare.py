@@ -18,19 +18,19 @@ import tokenizers
 
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.config.text_settings import TokenizerSettings
-from llm_timecycle.errors import DataError, RunError
+from llm_timecycle.errors import RunError
 from llm_timecycle.files import explain_os_error
 from llm_timecycle.progress_bars import tqdm
 from llm_timecycle.text.corpus import Corpus, open_corpus, split_corpus
 from llm_timecycle.text.encoding import encode_documents
 from llm_timecycle.text.parallel.pool import WorkerPool, count_workers
+from llm_timecycle.text.short_text import check_lengths
 from llm_timecycle.text.token_store import TokenStream, build_store, keep_newest, open_store
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 from llm_timecycle.text.tokenizer.vocabulary import LEARNING_VERSION, make_piece_counter
 
 STORES_KEPT = 20
 TOKENIZERS_KEPT = 20
-TOKENS_AT_LEAST = 2
 BPE_CHARACTERS = 20_000_000
 
 
@@ -55,6 +55,7 @@ def prepare_text(
     show_progress: bool,
     *,
     tokenizer: Tokenizer | None = None,
+    is_trained: bool = False,
 ) -> PreparedText:
     """Open, split and encode the texts of `settings.data`.
 
@@ -63,18 +64,24 @@ def prepare_text(
         cache: the cache directory.
         show_progress: whether to show progress bars on stderr.
         tokenizer: the one to use; None trains one on the training text.
+        is_trained: whether a model will be trained on the text, which takes enough for one step.
 
-    Raises DataError if a text is missing, cannot be read, or has fewer than two tokens (one to
-    predict, and one to predict it from); RunError if the cache cannot be written.
+    Raises DataError if a text is missing or cannot be read, ShortTextError if it is too short,
+    RunError if the cache cannot be written.
     """
     parts = _open_parts(settings, base, cache, show_progress)
     if tokenizer is None:
         tokenizer = _obtain_tokenizer(settings.tokenizer, parts["train"], cache, show_progress)
-    streams = {}
-    for part, corpus in parts.items():
-        streams[part] = encode_corpus(tokenizer, corpus, cache, show_progress)
-        if streams[part].tokens < TOKENS_AT_LEAST:
-            raise DataError(_explain_short(part, corpus, streams[part].tokens))
+    streams = {
+        part: encode_corpus(tokenizer, corpus, cache, show_progress)
+        for part, corpus in parts.items()
+    }
+    check_lengths(
+        settings,
+        {part: corpus.name for part, corpus in parts.items()},
+        {part: stream.tokens for part, stream in streams.items()},
+        is_trained=is_trained,
+    )
     return PreparedText(tokenizer, streams["train"], streams.get("valid"), streams.get("test"))
 
 
@@ -204,16 +211,6 @@ def _read_for_learning(
 def _compute_key(*parts: str | int) -> str:
     """A file name that differs whenever one of the parts does."""
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:32]
-
-
-def _explain_short(part: str, corpus: Corpus, tokens: int) -> str:
-    advice = "Use a longer text"
-    if part != "train":
-        advice += f" in data.{part}, or none at all: data.{part}_fraction=0"
-    found = "1 token" if tokens == 1 else f"{tokens} tokens"
-    return (
-        f"{corpus.name} is too short: it has {found}; expected at least {TOKENS_AT_LEAST}. {advice}"
-    )
 
 
 def _explain_cache(cache: Path, error: OSError) -> str:

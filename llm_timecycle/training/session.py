@@ -24,10 +24,16 @@ from llm_timecycle.text.batches import Lanes, count_tokens, cut_lanes
 from llm_timecycle.text.prepare import PreparedText, prepare_text
 from llm_timecycle.training.devices import ComputePlan, choose_strategy, resolve_machine
 from llm_timecycle.training.loop import TrainingLoop
+from llm_timecycle.training.metrics import read_validations
 from llm_timecycle.training.optimizers import make_optimizer
-from llm_timecycle.training.progress import Progress
+from llm_timecycle.training.progress import Progress, double_length
 from llm_timecycle.training.signals import catch_stop_signals
 from llm_timecycle.training.state import TrainState
+from llm_timecycle.training.suggest.from_curve import (
+    Finding,
+    compute_guessing_loss,
+    review_curve,
+)
 
 log = logging.getLogger("llm_timecycle")
 
@@ -52,6 +58,8 @@ class TrainingSummary:
     run: Run
     progress: Progress
     has_validation: bool
+    finding: Finding | None
+    """What stands out in the whole training, if it came to its end."""
 
 
 def train(
@@ -94,8 +102,7 @@ def train(
             train_state = _build_train_state(settings, plan, text)
             return _run_loop(run, text, train_state, callbacks, show_progress, began_at_s)
     check_run_is_new(run_path)
-    text = prepare_text(loaded.settings, loaded.base, cache, show_progress)
-    cut_training_lanes(loaded.settings, text)
+    text = prepare_text(loaded.settings, loaded.base, cache, show_progress, is_trained=True)
     plan = resolve_machine(loaded.settings, text.tokenizer.vocab_size)
     settings = plan.fill_in(loaded.settings)
     train_state = _build_train_state(settings, plan, text)
@@ -142,7 +149,9 @@ def _prepare_same_text(
     manifest = run.read_manifest()
     if "metrics.csv" in manifest["files"]:
         run.check_metrics()
-    text = prepare_text(settings, base, cache, show_progress, tokenizer=run.load_tokenizer())
+    text = prepare_text(
+        settings, base, cache, show_progress, tokenizer=run.load_tokenizer(), is_trained=True
+    )
     before, now = manifest["corpora"], _describe_text(text)
     for split in ("train", "valid", "test"):
         if before.get(split, {}).get("sha256") != now.get(split, {}).get("sha256"):
@@ -220,7 +229,19 @@ def _run_loop(
             loop.train()
     except tf.errors.ResourceExhaustedError as error:
         raise ConfigError(_explain_memory(run.settings, run.vocab_size)) from error
-    return TrainingSummary(run, loop.progress, text.valid is not None)
+    finding = _review(run, loop.progress, text)
+    return TrainingSummary(run, loop.progress, text.valid is not None, finding)
+
+
+def _review(run: Run, progress: Progress, text: PreparedText) -> Finding | None:
+    if text.valid is None:
+        return None
+    V, training = text.tokenizer.vocab_size, run.settings.training
+    guessing_loss = compute_guessing_loss(
+        count_tokens(text.train.ids, V), count_tokens(text.valid.ids, V)
+    )
+    longer = double_length(training, progress.step)
+    return review_curve(read_validations(run.metrics_path), run.settings, guessing_loss, longer)
 
 
 def _explain_memory(settings: Settings, vocab_size: int) -> str:

@@ -163,7 +163,7 @@ def test_a_validation_part_without_text_is_refused(directory):
         run(directory, make_settings(valid_fraction=0.1, test_fraction=0.0))
     message = str(caught.value)
     assert "the validation part of my.txt is too short: it has 0 tokens" in message
-    assert message.endswith("data.valid, or none at all: data.valid_fraction=0")
+    assert message.endswith("These settings fit: data.valid_fraction=0")
 
 
 def test_a_test_text_of_one_token_is_refused(directory):

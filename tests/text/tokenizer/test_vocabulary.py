@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from llm_timecycle.config.text_settings import TokenizerSettings
 from llm_timecycle.text.tokenizer import vocabulary
-from llm_timecycle.text.tokenizer.vocabulary import BoundedCounter, learn_vocabulary
+from llm_timecycle.text.tokenizer.vocabulary import (
+    BoundedCounter,
+    _rank_words,
+    count_pieces,
+    group_chunks,
+    learn_vocabulary,
+)
 
 
 def test_a_counter_with_room_is_exact():
@@ -54,3 +62,28 @@ def test_an_absurdly_long_word_is_left_out(word_split):
     settings = TokenizerSettings(level="word", word_split=word_split)
     chunks = ["x" * 101 + " " + "y" * 100]
     assert learn_vocabulary(settings, chunks).tokens[2:] == ("y" * 100,)
+
+
+def test_chunks_are_counted_in_groups_that_depend_on_nothing_else():
+    assert [*group_chunks(iter("abcdefghi"))] == [["a", "b", "c", "d"], ["e", "f", "g", "h"], ["i"]]
+
+
+@pytest.mark.parametrize(
+    ("word_split", "expected"),
+    [
+        ("whitespace", ({"It": 2, "it,": 1}, {})),
+        # 70 letters are too many to wait, and no word of more than 100 is kept.
+        ("unicode", ({"It": 2, "it,": 1, "\n": 1}, {"z" * 70: 1, ",": 2})),
+    ],
+)
+def test_pieces_that_are_too_long_do_not_wait(word_split, expected):
+    settings = TokenizerSettings(level="word", word_split=word_split)
+    text = "It it,\nIt " + "x" * 101 + ("," if word_split == "unicode" else "")
+    long = " " + "z" * 70 + "," if word_split == "unicode" else ""
+    assert count_pieces(settings, [text, long]) == expected
+
+
+@given(st.dictionaries(st.text(min_size=1), st.integers(1, 5)), st.integers(1, 10))
+def test_the_most_frequent_words_are_those_of_a_full_sort(counts, room):
+    expected = sorted(counts, key=lambda word: (-counts[word], word))[:room]
+    assert _rank_words(counts, room) == expected

@@ -32,10 +32,10 @@ def read_command(message: str) -> list[str]:
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        (LINES[:300], ["training part of a b.txt is too short", "takes 513 tokens"]),
-        (LINES[:120], ["part of a b.txt is too short"]),
-        ("one line only, and not a long one", ["part of a b.txt is too short"]),
-        ("abc", ["part of a b.txt is too short"]),
+        (LINES[:300], ["a b.txt is too short", "takes 513 tokens"]),
+        (LINES[:120], ["a b.txt is too short"]),
+        ("one line only, and not a long one", ["a b.txt is too short"]),
+        ("abc", ["a b.txt is too short"]),
     ],
 )
 @pytest.mark.parametrize("level", ["char", "subword"])

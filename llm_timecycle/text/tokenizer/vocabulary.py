@@ -11,7 +11,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from itertools import islice
 
 import numpy as np
 from tokenizers import trainers
@@ -36,8 +35,8 @@ PIECE_CHARACTERS_COUNTED = 64
 WORD_CHARACTERS_AT_MOST = 100
 """Longer words never enter a vocabulary."""
 LINES_FED_AT_ONCE = 64
-CHUNKS_COUNTED_AT_ONCE = 4
-"""Four megabytes have half as many different words as four times one."""
+CHARACTERS_COUNTED_AT_ONCE = 4_000_000
+"""Four million have half as many different words as four times one."""
 
 BYTE_VOCABULARY_SIZE = len(SPECIAL_TOKENS) + len(BYTE_CHARACTERS)
 
@@ -128,8 +127,14 @@ def _rank_characters(chunks: Iterable[str]) -> list[str]:
 
 def group_chunks(chunks: Iterable[str]) -> Iterator[list[str]]:
     """Chunks in the groups that are counted together, the same on every machine."""
-    rest = iter(chunks)
-    while group := list(islice(rest, CHUNKS_COUNTED_AT_ONCE)):
+    group, characters = [], 0
+    for chunk in chunks:
+        group.append(chunk)
+        characters += len(chunk)
+        if characters >= CHARACTERS_COUNTED_AT_ONCE:
+            yield group
+            group, characters = [], 0
+    if group:
         yield group
 
 

@@ -25,6 +25,7 @@ from llm_timecycle.text.corpus import Corpus, open_corpus
 from llm_timecycle.text.encoding import encode_chunk, encode_documents, open_encoder
 from llm_timecycle.text.parallel import pool, worker
 from llm_timecycle.text.parallel.messages import receive, send
+from llm_timecycle.text.tokenizer import vocabulary
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 WORD = TokenizerSettings(level="word", lowercase=True)
@@ -66,6 +67,7 @@ def gather(tokenizer: Tokenizer, corpus: Corpus) -> tuple[list[int], list[object
 @pytest.mark.parametrize("settings", [WORD, UNICODE, SUBWORD])
 def test_workers_give_the_same_vocabulary_and_ids(tmp_path, settings, monkeypatch, workers):
     monkeypatch.setattr(text_file, "BLOCK_BYTES", 500)
+    monkeypatch.setattr(vocabulary, "CHARACTERS_COUNTED_AT_ONCE", 1500)
     corpus = open_text(tmp_path)
     tokenizer = prepare._train_tokenizer(settings, corpus, False)
     encoded = gather(tokenizer, corpus)
@@ -184,7 +186,8 @@ PROGRAM = dedent("""
     from llm_timecycle.config.text_settings import TokenizerSettings
     from llm_timecycle.text.encoding import open_encoder
     from llm_timecycle.text.parallel import pool
-    from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
+    from llm_timecycle.text.tokenizer import vocabulary
+from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
     def read():
         yield "a b"

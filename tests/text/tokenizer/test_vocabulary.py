@@ -34,6 +34,7 @@ def test_a_full_counter_drops_the_rarest_half():
 
 def test_frequent_words_survive_a_stream_of_rare_ones(monkeypatch):
     monkeypatch.setattr(vocabulary, "DISTINCT_WORDS_COUNTED", 50)
+    monkeypatch.setattr(vocabulary, "CHARACTERS_COUNTED_AT_ONCE", 1)
     chunks = [f"the {number} cat {number + 0.5} the\n" for number in range(500)]
     settings = TokenizerSettings(level="word", vocab_size=4)
     assert learn_vocabulary(settings, chunks).tokens == ("<unk>", "<eos>", "the", "cat")
@@ -50,6 +51,7 @@ def test_merges_are_the_same_each_time():
 def test_words_are_counted_where_each_piece_occurs_once(monkeypatch):
     monkeypatch.setattr(vocabulary, "DISTINCT_WORDS_COUNTED", 50)
     monkeypatch.setattr(vocabulary, "PIECES_COUNTED", 10)
+    monkeypatch.setattr(vocabulary, "CHARACTERS_COUNTED_AT_ONCE", 100)
     monkeypatch.setattr(vocabulary, "PIECE_CHARACTERS_COUNTED", 12)
     chunks = [f"the,{number},cat the,{number},cat,of,the,house\n" for number in range(300)]
     settings = TokenizerSettings(level="word", word_split="unicode", vocab_size=5)
@@ -64,8 +66,10 @@ def test_an_absurdly_long_word_is_left_out(word_split):
     assert learn_vocabulary(settings, chunks).tokens[2:] == ("y" * 100,)
 
 
-def test_chunks_are_counted_in_groups_that_depend_on_nothing_else():
-    assert [*group_chunks(iter("abcdefghi"))] == [["a", "b", "c", "d"], ["e", "f", "g", "h"], ["i"]]
+def test_chunks_are_counted_in_groups_of_so_many_characters(monkeypatch):
+    monkeypatch.setattr(vocabulary, "CHARACTERS_COUNTED_AT_ONCE", 3)
+    assert [*group_chunks(iter(["a", "bc", "def", "", "g"]))] == [["a", "bc"], ["def"], ["", "g"]]
+    assert [*group_chunks([])] == []
 
 
 @pytest.mark.parametrize(

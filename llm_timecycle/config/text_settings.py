@@ -10,6 +10,8 @@ Path = Annotated[str, Field(min_length=1)]
 Paths = Path | Annotated[list[Path], Field(min_length=1)]
 HeldOut = Annotated[float, Field(ge=0.0, le=0.5)]
 
+Documents = Literal["file", "line", "paragraph", "record"]
+
 BUILT_IN_CORPORA = ("python-docs", "sample-english", "sample-chinese")
 
 
@@ -46,7 +48,7 @@ class DataSettings(Section):
         description="Encoding of the texts: a name such as utf-16, gb18030, big5, shift_jis, "
         "euc-kr, windows-1252 or koi8-r; or auto, which guesses it for each file and says so.",
     )
-    documents: Literal["file", "line", "paragraph", "record"] = Field(
+    documents: Documents = Field(
         default="file",
         description="What a document is, which begins with a fresh LSTM state and ends with <eos>: "
         "a file, a line, a paragraph (blank lines between), or a record (a row of CSV or TSV, an "
@@ -87,3 +89,16 @@ class TokenizerSettings(Section):
         description="With level: word, where words end: at whitespace only (the Penn Treebank "
         "convention), or also at punctuation and between Chinese characters.",
     )
+
+
+def does_eos_end_documents(tokenizer: TokenizerSettings, documents: Documents) -> bool:
+    """Whether `<eos>` is the end of a document and nothing else, so that a text ends there.
+
+    At word level with the whitespace split, `<eos>` is also every line break of a file, as in the
+    Penn Treebank and WikiText; of other documents, line breaks are spaces.
+
+    Args:
+        documents: `data.documents`.
+    """
+    is_split_at_whitespace = tokenizer.level == "word" and tokenizer.word_split == "whitespace"
+    return not is_split_at_whitespace or documents != "file"

@@ -21,23 +21,28 @@ from llm_timecycle.model.loss import LossNetwork
 from llm_timecycle.model.network import make_zero_states
 from llm_timecycle.model.sharding import join_lanes, split_lanes
 from llm_timecycle.progress_bars import tqdm
+from llm_timecycle.text.batches import ONE_DOCUMENT, mark_kept
 
 WARM_UP_TOKENS = 64
 """Of a validation during training, which compares a model with itself."""
 LONG_WARM_UP_TOKENS = 512
 """Of a figure to report: within 0.0005 nats of the exact one."""
-MAX_LANES, LEAST_LANE_TOKENS = 64, 2048  # a lane is worth its warm-up
+MAX_LANES, LEAST_LANE_TOKENS = 128, 2048  # a lane is worth its warm-up
 SCORING_WINDOW = 256
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """A model that scores windows of tokens; made by `make_scorer`."""
+    """A model that scores windows of tokens; made by `make_scorer`.
 
-    score: Callable[[tf.Tensor, tf.Tensor, tf.Tensor, list[tf.Tensor]], Sequence[tf.Tensor]]
+    Where documents begin in the text, both take one more argument, `keep` (B, T): 0 where the state
+    is reset before a token is read, 1 elsewhere.
+    """
+
+    score: Callable[..., Sequence[tf.Tensor]]
     """(tokens, targets, weights (B, T), states) -> (loss sum, correct, *states); a weight is 1
     where a prediction counts and 0 where it does not."""
-    advance: Callable[[tf.Tensor, list[tf.Tensor]], Sequence[tf.Tensor]]
+    advance: Callable[..., Sequence[tf.Tensor]]
     """(tokens (B, T), states) -> the states after them, without computing a loss."""
 
 
@@ -80,13 +85,16 @@ def compute_perplexity(loss_nats: float) -> float:
         return math.inf
 
 
-def make_scorer(network: keras.Model, shards: int = 1, *, ahead: bool = False) -> Scorer:
+def make_scorer(
+    network: keras.Model, shards: int = 1, *, has_documents: bool = False, ahead: bool = False
+) -> Scorer:
     """The scorer of a model.
 
     Args:
         network: the model to score with.
         shards: the number of shards that the lanes are split into, computed in parallel, one on
             each core.
+        has_documents: whether documents begin in the text, so that the state is reset there.
         ahead: whether to trace it now, in a thread, for a caller who lets TensorFlow compile or
             compute something else first.
     """
@@ -98,19 +106,27 @@ def make_scorer(network: keras.Model, shards: int = 1, *, ahead: bool = False) -
     weights = tf.TensorSpec((None, None), tf.float32)
     states = [tf.TensorSpec(state.shape, tf.float32) for state in network.inputs[1:]]
 
-    @tf.function(input_signature=(ids, ids, weights, states), autograph=False)  # type: ignore[untyped-decorator]
+    keep = (weights,) if has_documents else ()
+
+    @tf.function(input_signature=(ids, ids, weights, states, *keep), autograph=False)  # type: ignore[untyped-decorator]
     def score_window(
-        tokens: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor, states: list[tf.Tensor]
+        tokens: tf.Tensor,
+        targets: tf.Tensor,
+        weights: tf.Tensor,
+        states: list[tf.Tensor],
+        keep: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, ...]:
-        parts = split_lanes([tokens, targets, *states], shards)
-        scores = [score_shard(x, y, before) for x, y, *before in parts]
+        parts = split_lanes([tokens, targets, keep, *states], shards)
+        scores = [score_shard(x, y, before, kept) for x, y, kept, *before in parts]
         losses, is_correct, *states = join_lanes([[*score[:2], *score[2]] for score in scores])
         return tf.reduce_sum(losses * weights), tf.reduce_sum(is_correct * weights), *states
 
-    @tf.function(input_signature=(ids, states), autograph=False)  # type: ignore[untyped-decorator]
-    def advance(tokens: tf.Tensor, states: list[tf.Tensor]) -> list[tf.Tensor]:
-        parts = split_lanes([tokens, *states], shards)
-        return join_lanes([advance_shard(x, before) for x, *before in parts])
+    @tf.function(input_signature=(ids, states, *keep), autograph=False)  # type: ignore[untyped-decorator]
+    def advance(
+        tokens: tf.Tensor, states: list[tf.Tensor], keep: tf.Tensor | None = None
+    ) -> list[tf.Tensor]:
+        parts = split_lanes([tokens, keep, *states], shards)
+        return join_lanes([advance_shard(x, before, kept) for x, kept, *before in parts])
 
     def trace() -> None:
         advance.get_concrete_function()
@@ -125,7 +141,7 @@ def choose_lanes(predictions: int) -> int:
     """The number of lanes to score a stream in: few enough that warm-up costs little.
 
     >>> choose_lanes(1_000), choose_lanes(10_000), choose_lanes(1_000_000)
-    (1, 4, 64)
+    (1, 4, 128)
     """
     return max(1, min(MAX_LANES, predictions // LEAST_LANE_TOKENS))
 
@@ -145,6 +161,7 @@ def score_stream(
     scorer: Scorer,
     settings: ModelSettings,
     ids: np.ndarray,
+    document_starts: np.ndarray = ONE_DOCUMENT,
     *,
     lanes: int = 1,
     warm_up: int = WARM_UP_TOKENS,
@@ -163,6 +180,9 @@ def score_stream(
         scorer: made by `make_scorer`.
         settings: of the scorer's model.
         ids: the stream.
+        document_starts: positions at which documents begin, as of `text.batches.mark_kept`; where
+            there are any, the scorer was made for them. Each begins with a fresh state, so its loss
+            does not depend on what was before it.
         lanes: pieces to score in parallel.
         warm_up: tokens read before each lane but the first.
         window: maximum tokens of each lane per call; affects speed and memory, not the sums.
@@ -176,7 +196,7 @@ def score_stream(
     length = int(np.max(np.diff(starts)))
     width = choose_width(length, window)
     first, ends = starts[:-1, None], starts[1:, None]
-    states = _warm_up(scorer, settings, ids, first, warm_up)
+    states = _warm_up(scorer, settings, ids, document_starts, first, warm_up)
     loss_nats, correct = 0.0, 0
     with tqdm(
         total=predictions, unit="tok", unit_scale=True, disable=not show_progress, leave=False
@@ -186,8 +206,10 @@ def score_stream(
             is_counted = positions < ends
             positions = np.minimum(positions, predictions - 1)
             tokens, targets = _read(ids, positions), _read(ids, positions + 1)
+            weights = tf.constant(is_counted, tf.float32)
+            keep = _read_keep(document_starts, first + offset, width)
             window_loss, window_correct, *states = scorer.score(
-                tokens, targets, tf.constant(is_counted, tf.float32), list(states)
+                tokens, targets, weights, list(states), *keep
             )
             loss_nats += float(window_loss)
             correct += int(window_correct)
@@ -197,17 +219,35 @@ def score_stream(
 
 
 def _warm_up(
-    scorer: Scorer, settings: ModelSettings, ids: np.ndarray, first: np.ndarray, warm_up: int
+    scorer: Scorer,
+    settings: ModelSettings,
+    ids: np.ndarray,
+    document_starts: np.ndarray,
+    first: np.ndarray,
+    warm_up: int,
 ) -> list[tf.Tensor]:
     """The state that each lane starts from; zero for the first lane."""
     lanes = len(first)
     states = make_zero_states(settings, lanes)
-    width = min(warm_up, int(first[1, 0])) if lanes > 1 else 0
+    if lanes == 1:
+        return states
+    # Only a state that can be reset may be given something else to read before the first token.
+    furthest = int(first[-1, 0] if len(document_starts) else first[1, 0])
+    width = min(warm_up, furthest)
     if width == 0:
         return states
-    positions = np.maximum(first + np.arange(-width, 0), 0)
+    positions = first + np.arange(-width, 0)
+    keep = _read_keep(document_starts, first - width, width)
+    for array in keep:
+        array[positions <= 0] = 0.0
+    tokens = _read(ids, np.maximum(positions, 0))
     is_later = tf.constant((np.arange(lanes) > 0)[:, None], tf.float32)
-    return [state * is_later for state in scorer.advance(_read(ids, positions), states)]
+    return [state * is_later for state in scorer.advance(tokens, states, *keep)]
+
+
+def _read_keep(document_starts: np.ndarray, first: np.ndarray, width: int) -> list[np.ndarray]:
+    """The scorer's last argument for a window that begins at `first` (B, 1); none for one text."""
+    return [mark_kept(document_starts, first[:, 0], width)] if len(document_starts) else []
 
 
 def _read(ids: np.ndarray, positions: np.ndarray) -> tf.Tensor:

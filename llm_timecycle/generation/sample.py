@@ -71,16 +71,23 @@ class Sample:
 
 
 def encode_prompt(tokenizer: Tokenizer, prompt: str) -> np.ndarray:
-    """The ids of a prompt (T,), T >= 1; one <eos> if the prompt has no token."""
+    """The ids of a prompt (T,), T >= 1.
+
+    One <eos> if the prompt has no token, which begins a text. Where documents are lines, paragraphs
+    or records, the model has read each of them after an <eos>: there a prompt, too, begins a
+    document.
+    """
     if not isinstance(prompt, str):
         raise UsageError(f"prompt: received {prompt!r}; expected a text")
     ids = tokenizer.encode(prompt)
-    return ids if len(ids) else np.array([tokenizer.eos_id])
+    if len(ids) and tokenizer.documents == "file":
+        return ids
+    return np.concatenate([[tokenizer.eos_id], ids])
 
 
 def find_end_id(tokenizer: Tokenizer) -> int | None:
-    """The token that ends a text; None at word level, where <eos> is a line break."""
-    return None if tokenizer.settings.level == "word" else tokenizer.eos_id
+    """The token that ends a text; None where <eos> is also a line break."""
+    return tokenizer.eos_id if tokenizer.does_eos_end_documents else None
 
 
 def find_open_line(tokenizer: Tokenizer, ids: np.ndarray) -> np.ndarray:

@@ -18,42 +18,77 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from llm_timecycle.model.lstm import LSTM
 from llm_timecycle.model.output import read_output
 
 
 class LossNetwork:
     """A network that ends in its loss: the same layers and weights, without logits as an output.
 
-    Shapes: tokens and targets (B, T), states as in `model.network.build_network`.
+    Shapes: tokens and targets (B, T), states as in `model.network.build_network`; keep (B, T), as
+    in `model.lstm.run_lstm`, is 0 where a document begins, and None where none does.
     """
 
     def __init__(self, network: keras.Model) -> None:
         self._output = network.get_layer("output")
-        self._body = keras.Model(network.inputs, [self._output.input, *network.outputs[1:]])
+        self._layers = [
+            layer
+            for layer in network.layers
+            if layer is not self._output and not isinstance(layer, keras.layers.InputLayer)
+        ]
 
     def compute_losses(
-        self, tokens: tf.Tensor, targets: tf.Tensor, states: Sequence[tf.Tensor], training: bool
+        self,
+        tokens: tf.Tensor,
+        targets: tf.Tensor,
+        states: Sequence[tf.Tensor],
+        training: bool,
+        keep: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """The loss of every token in nats (B, T), and the states after the last."""
-        hidden, *states_after = self._body([tokens, *states], training=training)
+        hidden, states_after = self._run_layers(tokens, states, training, keep)
         flat = tf.reshape(hidden, (-1, hidden.shape[-1]))
         losses = compute_losses(flat, tf.reshape(targets, [-1]), *read_output(self._output))
         return tf.reshape(losses, tf.shape(targets)), states_after
 
     def score(
-        self, tokens: tf.Tensor, targets: tf.Tensor, states: Sequence[tf.Tensor]
+        self,
+        tokens: tf.Tensor,
+        targets: tf.Tensor,
+        states: Sequence[tf.Tensor],
+        keep: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
         """As `compute_losses`, and 1 where the target is the most likely token, else 0 (B, T)."""
-        hidden, *states_after = self._body([tokens, *states], training=False)
+        hidden, states_after = self._run_layers(tokens, states, False, keep)
         flat = tf.reshape(hidden, (-1, hidden.shape[-1]))
         scores = score_tokens(flat, tf.reshape(targets, [-1]), *read_output(self._output))
         losses, is_right = (tf.reshape(score, tf.shape(targets)) for score in scores)
         return losses, is_right, states_after
 
-    def advance(self, tokens: tf.Tensor, states: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    def advance(
+        self, tokens: tf.Tensor, states: Sequence[tf.Tensor], keep: tf.Tensor | None = None
+    ) -> list[tf.Tensor]:
         """The states after the last token, as of `score`; no logits are computed."""
-        _, *states_after = self._body([tokens, *states], training=False)
-        return list(states_after)
+        return self._run_layers(tokens, states, False, keep)[1]
+
+    def _run_layers(
+        self,
+        tokens: tf.Tensor,
+        states: Sequence[tf.Tensor],
+        training: bool,
+        keep: tf.Tensor | None,
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """What goes into the output layer (B, T, H), and the states after the last token."""
+        x = tokens
+        states_after: list[tf.Tensor] = []
+        for layer in self._layers:
+            if isinstance(layer, LSTM):
+                before = states[len(states_after) : len(states_after) + 2]
+                x, *after = layer(x, initial_state=before, training=training, keep=keep)
+                states_after += after
+            else:
+                x = layer(x, training=training)
+        return x, states_after
 
 
 def compute_losses(

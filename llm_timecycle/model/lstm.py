@@ -30,8 +30,8 @@ class LSTM(keras.layers.LSTM):  # type: ignore[misc]
             at each call (Merity et al. 2018, "Regularizing and Optimizing LSTM Language Models").
         **options: passed to `keras.layers.LSTM`.
 
-    Call shapes: inputs (B, T, D), initial_state [(B, H), (B, H)] -> outputs (B, T, H) with
-    `return_sequences`, and the two final states (B, H) with `return_state`.
+    Call shapes: inputs (B, T, D), initial_state [(B, H), (B, H)], keep (B, T) or None -> outputs
+    (B, T, H) with `return_sequences`, and the two final states (B, H) with `return_state`.
     """
 
     def __init__(self, units: int, weight_drop: float = 0.0, **options: Any) -> None:
@@ -47,12 +47,16 @@ class LSTM(keras.layers.LSTM):  # type: ignore[misc]
         initial_state: list[tf.Tensor] | None = None,
         mask: tf.Tensor | None = None,
         training: bool = False,
+        keep: tf.Tensor | None = None,
     ) -> Any:
-        """Run over a window; see the class for the shapes."""
+        """Run over a window; see the class for the shapes, and `run_lstm` for `keep`."""
         drops_weights = bool(training and self.weight_drop)
-        if not self._takes_fast_loop(mask, drops_weights):
-            if drops_weights:
-                raise ValueError("weight_drop works with Keras' default activations and no mask")
+        needs_fast_loop = drops_weights or keep is not None
+        if not self._takes_fast_loop(mask, needs_fast_loop):
+            if needs_fast_loop:
+                raise ValueError(
+                    "weight_drop and keep work with Keras' default activations and no mask"
+                )
             sequences = tf.cast(sequences, self.compute_dtype)
             return super().call(sequences, initial_state, mask, training)
         B = tf.shape(sequences)[0]
@@ -70,12 +74,13 @@ class LSTM(keras.layers.LSTM):  # type: ignore[misc]
             kernel=tf.convert_to_tensor(self.cell.kernel),
             recurrent_kernel=recurrent_kernel,
             bias=tf.convert_to_tensor(self.cell.bias),
+            keep=keep,
             compute_dtype=self.compute_dtype,
         )
         result = outputs if self.return_sequences else h
         return (result, h, c) if self.return_state else result
 
-    def _takes_fast_loop(self, mask: tf.Tensor | None, drops_weights: bool) -> bool:
+    def _takes_fast_loop(self, mask: tf.Tensor | None, is_needed: bool) -> bool:
         is_plain = (
             mask is None
             and self.use_bias
@@ -84,7 +89,7 @@ class LSTM(keras.layers.LSTM):  # type: ignore[misc]
             and not (self.dropout or self.recurrent_dropout)
             and not (self.go_backwards or self.stateful)
         )
-        return is_plain and (drops_weights or not tf.config.list_physical_devices("GPU"))
+        return is_plain and (is_needed or not tf.config.list_physical_devices("GPU"))
 
     def get_config(self) -> dict[str, Any]:
         """The options of `keras.layers.LSTM`, and `weight_drop`."""
@@ -99,16 +104,19 @@ def run_lstm(
     kernel: tf.Tensor,
     recurrent_kernel: tf.Tensor,
     bias: tf.Tensor,
+    keep: tf.Tensor | None = None,
     compute_dtype: str = "float32",
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """One LSTM layer over a window, gates in Keras' order (input, forget, cell, output).
 
-        z_t = x_t W + h_{t-1} U + b
-        c_t = sigmoid(f) c_{t-1} + sigmoid(i) tanh(g),  h_t = sigmoid(o) tanh(c_t)
+        z_t = x_t W + k_t h_{t-1} U + b
+        c_t = sigmoid(f) k_t c_{t-1} + sigmoid(i) tanh(g),  h_t = sigmoid(o) tanh(c_t)
 
     Args:
         x: inputs (B, T, D). h, c: the state before the first step, (B, H).
         kernel: W (D, 4H). recurrent_kernel: U (H, 4H). bias: b (4H,).
+        keep: k (B, T), float32: 0 where a step starts from a state of zeros, 1 elsewhere. None
+            keeps the state everywhere, at no cost.
         compute_dtype: the type of the matrix products and their results; gates and cell are
             float32.
 
@@ -123,17 +131,22 @@ def run_lstm(
         tf.cast(bias, tf.float32),
         tf.cast(h, tf.float32),
         tf.cast(c, tf.float32),
+        None if keep is None else tf.transpose(keep)[:, :, None],
     )
     return tf.transpose(outputs, [1, 0, 2]), tf.cast(outputs[-1], tf.float32), c
 
 
-@tf.custom_gradient  # type: ignore[untyped-decorator]
 def _run_recurrence(
-    z_x: tf.Tensor, U: tf.Tensor, b: tf.Tensor, h0: tf.Tensor, c0: tf.Tensor
+    z_x: tf.Tensor,
+    U: tf.Tensor,
+    b: tf.Tensor,
+    h0: tf.Tensor,
+    c0: tf.Tensor,
+    keep: tf.Tensor | None,
 ) -> Any:
     """The recurrent part: z_x (T, B, 4H), U (H, 4H), b (4H,) -> h (T, B, H), last c (B, H).
 
-    z_x, U and h have the type of the matrix products; b, h0, c0 and c are float32.
+    z_x, U and h have the type of the matrix products; b, h0, c0, c and keep (T, B, 1) are float32.
     """
     T, B = tf.shape(z_x)[0], z_x.shape[1]
     H, dtype = U.shape[0], U.dtype
@@ -141,42 +154,69 @@ def _run_recurrence(
     def make_array(width: int, dtype: tf.DType) -> tf.TensorArray:
         return tf.TensorArray(dtype, T, element_shape=(B, width))
 
-    def step_forward(t: tf.Tensor, h: tf.Tensor, c: tf.Tensor, *arrays: tf.TensorArray) -> Any:
-        z, c, h = _update_cell(z_x[t], tf.matmul(h, U), b, c)
-        values = zip(arrays, (z, c, h), strict=True)
-        return t + 1, h, c, *(array.write(t, value) for array, value in values)
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
+    def run(z_x: tf.Tensor, U: tf.Tensor, b: tf.Tensor, h0: tf.Tensor, c0: tf.Tensor) -> Any:
+        def step_forward(t: tf.Tensor, h: tf.Tensor, c: tf.Tensor, *arrays: tf.TensorArray) -> Any:
+            kept = None if keep is None else keep[t]
+            z, c, h = _update_cell(z_x[t], tf.matmul(h, U), b, c, kept)
+            values = zip(arrays, (z, c, h), strict=True)
+            return t + 1, h, c, *(array.write(t, value) for array, value in values)
 
-    arrays = make_array(4 * H, dtype), make_array(H, tf.float32), make_array(H, dtype)
-    start = (0, tf.cast(h0, dtype), c0, *arrays)
-    end = tf.while_loop(lambda t, *_: t < T, step_forward, start, parallel_iterations=1)
-    zs, cs, hs = (array.stack() for array in end[3:])
+        arrays = make_array(4 * H, dtype), make_array(H, tf.float32), make_array(H, dtype)
+        start = (0, tf.cast(h0, dtype), c0, *arrays)
+        end = tf.while_loop(lambda t, *_: t < T, step_forward, start, parallel_iterations=1)
+        zs, cs, hs = (array.stack() for array in end[3:])
 
-    def compute_gradients(dhs: tf.Tensor, dc_last: tf.Tensor) -> Any:
-        cs_before = tf.concat([c0[None], cs[:-1]], axis=0)
-        hs_before = tf.concat([tf.cast(h0, dtype)[None], hs[:-1]], axis=0)
-        U_transposed = tf.transpose(U)
+        def compute_gradients(dhs: tf.Tensor, dc_last: tf.Tensor) -> Any:
+            cs_before = _list_states_before(c0, cs, keep)
+            hs_before = _list_states_before(h0, hs, keep)
+            # What the step after reads of a state: all of it after the last step.
+            kept_after = None if keep is None else tf.concat([keep[1:], tf.ones_like(keep[:1])], 0)
+            U_transposed = tf.transpose(U)
 
-        def step_backward(t: tf.Tensor, dh: tf.Tensor, dc: tf.Tensor, dzs: tf.TensorArray) -> Any:
-            dz, dc = _differentiate_cell(zs[t], cs_before[t], cs[t], dhs[t], dh, dc)
-            return t - 1, tf.matmul(dz, U_transposed), dc, dzs.write(t, dz)
+            def step_backward(
+                t: tf.Tensor, dh: tf.Tensor, dc: tf.Tensor, dzs: tf.TensorArray
+            ) -> Any:
+                kept = None if kept_after is None else kept_after[t]
+                dz, dc = _differentiate_cell(zs[t], cs_before[t], cs[t], dhs[t], dh, dc, kept)
+                return t - 1, tf.matmul(dz, U_transposed), dc, dzs.write(t, dz)
 
-        start = (T - 1, tf.zeros_like(hs[0]), dc_last, make_array(4 * H, dtype))
-        _, dh0, dc0, dzs = tf.while_loop(
-            lambda t, *_: t >= 0, step_backward, start, parallel_iterations=1
-        )
-        dz_x = dzs.stack()
-        dz = tf.reshape(dz_x, (-1, 4 * H))
-        dU = tf.matmul(tf.reshape(hs_before, (-1, H)), dz, transpose_a=True)
-        return dz_x, dU, _add_rows(dz), tf.cast(dh0, tf.float32), dc0
+            start = (T - 1, tf.zeros_like(hs[0]), dc_last, make_array(4 * H, dtype))
+            _, dh0, dc0, dzs = tf.while_loop(
+                lambda t, *_: t >= 0, step_backward, start, parallel_iterations=1
+            )
+            dh0 = tf.cast(dh0, tf.float32)
+            if keep is not None:
+                dh0, dc0 = dh0 * keep[0], dc0 * keep[0]
+            dz_x = dzs.stack()
+            dz = tf.reshape(dz_x, (-1, 4 * H))
+            dU = tf.matmul(tf.reshape(hs_before, (-1, H)), dz, transpose_a=True)
+            return dz_x, dU, _add_rows(dz), dh0, dc0
 
-    return (hs, end[2]), compute_gradients
+        return (hs, end[2]), compute_gradients
+
+    return run(z_x, U, b, h0, c0)
+
+
+def _list_states_before(first: tf.Tensor, states: tf.Tensor, keep: tf.Tensor | None) -> tf.Tensor:
+    """What each step read of the state before it (T, B, H): `first`, then all `states` but one."""
+    before = tf.concat([tf.cast(first, states.dtype)[None], states[:-1]], axis=0)
+    return before if keep is None else before * tf.cast(keep, states.dtype)
 
 
 @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
-def _update_cell(z_x: tf.Tensor, z_h: tf.Tensor, b: tf.Tensor, c: tf.Tensor) -> Any:
-    """One step from its products z_x, z_h (B, 4H) and the previous cell, c (B, H): z, c, h."""
+def _update_cell(
+    z_x: tf.Tensor, z_h: tf.Tensor, b: tf.Tensor, c: tf.Tensor, keep: tf.Tensor | None
+) -> Any:
+    """One step from its products z_x, z_h (B, 4H) and the previous cell, c (B, H): z, c, h.
+
+    keep (B, 1) is 0 where the previous state is forgotten: a row of h of zeros has z_h = 0.
+    """
     dtype = z_x.dtype
-    z = tf.cast(z_x, tf.float32) + tf.cast(z_h, tf.float32) + b
+    z_h = tf.cast(z_h, tf.float32)
+    if keep is not None:
+        z_h, c = z_h * keep, c * keep
+    z = tf.cast(z_x, tf.float32) + z_h + b
     i, f, g, o = _compute_gates(z)
     c = f * c + i * g
     return tf.cast(z, dtype), c, tf.cast(o * tf.tanh(c), dtype)
@@ -190,14 +230,19 @@ def _differentiate_cell(
     dh_output: tf.Tensor,
     dh_next: tf.Tensor,
     dc: tf.Tensor,
+    keep: tf.Tensor | None,
 ) -> Any:
     """The gradients of one step: dz (B, 4H), and dc (B, H) of the previous cell.
 
-    dh_output comes from the layer above, dh_next and dc from the next step.
+    dh_output comes from the layer above, dh_next and dc from the next step, which read the state
+    where its keep (B, 1) is 1.
     """
     i, f, g, o = _compute_gates(tf.cast(z, tf.float32))
     tanh_c = tf.tanh(c)
-    dh = tf.cast(dh_output, tf.float32) + tf.cast(dh_next, tf.float32)
+    dh_next = tf.cast(dh_next, tf.float32)
+    if keep is not None:
+        dh_next, dc = dh_next * keep, dc * keep
+    dh = tf.cast(dh_output, tf.float32) + dh_next
     dc = dc + dh * o * (1.0 - tanh_c * tanh_c)
     dz = [
         dc * g * i * (1.0 - i),

@@ -15,11 +15,17 @@ import numpy as np
 import tensorflow as tf
 
 
-def split_lanes(tensors: Sequence[tf.Tensor], shards: int) -> list[list[tf.Tensor]]:
-    """Tensors of all lanes (B, ...) as `shards` lists of the same tensors with about B / shards."""
+def split_lanes(tensors: Sequence[tf.Tensor | None], shards: int) -> list[list[Any]]:
+    """Tensors of all lanes (B, ...) as `shards` lists of the same tensors with about B / shards.
+
+    None stays None; the first is a tensor.
+    """
     B = tf.shape(tensors[0])[0]
     bounds = [B * shard // shards for shard in range(shards + 1)]
-    return [[tensor[start:end] for tensor in tensors] for start, end in pairwise(bounds)]
+    return [
+        [None if tensor is None else tensor[start:end] for tensor in tensors]
+        for start, end in pairwise(bounds)
+    ]
 
 
 def join_lanes(shards: Sequence[Sequence[tf.Tensor]]) -> list[tf.Tensor]:

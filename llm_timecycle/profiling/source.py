@@ -52,7 +52,11 @@ def open_source(source: str | Path, overrides: Sequence[str] = ()) -> Source:
     settings = run.settings
     if overrides:
         settings = read_settings(path / "config.yaml", overrides).settings
-    has_same_tokens = settings.tokenizer == run.settings.tokenizer
+    now, before = settings, run.settings
+    has_same_tokens = (now.tokenizer, now.data.documents) == (
+        before.tokenizer,
+        before.data.documents,
+    )
     has_same_model = has_same_tokens and settings.model == run.settings.model
     return Source(
         name=str(source),

@@ -5,6 +5,9 @@ The weights have Keras' names and gate order (input i, forget f, cell g, output 
 
     kernel W (D, 4H), recurrent_kernel U (H, 4H), bias b (4H,)
 
+Where a new document begins, a step starts from a state of zeros: `keep` k (B, T) is 0 there and 1
+elsewhere, and a step reads k_t h_{t-1} and k_t c_{t-1}.
+
 Shapes: B batch, T time, D numbers of an input, H hidden units.
 
 Sources: Hochreiter and Schmidhuber 1997, "Long Short-Term Memory"; Gers, Schmidhuber and Cummins
@@ -119,12 +122,13 @@ def step_backward(dh: Array, dc: Array, step: LSTMStep) -> tuple[Array, Array]:
 
 
 def run_forward(
-    x: Array, h0: Array, c0: Array, weights: LSTMWeights
+    x: Array, h0: Array, c0: Array, weights: LSTMWeights, keep: Array | None = None
 ) -> tuple[Array, Array, Array, list[LSTMStep]]:
     """The layer over a window: one step after another, each from the state the last one left.
 
     Args:
         x: inputs (B, T, D). h0, c0: the state before the first step, each (B, H).
+        keep: k (B, T); None keeps the state everywhere.
 
     Returns:
         h of every step (B, T, H); h and c after the last one, each (B, H), which are h0 and c0
@@ -137,31 +141,40 @@ def run_forward(
     >>> hs, h, c, steps = run_forward(np.zeros((1, 5, 3)), *np.ones((2, 1, 2)), weights)
     >>> hs.shape, len(steps), c.tolist()  # f = 1/2, five times
     ((1, 5, 2), 5, [[0.03125, 0.03125]])
+    >>> keep = np.array([[1.0, 1.0, 0.0, 1.0, 1.0]])  # nothing is added to what the third forgets
+    >>> run_forward(np.zeros((1, 5, 3)), *np.ones((2, 1, 2)), weights, keep)[2].tolist()
+    [[0.0, 0.0]]
     """
     _check_shapes(x, h0, c0, weights)
     B, T, _ = x.shape
+    k = _spread_keep(keep, B, T)
     hs = np.empty((B, T, h0.shape[1]), np.result_type(x, h0, c0, *weights))
     h, c, steps = h0, c0, []
     for t in range(T):
-        h, c, step = step_forward(x[:, t], h, c, weights)
+        h, c, step = step_forward(x[:, t], k[t] * h, k[t] * c, weights)
         hs[:, t] = h
         steps.append(step)
     return hs, h, c, steps
 
 
 def run_backward(
-    dhs: Array, dh_last: Array, dc_last: Array, steps: Sequence[LSTMStep], weights: LSTMWeights
+    dhs: Array,
+    dh_last: Array,
+    dc_last: Array,
+    steps: Sequence[LSTMStep],
+    weights: LSTMWeights,
+    keep: Array | None = None,
 ) -> LSTMGradients:
     """Backpropagation through time: the steps from last to first, the weights' gradients summed.
 
-        dW = sum_t x_t^T dz_t    dU = sum_t h_{t-1}^T dz_t    db = sum_t sum_B dz_t
-        dx_t = dz_t W^T          dh_{t-1} += dz_t U^T
+        dW = sum_t x_t^T dz_t    dU = sum_t k_t h_{t-1}^T dz_t    db = sum_t sum_B dz_t
+        dx_t = dz_t W^T          dh_{t-1} += k_t dz_t U^T         dc_{t-1} = k_t dc_before
 
     Args:
         dhs: dL/dh of every step (B, T, H), as the layer's outputs.
         dh_last, dc_last: what more the loss depends on the state after the last step, each (B, H);
             zeros where the state is only carried on, as in truncated training.
-        steps, weights: those of `run_forward`.
+        steps, weights, keep: those of `run_forward`.
 
     Raises:
         UsageError: a shape does not fit the others.
@@ -180,6 +193,7 @@ def run_backward(
     check_shape("dh_last", dh_last, (B, H))
     check_shape("dc_last", dc_last, (B, H))
     check_shape("dhs", dhs, (B, T, H))
+    k = _spread_keep(keep, B, T)
     dx = np.empty((B, T, len(W)), np.result_type(dhs, dh_last, dc_last, *weights))
     dW, dU, db = np.zeros_like(W), np.zeros_like(U), np.zeros_like(b)
     dh, dc = dh_last, dc_last
@@ -189,8 +203,16 @@ def run_backward(
         dU += steps[t].h_before.T @ dz
         db += dz.sum(axis=0)
         dx[:, t] = dz @ W.T
-        dh = dz @ U.T
+        dh, dc = k[t] * (dz @ U.T), k[t] * dc
     return LSTMGradients(dx, dW, dU, db, dh, dc)
+
+
+def _spread_keep(keep: Array | None, B: int, T: int) -> Array:
+    """k of every step, time first and ready to multiply a state: (T, B, 1)."""
+    if keep is None:
+        return np.ones((T, 1, 1), np.int8)
+    check_shape("keep", keep, (B, T))
+    return keep.T[:, :, None]
 
 
 def _check_shapes(x: Array, h0: Array, c0: Array, weights: LSTMWeights) -> None:

@@ -59,10 +59,16 @@ class NetworkCache(NamedTuple):
     """The steps of every layer."""
     y: Array
     """What goes into the output layer, before any projection (B, T, H)."""
+    keep: Array | None = None
+    """Where the state was kept (B, T)."""
 
 
 def forward(
-    params: Arrays, tokens: Integers, states: Sequence[Array], masks: Arrays = NO_MASKS
+    params: Arrays,
+    tokens: Integers,
+    states: Sequence[Array],
+    masks: Arrays = NO_MASKS,
+    keep: Array | None = None,
 ) -> tuple[Array, list[Array], NetworkCache]:
     """Logits for the token after each token, with the state carried in and out.
 
@@ -71,6 +77,8 @@ def forward(
         tokens: integers (B, T), each 0 to V - 1.
         states: [h_1, c_1, ..., h_L, c_L], each (B, H); see `make_zero_states`.
         masks: what dropout multiplies by, by name; none by default.
+        keep: (B, T), 0 where a token is read from a state of zeros and 1 elsewhere; None keeps the
+            state everywhere.
 
     Returns:
         Logits (B, T, V), the states after the last token, and the cache for `backward`.
@@ -99,12 +107,12 @@ def forward(
     for layer in range(1, L + 1):
         weights = _get_lstm_weights(params, layer, masks)
         h0, c0 = states[2 * layer - 2 : 2 * layer]
-        x, h, c, layer_steps = run_forward(x, h0, c0, weights)
+        x, h, c, layer_steps = run_forward(x, h0, c0, weights, keep)
         new_states += [h, c]
         steps.append(layer_steps)
         x = _drop(x, masks, f"layer_dropout_{layer}" if layer < L else "output_dropout")
     logits = _project(params, x) @ _get_output_kernel(params) + params["output.bias"]
-    return logits, new_states, NetworkCache(tokens, steps, x)
+    return logits, new_states, NetworkCache(tokens, steps, x, keep)
 
 
 def backward(
@@ -154,7 +162,7 @@ def backward(
         dy = _drop(dy, masks, f"layer_dropout_{layer}" if layer < L else "output_dropout")
         weights = _get_lstm_weights(params, layer, masks)
         zeros = np.zeros_like(dy[:, 0])
-        through = run_backward(dy, zeros, zeros, cache.steps[layer - 1], weights)
+        through = run_backward(dy, zeros, zeros, cache.steps[layer - 1], weights, cache.keep)
         recurrent_name = f"lstm_{layer}.recurrent_kernel"
         gradients[f"lstm_{layer}.kernel"] = through.kernel
         gradients[recurrent_name] = _drop(through.recurrent_kernel, masks, recurrent_name)
@@ -171,11 +179,12 @@ def loss_and_gradients(
     targets: Integers,
     states: Sequence[Array],
     masks: Arrays = NO_MASKS,
+    keep: Array | None = None,
 ) -> tuple[float, dict[str, Array], list[Array]]:
     """The mean cross-entropy over all B x T targets, and its gradient for every parameter.
 
     Args:
-        params, tokens, states, masks: those of `forward`.
+        params, tokens, states, masks, keep: those of `forward`.
         targets: the token that comes after each token, integers (B, T).
 
     Returns:
@@ -197,7 +206,7 @@ def loss_and_gradients(
     >>> round(loss, 6), gradients["output.bias"].tolist()  # log 4, as nothing is known yet
     (1.386294, [0.25, -0.25, -0.25, 0.25])
     """
-    logits, new_states, cache = forward(params, tokens, states, masks)
+    logits, new_states, cache = forward(params, tokens, states, masks, keep)
     loss = compute_cross_entropy(logits, targets)
     dlogits = differentiate_cross_entropy(logits, targets)
     return loss, backward(params, cache, dlogits, masks), new_states

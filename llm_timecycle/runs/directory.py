@@ -86,7 +86,8 @@ class Run:
         """
         from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
-        tokenizer = Tokenizer.load(self.tokenizer_path, self.settings.tokenizer)
+        settings = self.settings
+        tokenizer = Tokenizer.load(self.tokenizer_path, settings.tokenizer, settings.data.documents)
         if tokenizer.vocab_size != self.vocab_size:
             raise RunError(
                 f"{self.tokenizer_path} has {tokenizer.vocab_size:,} tokens, and the manifest of "

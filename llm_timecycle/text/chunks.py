@@ -16,3 +16,13 @@ class Chunk(NamedTuple):
     ends: tuple[int, ...] = ()
     """Offsets in `text`, in order, at which a document ends: `<eos>` follows there, and the next
     document begins with a fresh state. `len(text)` is the end of the chunk."""
+
+    def split(self) -> list[str]:
+        """The text of each document that ends here, then of one that does not, if there is one.
+
+        >>> Chunk("onetwoth", (3, 6)).split(), Chunk("one", (3,)).split(), Chunk("on").split()
+        (['one', 'two', 'th'], ['one'], ['on'])
+        """
+        starts, ends = (0, *self.ends), (*self.ends, len(self.text))
+        texts = [self.text[start:end] for start, end in zip(starts, ends, strict=True)]
+        return texts if texts[-1] else texts[:-1]

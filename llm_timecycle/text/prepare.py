@@ -17,7 +17,7 @@ import platformdirs
 import tokenizers
 
 from llm_timecycle.config.settings import Settings
-from llm_timecycle.config.text_settings import TokenizerSettings
+from llm_timecycle.config.text_settings import Documents, TokenizerSettings
 from llm_timecycle.errors import RunError
 from llm_timecycle.files import explain_os_error
 from llm_timecycle.progress_bars import tqdm
@@ -71,7 +71,7 @@ def prepare_text(
     """
     parts = _open_parts(settings, base, cache, show_progress)
     if tokenizer is None:
-        tokenizer = _obtain_tokenizer(settings.tokenizer, parts["train"], cache, show_progress)
+        tokenizer = _obtain_tokenizer(settings, parts["train"], cache, show_progress)
     streams = {
         part: encode_corpus(tokenizer, corpus, cache, show_progress)
         for part, corpus in parts.items()
@@ -148,20 +148,25 @@ def _open_parts(
 
 
 def _obtain_tokenizer(
-    settings: TokenizerSettings, corpus: Corpus, cache: Path, show_progress: bool
+    all_settings: Settings, corpus: Corpus, cache: Path, show_progress: bool
 ) -> Tokenizer:
     """The tokenizer of a training text, from the cache or newly trained."""
+    settings, documents = all_settings.tokenizer, all_settings.data.documents
     key = _compute_key(
-        corpus.sha256(), settings.model_dump_json(), tokenizers.__version__, LEARNING_VERSION
+        corpus.sha256(),
+        settings.model_dump_json(),
+        documents,
+        tokenizers.__version__,
+        LEARNING_VERSION,
     )
     path = cache / "tokenizers" / f"{key}.json"
     try:
-        tokenizer = Tokenizer.load(path, settings)
+        tokenizer = Tokenizer.load(path, settings, documents)
         path.touch()
         return tokenizer
     except (RunError, OSError):  # not there, or damaged, or deleted just now
         pass
-    tokenizer = _train_tokenizer(settings, corpus, show_progress)
+    tokenizer = _train_tokenizer(settings, documents, corpus, show_progress)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         tokenizer.save(path)
@@ -171,24 +176,26 @@ def _obtain_tokenizer(
     return tokenizer
 
 
-def _train_tokenizer(settings: TokenizerSettings, corpus: Corpus, show_progress: bool) -> Tokenizer:
+def _train_tokenizer(
+    settings: TokenizerSettings, documents: Documents, corpus: Corpus, show_progress: bool
+) -> Tokenizer:
     """A new tokenizer; the words of a large text are counted in worker processes."""
     chunks = _read_for_learning(settings, corpus, show_progress)
     workers = count_workers(corpus.count_characters()) if settings.level == "word" else 0
     if workers == 0:
-        return Tokenizer.train(settings, chunks)
+        return Tokenizer.train(settings, chunks, documents)
     written = settings.model_dump_json()
     count = make_piece_counter(written)
     with WorkerPool(("count pieces", written), count, workers) as pool:
-        return Tokenizer.train(settings, chunks, pool.map)
+        return Tokenizer.train(settings, chunks, documents, pool.map)
 
 
 def _read_for_learning(
     settings: TokenizerSettings, corpus: Corpus, show_progress: bool
 ) -> Iterator[str]:
-    """The chunks of a text that its tokenizer learns from.
+    """The text that a tokenizer learns from, in pieces, none of which has two documents' words.
 
-    All of them, except that BPE learns from only every n-th chunk of a text longer than
+    All of it, except that BPE learns from only every n-th chunk of a text longer than
     `BPE_CHARACTERS`, since its memory grows with the text.
     """
     total = corpus.count_characters()
@@ -204,8 +211,8 @@ def _read_for_learning(
     ) as bar:
         for index, chunk in enumerate(chunks):
             if index % max(step, 1) == 0:
-                yield chunk
-            bar.update(len(chunk))
+                yield from [chunk.text] if settings.level == "char" else chunk.split()
+            bar.update(len(chunk.text))
 
 
 def _compute_key(*parts: str | int) -> str:

@@ -1,6 +1,11 @@
 """The token store: a corpus encoded once, its ids on disk as a memory-mapped array with a manifest.
 
-    <cache>/tokens/<key>/ids.bin  manifest.json
+    <cache>/tokens/<key>/ids.bin  documents.bin  manifest.json
+
+`ids.bin` is an `<eos>` and the ids, of the type that the manifest names; `documents.bin` the index
+of the first id after each `<eos>` that is the end of a document or the first one, int64. A stream
+of several documents begins with that first `<eos>`, so that its first document is read like all
+others; a stream of one document, such as a novel, begins with its own first id.
 
 The key is a hash of everything the ids depend on, so a store that is found is the right one. It is
 written under a temporary name, flushed to disk and renamed, so it is always complete; if two
@@ -16,15 +21,17 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from llm_timecycle.files import flush_directory, write_durably
+from llm_timecycle.text.batches import ONE_DOCUMENT
+from llm_timecycle.text.tokenizer.pipelines import END_ID
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 STALE_AFTER_S = 24 * 3600.0
 
 
@@ -65,7 +72,8 @@ class TokenStream:
     ids: np.ndarray
     """The ids (N,), memory-mapped, in the narrowest unsigned type."""
     tokens: int
-    """How many there are (N), each document's `<eos>` included."""
+    """How many there are (N): each document's `<eos>` included, and one before the first document
+    if there are several."""
     words: int
     """Words between white space, in the text as it is read."""
     characters: int
@@ -76,6 +84,20 @@ class TokenStream:
     """Ids that are `<unk>`."""
     corpus_sha256: str
     """The hash of the corpus."""
+    document_starts: np.ndarray = field(default_factory=lambda: ONE_DOCUMENT)
+    """Positions of the first token of each document (D,), int64, sorted, each after an `<eos>`;
+    none if there is only one document."""
+
+
+class Piece(NamedTuple):
+    """A chunk of text as ids."""
+
+    ids: np.ndarray
+    """The ids (N,)."""
+    counts: Counts
+    """The size of the chunk."""
+    ends: np.ndarray
+    """Positions in `ids` at which documents have ended: each is after an `<eos>` (D,), int64."""
 
 
 def open_store(path: Path) -> TokenStream | None:
@@ -86,20 +108,27 @@ def open_store(path: Path) -> TokenStream | None:
         counts = Counts(**manifest["counts"])
         if manifest["format_version"] != FORMAT_VERSION:
             return None
-        if (path / "ids.bin").stat().st_size != counts.tokens * dtype.itemsize:
+        ids = np.memmap(path / "ids.bin", dtype, mode="r")
+        starts: np.ndarray = np.memmap(path / "documents.bin", np.int64, mode="r")
+        if len(ids) != counts.tokens + 1 or len(starts) != manifest["documents_ended"] + 1:
             return None
-        ids = np.zeros(0, dtype)
-        if counts.tokens > 0:
-            ids = np.memmap(path / "ids.bin", dtype, mode="r", shape=(counts.tokens,))
+        if starts[-1] == len(ids):  # the end of the last document begins none
+            starts = starts[:-1]
+        if len(starts) > 1:
+            counts = replace(counts, tokens=len(ids))
+        else:
+            ids = np.memmap(path / "ids.bin", dtype, mode="r", offset=dtype.itemsize)
+            starts = ONE_DOCUMENT
         os.utime(path)
-        return TokenStream(ids, **asdict(counts), corpus_sha256=manifest["corpus_sha256"])
+        sha256 = manifest["corpus_sha256"]
+        return TokenStream(ids, **asdict(counts), corpus_sha256=sha256, document_starts=starts)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def build_store(
     path: Path,
-    pieces: Iterable[tuple[np.ndarray, Counts]],
+    pieces: Iterable[Piece],
     dtype: np.dtype[Any],
     facts: dict[str, str],
 ) -> None:
@@ -107,25 +136,32 @@ def build_store(
 
     Args:
         path: where; a sound store already there stays, and the new one is discarded.
-        pieces: the ids (N,) of each piece of the text, of type `dtype`, and its counts.
+        pieces: the text as ids of type `dtype`.
         facts: for the manifest: `corpus_sha256`, and anything else worth keeping.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".building-", dir=path.parent))
     try:
-        total = Counts()
-        with (staging / "ids.bin").open("wb") as file:
-            for ids, counts in pieces:
+        total, ended = Counts(), 0
+        names = "ids.bin", "documents.bin"
+        with (staging / names[0]).open("wb") as file, (staging / names[1]).open("wb") as starts:
+            file.write(np.array([END_ID], dtype).data)
+            starts.write(np.array([1], np.int64).data)
+            for ids, counts, ends in pieces:
                 file.write(ids.data)
+                starts.write((ends + (1 + total.tokens)).astype(np.int64).data)
                 total += counts
-            file.flush()
-            os.fsync(file.fileno())
+                ended += len(ends)
+            for written in (file, starts):
+                written.flush()
+                os.fsync(written.fileno())
         manifest = {
             "format_version": FORMAT_VERSION,
             **facts,
             "dtype": dtype.name,
             "counts": asdict(total),
-            "size_bytes": total.tokens * dtype.itemsize,
+            "documents_ended": ended,
+            "size_bytes": (1 + total.tokens) * dtype.itemsize,
         }
         write_durably(staging / "manifest.json", json.dumps(manifest, indent=2).encode())
         if open_store(path) is None:

@@ -25,7 +25,7 @@ from llm_timecycle.model.network import make_zero_states, read_parameters
 from llm_timecycle.model.sharding import distribute, read_first
 from llm_timecycle.progress_bars import tqdm
 from llm_timecycle.runs.directory import Run
-from llm_timecycle.text.batches import Lanes
+from llm_timecycle.text.batches import ONE_DOCUMENT, Lanes
 from llm_timecycle.training.budget.planner import open_planner
 from llm_timecycle.training.budget.planning import SECONDS_BETWEEN_CHECKPOINTS, describe_plan
 from llm_timecycle.training.checkpoints import (
@@ -57,7 +57,8 @@ class TrainingLoop:
 
     Args:
         run: the run directory, locked by the caller.
-        lanes: the training text. valid_ids: the validation stream (N,), or None.
+        lanes: the training text.
+        valid_ids: the validation stream (N,), or None. valid_starts: where its documents begin.
         callbacks: Keras callbacks; they see the loop's steps and epochs, and may set
             `model.stop_training`.
         stop_request: filled by a signal handler.
@@ -73,6 +74,7 @@ class TrainingLoop:
         lanes: Lanes,
         valid_ids: np.ndarray | None,
         *,
+        valid_starts: np.ndarray = ONE_DOCUMENT,
         callbacks: Sequence[keras.callbacks.Callback] = (),
         stop_request: StopRequest,
         show_progress: bool,
@@ -91,6 +93,7 @@ class TrainingLoop:
             train_state.strategy,
             run.settings.training.gradient_clip_norm,
             train_state.shards,
+            has_documents=lanes.has_documents,
         )
         self._callbacks = keras.callbacks.CallbackList(list(callbacks), model=self._network)
         self._clock = StageClock(now)
@@ -98,7 +101,7 @@ class TrainingLoop:
         self._validator = None
         if valid_ids is not None:
             parts = (train_state, run.settings, valid_ids, self._active, stop_request)
-            self._validator = Validator(*parts)
+            self._validator = Validator(*parts, valid_starts)
         self._progress = Progress()
         self._states = [
             distribute(self._strategy, state)
@@ -194,12 +197,12 @@ class TrainingLoop:
             self._states = [distribute(self._strategy, state) for state in zeros]
         self._callbacks.on_train_batch_begin(position)
         with self._clock.measure("input"):
-            inputs, targets = self._feed.take(position)
+            inputs, targets, *keep = self._feed.take(position)
         with self._clock.measure("compute"):
             rate = compute_rate(training, progress.step, self._plan, progress.plateau_scale)
             if rate != progress.learning_rate:
                 self._train_state.optimizer.learning_rate = progress.learning_rate = rate
-            loss, norm, self._states = self._train_step(inputs, targets, self._states)
+            loss, norm, self._states = self._train_step(inputs, targets, self._states, *keep)
             loss_nats = read_first(self._strategy, loss)
             progress.gradient_norm = read_first(self._strategy, norm)
         if not (math.isfinite(loss_nats) and math.isfinite(progress.gradient_norm)):

@@ -12,7 +12,7 @@ import tensorflow as tf
 from llm_timecycle.model.sharding import distribute
 from llm_timecycle.text.batches import Lanes
 
-Window = tuple[Any, Any]
+Window = tuple[Any, ...]
 
 
 class WindowFeed:
@@ -35,7 +35,7 @@ class WindowFeed:
         """Time spent preparing the windows that were taken, whether a step waited for it or not."""
 
     def take(self, position: int) -> Window:
-        """Tokens and targets (B, <= T) of window `position` of an epoch, as the strategy's values.
+        """Window `position` of an epoch, as `Lanes.read_window` reads it, in the strategy's values.
 
         Preparation of the window after it starts.
         """
@@ -54,6 +54,6 @@ class WindowFeed:
 
     def _prepare(self, position: int) -> tuple[Window, float]:
         began = self._now()
-        tokens, targets = self._lanes.read_window(position)
-        window = distribute(self._strategy, tokens), distribute(self._strategy, targets)
+        arrays = self._lanes.read_window(position)
+        window = tuple(distribute(self._strategy, array) for array in arrays)
         return window, self._now() - began

@@ -20,7 +20,7 @@ from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import ConfigError, DataError
 from llm_timecycle.model.network import build_network, start_from_frequencies
 from llm_timecycle.runs.directory import Run, check_run_is_new, create_run, open_run
-from llm_timecycle.text.batches import Lanes, count_tokens, cut_lanes
+from llm_timecycle.text.batches import ONE_DOCUMENT, Lanes, count_tokens, cut_lanes
 from llm_timecycle.text.prepare import PreparedText, prepare_text
 from llm_timecycle.training.devices import ComputePlan, choose_strategy, resolve_machine
 from llm_timecycle.training.loop import TrainingLoop
@@ -165,7 +165,12 @@ def _prepare_same_text(
 def cut_training_lanes(settings: Settings, text: PreparedText) -> Lanes:
     """The lanes that training reads; DataError if the text is too short for them."""
     training = settings.training
-    return cut_lanes(text.train.ids, training.batch_size, training.sequence_length)
+    return cut_lanes(
+        text.train.ids,
+        training.batch_size,
+        training.sequence_length,
+        text.train.document_starts,
+    )
 
 
 def _build_train_state(settings: Settings, plan: ComputePlan, text: PreparedText) -> TrainState:
@@ -221,6 +226,7 @@ def _run_loop(
                 train_state,
                 cut_training_lanes(run.settings, text),
                 None if text.valid is None else text.valid.ids,
+                valid_starts=ONE_DOCUMENT if text.valid is None else text.valid.document_starts,
                 callbacks=callbacks,
                 stop_request=stop_request,
                 show_progress=show_progress,

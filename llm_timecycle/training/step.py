@@ -19,7 +19,8 @@ from llm_timecycle.model.loss import LossNetwork
 from llm_timecycle.model.sharding import join_lanes, split_lanes
 from llm_timecycle.training.optimizers import apply_scaled
 
-TrainStep = Callable[[Any, Any, Any], tuple[Any, Any, Any]]
+TrainStep = Callable[..., tuple[Any, Any, Any]]
+"""See `make_train_step`."""
 
 
 class PassMarkers(Protocol):
@@ -39,26 +40,32 @@ def make_train_step(
     clip_norm: float | None,
     shards: int = 1,
     marks: PassMarkers | None = None,
+    *,
+    has_documents: bool = False,
 ) -> TrainStep:
     """A compiled (tokens (B, T), targets (B, T), states) -> (mean loss, gradient norm, new states).
 
-    Arguments and results are values of the strategy, one per replica.
+    Arguments and results are values of the strategy, one per replica. Where documents begin in the
+    text, a fourth argument is `keep` (B, T), float32: 0 where the state is reset before a token.
 
     Args:
         shards: shards of the lanes that compute in parallel on each device.
         clip_norm: maximum global norm of the gradients; None turns clipping off. The returned norm
             is the one before clipping.
         marks: observes the ends of the passes; None adds nothing to the graph.
+        has_documents: whether the step takes `keep`; without it, nothing is added to the graph.
     """
     replicas = strategy.num_replicas_in_sync
     variables = network.trainable_variables
     loss_network = LossNetwork(network)
 
-    def run_replica(tokens: tf.Tensor, targets: tf.Tensor, states: list[tf.Tensor]) -> Any:
+    def run_replica(
+        tokens: tf.Tensor, targets: tf.Tensor, states: list[tf.Tensor], keep: tf.Tensor | None
+    ) -> Any:
         with tf.name_scope("forward"), tf.GradientTape() as tape:
             results = [
-                loss_network.compute_losses(x, y, before, training=True)
-                for x, y, *before in split_lanes([tokens, targets, *states], shards)
+                loss_network.compute_losses(x, y, before, training=True, keep=kept)
+                for x, y, kept, *before in split_lanes([tokens, targets, keep, *states], shards)
             ]
             losses, *new_states = join_lanes([[loss, *after] for loss, after in results])
             if marks is not None:
@@ -81,8 +88,8 @@ def make_train_step(
             apply_scaled(optimizer, gradients, variables, tf.convert_to_tensor(scale))
         return loss, norm, new_states
 
-    def run_all(tokens: Any, targets: Any, states: Any) -> Any:
-        return strategy.run(run_replica, (tokens, targets, states))
+    def run_all(tokens: Any, targets: Any, states: Any, keep: Any = None) -> Any:
+        return strategy.run(run_replica, (tokens, targets, states, keep))
 
     step: Any
     if replicas > 1:
@@ -90,7 +97,9 @@ def make_train_step(
     else:  # one graph for windows of every length
         window = tf.TensorSpec((None, None), tf.int32)
         states = [tf.TensorSpec(state.shape, tf.float32) for state in network.inputs[1:]]
-        step = tf.function(run_all, input_signature=(window, window, states), autograph=False)
+        keep = (tf.TensorSpec((None, None), tf.float32),) if has_documents else ()
+        signature = (window, window, states, *keep)
+        step = tf.function(run_all, input_signature=signature, autograph=False)
         step.get_concrete_function()  # traced now: its first call leaves Python free meanwhile
     train_step: TrainStep = step
     return train_step

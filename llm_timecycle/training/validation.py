@@ -9,6 +9,7 @@ import numpy as np
 from llm_timecycle.clock import ActiveClock
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.evaluation.stream import Sums, choose_width, make_scorer, score_stream
+from llm_timecycle.text.batches import ONE_DOCUMENT
 from llm_timecycle.training.budget.planning import extrapolate
 from llm_timecycle.training.signals import StopRequest
 from llm_timecycle.training.state import TrainState
@@ -19,6 +20,7 @@ class Validator:
 
     Args:
         clock: ticks after each window.
+        document_starts: see `text.batches.mark_kept`.
     """
 
     def __init__(
@@ -28,10 +30,17 @@ class Validator:
         ids: np.ndarray,
         clock: ActiveClock,
         stop_request: StopRequest,
+        document_starts: np.ndarray = ONE_DOCUMENT,
     ) -> None:
         self._settings, self._ids, self._clock = settings, ids, clock
+        self._document_starts = document_starts
         self._stop_request = stop_request
-        self._scorer = make_scorer(train_state.network, train_state.shards, ahead=True)
+        self._scorer = make_scorer(
+            train_state.network,
+            train_state.shards,
+            has_documents=len(document_starts) > 0,
+            ahead=True,
+        )
         self._lanes = settings.training.batch_size
         self._window = max(settings.training.sequence_length, 16)
 
@@ -45,6 +54,7 @@ class Validator:
             self._scorer,
             self._settings.model,
             self._ids if predictions is None else self._ids[: predictions + 1],
+            self._document_starts,
             lanes=self._lanes,
             window=self._window,
             show_progress=show_progress,

@@ -14,11 +14,13 @@ import pytest
 
 from llm_timecycle.config.text_settings import TokenizerSettings
 from llm_timecycle.text import text_file
+from llm_timecycle.text.chunks import Chunk
 from llm_timecycle.text.corpus import Corpus, open_corpus, split_corpus
-from llm_timecycle.text.encoding import encode_documents
+from llm_timecycle.text.encoding import encode_chunk, encode_documents
 from llm_timecycle.text.parallel.pool import map_in_order
 from llm_timecycle.text.token_store import (
     Counts,
+    Piece,
     TokenStream,
     build_store,
     keep_newest,
@@ -27,14 +29,15 @@ from llm_timecycle.text.token_store import (
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 FACTS = {"corpus_sha256": "abc"}
-Piece = tuple[np.ndarray, Counts]
-PIECES: list[Piece] = [
-    (np.array([2, 3, 0], np.uint16), Counts(3, 2, 9, 10, 1)),
-    (np.array([700], np.uint16), Counts(1, 1, 4, 4, 0)),
+NO_ENDS = np.zeros(0, np.int64)
+PIECES = [
+    Piece(np.array([2, 3, 0], np.uint16), Counts(3, 2, 9, 10, 1), NO_ENDS),
+    Piece(np.array([700], np.uint16), Counts(1, 1, 4, 4, 0), NO_ENDS),
 ]
 WORD = TokenizerSettings(level="word")
 UNICODE = TokenizerSettings(level="word", word_split="unicode")
 CHAR = TokenizerSettings(level="char")
+BYTE = TokenizerSettings(level="byte", vocab_size=258)
 SUBWORD = TokenizerSettings(level="subword", vocab_size=300)
 
 
@@ -49,9 +52,9 @@ def open_texts(directory: Path, *texts: str) -> Corpus:
 def encode(tokenizer: Tokenizer, corpus: Corpus) -> tuple[list[int], Counts]:
     """All ids and the sum of the counts."""
     pieces = [*encode_documents(tokenizer, corpus)]
-    assert {ids.dtype for ids, _ in pieces} == {tokenizer.dtype}
-    ids = np.concatenate([ids for ids, _ in pieces]).tolist()
-    return ids, sum((counts for _, counts in pieces), Counts())
+    assert {piece.ids.dtype for piece in pieces} == {tokenizer.dtype}
+    ids = np.concatenate([piece.ids for piece in pieces]).tolist()
+    return ids, sum((piece.counts for piece in pieces), Counts())
 
 
 @pytest.mark.parametrize(
@@ -70,8 +73,12 @@ def test_each_document_ends_with_one_eos(tmp_path, settings, ids):
     assert encode(tokenizer, corpus)[0] == ids
 
 
+@pytest.mark.parametrize("block_bytes", [1, 1 << 20])
 @pytest.mark.parametrize("text", ["a\n  ", "a\n \n", "a\n\n"])
-def test_white_space_after_the_last_line_break_does_not_count(tmp_path, text):
+def test_white_space_after_the_last_line_break_does_not_count(
+    tmp_path, text, block_bytes, monkeypatch
+):
+    monkeypatch.setattr(text_file, "BLOCK_BYTES", block_bytes)
     tokenizer = Tokenizer.train(WORD, ["a"])
     ids, _ = encode(tokenizer, open_texts(tmp_path, text))
     assert ids == [2] + [1] * text.count("\n")
@@ -109,10 +116,70 @@ def test_a_text_is_the_same_in_pieces_of_any_size(tmp_path, settings, monkeypatc
     assert encode(tokenizer, corpus) == whole
 
 
+LINES = ["a b", "b", "", "a a b"]
+"""Documents: what stands between them is not text."""
+
+
+def make_chunk(documents: list[str], *, reaches_end: bool = True) -> Chunk:
+    ends = np.cumsum([len(text) for text in documents]).tolist()
+    return Chunk("".join(documents), tuple(ends if reaches_end else ends[:-1]))
+
+
+@pytest.mark.parametrize(
+    ("settings", "ids"),
+    [
+        # The words are a (three times) and b: 2 and 3. An empty document is its <eos>.
+        (WORD, [2, 3, 1, 3, 1, 1, 2, 2, 3, 1]),
+        # The characters are space (three times), a (three times) and b (three times): 2, 3, 4.
+        (CHAR, [3, 2, 4, 1, 4, 1, 1, 3, 2, 3, 2, 4, 1]),
+        (BYTE, [99, 34, 100, 1, 100, 1, 1, 99, 34, 99, 34, 100, 1]),
+    ],
+)
+def test_each_document_of_a_chunk_ends_with_eos_and_where_it_ends_is_known(settings, ids):
+    tokenizer = Tokenizer.train(settings, LINES, "line")
+    piece = encode_chunk(tokenizer, make_chunk(LINES), follows_line_break=False)
+    assert piece.ids.tolist() == ids
+    assert piece.ids.dtype == tokenizer.dtype
+    assert piece.ends.tolist() == (np.flatnonzero(piece.ids == 1) + 1).tolist()
+    assert piece.counts == Counts(tokens=len(ids), words=6, characters=9, bytes=9)
+    cut = encode_chunk(tokenizer, make_chunk(LINES, reaches_end=False), follows_line_break=False)
+    assert cut.ids.tolist() == ids[:-1]
+    assert cut.ends.tolist() == piece.ends[:-1].tolist()
+
+
+TRICKY = ["İ 钟 naïve", "ΑΣ it's", " \t x", "a\nb\n", "", "e\u0301 👋🏽"]
+
+
+@pytest.mark.parametrize("lowercase", [False, True])
+@pytest.mark.parametrize("settings", [WORD, UNICODE, CHAR, BYTE, SUBWORD])
+def test_documents_together_are_encoded_as_each_is_alone(settings, lowercase):
+    settings = settings.model_copy(update={"lowercase": lowercase})
+    tokenizer = Tokenizer.train(settings, TRICKY[::2], "paragraph")
+    piece = encode_chunk(tokenizer, make_chunk(TRICKY), follows_line_break=False)
+    alone = [tokenizer.encode(text).tolist() for text in TRICKY]
+    alone = [ids if ids[-1:] == [1] else [*ids, 1] for ids in alone]
+    assert piece.ids.tolist() == [id for ids in alone for id in ids]
+    assert piece.ends.tolist() == np.cumsum([len(ids) for ids in alone]).tolist()
+
+
+def test_a_line_break_inside_a_document_is_a_space_where_eos_ends_documents():
+    chunk = make_chunk(["a\nb\n", "a"])
+    files, records = (Tokenizer.train(WORD, ["a b"], kind) for kind in ("file", "record"))
+    assert encode_chunk(files, chunk, follows_line_break=False).ids.tolist() == [2, 1, 3, 1, 2, 1]
+    assert encode_chunk(records, chunk, follows_line_break=False).ids.tolist() == [2, 3, 1, 2, 1]
+
+
+def test_words_are_not_joined_across_documents():
+    tokenizer = Tokenizer.train(WORD, ["ab"], "line")
+    piece = encode_chunk(tokenizer, make_chunk(["a", "b"]), follows_line_break=False)
+    assert piece.counts.words == 2
+    assert piece.ids.tolist() == [0, 1, 0, 1]
+
+
 def test_progress_goes_to_stderr(tmp_path, capsys):
     tokenizer = Tokenizer.train(CHAR, ["ab"])
     corpus = open_texts(tmp_path, "ab")
-    assert len([*encode_documents(tokenizer, corpus, show_progress=True)]) == 2
+    assert len([*encode_documents(tokenizer, corpus, show_progress=True)]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "encoding 0.txt" in captured.err
@@ -150,9 +217,48 @@ def test_a_store_holds_what_was_put_in(tmp_path):
     assert (stream.tokens, stream.words, stream.characters, stream.bytes) == (4, 3, 13, 14)
     assert (stream.unknown, stream.corpus_sha256) == (1, "abc")
     manifest = json.loads((tmp_path / "cache" / "store" / "manifest.json").read_text())
-    assert manifest["size_bytes"] == 8
+    assert manifest["size_bytes"] == 10
     assert manifest["dtype"] == "uint16"
-    assert manifest["format_version"] == 1
+    assert manifest["format_version"] == 2
+    assert stream.document_starts.tolist() == []
+
+
+def store(directory: Path, *texts: str) -> TokenStream:
+    """A corpus of these files at char level, stored: a is 2, b is 3."""
+    tokenizer = Tokenizer.train(CHAR, ["aab"])
+    build_store(
+        directory / "store",
+        encode_documents(tokenizer, open_texts(directory, *texts)),
+        tokenizer.dtype,
+        FACTS,
+    )
+    stream = open_store(directory / "store")
+    assert stream is not None
+    return stream
+
+
+def test_a_stream_of_several_documents_begins_with_eos_and_says_where_each_begins(tmp_path):
+    stream = store(tmp_path, "ab", "b", "aa")
+    assert stream.ids.tolist() == [1, 2, 3, 1, 3, 1, 2, 2, 1]
+    assert stream.document_starts.tolist() == [1, 4, 6]
+    assert (stream.tokens, stream.characters) == (9, 5)
+
+
+def test_a_stream_of_one_document_begins_with_its_text(tmp_path):
+    stream = store(tmp_path, "ab")
+    assert stream.ids.tolist() == [2, 3, 1]
+    assert stream.document_starts.tolist() == []
+    assert stream.tokens == 3
+
+
+def test_a_part_of_one_document_has_no_document_start(tmp_path):
+    tokenizer = Tokenizer.train(CHAR, ["ab"])
+    part = open_texts(tmp_path, "ab" * 50).cut(10, 20, "part")
+    build_store(tmp_path / "part", encode_documents(tokenizer, part), tokenizer.dtype, FACTS)
+    stream = open_store(tmp_path / "part")
+    assert stream is not None
+    assert stream.ids.tolist() == [2, 3] * 5
+    assert stream.document_starts.tolist() == []
 
 
 def test_a_store_cannot_be_written_to(tmp_path):
@@ -204,8 +310,10 @@ def test_of_two_that_build_a_store_the_first_to_finish_wins(tmp_path):
         lambda path: (path / "manifest.json").write_text(
             (path / "manifest.json")
             .read_text()
-            .replace('"format_version": 1', '"format_version": 2')
+            .replace('"format_version": 2', '"format_version": 1')
         ),
+        lambda path: (path / "documents.bin").unlink(),
+        lambda path: (path / "documents.bin").write_bytes(b"12345678" * 2),
     ],
 )
 def test_a_damaged_store_is_not_used_but_built_again(tmp_path, damage):

@@ -33,7 +33,7 @@ def measure_layers(
     Args:
         shards: shards of the lanes that compute at the same time.
     """
-    tokens, targets = lanes.read_window(0)
+    tokens, targets, *_ = lanes.read_window(0)
     layers = [layer for layer in network.layers if layer.trainable_variables]
     runs: dict[tuple[str, str], Run] = {}
     for layer in layers:

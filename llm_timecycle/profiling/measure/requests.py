@@ -187,7 +187,7 @@ def _plan_requests(run: Run, tokenizer: Tokenizer) -> SamplingPlan:
     changes = {"stop": [], "beams": 1}
     settings: GenerationSettings = run.settings.generation.model_copy(update=changes)
     plan = make_plan(settings, tokenizer)
-    ends = () if tokenizer.settings.level == "word" else (tokenizer.eos_id,)
+    ends = (tokenizer.eos_id,) if tokenizer.does_eos_end_documents else ()
     banned = tuple(dict.fromkeys((*plan.banned, *ends)))
     if len(banned) >= tokenizer.vocab_size:
         raise UsageError(

@@ -60,7 +60,7 @@ def measure_training(
         steps: of each kind; None takes as many as fit in 40 s, from 8 to 20.
     """
     shards = read_plan(settings).shards
-    trial = TrialStep(settings, vocab_size, shards)
+    trial = TrialStep(settings, vocab_size, shards, has_documents=lanes.has_documents)
     markers = StepMarkers(now)
     with closing(WindowFeed(lanes, trial.strategy, now)) as feed:
         walk = _Walk(feed, lanes, make_zero_states(settings.model, lanes.lanes), now)
@@ -92,6 +92,7 @@ class TrialStep:
         settings: with the precision resolved. vocab_size: V.
         shards: shards of the lanes that compute at the same time on each device.
         strategy: None takes the default one, a single device.
+        has_documents: whether the steps reset the state where documents begin.
 
     Attributes:
         network, strategy: those of the steps.
@@ -103,8 +104,11 @@ class TrialStep:
         vocab_size: int,
         shards: int,
         strategy: tf.distribute.Strategy | None = None,
+        *,
+        has_documents: bool = False,
     ) -> None:
         training = settings.training
+        self._has_documents = has_documents
         self._settings, self._vocab_size, self._shards = settings, vocab_size, shards
         self.strategy = strategy or tf.distribute.get_strategy()
         with self.strategy.scope():
@@ -119,8 +123,9 @@ class TrialStep:
         """A training step of these weights; see `training.step.make_train_step`."""
         clip_norm = self._settings.training.gradient_clip_norm
         return make_train_step(
-            self.network, self._optimizer, self.strategy, clip_norm, self._shards, markers
-        )
+            self.network, self._optimizer, self.strategy, clip_norm, self._shards, markers,
+            has_documents=self._has_documents,
+        )  # fmt: skip
 
     def prepare(self, batch_size: int, sequence_length: int) -> Run:
         """A function that does one whole step on random tokens and returns when it is done.
@@ -207,9 +212,9 @@ class _Walk:
     def step(self, train_step: TrainStep) -> tuple[float, float]:
         """One step; the moments at which it asked for its window, and got it."""
         asked = self._now()
-        tokens, targets = self._feed.take(self._position)
+        tokens, targets, *keep = self._feed.take(self._position)
         called = self._now()
-        loss, norm, self._states = train_step(tokens, targets, self._states)
+        loss, norm, self._states = train_step(tokens, targets, self._states, *keep)
         float(loss), float(norm)
         self._position = (self._position + 1) % self._windows
         return asked, called

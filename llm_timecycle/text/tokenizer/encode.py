@@ -9,12 +9,16 @@ subword             its punctuation, and each distinct piece goes through the li
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
-from llm_timecycle.config.text_settings import TokenizerSettings
+from llm_timecycle.config.text_settings import (
+    Documents,
+    TokenizerSettings,
+    does_eos_end_documents,
+)
 from llm_timecycle.text.tokenizer.characters import BLANK, HAN, WHITE_SPACE
 from llm_timecycle.text.tokenizer.pipelines import (
     END,
@@ -41,18 +45,23 @@ class Lookup(Protocol):
     def encode(self, text: str) -> np.ndarray:
         """The ids (N,) of `text`, in the narrowest unsigned type that holds the vocabulary."""
 
+    def encode_each(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """The ids of all texts (N,), joined, and the number of ids of each, int64 (D,)."""
+
     def list_unknown(self, text: str) -> list[str]:
         """Every piece of `text` that is encoded as `<unk>`, in order."""
 
 
-def make_lookup(settings: TokenizerSettings, vocabulary: Vocabulary) -> Lookup:
+def make_lookup(
+    settings: TokenizerSettings, vocabulary: Vocabulary, documents: Documents = "file"
+) -> Lookup:
     """The encoder of a level."""
     if settings.level == "char":
         return CharacterTable(vocabulary)
     if settings.level == "byte":
         return ByteTable(vocabulary)
     if settings.level == "word" and settings.word_split == "whitespace":
-        return WordTable(vocabulary)
+        return WordTable(vocabulary, does_eos_end_documents(settings, documents))
     return PieceTable(settings, vocabulary)
 
 
@@ -74,6 +83,10 @@ class CharacterTable:
         """The ids (N,) of the N characters."""
         return self._ids.take(np.frombuffer(text.encode("utf-32-le"), np.uint32))
 
+    def encode_each(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """A character is an id."""
+        return self.encode("".join(texts)), np.fromiter(map(len, texts), np.int64, len(texts))
+
     def list_unknown(self, text: str) -> list[str]:
         """The characters that are not in the vocabulary."""
         return [text[position] for position in np.flatnonzero(self.encode(text) == UNKNOWN_ID)]
@@ -90,6 +103,12 @@ class ByteTable:
         ids = np.frombuffer(text.encode(), np.uint8).astype(self._dtype)
         ids += len(SPECIAL_TOKENS)
         return ids
+
+    def encode_each(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """A byte is an id."""
+        joined = "".join(texts)
+        sizes = map(len, texts if joined.isascii() else map(str.encode, texts))
+        return self.encode(joined), np.fromiter(sizes, np.int64, len(texts))
 
     def list_unknown(self, text: str) -> list[str]:
         """Nothing: every byte is in the vocabulary."""
@@ -108,21 +127,32 @@ class _IdBytes(dict[str, bytes]):
 
 
 class WordTable:
-    """Word to id."""
+    """Word to id.
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    A line break is a space, or `<eos>` too unless `does_eos_end_documents`.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, does_eos_end_documents: bool) -> None:
+        self._line_break = " " if does_eos_end_documents else f" {END} "
         self._dtype = choose_dtype(len(vocabulary.tokens))
         self._ids = _IdBytes(vocabulary.number_tokens(), self._dtype)
 
     def encode(self, text: str) -> np.ndarray:
         """The ids (N,) of the words and line breaks."""
-        words = text.replace("\n", f" {END} ").split()
-        return np.frombuffer(b"".join(map(self._ids.__getitem__, words)), self._dtype)
+        return np.frombuffer(self._pack(text), self._dtype)
+
+    def encode_each(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """As `encode`, text after text."""
+        return _join_packed([self._pack(text) for text in texts], self._dtype)
 
     def list_unknown(self, text: str) -> list[str]:
         """The words that are not in the vocabulary, and `<unk>` itself."""
         unknown = self._ids[SPECIAL_TOKENS[UNKNOWN_ID]]
         return [word for word in text.split() if self._ids[word] == unknown]
+
+    def _pack(self, text: str) -> bytes:
+        words = text.replace("\n", self._line_break).split()
+        return b"".join(map(self._ids.__getitem__, words))
 
 
 class PieceTable(dict[str, bytes]):
@@ -142,15 +172,15 @@ class PieceTable(dict[str, bytes]):
     def encode(self, text: str) -> np.ndarray:
         """The ids (N,) of the tokens."""
         pieces = self._divide(text)
-        distinct = set(pieces)
-        distinct.discard("\n")
-        new = self._list_new(distinct)
-        if len(self) + len(new) > PIECES_KEPT:
-            self.clear()
-            new = self._list_new(distinct)
-        self.update(zip(new, self._encode_new(new), strict=True))
-        self["\n"] = self._packed_line_break
+        self._learn(set(pieces))
         return np.frombuffer(b"".join(map(self.__getitem__, pieces)), self._dtype)
+
+    def encode_each(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """As `encode`, text after text; new pieces of all texts are encoded together."""
+        divided = [*map(self._divide, texts)]
+        self._learn(set().union(*divided))
+        find = self.__getitem__
+        return _join_packed([b"".join(map(find, pieces)) for pieces in divided], self._dtype)
 
     def list_unknown(self, text: str) -> list[str]:
         """The words and marks that are not in the vocabulary."""
@@ -160,6 +190,16 @@ class PieceTable(dict[str, bytes]):
 
     def __missing__(self, piece: str) -> bytes:
         return np.array(self._pipeline.encode(piece).ids, self._dtype).tobytes()
+
+    def _learn(self, distinct: set[str]) -> None:
+        """Put the pieces that are new into the table."""
+        distinct.discard("\n")
+        new = self._list_new(distinct)
+        if len(self) + len(new) > PIECES_KEPT:
+            self.clear()
+            new = self._list_new(distinct)
+        self.update(zip(new, self._encode_new(new), strict=True))
+        self["\n"] = self._packed_line_break
 
     def _list_new(self, pieces: set[str]) -> list[str]:
         """The pieces that are not in the table yet and are short enough to keep."""
@@ -181,3 +221,9 @@ class PieceTable(dict[str, bytes]):
             for end in ends:
                 yield packed[start:end]
                 start = end + width
+
+
+def _join_packed(packed: list[bytes], dtype: np.dtype[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """The ids (N,) of texts that are bytes of ids, and how many each has (D,)."""
+    sizes = np.fromiter(map(len, packed), np.int64, len(packed))
+    return np.frombuffer(b"".join(packed), dtype), sizes // dtype.itemsize

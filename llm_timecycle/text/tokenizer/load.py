@@ -8,7 +8,7 @@ from typing import Any
 
 from tokenizers import Tokenizer as Pipeline
 
-from llm_timecycle.config.text_settings import TokenizerSettings
+from llm_timecycle.config.text_settings import Documents, TokenizerSettings
 from llm_timecycle.errors import RunError
 from llm_timecycle.text.tokenizer.pipelines import (
     BYTE_CHARACTERS,
@@ -21,7 +21,9 @@ FILE_BYTES_AT_MOST = 256 << 20
 MODEL_TYPES = {"char": "WordLevel", "word": "WordLevel", "byte": "BPE", "subword": "BPE"}
 
 
-def read_vocabulary(path: Path, settings: TokenizerSettings) -> Vocabulary:
+def read_vocabulary(
+    path: Path, settings: TokenizerSettings, documents: Documents = "file"
+) -> Vocabulary:
     """The vocabulary of a `tokenizer.json`.
 
     Raises RunError if the file is missing, too large, not JSON, or does not fit the settings:
@@ -31,7 +33,7 @@ def read_vocabulary(path: Path, settings: TokenizerSettings) -> Vocabulary:
     try:
         content = _parse(_read(path))
         vocabulary = _extract_vocabulary(content, settings)
-        _check_pipeline(content, settings)
+        _check_pipeline(content, settings, documents)
     except _UnfitError as error:
         raise RunError(
             f"{path} cannot be used: {error}. It is damaged, or was made by another program or for "
@@ -113,9 +115,11 @@ def _extract_merges(merges: Any, ids: dict[str, int]) -> tuple[tuple[str, str], 
     raise _UnfitError("its merges do not fit its vocabulary")
 
 
-def _check_pipeline(content: dict[str, Any], settings: TokenizerSettings) -> None:
+def _check_pipeline(
+    content: dict[str, Any], settings: TokenizerSettings, documents: Documents
+) -> None:
     """Check that the file splits text as this version of the program does."""
-    expected = build_pipeline(settings, Vocabulary(SPECIAL_TOKENS))
+    expected = build_pipeline(settings, Vocabulary(SPECIAL_TOKENS), documents)
     model = json.loads(expected.to_str())["model"]
     try:
         found = Pipeline.from_str(json.dumps({**content, "model": model}))

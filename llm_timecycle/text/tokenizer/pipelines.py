@@ -2,7 +2,8 @@
 
     char     each character is a token
     byte     each byte of the UTF-8 form is a token
-    word     whitespace: words between white space; each line break is <eos>
+    word     whitespace: words between white space; each line break is <eos>, or a space where
+             documents are lines, paragraphs or records, which <eos> ends
              unicode: words and numbers, single punctuation marks, single Han and Kana characters;
              each line break is <eos>
     subword  byte-level BPE (Sennrich et al. 2016; Radford et al. 2019)
@@ -30,7 +31,11 @@ from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-from llm_timecycle.config.text_settings import TokenizerSettings
+from llm_timecycle.config.text_settings import (
+    Documents,
+    TokenizerSettings,
+    does_eos_end_documents,
+)
 from llm_timecycle.text.tokenizer.characters import BLANK, HAN, KANA, WHITE_SPACE
 
 UNKNOWN, END = "<unk>", "<eos>"
@@ -72,14 +77,16 @@ class Vocabulary:
         return {token: id for id, token in enumerate(self.tokens)}
 
 
-def build_pipeline(settings: TokenizerSettings, vocabulary: Vocabulary) -> Tokenizer:
-    """The library's tokenizer for these settings and this vocabulary."""
+def build_pipeline(
+    settings: TokenizerSettings, vocabulary: Vocabulary, documents: Documents = "file"
+) -> Tokenizer:
+    """The library's tokenizer for these settings, this vocabulary and `data.documents`."""
     if settings.level == "subword" or settings.level == "byte":
         model: Any = models.BPE(vocabulary.number_tokens(), list(vocabulary.merges))
     else:
         model = models.WordLevel(vocabulary.number_tokens(), unk_token=UNKNOWN)
     pipeline = Tokenizer(model)
-    if steps := _list_normalizers(settings):
+    if steps := _list_normalizers(settings, documents):
         pipeline.normalizer = normalizers.Sequence(steps)
     pipeline.pre_tokenizer = _build_pre_tokenizer(settings)
     if settings.level == "char":
@@ -89,11 +96,11 @@ def build_pipeline(settings: TokenizerSettings, vocabulary: Vocabulary) -> Token
     return pipeline
 
 
-def _list_normalizers(settings: TokenizerSettings) -> list[Any]:
+def _list_normalizers(settings: TokenizerSettings, documents: Documents) -> list[Any]:
     steps: list[Any] = [normalizers.Lowercase()] if settings.lowercase else []
-    if settings.level == "word" and settings.word_split == "whitespace":
+    if not does_eos_end_documents(settings, documents):
         steps.append(normalizers.Replace("\n", f" {END} "))
-    elif settings.level == "word":
+    elif settings.level == "word" and settings.word_split == "unicode":
         # A text that spells <eos> is three tokens; it must not be mistaken for a line break.
         steps.append(normalizers.Replace(END, "< eos >"))
         steps.append(normalizers.Replace("\n", END))

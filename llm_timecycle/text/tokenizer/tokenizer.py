@@ -6,13 +6,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from llm_timecycle.config.text_settings import TokenizerSettings
+from llm_timecycle.config.text_settings import (
+    Documents,
+    TokenizerSettings,
+    does_eos_end_documents,
+)
 from llm_timecycle.files import write_durably
 from llm_timecycle.text.tokenizer.characters import check_characters, lower_text
 from llm_timecycle.text.tokenizer.decode import Decoder, TextStream
@@ -29,18 +33,23 @@ class Tokenizer:
 
     Attributes:
         settings: the level and its options.
+        documents: what a document is, `data.documents`.
         vocab_size: tokens in the vocabulary (V), special tokens included; at most
             `settings.vocab_size`.
         unk_id: the id of `<unk>`, which stands for anything outside the vocabulary: 0.
-        eos_id: the id of `<eos>`, the end of a line (word level) or of a document: 1.
+        eos_id: the id of `<eos>`, the end of a document or also of a line (see
+            `does_eos_end_documents`): 1.
         dtype: the type of ids, the narrowest unsigned one that holds V - 1.
     """
 
     unk_id = UNKNOWN_ID
     eos_id = END_ID
 
-    def __init__(self, settings: TokenizerSettings, vocabulary: Vocabulary) -> None:
+    def __init__(
+        self, settings: TokenizerSettings, vocabulary: Vocabulary, documents: Documents = "file"
+    ) -> None:
         self.settings = settings
+        self.documents = documents
         self.vocab_size = len(vocabulary.tokens)
         self.dtype = choose_dtype(self.vocab_size)
         self._vocabulary = vocabulary
@@ -50,25 +59,29 @@ class Tokenizer:
         cls,
         settings: TokenizerSettings,
         chunks: Iterable[str],
+        documents: Documents = "file",
         count_groups: CountGroups | None = None,
     ) -> Tokenizer:
         """Learn a vocabulary from training text.
 
         Args:
             chunks: the text, cut where words end (as `Document.chunks` does); read once.
+            documents: what a document is, `data.documents`.
             count_groups: counts the words of groups of chunks; None counts them here.
 
         Raises ConfigError if `vocab_size` is too small for the level.
         """
-        return cls(settings, learn_vocabulary(settings, chunks, count_groups))
+        return cls(settings, learn_vocabulary(settings, chunks, count_groups), documents)
 
     @classmethod
-    def load(cls, path: Path, settings: TokenizerSettings) -> Tokenizer:
+    def load(
+        cls, path: Path, settings: TokenizerSettings, documents: Documents = "file"
+    ) -> Tokenizer:
         """Read a `tokenizer.json` that this program saved under the same settings.
 
         Raises RunError if it is missing, too large, damaged, or does not fit the settings.
         """
-        return cls(settings, read_vocabulary(path, settings))
+        return cls(settings, read_vocabulary(path, settings, documents), documents)
 
     def save(self, path: Path) -> None:
         """Write `tokenizer.json`, which `tokenizers.Tokenizer.from_file` reads."""
@@ -85,6 +98,23 @@ class Tokenizer:
         """
         check_characters(text)
         return self._lookup.encode(lower_text(text) if self.settings.lowercase else text)
+
+    def encode_each(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """The ids of several texts, one after another, and how many each has: (N,) and (D,), int64.
+
+        The same as `encode` of each of them, much faster where they are many and short.
+
+        Raises DataError if a text contains half of a surrogate pair.
+        """
+        check_characters("".join(texts))
+        if self.settings.lowercase:
+            texts = [lower_text(text) for text in texts]
+        return self._lookup.encode_each(texts)
+
+    @property
+    def does_eos_end_documents(self) -> bool:
+        """Whether `<eos>` is the end of a document and nothing else, so that a text ends there."""
+        return does_eos_end_documents(self.settings, self.documents)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of the ids: exact for byte and subword, and for char on known characters."""
@@ -107,12 +137,12 @@ class Tokenizer:
 
     @cached_property
     def _json(self) -> str:
-        pipeline = build_pipeline(self.settings, self._vocabulary)
+        pipeline = build_pipeline(self.settings, self._vocabulary, self.documents)
         return str(pipeline.to_str(pretty=True))
 
     @cached_property
     def _lookup(self) -> Lookup:
-        return make_lookup(self.settings, self._vocabulary)
+        return make_lookup(self.settings, self._vocabulary, self.documents)
 
     @cached_property
     def _decoder(self) -> Decoder:

@@ -21,6 +21,7 @@ import pytest
 from llm_timecycle.config.text_settings import TokenizerSettings
 from llm_timecycle.errors import DataError
 from llm_timecycle.text import prepare, text_file
+from llm_timecycle.text.chunks import Chunk
 from llm_timecycle.text.corpus import Corpus, open_corpus
 from llm_timecycle.text.encoding import encode_chunk, encode_documents, open_encoder
 from llm_timecycle.text.parallel import pool, worker
@@ -58,10 +59,11 @@ def open_text(directory: Path, text: str = TEXT) -> Corpus:
 
 
 def gather(tokenizer: Tokenizer, corpus: Corpus) -> tuple[list[int], list[object]]:
-    """All ids, and the counts of each piece."""
+    """All ids, and the counts and the ends of documents of each piece."""
     pieces = [*encode_documents(tokenizer, corpus)]
-    assert {ids.dtype for ids, _ in pieces} == {tokenizer.dtype}
-    return np.concatenate([ids for ids, _ in pieces]).tolist(), [counts for _, counts in pieces]
+    assert {piece.ids.dtype for piece in pieces} == {tokenizer.dtype}
+    facts = [(piece.counts, piece.ends.tolist()) for piece in pieces]
+    return np.concatenate([piece.ids for piece in pieces]).tolist(), facts
 
 
 @pytest.mark.parametrize("settings", [WORD, UNICODE, SUBWORD])
@@ -69,13 +71,13 @@ def test_workers_give_the_same_vocabulary_and_ids(tmp_path, settings, monkeypatc
     monkeypatch.setattr(text_file, "BLOCK_BYTES", 500)
     monkeypatch.setattr(vocabulary, "CHARACTERS_COUNTED_AT_ONCE", 1500)
     corpus = open_text(tmp_path)
-    tokenizer = prepare._train_tokenizer(settings, corpus, False)
+    tokenizer = prepare._train_tokenizer(settings, "file", corpus, False)
     encoded = gather(tokenizer, corpus)
     assert len(encoded[1]) > 20
     assert len(workers) == (2 if settings.level == "subword" else 4)
     assert {process.returncode for process in workers} == {-signal.SIGKILL}  # none is left
     monkeypatch.setattr(pool, "CHARACTERS_FOR_WORKERS", LARGE)
-    alone = prepare._train_tokenizer(settings, corpus, False)
+    alone = prepare._train_tokenizer(settings, "file", corpus, False)
     assert tokenizer.to_json() == alone.to_json()
     assert encoded == gather(alone, corpus)
     assert len(workers) <= 4
@@ -117,16 +119,17 @@ def test_a_worker_imports_no_tensorflow():
 @pytest.mark.parametrize("killed", [1, 2])
 def test_the_share_of_a_killed_worker_is_done_again(monkeypatch, workers, caplog, killed):
     tokenizer = Tokenizer.train(WORD, [TEXT])
-    chunks = [f"{TEXT[:50]} {number}\n" for number in range(40)]
+    items = [(Chunk(f"{TEXT[:50]} {number}\n", (3,)), False) for number in range(40)]
     with open_encoder(tokenizer, LARGE) as encode, caplog.at_level(logging.WARNING):
-        results = encode(chunks)
+        results = encode(items)
         first = next(results)
         for process in workers[:killed]:
             process.kill()
         found = [first, *results]
-    expected = [encode_chunk(tokenizer, chunk) for chunk in chunks]
-    assert [ids.tolist() for ids, _ in found] == [ids.tolist() for ids, _ in expected]
-    assert [counts for _, counts in found] == [counts for _, counts in expected]
+    expected = [encode_chunk(tokenizer, *item) for item in items]
+    for name in ("ids", "counts", "ends"):
+        pairs = zip(found, expected, strict=True)
+        assert all(np.array_equal(getattr(a, name), getattr(b, name)) for a, b in pairs)
     assert len(caplog.messages) == killed
     assert "ended early (exit code -9)" in caplog.messages[0]
 
@@ -153,7 +156,7 @@ def test_an_error_in_a_worker_is_raised_here(workers):
         open_encoder(tokenizer, LARGE) as encode,
         pytest.raises(DataError, match=r"U\+D800 at character 2 is half of a character"),
     ):
-        list(encode(["a b", "c \ud800"]))
+        list(encode([(Chunk("a b"), False), (Chunk("c \ud800"), False)]))
     assert all(process.returncode is not None for process in workers)
 
 
@@ -184,17 +187,18 @@ PROGRAM = dedent("""
     import os, sys, time
     from pathlib import Path
     from llm_timecycle.config.text_settings import TokenizerSettings
+    from llm_timecycle.text.chunks import Chunk
     from llm_timecycle.text.encoding import open_encoder
     from llm_timecycle.text.parallel import pool
     from llm_timecycle.text.tokenizer import vocabulary
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
     def read():
-        yield "a b"
+        yield Chunk("a b"), False
         Path("ready").write_text(" ".join(str(each.pid) for each in started))
         while len(sys.argv) > 1:
             time.sleep(0.01)
-        yield "b"
+        yield Chunk("b"), False
 
     started, popen = [], pool.subprocess.Popen
     def start(*arguments, **options):
@@ -204,7 +208,7 @@ from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
     pool.count_hardware_threads = lambda: 2
     tokenizer = Tokenizer.train(TokenizerSettings(), ["a b"])
     with open_encoder(tokenizer, 10**9) as encode:
-        print([ids.tolist() for ids, _ in encode(read())], len(started))
+        print([piece.ids.tolist() for piece in encode(read())], len(started))
 """)
 
 
@@ -270,7 +274,7 @@ def test_little_is_read_ahead(workers):
     def chunks():
         for number in range(60):
             read.append(number)
-            yield f"a {number}"
+            yield Chunk(f"a {number}"), False
 
     with open_encoder(Tokenizer.train(WORD, ["a"]), LARGE) as encode:
         for position, _ in enumerate(encode(chunks())):

@@ -190,8 +190,7 @@ PROGRAM = dedent("""
     from llm_timecycle.text.chunks import Chunk
     from llm_timecycle.text.encoding import open_encoder
     from llm_timecycle.text.parallel import pool
-    from llm_timecycle.text.tokenizer import vocabulary
-from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
+    from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
     def read():
         yield Chunk("a b"), False

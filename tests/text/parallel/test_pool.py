@@ -186,8 +186,7 @@ PROGRAM = dedent("""
     from llm_timecycle.config.text_settings import TokenizerSettings
     from llm_timecycle.text.encoding import open_encoder
     from llm_timecycle.text.parallel import pool
-    from llm_timecycle.text.tokenizer import vocabulary
-from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
+    from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
     def read():
         yield "a b"

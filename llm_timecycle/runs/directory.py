@@ -87,7 +87,9 @@ class Run:
         from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
         settings = self.settings
-        tokenizer = Tokenizer.load(self.tokenizer_path, settings.tokenizer, settings.data.documents)
+        tokenizer = Tokenizer.load(
+            self.tokenizer_path, settings.tokenizer, documents=settings.data.documents
+        )
         if tokenizer.vocab_size != self.vocab_size:
             raise RunError(
                 f"{self.tokenizer_path} has {tokenizer.vocab_size:,} tokens, and the manifest of "

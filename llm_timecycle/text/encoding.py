@@ -127,7 +127,7 @@ def make_encoder(settings: str, documents: Documents, path: str) -> Callable[[An
         path: its `tokenizer.json`.
     """
     parsed = TokenizerSettings.model_validate_json(settings)
-    return partial(_encode_packed, Tokenizer.load(Path(path), parsed, documents))
+    return partial(_encode_packed, Tokenizer.load(Path(path), parsed, documents=documents))
 
 
 def _encode_packed(tokenizer: Tokenizer, item: tuple[Any, bool]) -> _Packed:

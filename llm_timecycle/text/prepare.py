@@ -161,7 +161,7 @@ def _obtain_tokenizer(
     )
     path = cache / "tokenizers" / f"{key}.json"
     try:
-        tokenizer = Tokenizer.load(path, settings, documents)
+        tokenizer = Tokenizer.load(path, settings, documents=documents)
         path.touch()
         return tokenizer
     except (RunError, OSError):  # not there, or damaged, or deleted just now
@@ -183,11 +183,11 @@ def _train_tokenizer(
     chunks = _read_for_learning(settings, corpus, show_progress)
     workers = count_workers(corpus.count_characters()) if settings.level == "word" else 0
     if workers == 0:
-        return Tokenizer.train(settings, chunks, documents)
+        return Tokenizer.train(settings, chunks, documents=documents)
     written = settings.model_dump_json()
     count = make_piece_counter(written)
     with WorkerPool(("count pieces", written), count, workers) as pool:
-        return Tokenizer.train(settings, chunks, documents, pool.map)
+        return Tokenizer.train(settings, chunks, documents=documents, count_groups=pool.map)
 
 
 def _read_for_learning(

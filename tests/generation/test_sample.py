@@ -59,7 +59,7 @@ def test_in_words_between_white_space_eos_is_a_line_break_within_a_file() -> Non
 @pytest.mark.parametrize("documents", ["line", "paragraph", "record"])
 def test_in_words_between_white_space_eos_ends_other_documents(documents: Documents) -> None:
     settings = TokenizerSettings(level="word")
-    tokenizer = Tokenizer.train(settings, ["the cat sat"], documents)
+    tokenizer = Tokenizer.train(settings, ["the cat sat"], documents=documents)
     ids = [*encode(tokenizer, "cat\nsat"), EOS]
     generator, _ = make_reciter(tokenizer, ids, length=10)
     generated = generate_one(generator, "the")
@@ -69,7 +69,7 @@ def test_in_words_between_white_space_eos_ends_other_documents(documents: Docume
 @pytest.mark.parametrize("level", ["char", "word", "subword", "byte"])
 def test_a_prompt_begins_a_document_where_a_document_is_not_a_file(level: str) -> None:
     settings = TokenizerSettings(level=level, vocab_size=300)
-    lines, files = (Tokenizer.train(settings, ["a b"], kind) for kind in ("line", "file"))
+    lines, files = (Tokenizer.train(settings, ["a b"], documents=kind) for kind in ("line", "file"))
     ids = encode(files, "a b")
     assert encode_prompt(files, "a b").tolist() == ids
     assert encode_prompt(lines, "a b").tolist() == [EOS, *ids]

@@ -22,7 +22,7 @@ MODEL_TYPES = {"char": "WordLevel", "word": "WordLevel", "byte": "BPE", "subword
 
 
 def read_vocabulary(
-    path: Path, settings: TokenizerSettings, documents: Documents = "file"
+    path: Path, settings: TokenizerSettings, *, documents: Documents = "file"
 ) -> Vocabulary:
     """The vocabulary of a `tokenizer.json`.
 
@@ -119,7 +119,7 @@ def _check_pipeline(
     content: dict[str, Any], settings: TokenizerSettings, documents: Documents
 ) -> None:
     """Check that the file splits text as this version of the program does."""
-    expected = build_pipeline(settings, Vocabulary(SPECIAL_TOKENS), documents)
+    expected = build_pipeline(settings, Vocabulary(SPECIAL_TOKENS), documents=documents)
     model = json.loads(expected.to_str())["model"]
     try:
         found = Pipeline.from_str(json.dumps({**content, "model": model}))

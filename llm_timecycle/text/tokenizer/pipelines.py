@@ -78,7 +78,7 @@ class Vocabulary:
 
 
 def build_pipeline(
-    settings: TokenizerSettings, vocabulary: Vocabulary, documents: Documents = "file"
+    settings: TokenizerSettings, vocabulary: Vocabulary, *, documents: Documents = "file"
 ) -> Tokenizer:
     """The library's tokenizer for these settings, this vocabulary and `data.documents`."""
     if settings.level == "subword" or settings.level == "byte":

@@ -46,7 +46,7 @@ class Tokenizer:
     eos_id = END_ID
 
     def __init__(
-        self, settings: TokenizerSettings, vocabulary: Vocabulary, documents: Documents = "file"
+        self, settings: TokenizerSettings, vocabulary: Vocabulary, *, documents: Documents = "file"
     ) -> None:
         self.settings = settings
         self.documents = documents
@@ -59,6 +59,7 @@ class Tokenizer:
         cls,
         settings: TokenizerSettings,
         chunks: Iterable[str],
+        *,
         documents: Documents = "file",
         count_groups: CountGroups | None = None,
     ) -> Tokenizer:
@@ -71,17 +72,19 @@ class Tokenizer:
 
         Raises ConfigError if `vocab_size` is too small for the level.
         """
-        return cls(settings, learn_vocabulary(settings, chunks, count_groups), documents)
+        vocabulary = learn_vocabulary(settings, chunks, count_groups)
+        return cls(settings, vocabulary, documents=documents)
 
     @classmethod
     def load(
-        cls, path: Path, settings: TokenizerSettings, documents: Documents = "file"
+        cls, path: Path, settings: TokenizerSettings, *, documents: Documents = "file"
     ) -> Tokenizer:
         """Read a `tokenizer.json` that this program saved under the same settings.
 
         Raises RunError if it is missing, too large, damaged, or does not fit the settings.
         """
-        return cls(settings, read_vocabulary(path, settings, documents), documents)
+        vocabulary = read_vocabulary(path, settings, documents=documents)
+        return cls(settings, vocabulary, documents=documents)
 
     def save(self, path: Path) -> None:
         """Write `tokenizer.json`, which `tokenizers.Tokenizer.from_file` reads."""
@@ -137,12 +140,12 @@ class Tokenizer:
 
     @cached_property
     def _json(self) -> str:
-        pipeline = build_pipeline(self.settings, self._vocabulary, self.documents)
+        pipeline = build_pipeline(self.settings, self._vocabulary, documents=self.documents)
         return str(pipeline.to_str(pretty=True))
 
     @cached_property
     def _lookup(self) -> Lookup:
-        return make_lookup(self.settings, self._vocabulary, self.documents)
+        return make_lookup(self.settings, self._vocabulary, documents=self.documents)
 
     @cached_property
     def _decoder(self) -> Decoder:

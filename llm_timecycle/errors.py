@@ -6,6 +6,7 @@ TimecycleError            1    an internal error
 +-- ConfigError           3    a setting or a settings file is wrong
 |   +-- DivergenceError   3    a loss that is not a number: the settings cannot train this model
 +-- DataError             4    a text is missing, unreadable or unfit
+|   +-- ShortTextError    4    a text is too short for its settings
 |   +-- HeldOutTextError  4    a run has no held-out text to score, or not the same one any more
 +-- RunError              5    a run directory or a checkpoint is missing, damaged or in the way
 |   +-- RunExistsError    5    something is already where a new run was to be written
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -78,6 +80,21 @@ class DataError(TimecycleError):
     """A text is missing, unreadable, not in its encoding, or too short."""
 
     exit_code = 4
+
+
+class ShortTextError(DataError):
+    """A text is too short for its settings.
+
+    Attributes:
+        problem: which part of it, and what it would take.
+        changes: settings that would fit, by dotted path; none where only a longer text would.
+    """
+
+    def __init__(self, problem: str, changes: Mapping[str, str]) -> None:
+        self.problem, self.changes = problem, changes
+        fitting = ", ".join(f"{path}={value}" for path, value in changes.items())
+        advice = f"These settings fit: {fitting}" if changes else "Use a longer text"
+        super().__init__(f"{problem}. {advice}")
 
 
 class HeldOutTextError(DataError):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from shlex import quote
+from shlex import join, quote
 from typing import TYPE_CHECKING
 
 import click
@@ -16,7 +16,7 @@ from llm_timecycle.cli.terminal import format_shares, set_up_logging
 from llm_timecycle.config.load import LoadedSettings, read_settings
 from llm_timecycle.config.locate import find_run, name_after, names_text
 from llm_timecycle.config.sources import Override, Source
-from llm_timecycle.errors import RunError, RunExistsError
+from llm_timecycle.errors import DataError, RunError, RunExistsError, ShortTextError
 from llm_timecycle.runs.directory import check_run_is_new, open_run
 from llm_timecycle.system import measure_process_age_s
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from llm_timecycle.runs.warm_start import WarmStart
     from llm_timecycle.training.progress import Progress
     from llm_timecycle.training.session import TrainingSummary
+    from llm_timecycle.training.suggest.from_curve import Finding
 
 
 @click.command("train", context_settings=HELP)
@@ -93,6 +94,13 @@ def command(
     llm-timecycle train --from runs/novel letters.txt --minutes 5
     """
     began_at_s = time.perf_counter() - (measure_process_age_s() or 0.0)
+    options = {
+        "--minutes": minutes,
+        "--run": run_path,
+        "--from": from_run,
+        "--extend-vocabulary": extend_vocabulary,
+    }
+    called = _write_call(config, overrides, options)
     set_up_logging()
     if run_path == Path():
         raise click.UsageError("--run is empty; expected a directory")
@@ -124,6 +132,8 @@ def command(
         )
     except RunExistsError as error:
         raise RunError(_explain_existing(error)) from error
+    except ShortTextError as error:
+        raise DataError(_explain_short(error, called, resume)) from error
     summary.run.check_weights_exist()
     _report_end(summary, loaded.settings)
 
@@ -139,6 +149,7 @@ def _report_end(summary: TrainingSummary, settings: Settings) -> None:
         f"Trained {progress.step:,} steps in {_describe_time(progress, settings)}; "
         f"{kept if has_validation else 'the last weights are kept: there is no validation text'}.\n"
         f"{format_shares(add_stage_seconds(summary.run.metrics_path))}\n"
+        f"{'' if summary.finding is None else _write_finding(summary.finding, run)}"
         f"Next: llm-timecycle evaluate {run}{'' if has_validation else ' --data FILE'}\n"
         f'      llm-timecycle generate {run} --prompt "Once upon"',
         err=True,
@@ -156,6 +167,37 @@ def _open_warm_start(run: Path | None, extend_vocabulary: bool, resume: bool) ->
     from llm_timecycle.runs.warm_start import open_warm_start
 
     return open_warm_start(run, extend_vocabulary)
+
+
+def _write_finding(finding: Finding, run: str) -> str:
+    """A line about what stands out in the training, with the command that would help."""
+    command = f"llm-timecycle train {run} --resume --set {finding.longer}"
+    return f"{finding.text}{f': {command}' if finding.longer else '.'}\n"
+
+
+def _write_call(
+    config: str, overrides: tuple[str, ...], options: Mapping[str, Path | float | None]
+) -> str:
+    """The command as the user gave it, as far as it decides what is trained.
+
+    Args:
+        options: their values, by name: None and False where they are not given, True for a flag.
+    """
+    words = ["llm-timecycle", "train", config]
+    words += [word for override in overrides for word in ("--set", override)]
+    for name, value in options.items():
+        if value is True:
+            words.append(name)
+        elif value is not None and value is not False:
+            words += [name, f"{value:g}" if isinstance(value, float) else str(value)]
+    return join(words)
+
+
+def _explain_short(error: ShortTextError, called: str, resume: bool) -> str:
+    if not error.changes or resume:
+        return str(error)
+    fitting = " ".join(f"--set {path}={value}" for path, value in error.changes.items())
+    return f"{error.problem}. Use a longer text, or train on it with: {called} {fitting}"
 
 
 def _describe_time(progress: Progress, settings: Settings) -> str:

@@ -129,7 +129,6 @@ def profile(
     from llm_timecycle.profiling.measure.scaling import check_memory
     from llm_timecycle.text.prepare import find_cache_directory, prepare_text
     from llm_timecycle.training.devices import resolve_machine
-    from llm_timecycle.training.session import cut_training_lanes
 
     text = prepare_text(
         opened.settings,
@@ -137,8 +136,8 @@ def profile(
         find_cache_directory(),
         show_progress,
         tokenizer=opened.tokenizer,
+        is_trained=True,
     )
-    cut_training_lanes(opened.settings, text)
     vocab_size = text.tokenizer.vocab_size
     for axis in (*axes, None):
         check_memory(opened.settings, vocab_size, read_free_bytes(), axis)

@@ -9,34 +9,32 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import platformdirs
 import tokenizers
 
 from llm_timecycle.config.settings import Settings
-from llm_timecycle.config.text_settings import TokenizerSettings
-from llm_timecycle.errors import DataError, RunError
+from llm_timecycle.config.text_settings import DataSettings, TokenizerSettings
+from llm_timecycle.errors import RunError
 from llm_timecycle.files import explain_os_error, write_durably
 from llm_timecycle.progress_bars import tqdm
 from llm_timecycle.text.corpus import Corpus, open_corpus
+from llm_timecycle.text.encoding import encode_documents
+from llm_timecycle.text.parallel.pool import WorkerPool, count_workers
 from llm_timecycle.text.shingles import SketchBuilder
+from llm_timecycle.text.short_text import check_lengths
 from llm_timecycle.text.split import split_corpus
-from llm_timecycle.text.token_store import (
-    TokenStream,
-    build_store,
-    encode_documents,
-    keep_newest,
-    open_store,
-)
+from llm_timecycle.text.token_store import TokenStream, build_store, keep_newest, open_store
 from llm_timecycle.text.tokenizer.spelling import read_spelling
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
-from llm_timecycle.text.tokenizer.vocabulary import LEARNING_VERSION
+from llm_timecycle.text.tokenizer.vocabulary import LEARNING_VERSION, make_piece_counter
 
 STORES_KEPT = 20
 TOKENIZERS_KEPT = 20
-TOKENS_AT_LEAST = 2
 BPE_CHARACTERS = 20_000_000
 
 
@@ -64,6 +62,7 @@ def prepare_text(
     *,
     tokenizer: Tokenizer | None = None,
     added_tokens: int | None = 0,
+    is_trained: bool = False,
 ) -> PreparedText:
     """Open, split and encode the texts of `settings.data`.
 
@@ -74,9 +73,10 @@ def prepare_text(
         tokenizer: the one to use; None trains one on the training text.
         added_tokens: at most how many tokens of the training text are added to `tokenizer`, of
             those that one trained on it would have; None sets no limit.
+        is_trained: whether a model will be trained on the text, which takes enough for one step.
 
-    Raises DataError if a text is missing, cannot be read, or has fewer than two tokens (one to
-    predict, and one to predict it from); RunError if the cache cannot be written.
+    Raises DataError if a text is missing or cannot be read, ShortTextError if it is too short,
+    RunError if the cache cannot be written.
     """
     parts = _open_parts(settings, base, cache, show_progress)
     if tokenizer is None:
@@ -84,11 +84,16 @@ def prepare_text(
     elif added_tokens != 0:
         new = _obtain_tokenizer(settings, parts["train"], cache, show_progress)
         tokenizer = tokenizer.extend(new, added_tokens)
-    streams = {}
-    for part, corpus in parts.items():
-        streams[part] = encode_corpus(tokenizer, corpus, cache, show_progress)
-        if streams[part].tokens < TOKENS_AT_LEAST:
-            raise DataError(_explain_short(part, corpus, streams[part].tokens))
+    streams = {
+        part: encode_corpus(tokenizer, corpus, cache, show_progress)
+        for part, corpus in parts.items()
+    }
+    check_lengths(
+        settings,
+        {part: corpus.name for part, corpus in parts.items()},
+        {part: stream.tokens for part, stream in streams.items()},
+        is_trained=is_trained,
+    )
     return PreparedText(
         tokenizer, streams["train"], streams.get("valid"), streams.get("test"), parts
     )
@@ -127,8 +132,8 @@ def encode_corpus(
         return stream
     try:
         sketch = SketchBuilder(corpus.count_characters())
-        pieces = encode_documents(tokenizer, corpus, show_progress, sketch)
-        build_store(path, pieces, tokenizer.dtype, facts, sketch)
+        with closing(encode_documents(tokenizer, corpus, show_progress, sketch)) as pieces:
+            build_store(path, pieces, tokenizer.dtype, facts, sketch)
         keep_newest(path.parent, STORES_KEPT)
     except OSError as error:
         raise RunError(_explain_cache(cache, error)) from error
@@ -181,10 +186,7 @@ def _obtain_tokenizer(
         return tokenizer
     except (RunError, OSError):  # not there, or damaged, or deleted just now
         pass
-    chunks = _read_for_learning(settings, corpus, show_progress)
-    tokenizer = Tokenizer.train(
-        settings, chunks, documents=data.documents, normalize=data.normalize
-    )
+    tokenizer = _train_tokenizer(settings, data, corpus, show_progress)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         tokenizer.save(path)
@@ -196,6 +198,23 @@ def _obtain_tokenizer(
     except OSError as error:
         raise RunError(_explain_cache(cache, error)) from error
     return tokenizer
+
+
+def _train_tokenizer(
+    settings: TokenizerSettings, data: DataSettings, corpus: Corpus, show_progress: bool
+) -> Tokenizer:
+    """A new tokenizer; the words of a large text are counted in worker processes."""
+    chunks = _read_for_learning(settings, corpus, show_progress)
+    train = partial(
+        Tokenizer.train, settings, chunks, documents=data.documents, normalize=data.normalize
+    )
+    workers = count_workers(corpus.count_characters()) if settings.level == "word" else 0
+    if workers == 0:
+        return train()
+    arguments = (settings.model_dump_json(), data.normalize)
+    count = make_piece_counter(*arguments)
+    with WorkerPool(("count pieces", *arguments), count, workers) as pool:
+        return train(count_groups=pool.map)
 
 
 def _read_for_learning(
@@ -226,16 +245,6 @@ def _read_for_learning(
 def _compute_key(*parts: str | int) -> str:
     """A file name that differs whenever one of the parts does."""
     return hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()[:32]
-
-
-def _explain_short(part: str, corpus: Corpus, tokens: int) -> str:
-    advice = "Use a longer text"
-    if part != "train":
-        advice += f" in data.{part}, or none at all: data.{part}_fraction=0"
-    found = "1 token" if tokens == 1 else f"{tokens} tokens"
-    return (
-        f"{corpus.name} is too short: it has {found}; expected at least {TOKENS_AT_LEAST}. {advice}"
-    )
 
 
 def _explain_cache(cache: Path, error: OSError) -> str:

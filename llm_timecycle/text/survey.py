@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from llm_timecycle.errors import DataError
+from llm_timecycle.text.chunks import Chunk
 from llm_timecycle.text.corpus import Corpus
 
 SAMPLE_CHARACTERS = 8_000_000
@@ -63,6 +64,8 @@ class TextFacts:
     """Size after zlib over size before: about 0.4 for prose, far lower for repetitions."""
     sampled_fraction: float
     """The share of the text that was looked at."""
+    documents: int = 1
+    """Documents; estimated where the text is sampled."""
 
 
 def survey_text(corpus: Corpus) -> TextFacts:
@@ -74,9 +77,10 @@ def survey_text(corpus: Corpus) -> TextFacts:
     total = corpus.count_characters()
     letters: Counter[str] = Counter()
     words: Counter[str] = Counter()
-    lines = size = 0
+    lines = size = documents = 0
     packed = _Compressibility()
-    for piece in _read_sample(corpus, total):
+    for piece, ends in _read_sample(corpus, total):
+        documents += len(ends)
         letters.update(piece)
         words.update(piece.split())
         lines += sum(1 for line in piece.split("\n") if line.strip())
@@ -102,10 +106,11 @@ def survey_text(corpus: Corpus) -> TextFacts:
         lines=round(lines * scale),
         compressed_fraction=packed.fraction,
         sampled_fraction=looked_at / total,
+        documents=max(1, round(documents * scale)),
     )
 
 
-def _read_sample(corpus: Corpus, total: int) -> Iterator[str]:
+def _read_sample(corpus: Corpus, total: int) -> Iterator[Chunk]:
     """The text in pieces, or evenly spaced pieces of a text that is too long."""
     if total <= SAMPLE_CHARACTERS:
         parts = [corpus]
@@ -115,7 +120,7 @@ def _read_sample(corpus: Corpus, total: int) -> Iterator[str]:
         parts = [corpus.cut(start, start + length, corpus.name) for start in starts]
     for part in parts:
         for document in part.documents():
-            yield from (chunk.text for chunk in document.chunks())
+            yield from document.chunks()
 
 
 class _Compressibility:

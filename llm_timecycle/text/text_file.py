@@ -283,10 +283,11 @@ def _gather_lines(pieces: Iterator[str]) -> Iterator[str]:
     """Pieces of text, recut so that each ends where words end, if possible."""
     rest = ""
     for piece in pieces:
+        if rest:  # more follows it
+            cut = find_cut(rest)
+            yield rest[:cut]
+            rest = rest[cut:]
         rest += piece
-        cut = find_cut(rest)
-        yield rest[:cut]
-        rest = rest[cut:]
     if rest:
         yield rest
 

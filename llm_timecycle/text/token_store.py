@@ -20,32 +20,21 @@ import os
 import shutil
 import tempfile
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from llm_timecycle.files import flush_directory, write_durably
-from llm_timecycle.progress_bars import tqdm
-from llm_timecycle.system import count_hardware_threads
 from llm_timecycle.text.batches import ONE_DOCUMENT
-from llm_timecycle.text.chunks import Chunk
-from llm_timecycle.text.corpus import Corpus
 from llm_timecycle.text.shingles import Sketch, SketchBuilder
 from llm_timecycle.text.tokenizer.pipelines import END_ID
-from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 FORMAT_VERSION = 2
 STALE_AFTER_S = 24 * 3600.0
-WORKERS_AT_MOST = 4  # threads that encode
-
-_Input = TypeVar("_Input")
-_Output = TypeVar("_Output")
 
 
 @dataclass(frozen=True)
@@ -143,92 +132,6 @@ def open_store(path: Path) -> TokenStream | None:
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def encode_documents(
-    tokenizer: Tokenizer,
-    corpus: Corpus,
-    show_progress: bool = False,
-    sketch: SketchBuilder | None = None,
-) -> Iterator[Piece]:
-    """Each chunk of a corpus, encoded, in order.
-
-    `<eos>` ends each document, unless a split cut the document off or it already ends in one, as
-    a file does after a final line break at word level with the whitespace split. `sketch` is shown
-    the text on its way.
-    """
-
-    def encode(item: tuple[Chunk, bool]) -> Piece:
-        return encode_chunk(tokenizer, *item)
-
-    workers = min(WORKERS_AT_MOST, count_hardware_threads())
-    with (
-        ThreadPoolExecutor(workers) as pool,
-        tqdm(
-            desc=f"encoding {corpus.name}",
-            total=corpus.count_characters(),
-            unit="char",
-            unit_scale=True,
-            leave=False,
-            disable=not show_progress,
-        ) as bar,
-    ):
-        for document in corpus.documents():
-            chunks = document.chunks() if sketch is None else sketch.watch(document.chunks())
-            items = _note_line_breaks(chunks)
-            for piece in _map_in_order(pool, encode, items, workers):
-                yield piece
-                bar.update(piece.counts.characters)
-
-
-def encode_chunk(tokenizer: Tokenizer, chunk: Chunk, follows_line_break: bool) -> Piece:
-    """The ids of a chunk, with an `<eos>` after each document that ends in it.
-
-    Args:
-        follows_line_break: whether the text before it, of the same document, ends in a line break.
-    """
-    texts = chunk.split()
-    ids, lengths = tokenizer.encode_each(texts)
-    counts = Counts(
-        tokens=len(ids),
-        words=sum(len(text.split()) for text in texts),
-        characters=len(chunk.text),
-        bytes=len(chunk.text.encode()),
-        unknown=int(np.count_nonzero(ids == tokenizer.unk_id)),
-    )
-    lengths = lengths[: len(chunk.ends)]
-    ends = np.cumsum(lengths)
-    needs_eos = np.ones(len(ends), bool)
-    needs_eos[lengths > 0] = ids[ends[lengths > 0] - 1] != tokenizer.eos_id
-    if len(ends) and lengths[0] == 0 and follows_line_break:
-        needs_eos[0] = tokenizer.does_eos_end_documents
-    ids = np.insert(ids, ends[needs_eos], tokenizer.eos_id)
-    return Piece(ids, replace(counts, tokens=len(ids)), ends + np.cumsum(needs_eos))
-
-
-def _note_line_breaks(chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, bool]]:
-    """Each chunk of a file, and whether a line break, with blanks after it or not, is before it."""
-    follows_line_break = False
-    for chunk in chunks:
-        yield chunk, follows_line_break
-        text = chunk.text.rstrip(" \t")
-        follows_line_break = text.endswith("\n") if text else follows_line_break
-
-
-def _map_in_order(
-    pool: ThreadPoolExecutor,
-    function: Callable[[_Input], _Output],
-    inputs: Iterable[_Input],
-    ahead: int,
-) -> Iterator[_Output]:
-    """`map` in threads that reads at most `ahead` inputs further than it has given results."""
-    running: deque[Future[_Output]] = deque()
-    for item in inputs:
-        running.append(pool.submit(function, item))
-        if len(running) > ahead:
-            yield running.popleft().result()
-    while running:
-        yield running.popleft().result()
 
 
 def build_store(

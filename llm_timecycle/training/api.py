@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,9 @@ class TrainingResult:
     """The lowest validation loss in nats per token; None without a validation text."""
     best_step: int | None
     """The step after which it was reached."""
+    advice: str | None = None
+    """What stands out in the course of the training, and what would help; None where all is well,
+    or too little is known."""
 
     @property
     def perplexity(self) -> float | None:
@@ -65,11 +69,13 @@ class TrainingResult:
         return load(self.run)
 
     def __str__(self) -> str:
-        return write_table(self._list_figures())
+        advice = f"\n{self.advice}" if self.advice else ""
+        return f"{write_table(self._list_figures())}{advice}"
 
     def _repr_html_(self) -> str:
         """The figures as a table, for a notebook."""
-        return write_html_table("Training", self._list_figures())
+        advice = f"<p>{escape(self.advice)}</p>" if self.advice else ""
+        return f"{write_html_table('Training', self._list_figures())}{advice}"
 
     def _list_figures(self) -> dict[str, Figure]:
         return {
@@ -260,6 +266,9 @@ def _train(
 
 def _summarize(summary: TrainingSummary) -> TrainingResult:
     progress, is_scored = summary.progress, summary.has_validation
+    advice = None
+    if (finding := summary.finding) is not None:
+        advice = f"{finding.text}{f': resume it with {finding.longer}' if finding.longer else '.'}"
     return TrainingResult(
         run=summary.run.path,
         settings=summary.run.settings,
@@ -268,6 +277,7 @@ def _summarize(summary: TrainingSummary) -> TrainingResult:
         wall_s=progress.wall_s,
         best_loss=progress.best_loss if is_scored else None,
         best_step=progress.best_step if is_scored else None,
+        advice=advice,
     )
 
 

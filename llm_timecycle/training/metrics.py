@@ -13,6 +13,7 @@ from llm_timecycle.errors import RunError
 from llm_timecycle.files import explain_os_error
 from llm_timecycle.training.progress import Progress
 from llm_timecycle.training.schedules import Plan
+from llm_timecycle.training.suggest.from_curve import Point
 
 if TYPE_CHECKING:
     from llm_timecycle.evaluation.stream import Sums
@@ -147,6 +148,17 @@ def add_stage_seconds(path: Path) -> dict[str, float]:
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     return {stage: sum(float(row[f"{stage}_s"] or 0.0) for row in rows) for stage in STAGES}
+
+
+def read_validations(path: Path) -> list[Point]:
+    """Every validation in a `metrics.csv`, all sessions of the run included."""
+    points, train_loss = [], None
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            train_loss = float(row["train_loss_nats"]) if row["train_loss_nats"] else train_loss
+            if row["valid_loss_nats"]:
+                points.append(Point(int(row["step"]), float(row["valid_loss_nats"]), train_loss))
+    return points
 
 
 def _format(value: float | int | None) -> str:

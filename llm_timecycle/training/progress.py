@@ -113,15 +113,24 @@ def describe_resuming(progress: Progress, plan: Plan, training: TrainingSettings
     if progress.step < plan.steps:
         end = "" if plan.is_open else f" of {plan.steps:,}"
         return f"resuming after step {progress.step:,}{end}"
-    longer = f"epochs={2 * training.epochs}"
-    if training.minutes is not None:
-        longer = f"minutes={2 * training.minutes:g}"
-    elif plan.steps == training.max_steps:
-        longer = f"max_steps={2 * plan.steps}"
+    longer = double_length(training, plan.steps)
     return (
         f"this run is complete ({progress.step:,} steps); to train it further: "
-        f"llm-timecycle train {quote(str(run))} --resume --set training.{longer}"
+        f"llm-timecycle train {quote(str(run))} --resume --set {longer}"
     )
+
+
+def double_length(training: TrainingSettings, steps: int) -> str:
+    """The setting, as KEY=VALUE, that makes a run of so many steps twice as long.
+
+    >>> double_length(TrainingSettings(epochs=3), steps=90)
+    'training.epochs=6'
+    """
+    if training.minutes is not None:
+        return f"training.minutes={2 * training.minutes:g}"
+    if steps == training.max_steps:
+        return f"training.max_steps={2 * steps}"
+    return f"training.epochs={2 * training.epochs}"
 
 
 def explain_divergence(progress: Progress, loss_nats: float, run: Path) -> str:

@@ -35,10 +35,16 @@ from llm_timecycle.text.prepare import PreparedText, prepare_text
 from llm_timecycle.training.checkpoints import Checkpoint, list_checkpoints, write_checkpoint
 from llm_timecycle.training.devices import ComputePlan, choose_strategy, resolve_machine
 from llm_timecycle.training.loop import TrainingLoop
+from llm_timecycle.training.metrics import read_validations
 from llm_timecycle.training.optimizers import make_optimizer
-from llm_timecycle.training.progress import Progress
+from llm_timecycle.training.progress import Progress, double_length
 from llm_timecycle.training.signals import catch_stop_signals
 from llm_timecycle.training.state import TrainState
+from llm_timecycle.training.suggest.from_curve import (
+    Finding,
+    compute_guessing_loss,
+    review_curve,
+)
 
 log = logging.getLogger("llm_timecycle")
 
@@ -63,6 +69,8 @@ class TrainingSummary:
     run: Run
     progress: Progress
     has_validation: bool
+    finding: Finding | None
+    """What stands out in the whole training, if it came to its end."""
 
 
 def train(
@@ -111,7 +119,6 @@ def train(
             return _run_loop(run, text, train_state, *watching)
     check_run_is_new(run_path)
     settings, text = _prepare_new_text(loaded, warm_start, cache, show_progress)
-    cut_training_lanes(settings, text)
     tokenizer = text.tokenizer
     plan = resolve_machine(settings, tokenizer.vocab_size)
     settings = plan.fill_in(settings)
@@ -141,7 +148,8 @@ def _prepare_new_text(
     """The texts of a new run, and its settings, whose vocabulary may have been extended."""
     settings = loaded.settings
     if warm_start is None:
-        return settings, prepare_text(settings, loaded.base, cache, show_progress)
+        text = prepare_text(settings, loaded.base, cache, show_progress, is_trained=True)
+        return settings, text
     warm_start.check(settings)
     text = prepare_text(
         settings,
@@ -150,6 +158,7 @@ def _prepare_new_text(
         show_progress,
         tokenizer=warm_start.load_tokenizer(),
         added_tokens=warm_start.count_added(settings) if warm_start.extend_vocabulary else 0,
+        is_trained=True,
     )
     log.info(warm_start.describe_vocabulary(text))
     size = max(settings.tokenizer.vocab_size, text.tokenizer.vocab_size)
@@ -210,7 +219,9 @@ def _prepare_same_text(
             f"{run.path} was stopped before its first checkpoint, and the weights that it began "
             f"with are lost. Delete it, and train it again"
         )
-    text = prepare_text(settings, base, cache, show_progress, tokenizer=run.load_tokenizer())
+    text = prepare_text(
+        settings, base, cache, show_progress, tokenizer=run.load_tokenizer(), is_trained=True
+    )
     before, now = manifest["corpora"], _describe_text(text)
     for split in ("train", "valid", "test"):
         if before.get(split, {}).get("sha256") != now.get(split, {}).get("sha256"):
@@ -296,7 +307,19 @@ def _run_loop(
             loop.train()
     except tf.errors.ResourceExhaustedError as error:
         raise ConfigError(_explain_memory(run.settings, run.vocab_size)) from error
-    return TrainingSummary(run, loop.progress, text.valid is not None)
+    finding = _review(run, loop.progress, text)
+    return TrainingSummary(run, loop.progress, text.valid is not None, finding)
+
+
+def _review(run: Run, progress: Progress, text: PreparedText) -> Finding | None:
+    if text.valid is None:
+        return None
+    V, training = text.tokenizer.vocab_size, run.settings.training
+    guessing_loss = compute_guessing_loss(
+        count_tokens(text.train.ids, V), count_tokens(text.valid.ids, V)
+    )
+    longer = double_length(training, progress.step)
+    return review_curve(read_validations(run.metrics_path), run.settings, guessing_loss, longer)
 
 
 def _explain_memory(settings: Settings, vocab_size: int) -> str:

@@ -1,27 +1,35 @@
 """How fast a text is prepared, and in how much memory: the whole of `prepare_text`, by level.
 
-    .venv/bin/python scripts/bench/encoding.py [--megabytes N] [--level LEVEL]... [--json]
+    .venv/bin/python scripts/bench/encoding.py [--megabytes N] [--level LEVEL]... [--format F]...
+        [--against CHECKOUT] [--rounds N] [--json]
 
-A corpus of N megabytes (1,000 unless told) is generated: made-up words, distributed as those of a
-natural language are (Zipf's law, steeper beyond the core of the vocabulary; new words keep
-coming), in sentences and paragraphs, and one part in ten Chinese. For each level a fresh process
-reads it, splits it, trains the tokenizer and encodes the three parts into an empty cache; then
-another one does it again, with all in the cache. Peak memory is that of the process as the system
-saw it (`ru_maxrss`), Python and NumPy included.
+`encoding_texts.py` generates a corpus of N megabytes (1,000 unless told), as `.txt`, `.jsonl` or
+`.zst`. Rates are in megabytes of the text itself, in UTF-8.
+
+For each level a fresh process reads it, splits it, trains the tokenizer and encodes the three parts
+into an empty cache; then another one does it again, with all in the cache (`again_s`). With
+`--against`, another checkout of the program does the same in turn, round by round, with the same
+interpreter; the table has the medians. Peak memory is the largest sum over the process and its
+workers, sampled (Linux), or that of the process alone as the system saw it (elsewhere).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from statistics import median
+from typing import Any
 
-import numpy as np
+ROOT = Path(__file__).resolve().parents[2]
 
 LEVELS = {
     "char": {"level": "char", "vocab_size": 5000},
@@ -31,71 +39,23 @@ LEVELS = {
     "subword": {"level": "subword"},
 }
 
-COLUMNS = ("level", "rate_mb_per_s", "wall_s", "again_s", "peak_mb", "vocab_size", "tokens")
+DATA = {"txt": {}, "jsonl": {"documents": "record", "field": "text"}, "zst": {}}
+"""The settings that read each format."""
+SECONDS_BETWEEN_SAMPLES = 0.02
 
-KINDS_OF_WORDS = 4_000_000
-CORE_WORDS = 8_000
-WORDS_AT_ONCE = 100_000
-HAN_AT_ONCE = 20_000
-CONSONANTS = (*"bcdfghklmnprstvw", "st", "tr", "ch", "sh")
-VOWELS = (*"aeiou", "ea")
-
-
-def spell_words(kinds: int) -> np.ndarray:
-    """A word for each rank (kinds,): one syllable more for each factor of 120."""
-    syllables = [c + v for v in VOWELS for c in CONSONANTS]
-    base = len(syllables)
-    words = []
-    for rank in range(kinds):
-        word = ""
-        left = rank + 1
-        while left:
-            left, digit = divmod(left, base)
-            word += syllables[digit]
-        words.append(word)
-    return np.array(words, dtype=object)
+COLUMNS = (
+    *("level", "format", "program", "rate_mb_per_s", "wall_s", "again_s", "peak_mb"),
+    *("vocab_size", "tokens"),
+)
 
 
-def draw_ranks(random: np.random.Generator, total: np.ndarray, size: int) -> np.ndarray:
-    """`size` ranks of a distribution given by its running total."""
-    return np.minimum(np.searchsorted(total, random.random(size) * total[-1]), len(total) - 1)
-
-
-def write_corpus(path: Path, megabytes: int) -> None:
-    """Write a text of so many megabytes; the same every time."""
-    random = np.random.default_rng(1)
-    words = spell_words(KINDS_OF_WORDS)
-    rank = np.arange(KINDS_OF_WORDS) + 3.7
-    share = np.where(rank < CORE_WORDS, 1 / rank, CORE_WORDS**0.6 / rank**1.6)
-    word_total = np.cumsum(share)
-    han_total = np.cumsum(1 / (np.arange(5000) + 20) ** 1.1)
-    han_order = random.permutation(5000) + 0x4E00
-    endings = np.array([" ", ", ", ". ", ".\n"], dtype=object)
-    with path.open("w", encoding="utf-8") as file:
-        while file.tell() < megabytes * 1_000_000:
-            ranks = draw_ranks(random, word_total, WORDS_AT_ONCE)
-            ending = random.choice(4, WORDS_AT_ONCE, p=[0.86, 0.07, 0.05, 0.02])
-            pieces = words[ranks] + endings[ending]
-            for place in np.flatnonzero(ending[:-1] >= 2) + 1:
-                pieces[place] = pieces[place].capitalize()
-            file.write("".join(pieces.tolist()) + "\n")
-            han = han_order[draw_ranks(random, han_total, HAN_AT_ONCE)]
-            mark = random.random(HAN_AT_ONCE)
-            han[mark < 0.10] = ord("，")
-            han[mark < 0.04] = ord("。")
-            han[mark < 0.01] = ord("\n")
-            file.write(han.astype("<u4").tobytes().decode("utf-32-le") + "\n")
-
-
-def prepare(corpus: Path, level: str, cache: Path) -> dict[str, float]:
+def prepare(corpus: Path, level: str, kind: str, cache: Path) -> dict[str, float]:
     """Prepare the corpus in this process, and tell how it went."""
-    from llm_timecycle.config.settings import DataSettings, Settings, TokenizerSettings
+    from llm_timecycle.config.settings import Settings
     from llm_timecycle.text.prepare import prepare_text
 
-    settings = Settings(
-        data=DataSettings(train=str(corpus)),
-        tokenizer=TokenizerSettings(**LEVELS[level]),  # type: ignore[arg-type]
-    )
+    sections = {"data": {"train": str(corpus), **DATA[kind]}, "tokenizer": LEVELS[level]}
+    settings = Settings.model_validate(sections)
     start_s = time.perf_counter()
     text = prepare_text(settings, Path.cwd(), cache, show_progress=False)
     wall_s = time.perf_counter() - start_s
@@ -106,30 +66,103 @@ def prepare(corpus: Path, level: str, cache: Path) -> dict[str, float]:
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6,
         "vocab_size": text.tokenizer.vocab_size,
         "tokens": sum(stream.tokens for stream in streams),
+        "text_mb": sum(stream.bytes for stream in streams) / 1e6,
         "store_mb": sum(stream.ids.nbytes for stream in streams) / 1e6,
     }
 
 
-def call_child(*arguments: str) -> str:
-    """The output of this script in a fresh process."""
+def list_family(process: int) -> Iterator[int]:
+    """A process and its descendants, as Linux lists them."""
+    yield process
+    with suppress(OSError):
+        for task in Path(f"/proc/{process}/task").iterdir():
+            for child in (task / "children").read_text().split():
+                yield from list_family(int(child))
+
+
+def measure_memory_mb(process: int) -> float:
+    """The memory that a process and its descendants hold now; 0 where there is no /proc."""
+    pages = 0
+    for each in list_family(process):
+        with suppress(OSError):
+            pages += int(Path(f"/proc/{each}/statm").read_text().split()[1])
+    return pages * resource.getpagesize() / 1e6
+
+
+def call_child(checkout: Path, *arguments: str) -> tuple[str, float]:
+    """The output of this script in a fresh process, with a program, and the peak of its memory.
+
+    Raises CalledProcessError, with the last line of its messages, if it fails.
+    """
     command = [sys.executable, __file__, *arguments]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    environment = {**os.environ, "PYTHONPATH": str(checkout)}
+    peak_mb = 0.0
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as messages:
+        process = subprocess.Popen(command, stdout=output, stderr=messages, env=environment)
+        while process.poll() is None:
+            peak_mb = max(peak_mb, measure_memory_mb(process.pid))
+            time.sleep(SECONDS_BETWEEN_SAMPLES)
+        output.seek(0)
+        messages.seek(0)
+        if process.returncode:
+            last = messages.read().strip().rpartition("\n")[2]
+            raise subprocess.CalledProcessError(process.returncode, command, stderr=last)
+        return output.read(), peak_mb
 
 
-def measure(level: str, corpus: Path, cache: Path) -> dict[str, str | float]:
-    """The figures of one level: with an empty cache, and (`again_s`) with a full one."""
-    size_mb = corpus.stat().st_size / 1e6
-    first, again = (
-        json.loads(call_child("--prepare", str(corpus), str(cache), "--level", level))
-        for _ in range(2)
-    )
-    return {
-        "level": level,
-        "corpus_mb": size_mb,
-        "rate_mb_per_s": size_mb / first["wall_s"],
-        "again_s": again["wall_s"],
-        **first,
+def measure(checkout: Path, level: str, kind: str, corpus: Path, text_mb: float) -> dict[str, Any]:
+    """The figures of one program: with an empty cache, and (`again_s`) with a full one.
+
+    Raises ValueError if the program does not read this kind of file.
+    """
+    with tempfile.TemporaryDirectory(dir=corpus.parent) as cache:
+        arguments = ("--prepare", str(corpus), cache, "--level", level, "--format", kind)
+        try:
+            (first, peak_mb), (again, _) = (call_child(checkout, *arguments) for _ in range(2))
+        except subprocess.CalledProcessError as error:
+            raise ValueError(error.stderr) from None
+    figures = json.loads(first)
+    if figures["text_mb"] > 1.001 * text_mb:  # the marks of the format are not text
+        raise ValueError(f"{corpus.name} is read as {figures['text_mb']:,.0f} MB of text")
+    figures["peak_mb"] = max(peak_mb, figures["peak_mb"])
+    rate = {"rate_mb_per_s": text_mb / figures["wall_s"], "again_s": json.loads(again)["wall_s"]}
+    return {"level": level, "format": kind, "program": checkout.name, **figures, **rate}
+
+
+def take_median(rounds: list[dict[str, Any]]) -> dict[str, Any]:
+    """One row for the rounds of one program."""
+    middle = {
+        key: median(row[key] for row in rounds)
+        for key, value in rounds[0].items()
+        if isinstance(value, float)
     }
+    return {**rounds[0], **middle, "rounds": len(rounds)}
+
+
+def compare(
+    checkouts: list[Path], levels: list[str], corpora: dict[str, Path], text_mb: float, rounds: int
+) -> Iterator[dict[str, Any]]:
+    """The rows of the table: for each level and format, each program in turn, round by round."""
+    for level in levels:
+        for kind, corpus in corpora.items():
+            measured: dict[Path, list[dict[str, Any]]] = {}
+            able = list(checkouts)
+            for number in range(rounds):
+                for checkout in list(able):
+                    tell(f"{level}, {kind}, {checkout.name}, round {number + 1} of {rounds} ...")
+                    try:
+                        row = measure(checkout, level, kind, corpus, text_mb)
+                    except ValueError as problem:
+                        tell(f"skipped: {problem}")
+                        able.remove(checkout)
+                    else:
+                        measured.setdefault(checkout, []).append(row)
+            yield from map(take_median, measured.values())
+
+
+def tell(message: str) -> None:
+    """Say what is going on, apart from the table."""
+    print(message, file=sys.stderr, flush=True)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -139,9 +172,11 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--megabytes", type=int, default=1000, metavar="N")
     parser.add_argument("--level", action="append", choices=LEVELS, dest="levels")
+    parser.add_argument("--format", action="append", choices=DATA, dest="formats")
+    parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="another checkout")
+    parser.add_argument("--rounds", type=int, default=1, metavar="N")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     # How the script calls itself, in processes of their own.
-    parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--prepare", type=Path, nargs=2, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -149,22 +184,20 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Run the benchmark, or one of its processes."""
     arguments = parse_arguments()
-    if arguments.write:
-        write_corpus(arguments.write, arguments.megabytes)
-        return
+    levels, kinds = arguments.levels or list(LEVELS), arguments.formats or ["txt"]
     if arguments.prepare:
         corpus, cache = arguments.prepare
-        print(json.dumps(prepare(corpus, arguments.levels[0], cache)))
+        print(json.dumps(prepare(corpus, levels[0], kinds[0], cache)))
         return
-    rows = []
+    checkouts = [ROOT, *([arguments.against.resolve()] if arguments.against else [])]
     with tempfile.TemporaryDirectory() as name:
-        corpus = Path(name) / "corpus.txt"
-        print(f"generating {arguments.megabytes:,} MB of text ...", file=sys.stderr)
         # Not in this process: on Linux a child's peak memory begins at its parent's.
-        call_child("--write", str(corpus), "--megabytes", str(arguments.megabytes))
-        for level in arguments.levels or LEVELS:
-            print(f"{level} ...", file=sys.stderr)
-            rows.append(measure(level, corpus, Path(name) / f"cache-{level}"))
+        writer = [sys.executable, str(ROOT / "scripts/bench/encoding_texts.py"), name]
+        subprocess.run([*writer, str(arguments.megabytes), *kinds], check=True)
+        corpora = {path.suffix[1:]: path for path in Path(name).iterdir()}
+        text_mb = corpora["txt"].stat().st_size / 1e6
+        corpora = {kind: corpora[kind] for kind in kinds if kind in corpora}
+        rows = list(compare(checkouts, levels, corpora, text_mb, arguments.rounds))
     if arguments.json:
         print(json.dumps({"rows": rows}, indent=2))
         return

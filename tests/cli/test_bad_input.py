@@ -56,7 +56,7 @@ def test_a_file_that_is_not_utf8_names_the_byte(call: Call, tmp_path: Path) -> N
 def test_a_text_shorter_than_one_batch(call: Call, tmp_path: Path) -> None:
     (tmp_path / "short.txt").write_text("abc\n" * 25)
     outcome = call("train", write_own(tmp_path, "short.txt"))
-    expect_refusal(outcome, 4, "too short", "takes 129 tokens", "would fit")
+    expect_refusal(outcome, 4, "too short", "takes 129 tokens", "train on it with")
     assert not (tmp_path / "runs" / "own").exists()
 
 

@@ -45,7 +45,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was trained and encoded, and not found in the cache."""
     done: list[str] = []
     train, encode = Tokenizer.train, prepare.encode_documents
-    monkeypatch.setattr(Tokenizer, "train", lambda *a: done.append("train") or train(*a))
+    monkeypatch.setattr(Tokenizer, "train", lambda *a, **o: done.append("train") or train(*a, **o))
     monkeypatch.setattr(
         prepare,
         "encode_documents",
@@ -165,7 +165,7 @@ def test_a_validation_part_without_text_is_refused(directory):
         run(directory, make_settings(valid_fraction=0.05, test_fraction=0.05))
     message = str(caught.value)
     assert "the validation part of my.txt is too short: it has 1 token;" in message
-    assert message.endswith("data.valid, or none at all: data.valid_fraction=0")
+    assert message.endswith("These settings fit: data.valid_fraction=0")
 
 
 def test_a_test_text_of_one_token_is_refused(directory):

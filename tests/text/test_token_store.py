@@ -16,15 +16,14 @@ from llm_timecycle.config.text_settings import TokenizerSettings
 from llm_timecycle.text import text_file
 from llm_timecycle.text.chunks import Chunk
 from llm_timecycle.text.corpus import Corpus, open_corpus
+from llm_timecycle.text.encoding import encode_chunk, encode_documents
+from llm_timecycle.text.parallel.pool import map_in_order
 from llm_timecycle.text.split import split_corpus
 from llm_timecycle.text.token_store import (
     Counts,
     Piece,
     TokenStream,
-    _map_in_order,
     build_store,
-    encode_chunk,
-    encode_documents,
     keep_newest,
     open_store,
 )
@@ -64,7 +63,8 @@ def encode(tokenizer: Tokenizer, corpus: Corpus) -> tuple[list[int], Counts]:
     [
         # The words are a (twice) and b: 2 and 3.
         (WORD, [2, 3, 1, 2, 1]),
-        (UNICODE, [2, 3, 1, 2, 1]),
+        # With the line break: 2, 4 and 3.
+        (UNICODE, [2, 4, 3, 1, 2, 1]),
         # The characters are a (twice), line feed, space, b: 2, 3, 4, 5.
         (CHAR, [2, 4, 5, 3, 1, 2, 1]),
     ],
@@ -197,7 +197,7 @@ def test_threads_keep_the_order_and_do_not_read_ahead():
             yield number
 
     with ThreadPoolExecutor(3) as pool:
-        for position, result in enumerate(_map_in_order(pool, lambda n: -n, inputs(), 3)):
+        for position, result in enumerate(map_in_order(pool, 3, lambda n: -n, inputs())):
             assert result == -position
             assert len(read) <= position + 1 + 3
     assert len(read) == 100

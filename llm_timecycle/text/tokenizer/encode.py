@@ -30,7 +30,7 @@ from llm_timecycle.text.tokenizer.pipelines import (
 from llm_timecycle.text.tokenizer.vocabulary import CODE_POINTS
 from llm_timecycle.text.tokenizer.words import compile_piece, complete_piece
 
-PIECES_KEPT = 250_000
+PIECES_KEPT = 500_000
 PIECE_CHARACTERS_KEPT = 64
 PIECES_AT_ONCE = 250
 

@@ -27,7 +27,7 @@ from llm_timecycle.text.tokenizer.load import read_vocabulary
 from llm_timecycle.text.tokenizer.normalization import unify_text
 from llm_timecycle.text.tokenizer.pipelines import END_ID, UNKNOWN_ID, Vocabulary, build_pipeline
 from llm_timecycle.text.tokenizer.spelling import SpellingModel
-from llm_timecycle.text.tokenizer.vocabulary import learn_vocabulary
+from llm_timecycle.text.tokenizer.vocabulary import CountGroups, learn_vocabulary
 
 
 class Tokenizer:
@@ -75,6 +75,7 @@ class Tokenizer:
         *,
         documents: Documents = "file",
         normalize: Normalization = "none",
+        count_groups: CountGroups | None = None,
     ) -> Tokenizer:
         """Learn a vocabulary from training text.
 
@@ -82,10 +83,11 @@ class Tokenizer:
             chunks: the text, cut where words end (as `Document.chunks` does); read once.
             documents: what a document is, `data.documents`.
             normalize: the Unicode normalization form to bring every text into first.
+            count_groups: counts the words of groups of chunks; None counts them here.
 
         Raises ConfigError if `vocab_size` is too small for the level.
         """
-        vocabulary = learn_vocabulary(settings, chunks, normalize)
+        vocabulary = learn_vocabulary(settings, chunks, normalize, count_groups)
         return cls(settings, vocabulary, documents=documents, normalize=normalize)
 
     @classmethod

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 
 import numpy as np
 from tokenizers import trainers
@@ -35,8 +36,15 @@ PIECE_CHARACTERS_COUNTED = 64
 WORD_CHARACTERS_AT_MOST = 100
 """Longer words never enter a vocabulary."""
 LINES_FED_AT_ONCE = 64
+CHARACTERS_COUNTED_AT_ONCE = 4_000_000
+"""Four million have half as many different words as four times one."""
 
 BYTE_VOCABULARY_SIZE = len(SPECIAL_TOKENS) + len(BYTE_CHARACTERS)
+
+PieceCounts = tuple[dict[str, int], dict[str, int]]
+"""What `count_pieces` returns: the counts of pieces, and those of words."""
+CountGroups = Callable[[Iterable[list[str]]], Iterable[PieceCounts]]
+"""A `map` of `count_pieces` over groups of chunks."""
 
 
 class BoundedCounter:
@@ -66,13 +74,17 @@ class BoundedCounter:
 
 
 def learn_vocabulary(
-    settings: TokenizerSettings, chunks: Iterable[str], normalize: Normalization = "none"
+    settings: TokenizerSettings,
+    chunks: Iterable[str],
+    normalize: Normalization = "none",
+    count_groups: CountGroups | None = None,
 ) -> Vocabulary:
     """The vocabulary of a training text, given in chunks as `Document.chunks` cuts them.
 
     Special tokens come first, then the most frequent characters or words, ties in the order of
     their code points; for BPE, the merges too. At char and word level it has the spelling model of
-    all of them, those left out included. Raises ConfigError if `vocab_size` is too small.
+    all of them, those left out included. `count_groups` counts words elsewhere than here. Raises
+    ConfigError if `vocab_size` is too small.
     """
     if settings.level in ("byte", "subword") and settings.vocab_size < BYTE_VOCABULARY_SIZE:
         raise ConfigError(
@@ -83,17 +95,29 @@ def learn_vocabulary(
         return Vocabulary((*SPECIAL_TOKENS, *BYTE_CHARACTERS))
     if settings.level == "subword":
         return _learn_merges(settings, chunks, normalize)
-    chunks = (unify_text(chunk, normalize, settings.lowercase) for chunk in chunks)
     room = settings.vocab_size - len(SPECIAL_TOKENS)
     if settings.level == "char":
-        characters = _rank_characters(chunks)
+        texts = (unify_text(chunk, normalize, settings.lowercase) for chunk in chunks)
+        characters = _rank_characters(texts)
         tokens = (*SPECIAL_TOKENS, *characters[:room])
         return Vocabulary(tokens, spelling=learn_spelling(characters))
-    counts = _count_words(settings, chunks)
+    if count_groups is None:
+        count_groups = partial(map, partial(count_pieces, settings, normalize))
+    counts = _count_words(settings, count_groups(group_chunks(chunks)))
     for token in SPECIAL_TOKENS:
         counts.pop(token, None)
-    ranked = sorted(counts, key=lambda word: (-counts[word], word))
-    return Vocabulary((*SPECIAL_TOKENS, *ranked[:room]), spelling=learn_spelling(ranked))
+    tokens = (*SPECIAL_TOKENS, *_rank_words(counts, room))
+    return Vocabulary(tokens, spelling=learn_spelling(counts))
+
+
+def _rank_words(counts: Mapping[str, int], room: int) -> list[str]:
+    """The `room` most frequent words, the most frequent first."""
+    words = list(counts)
+    if len(words) > room:  # sorting a million words to keep ten thousand takes seconds
+        values = np.fromiter(counts.values(), np.int64, len(counts))
+        least = np.partition(values, len(values) - room)[len(values) - room]
+        words = [word for word, count in counts.items() if count >= least]
+    return sorted(words, key=lambda word: (-counts[word], word))[:room]
 
 
 def _rank_characters(chunks: Iterable[str]) -> list[str]:
@@ -106,34 +130,69 @@ def _rank_characters(chunks: Iterable[str]) -> list[str]:
     return [chr(code_point) for code_point in ranked]
 
 
-def _count_words(settings: TokenizerSettings, chunks: Iterable[str]) -> Counter[str]:
-    counter = BoundedCounter(max(DISTINCT_WORDS_COUNTED, 2 * settings.vocab_size))
-    for words in _read_words(settings, chunks):
-        counter.add(words)
-    return counter.counts
-
-
-def _read_words(
-    settings: TokenizerSettings, chunks: Iterable[str]
-) -> Iterator[list[str] | Counter[str]]:
-    """The words of a text, batch by batch: a list of them, or their counts."""
-    if settings.word_split == "whitespace":
-        for chunk in chunks:
-            yield [word for word in chunk.split() if len(word) <= WORD_CHARACTERS_AT_MOST]
-        return
-    # The library takes one word at a time, so each distinct piece goes through it only once.
-    counts: Counter[str] = Counter()
-    split, divide = _make_splitter(settings), compile_piece().findall
+def group_chunks(chunks: Iterable[str]) -> Iterator[list[str]]:
+    """Chunks in the groups that are counted together, the same on every machine."""
+    group, characters = [], 0
     for chunk in chunks:
-        pieces = divide(chunk)
-        short = [piece for piece in pieces if len(piece) <= PIECE_CHARACTERS_COUNTED]
-        counts.update(short)
-        if len(short) < len(pieces):
-            yield split(Counter(p for p in pieces if len(p) > PIECE_CHARACTERS_COUNTED))
-        if len(counts) > PIECES_COUNTED:
-            yield split(counts)
-            counts.clear()
-    yield split(counts)
+        group.append(chunk)
+        characters += len(chunk)
+        if characters >= CHARACTERS_COUNTED_AT_ONCE:
+            yield group
+            group, characters = [], 0
+    if group:
+        yield group
+
+
+def make_piece_counter(
+    settings: str, normalize: Normalization
+) -> Callable[[list[str]], PieceCounts]:
+    """What a worker does with each group of chunks.
+
+    Args:
+        settings: the settings of the tokenizer, as JSON.
+        normalize: the Unicode normalization form to bring every text into first.
+    """
+    return partial(count_pieces, TokenizerSettings.model_validate_json(settings), normalize)
+
+
+def count_pieces(
+    settings: TokenizerSettings, normalize: Normalization, group: Iterable[str]
+) -> PieceCounts:
+    """How often each word occurs in a group of chunks, or each piece of the unicode split.
+
+    Pieces too long to wait for others of their kind are split into words at once; these are the
+    second table. Words too long for a vocabulary are left out.
+    """
+    counts: Counter[str] = Counter()
+    is_plain = settings.word_split == "whitespace"
+    divide = str.split if is_plain else compile_piece().findall
+    for chunk in group:
+        counts.update(divide(unify_text(chunk, normalize, settings.lowercase)))
+    most = WORD_CHARACTERS_AT_MOST if is_plain else PIECE_CHARACTERS_COUNTED
+    long = {piece: counts.pop(piece) for piece in [p for p in counts if len(p) > most]}
+    if is_plain or not long:
+        return dict(counts), {}
+    return dict(counts), dict(_make_splitter(settings)(Counter(long)))
+
+
+def _count_words(settings: TokenizerSettings, counted: Iterable[PieceCounts]) -> Counter[str]:
+    """How often each word occurs, from the counts of the groups in order."""
+    counter = BoundedCounter(max(DISTINCT_WORDS_COUNTED, 2 * settings.vocab_size))
+    if settings.word_split == "whitespace":
+        for words, _ in counted:
+            counter.add(words)
+        return counter.counts
+    # The library takes one word at a time, so each distinct piece goes through it only once.
+    waiting: Counter[str] = Counter()
+    split = _make_splitter(settings)
+    for pieces, words in counted:
+        waiting.update(pieces)
+        counter.add(words)
+        if len(waiting) > PIECES_COUNTED:
+            counter.add(split(waiting))
+            waiting.clear()
+    counter.add(split(waiting))
+    return counter.counts
 
 
 def _make_splitter(

@@ -75,10 +75,11 @@ def choose_text_side(facts: TextFacts, fixed: Settings, given: frozenset[str]) -
     Raises:
         DataError: the text is too short.
     """
-    if facts.characters < c.SHORTEST_TEXT:
+    if facts.characters < c.SHORTEST_TEXT and facts.documents == 1:
         raise DataError(
             f"{facts.name} is too short to train on: it has {facts.characters:,} characters; "
-            f"expected at least {c.SHORTEST_TEXT:,}, and 100,000 or more write better"
+            f"expected at least {c.SHORTEST_TEXT:,}, or several documents. 100,000 or more write "
+            f"better"
         )
     choices = Choices(fixed, given)
     choose_tokenizer(facts, choices)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from llm_timecycle.config.validation import BYTE_VOCABULARY
+from llm_timecycle.text.short_text import fit_lanes
 from llm_timecycle.text.survey import COMMON_FROM, TextFacts
 from llm_timecycle.training.suggest import calibration as c
 from llm_timecycle.training.suggest.choices import Choices
 
 SPECIAL_TOKENS = 2
+NONE_HELD_OUT = "none: so short a text is all needed"
 MEGABYTE = 1_000_000
 CHARACTER_SCRIPTS = {"CJK", "Hangul"}
 """Scripts in which a character says as much as part of a word does elsewhere."""
@@ -67,16 +69,22 @@ def choose_held_out(facts: TextFacts, choices: Choices) -> None:
     least, most = c.HELD_OUT_CHARACTERS
     fraction = min(max(c.HELD_OUT_FRACTION, least / facts.characters), 2 * c.HELD_OUT_FRACTION)
     fraction = float(f"{min(fraction, most / facts.characters):.2g}")
+    if facts.characters < c.SHORTEST_TEXT:
+        fraction = 0.0
     data = choices.fixed.data
     held_out = f"{facts.characters * fraction:,.0f} characters"
     if data.valid is None:
-        choices.choose("data.valid_fraction", fraction, f"{held_out} to choose the best weights by")
+        choices.choose(
+            "data.valid_fraction",
+            fraction,
+            f"{held_out} to choose the best weights by" if fraction else NONE_HELD_OUT,
+        )
     if data.test is None:
         is_short = facts.characters < c.TEST_FROM_CHARACTERS
         choices.choose(
             "data.test_fraction",
             0.0 if is_short else fraction,
-            "none: so short a text is all needed" if is_short else f"{held_out} for a final score",
+            NONE_HELD_OUT if is_short else f"{held_out} for a final score",
         )
 
 
@@ -107,15 +115,7 @@ def choose_lanes(tokens: int, choices: Choices) -> None:
         B = choices.read(paths[0])
     if is_fixed_T := paths[1] in choices.given:
         T = choices.read(paths[1])
-    while tokens < B * T * c.STEPS_PER_EPOCH:
-        if B > c.SMALLEST_BATCH and not is_fixed_B:
-            B //= 2
-        elif T > c.SHORTEST_WINDOW and not is_fixed_T:
-            T //= 2
-        elif B > 1 and not is_fixed_B:
-            B //= 2
-        else:
-            break
+    B, T = fit_lanes(tokens, B, T, keeps_lanes=is_fixed_B, keeps_window=is_fixed_T)
     is_short = B < c.BATCH_SIZE
     choices.choose(
         paths[0],

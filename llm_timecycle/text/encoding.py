@@ -1,0 +1,153 @@
+"""Encoding a corpus: its text to ids, chunk by chunk, in threads or in worker processes.
+
+At char and byte level NumPy does the work, without the interpreter's lock: threads. At word and
+subword level the interpreter does it: processes, for a text that is worth starting them.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import astuple, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from llm_timecycle.config.text_settings import Documents, Normalization, TokenizerSettings
+from llm_timecycle.progress_bars import tqdm
+from llm_timecycle.system import count_hardware_threads
+from llm_timecycle.text.chunks import Chunk
+from llm_timecycle.text.corpus import Corpus
+from llm_timecycle.text.parallel.pool import WorkerPool, count_workers, map_in_order
+from llm_timecycle.text.shingles import SketchBuilder
+from llm_timecycle.text.token_store import Counts, Piece
+from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
+
+THREADS_AT_MOST = 4
+"""NumPy is faster than this process reads text."""
+
+_Item = tuple[Chunk, bool]
+"""The arguments of `encode_chunk` after the first."""
+_Packed = tuple[bytes, tuple[int, ...], bytes]
+"""A `Piece` in plain values, as a worker sends it."""
+
+
+def encode_documents(
+    tokenizer: Tokenizer,
+    corpus: Corpus,
+    show_progress: bool = False,
+    sketch: SketchBuilder | None = None,
+) -> Generator[Piece]:
+    """Each chunk of a corpus, encoded, in order.
+
+    `<eos>` ends each document, unless a split cut the document off or it already ends in one, as
+    a file does after a final line break at word level with the whitespace split. `sketch` is shown
+    the text on its way.
+    """
+    with (
+        open_encoder(tokenizer, corpus.count_characters()) as encode,
+        tqdm(
+            desc=f"encoding {corpus.name}",
+            total=corpus.count_characters(),
+            unit="char",
+            unit_scale=True,
+            leave=False,
+            disable=not show_progress,
+        ) as bar,
+    ):
+        for document in corpus.documents():
+            chunks = document.chunks() if sketch is None else sketch.watch(document.chunks())
+            for piece in encode(_note_line_breaks(chunks)):
+                yield piece
+                bar.update(piece.counts.characters)
+
+
+def encode_chunk(tokenizer: Tokenizer, chunk: Chunk, follows_line_break: bool) -> Piece:
+    """The ids of a chunk, with an `<eos>` after each document that ends in it.
+
+    Args:
+        follows_line_break: whether the text before it, of the same document, ends in a line break.
+    """
+    texts = chunk.split()
+    ids, lengths = tokenizer.encode_each(texts)
+    counts = Counts(
+        tokens=len(ids),
+        words=sum(len(text.split()) for text in texts),
+        characters=len(chunk.text),
+        bytes=len(chunk.text.encode()),
+        unknown=int(np.count_nonzero(ids == tokenizer.unk_id)),
+    )
+    lengths = lengths[: len(chunk.ends)]
+    ends = np.cumsum(lengths)
+    needs_eos = np.ones(len(ends), bool)
+    needs_eos[lengths > 0] = ids[ends[lengths > 0] - 1] != tokenizer.eos_id
+    if len(ends) and lengths[0] == 0 and follows_line_break:
+        needs_eos[0] = tokenizer.does_eos_end_documents
+    ids = np.insert(ids, ends[needs_eos], tokenizer.eos_id)
+    return Piece(ids, replace(counts, tokens=len(ids)), ends + np.cumsum(needs_eos))
+
+
+def _note_line_breaks(chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, bool]]:
+    """Each chunk of a file, and whether a line break, with blanks after it or not, is before it."""
+    follows_line_break = False
+    for chunk in chunks:
+        yield chunk, follows_line_break
+        text = chunk.text.rstrip(" \t")
+        follows_line_break = text.endswith("\n") if text else follows_line_break
+
+
+@contextmanager
+def open_encoder(
+    tokenizer: Tokenizer, characters: int
+) -> Iterator[Callable[[Iterable[_Item]], Iterator[Piece]]]:
+    """A `map` of `encode_chunk` over chunks, for a text of so many characters."""
+    holds_lock = tokenizer.settings.level in ("word", "subword")
+    workers = count_workers(characters) if holds_lock else 0
+    if workers == 0:
+        ahead = min(THREADS_AT_MOST, count_hardware_threads())
+        with ThreadPoolExecutor(ahead) as threads:
+            yield partial(map_in_order, threads, ahead, lambda item: encode_chunk(tokenizer, *item))
+        return
+    with tempfile.TemporaryDirectory(prefix="llm-timecycle-") as directory:
+        path = Path(directory) / "tokenizer.json"
+        tokenizer.save(path)
+        settings = tokenizer.settings.model_dump_json()
+        task = ("encode", settings, tokenizer.documents, tokenizer.normalize, str(path))
+        with WorkerPool(task, partial(_encode_packed, tokenizer), workers) as pool:
+            yield lambda items: (
+                _unpack(packed, tokenizer)
+                for packed in pool.map((tuple(chunk), follows) for chunk, follows in items)
+            )
+
+
+def make_encoder(
+    settings: str, documents: Documents, normalize: Normalization, path: str
+) -> Callable[[Any], _Packed]:
+    """What a worker does with each chunk.
+
+    Args:
+        settings: the settings of the tokenizer, as JSON.
+        documents: what a document is.
+        normalize: the Unicode normalization form that every text is brought into first.
+        path: its `tokenizer.json`.
+    """
+    parsed = TokenizerSettings.model_validate_json(settings)
+    tokenizer = Tokenizer.load(Path(path), parsed, documents=documents, normalize=normalize)
+    return partial(_encode_packed, tokenizer)
+
+
+def _encode_packed(tokenizer: Tokenizer, item: tuple[Any, bool]) -> _Packed:
+    chunk, follows_line_break = item
+    ids, counts, ends = encode_chunk(tokenizer, Chunk(*chunk), follows_line_break)
+    return ids.tobytes(), astuple(counts), ends.astype(np.int64).tobytes()
+
+
+def _unpack(packed: _Packed, tokenizer: Tokenizer) -> Piece:
+    ids, counts, ends = packed
+    return Piece(
+        np.frombuffer(ids, tokenizer.dtype), Counts(*counts), np.frombuffer(ends, np.int64)
+    )

@@ -1,0 +1,1 @@
+"""Worker processes for work on text that holds the interpreter's lock: splitting and looking up."""

@@ -32,10 +32,10 @@ def test_dump_is_plain_yaml():
         "  test: null",
         "  valid_fraction: 0.05",
         "  test_fraction: 0.05",
-        "tokenizer:",
-        "  level: word",
-        "  vocab_size: 10000",
-        "  lowercase: false",
+        "  encoding: utf-8",
+        "  documents: file",
+        "  field: null",
+        "  normalize: none",
     ]
 
 

@@ -196,13 +196,15 @@ class TextFile:
         decoder = codecs.getincrementaldecoder(self.encoding)()
         _, initial_state = decoder.getstate()
         pending, held, before = b"", "", ""
-        while True:
+        is_last = False
+        while not is_last:
             block = stream.read(BLOCK_BYTES)
+            is_last = not block
             try:
-                text = held + decoder.decode(block, not block)
+                text = held + decoder.decode(block, is_last)
             except UnicodeDecodeError as error:
                 place = Place(self.path, self.encoding, before, error.object, error.start, offset)
-                is_end = not block and error.end == len(error.object)
+                is_end = is_last and error.end == len(error.object)
                 raise DataError(explain_invalid(place, is_end)) from None
             if b"\0" in block and "\0" in text:
                 data = pending + block
@@ -211,14 +213,13 @@ class TextFile:
             offset += len(pending) + len(block)
             pending, state = decoder.getstate()
             offset -= len(pending)
+            del block  # kept until the next one is read, it would cost page faults
             if MARK in text:
                 text = text.replace(MARK, "")
-            held = "\r" if block and text.endswith("\r") else ""  # a line feed may follow
+            held = "\r" if text.endswith("\r") and not is_last else ""  # a line feed may follow
             if text := unify_line_breaks(text[: len(text) - len(held)]):
                 yield text, offset, state == initial_state and not held
                 before = text[-CONTEXT_CHARACTERS:]
-            if not block:
-                return
 
     def _guess_encoding(self) -> str:
         """The encoding of a file from its first bytes beyond ASCII."""

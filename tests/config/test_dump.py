@@ -36,10 +36,6 @@ def test_dump_is_plain_yaml():
         "  documents: file",
         "  field: null",
         "  normalize: none",
-        "tokenizer:",
-        "  level: word",
-        "  vocab_size: 10000",
-        "  lowercase: false",
     ]
 
 

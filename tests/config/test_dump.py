@@ -25,7 +25,7 @@ UNUSUAL = Settings(
 
 
 def test_dump_is_plain_yaml():
-    assert dump_settings(Settings()).splitlines()[:14] == [
+    assert dump_settings(Settings()).splitlines()[:10] == [
         "data:",
         "  train: python-docs",
         "  valid: null",

@@ -11,6 +11,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, pairwise
 from pathlib import Path
 
 from llm_timecycle.config.spelling import find_nearest
@@ -48,8 +49,8 @@ class Document:
         """The text in pieces of about a megabyte; joined, they are the whole text.
 
         A piece ends after a line break; in a line longer than a megabyte, before a space; without
-        even a space, between two characters, not before a mark. Raises DataError if the file
-        is not UTF-8 or is damaged.
+        even a space, between two characters, never before a combining mark. Raises DataError if
+        the file is not UTF-8 or is damaged.
         """
         last = ""
         for text in _gather_lines(self.file.read(self.start, self.stop)):
@@ -198,21 +199,27 @@ def _find_line_start(corpus: Corpus, position: int) -> int:
 def _gather_lines(pieces: Iterable[str]) -> Iterator[str]:
     """Pieces of text, recut so that each ends where words end, if possible."""
     rest = ""
-    for piece in pieces:
+    for piece, following in pairwise(chain(pieces, [""])):
         rest += piece
-        cut = _find_cut(rest)
+        cut = _find_cut(rest, following)
         yield rest[:cut]
         rest = rest[cut:]
     if rest:
         yield rest
 
 
-def _find_cut(text: str) -> int:
-    """Where to cut `text`: after its last line break, else before its last space, else late."""
+def _find_cut(text: str, following: str) -> int:
+    """Where to cut `text`: after its last line break, else before its last space, else its end.
+
+    A space after a punctuation mark is better than one after a word, which is no token of its own
+    at word level. At the end of `text`, nothing is cut off from a mark that follows.
+    """
     if after_break := text.rfind("\n") + 1:
         return after_break
+    if after_mark := max(text.rfind(f"{mark} ") for mark in ".,;:!?") + 1:
+        return after_mark
     space = text.rfind(" ")
-    return space if space > 0 else find_border(text)
+    return space if space > 0 else find_border(text, following)
 
 
 def find_text_files(

@@ -21,7 +21,7 @@ from llm_timecycle.errors import ConfigError, DataError
 from llm_timecycle.model.network import build_network, start_from_frequencies
 from llm_timecycle.runs.directory import Run, check_run_is_new, create_run, open_run
 from llm_timecycle.text.batches import ONE_DOCUMENT, Lanes, count_tokens, cut_lanes
-from llm_timecycle.text.prepare import PreparedText, prepare_text
+from llm_timecycle.text.prepare import PreparedText, find_unsuitable_level, prepare_text
 from llm_timecycle.training.devices import ComputePlan, choose_strategy, resolve_machine
 from llm_timecycle.training.loop import TrainingLoop
 from llm_timecycle.training.optimizers import make_optimizer
@@ -199,6 +199,8 @@ def _log_facts(settings: Settings, plan: ComputePlan, text: PreparedText, parame
         if stream is not None and stream.unknown > 0.01 * stream.tokens:
             share = 100 * stream.unknown / stream.tokens
             log.info("%.1f %% of the %s tokens are unknown (<unk>)", share, split)
+    if warning := find_unsuitable_level(text.tokenizer):
+        log.warning(warning)
 
 
 def _run_loop(

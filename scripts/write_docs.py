@@ -6,7 +6,7 @@
 configs/schema.json                          the JSON Schema of settings files
 docs/settings.md                             every setting
 docs/cli.md                                  every command's help page
-llm_timecycle/config/generation_options.py   the keyword arguments of `Model.generate`
+llm_timecycle/generation/keyword_arguments.py   the keyword arguments of `Model.generate`
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def render_help(command: tuple[str, ...]) -> str:
 
 
 def write_generation_options() -> str:
-    """generation_options.py: a TypedDict with a key for every setting of `generation`."""
+    """keyword_arguments.py: a TypedDict with a key for every setting of `generation`."""
     lines = [
         '"""The keyword arguments of `Model.generate` and `Model.stream`, for type checkers.',
         "",
@@ -118,7 +118,7 @@ PAGES = {
     "configs/schema.json": write_schema,
     "docs/settings.md": write_settings_page,
     "docs/cli.md": write_command_page,
-    "llm_timecycle/config/generation_options.py": write_generation_options,
+    "llm_timecycle/generation/keyword_arguments.py": write_generation_options,
 }
 
 

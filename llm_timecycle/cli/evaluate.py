@@ -21,14 +21,17 @@ from llm_timecycle.errors import DataError, HeldOutTextError
     type=click.Choice(["valid", "test"]),
     help="Which held-out text of the run to score.  [default: valid]",
 )
-@click.option("--exact", is_flag=True, help="Read the text in one lane, many times slower.")
+@click.option(
+    "--exact", is_flag=True, help="Read the text in one lane and in float32, many times slower."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(run: Path, data: str | None, split: str | None, exact: bool, as_json: bool) -> None:
     """Score a trained model on text that it was not trained on.
 
-    Every token after the first is predicted exactly once. A long text is read in up to 64 lanes
-    side by side, each after a warm-up on the 512 tokens before it; --exact reads it in one lane. To
-    compare models with different tokenizers, compare bits per character or perplexity per word.
+    Every token after the first is predicted exactly once. A long text is read in up to 128 lanes
+    side by side, each after a warm-up on the 512 tokens before it, and in bfloat16 where the model
+    was trained in it; --exact reads it in one lane and in float32. To compare models with different
+    tokenizers, compare bits per character or perplexity per word.
 
     \b
     llm-timecycle evaluate runs/my

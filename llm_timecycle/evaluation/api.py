@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from llm_timecycle.config.settings import Settings
     from llm_timecycle.evaluation.stream import Sums
     from llm_timecycle.text.token_store import TokenStream
     from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
@@ -56,7 +57,8 @@ class EvaluationResult:
     unknown_tokens: int
     """Tokens outside the vocabulary (`<unk>`)."""
     method: str
-    """How the text was read: in one lane ("exact"), or in several, each after a warm-up."""
+    """How the text was read: in one lane and in float32 ("exact"), or in several, each after a
+    warm-up."""
 
     def __str__(self) -> str:
         return write_table(asdict(self))
@@ -83,9 +85,11 @@ def evaluate(
 ) -> EvaluationResult:
     """Score a trained model on text that it was not trained on.
 
-    Every token after the first is predicted exactly once. A long text is read in up to 64 lanes
+    Every token after the first is predicted exactly once. A long text is read in up to 128 lanes
     side by side, each after a warm-up on the 512 tokens before it, so that its LSTM state is all
-    but that of reading the whole text; `exact` reads it in one lane, many times slower.
+    but that of reading the whole text, and in bfloat16 if the model was trained in it and this
+    machine multiplies faster in it: within 0.0005 nats. `exact` reads it in one lane and in
+    float32, many times slower.
 
     Args:
         run: a run directory.
@@ -150,7 +154,8 @@ def _score(
 
     lanes = 1 if exact else stream.choose_lanes(len(text.ids) - 1)
     warm_up = stream.LONG_WARM_UP_TOKENS
-    network = build_trained_network(run.settings.model, run.vocab_size, weights)
+    precision = "float32" if exact else choose_precision(run.settings, lanes)
+    network = build_trained_network(run.settings.model, run.vocab_size, weights, precision)
     has_documents = len(text.document_starts) > 0
     sums = stream.score_stream(
         stream.make_scorer(network, min(lanes, count_cores()), has_documents=has_documents),
@@ -161,7 +166,29 @@ def _score(
         warm_up=warm_up,
         show_progress=show_progress,
     )
-    return sums, f"{lanes} lanes, {warm_up} tokens of warm-up" if lanes > 1 else "exact"
+    return sums, _describe_method(lanes, warm_up, precision)
+
+
+def choose_precision(settings: Settings, lanes: int) -> str:
+    """bfloat16 for a model that was trained in it, where it is faster on this machine too."""
+    if settings.training.precision != "mixed_bfloat16" or lanes == 1:
+        return "float32"
+    from llm_timecycle.model.precision import pick_precision, race_products
+
+    H = settings.model.hidden_units
+    return pick_precision(race_products(lanes, H, 4 * H))
+
+
+def _describe_method(lanes: int, warm_up: int, precision: str) -> str:
+    """How a text was read, for a reader of the figures.
+
+    >>> _describe_method(1, 512, "float32"), _describe_method(128, 512, "mixed_bfloat16")
+    ('exact', '128 lanes, 512 tokens of warm-up, bfloat16')
+    """
+    if lanes == 1:
+        return "exact"
+    number_format = ", bfloat16" if precision == "mixed_bfloat16" else ""
+    return f"{lanes} lanes, {warm_up} tokens of warm-up{number_format}"
 
 
 def summarize(split: str, sums: Sums, stream: TokenStream, method: str) -> EvaluationResult:

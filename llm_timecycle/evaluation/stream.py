@@ -27,10 +27,8 @@ WARM_UP_TOKENS = 64
 """Of a validation during training, which compares a model with itself."""
 LONG_WARM_UP_TOKENS = 512
 """Of a figure to report: within 0.0005 nats of the exact one."""
-MAX_LANES, LEAST_LANE_TOKENS = 64, 2048  # a lane is worth its warm-up
+MAX_LANES, LEAST_LANE_TOKENS = 128, 2048  # a lane is worth its warm-up
 SCORING_WINDOW = 256
-
-KeepReader = Callable[[np.ndarray, int], tuple[tf.Tensor, ...]]
 
 
 @dataclass(frozen=True)
@@ -143,7 +141,7 @@ def choose_lanes(predictions: int) -> int:
     """The number of lanes to score a stream in: few enough that warm-up costs little.
 
     >>> choose_lanes(1_000), choose_lanes(10_000), choose_lanes(1_000_000)
-    (1, 4, 64)
+    (1, 4, 128)
     """
     return max(1, min(MAX_LANES, predictions // LEAST_LANE_TOKENS))
 
@@ -198,8 +196,7 @@ def score_stream(
     length = int(np.max(np.diff(starts)))
     width = choose_width(length, window)
     first, ends = starts[:-1, None], starts[1:, None]
-    read_keep = _make_keep_reader(document_starts)
-    states = _warm_up(scorer, settings, ids, read_keep, first, warm_up)
+    states = _warm_up(scorer, settings, ids, document_starts, first, warm_up)
     loss_nats, correct = 0.0, 0
     with tqdm(
         total=predictions, unit="tok", unit_scale=True, disable=not show_progress, leave=False
@@ -210,8 +207,9 @@ def score_stream(
             positions = np.minimum(positions, predictions - 1)
             tokens, targets = _read(ids, positions), _read(ids, positions + 1)
             weights = tf.constant(is_counted, tf.float32)
+            keep = _read_keep(document_starts, first + offset, width)
             window_loss, window_correct, *states = scorer.score(
-                tokens, targets, weights, list(states), *read_keep(first[:, 0] + offset, width)
+                tokens, targets, weights, list(states), *keep
             )
             loss_nats += float(window_loss)
             correct += int(window_correct)
@@ -224,31 +222,32 @@ def _warm_up(
     scorer: Scorer,
     settings: ModelSettings,
     ids: np.ndarray,
-    read_keep: KeepReader,
+    document_starts: np.ndarray,
     first: np.ndarray,
     warm_up: int,
 ) -> list[tf.Tensor]:
     """The state that each lane starts from; zero for the first lane."""
     lanes = len(first)
     states = make_zero_states(settings, lanes)
-    width = min(warm_up, int(first[1, 0])) if lanes > 1 else 0
+    if lanes == 1:
+        return states
+    # Only a state that can be reset may be given something else to read before the first token.
+    furthest = int(first[-1, 0] if len(document_starts) else first[1, 0])
+    width = min(warm_up, furthest)
     if width == 0:
         return states
-    positions = np.maximum(first + np.arange(-width, 0), 0)
+    positions = first + np.arange(-width, 0)
+    keep = _read_keep(document_starts, first - width, width)
+    for array in keep:
+        array[positions <= 0] = 0.0
+    tokens = _read(ids, np.maximum(positions, 0))
     is_later = tf.constant((np.arange(lanes) > 0)[:, None], tf.float32)
-    keep = read_keep(first[:, 0] - width, width)
-    return [state * is_later for state in scorer.advance(_read(ids, positions), states, *keep)]
+    return [state * is_later for state in scorer.advance(tokens, states, *keep)]
 
 
-def _make_keep_reader(document_starts: np.ndarray) -> KeepReader:
-    """The function from a window to the scorer's last argument, or to none for one document."""
-
-    def read_keep(first: np.ndarray, width: int) -> tuple[tf.Tensor, ...]:
-        if len(document_starts) == 0:
-            return ()
-        return (tf.constant(mark_kept(document_starts, first, width)),)
-
-    return read_keep
+def _read_keep(document_starts: np.ndarray, first: np.ndarray, width: int) -> list[np.ndarray]:
+    """The scorer's last argument for a window that begins at `first` (B, 1); none for one text."""
+    return [mark_kept(document_starts, first[:, 0], width)] if len(document_starts) else []
 
 
 def _read(ids: np.ndarray, positions: np.ndarray) -> tf.Tensor:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import keras
     from typing_extensions import Unpack
 
-    from llm_timecycle.config.generation_options import GenerationOptions
+    from llm_timecycle.generation.keyword_arguments import GenerationOptions
 
 
 def load(path: str | Path, *, engine: str = "auto") -> Model:

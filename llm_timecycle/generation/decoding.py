@@ -11,7 +11,7 @@ import numpy as np
 
 from llm_timecycle.generation.engines.engine import BlockEngine, Engine
 from llm_timecycle.generation.latency import GenerationTimes, summarize_times
-from llm_timecycle.generation.sample import Sample, encode_prompt
+from llm_timecycle.generation.sample import Sample, encode_prompt, find_end_id
 from llm_timecycle.generation.sampling.pipeline import (
     SamplingPlan,
     compute_logprobs,
@@ -83,7 +83,7 @@ class Decoder:
         self._with_logprobs, self._is_final = with_logprobs, is_final
         self._is_observed, self._observer = observer is not None, observer or _NoObserver()
         self._prompt_ids = encode_prompt(tokenizer, prompt)
-        self._vocab_size = tokenizer.vocab_size
+        self._vocab_size, self._end_id = tokenizer.vocab_size, find_end_id(tokenizer)
         seed = plan.settings.seed
         self.seed = int.from_bytes(os.urandom(SEED_BYTES), "big") if seed is None else seed
         self._generators = make_generators(self.seed, samples, first_sample)
@@ -207,10 +207,14 @@ class Decoder:
         self._unfinished = [self._unfinished[row] for row in rows]
 
     def _count_tokens(self) -> list[np.ndarray] | None:
-        """How often each token occurs in the prompt and each text so far, (V,) per text."""
+        """How often each token occurs in the prompt and each text so far, (V,) per text.
+
+        An `<eos>` in front of a text is not part of it: counted, it would keep a text from ending.
+        """
         if not self._plan.counts_tokens:
             return None
+        prompt = [token for token in self._prompt_ids.tolist() if token != self._end_id]
         return [
-            np.bincount([*self._prompt_ids.tolist(), *sample.ids], minlength=self._vocab_size)
+            np.bincount([*prompt, *sample.ids], minlength=self._vocab_size)
             for sample in self.samples
         ]

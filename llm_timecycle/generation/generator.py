@@ -49,9 +49,10 @@ class GeneratedText:
 class TextGenerator:
     """Continues prompts with an engine, a tokenizer and the settings of `generation`.
 
-    <unk> is generated only with `allow_unknown`. <eos> ends a text, except at word level, where it
-    is a line break within the text. The same seed gives the same text, and sample i is the same
-    whatever the number of samples; a seed of None gives a new text each time.
+    <unk> is generated only with `allow_unknown`. <eos> ends a text, except where it is also
+    the line break of a file (`config.text_settings.does_eos_end_documents`). The same seed gives
+    the same text, and sample i is the same whatever the number of samples; a seed of None gives a
+    new text each time.
 
     Args:
         engine, tokenizer: the model; an engine serves one request at a time.

@@ -79,7 +79,8 @@ class LossNetwork:
         keep: tf.Tensor | None,
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """What goes into the output layer (B, T, H), and the states after the last token."""
-        x, states_after = tokens, []
+        x = tokens
+        states_after: list[tf.Tensor] = []
         for layer in self._layers:
             if isinstance(layer, LSTM):
                 before = states[len(states_after) : len(states_after) + 2]

@@ -177,13 +177,16 @@ def list_random_states(network: keras.Model) -> dict[str, keras.Variable]:
 
 
 def build_trained_network(
-    settings: ModelSettings, vocab_size: int, weights: Mapping[str, np.ndarray]
+    settings: ModelSettings,
+    vocab_size: int,
+    weights: Mapping[str, np.ndarray],
+    precision: str = "float32",
 ) -> keras.Model:
-    """The float32 network of `settings`, filled with `weights`."""
+    """The network of `settings`, filled with `weights`; `precision` as of `build_network`."""
     assert {n: w.shape for n, w in weights.items()} == compute_parameter_shapes(
         settings, vocab_size
     )
-    network = build_network(settings, vocab_size, seed=0)
+    network = build_network(settings, vocab_size, seed=0, precision=precision)
     assign_parameters(network, weights)
     return network
 

@@ -87,7 +87,9 @@ class Run:
         from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
         settings, data = self.settings.tokenizer, self.settings.data
-        tokenizer = Tokenizer.load(self.tokenizer_path, settings, data.documents, data.normalize)
+        tokenizer = Tokenizer.load(
+            self.tokenizer_path, settings, documents=data.documents, normalize=data.normalize
+        )
         if tokenizer.vocab_size != self.vocab_size:
             raise RunError(
                 f"{self.tokenizer_path} has {tokenizer.vocab_size:,} tokens, and the manifest of "

@@ -16,7 +16,8 @@ from pathlib import Path
 import platformdirs
 import tokenizers
 
-from llm_timecycle.config.settings import Settings, TokenizerSettings
+from llm_timecycle.config.settings import Settings
+from llm_timecycle.config.text_settings import TokenizerSettings
 from llm_timecycle.errors import DataError, RunError
 from llm_timecycle.files import explain_os_error
 from llm_timecycle.progress_bars import tqdm
@@ -176,13 +177,17 @@ def _obtain_tokenizer(
     )
     path = cache / "tokenizers" / f"{key}.json"
     try:
-        tokenizer = Tokenizer.load(path, settings, data.documents, data.normalize)
+        tokenizer = Tokenizer.load(
+            path, settings, documents=data.documents, normalize=data.normalize
+        )
         path.touch()
         return tokenizer
     except (RunError, OSError):  # not there, or damaged, or deleted just now
         pass
     chunks = _read_for_learning(settings, corpus, show_progress)
-    tokenizer = Tokenizer.train(settings, chunks, data.documents, data.normalize)
+    tokenizer = Tokenizer.train(
+        settings, chunks, documents=data.documents, normalize=data.normalize
+    )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         tokenizer.save(path)

@@ -120,7 +120,7 @@ def open_store(path: Path) -> TokenStream | None:
         if manifest["format_version"] != FORMAT_VERSION:
             return None
         ids = np.memmap(path / "ids.bin", dtype, mode="r")
-        starts = np.memmap(path / "documents.bin", np.int64, mode="r")
+        starts: np.ndarray = np.memmap(path / "documents.bin", np.int64, mode="r")
         if len(ids) != counts.tokens + 1 or len(starts) != manifest["documents_ended"] + 1:
             return None
         if starts[-1] == len(ids):  # the end of the last document begins none

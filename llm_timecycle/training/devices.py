@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import tensorflow as tf
 
 from llm_timecycle.config.settings import ModelSettings, Settings, TrainingSettings
 from llm_timecycle.errors import ConfigError
+from llm_timecycle.model.precision import pick_precision, race_products
 from llm_timecycle.system import count_cores
 from llm_timecycle.training.schedules import choose_learning_rate
 
 log = logging.getLogger("llm_timecycle")
 
 LANES_PER_SHARD = 4
-RACE_S = 0.05  # for each product; at least three rounds
 RACE_ROWS = 256  # more rows give the same ratio: 0.28 to 0.30 from 128 to 2,048 rows of 512 units
 RATE_SHAPE = (2048, 512, 2048)  # 64 lanes x 32 tokens, 512 units, their four gates
 
@@ -150,9 +150,9 @@ def choose_precision(
     """
     rows = min(training.batch_size * training.sequence_length, RACE_ROWS)
     widths = (4 * model.hidden_units, min(vocab_size, 8192))
-    races = [_race_products(rows, model.hidden_units, width, now) for width in widths]
+    races = [race_products(rows, model.hidden_units, width, now) for width in widths]
     seconds = {dtype: sum(race[dtype] for race in races) for dtype in (tf.float32, tf.bfloat16)}
-    return _pick_precision(seconds)
+    return pick_precision(seconds)
 
 
 def measure_products(
@@ -169,30 +169,7 @@ def measure_products(
     plan = make_plan(training.threads or count_cores(), training.batch_size, training.precision)
     configure_tensorflow(plan)
     rows, inner, width = RATE_SHAPE
-    seconds = _race_products(rows, inner, width, now)
-    precision = plan.precision if plan.precision != "auto" else _pick_precision(seconds)
+    seconds = race_products(rows, inner, width, now)
+    precision = plan.precision if plan.precision != "auto" else pick_precision(seconds)
     dtype = tf.float32 if precision == "float32" else tf.bfloat16
     return precision, plan.shards * 2 * rows * inner * width / seconds[dtype]
-
-
-def _pick_precision(seconds: Mapping[tf.DType, float]) -> str:
-    is_clear = seconds[tf.bfloat16] < 0.7 * seconds[tf.float32]
-    return "mixed_bfloat16" if is_clear else "float32"
-
-
-def _race_products(
-    rows: int, inner: int, width: int, now: Callable[[], float]
-) -> dict[tf.DType, float]:
-    """Seconds of the fastest of several products (rows, inner) x (inner, width), by type."""
-    factors = {
-        dtype: (tf.ones((rows, inner), dtype), tf.ones((inner, width), dtype))
-        for dtype in (tf.float32, tf.bfloat16)
-    }
-    times: dict[tf.DType, list[float]] = {dtype: [] for dtype in factors}
-    end = now() + RACE_S
-    while min(len(taken) for taken in times.values()) < 3 or now() < end:
-        for dtype, (x, w) in factors.items():
-            start = now()
-            tf.matmul(x, w).numpy()
-            times[dtype].append(now() - start)
-    return {dtype: min(taken) for dtype, taken in times.items()}

@@ -10,6 +10,7 @@ import pytest
 
 from llm_timecycle.config.dump import read_comments
 from llm_timecycle.config.load import read_settings
+from llm_timecycle.model import precision
 from llm_timecycle.runs.directory import open_run
 from llm_timecycle.training import devices
 from tests.cli.conftest import Outcome
@@ -24,7 +25,7 @@ QUICK = (
 @pytest.fixture(autouse=True)
 def _texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A novel, and a machine that is timed in no time."""
-    monkeypatch.setattr(devices, "RACE_S", 0.0)
+    monkeypatch.setattr(precision, "RACE_S", 0.0)
     monkeypatch.setattr(devices, "RATE_SHAPE", (64, 32, 128))
     rng = random.Random(1)
     words = ["".join(rng.choices("etaoin", k=rng.randint(2, 7))) for _ in range(200)]

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import llm_timecycle as lt
 from llm_timecycle.config.settings import ModelSettings, Settings, TokenizerSettings
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import HeldOutTextError, RunError, UsageError
-from llm_timecycle.evaluation.api import summarize
+from llm_timecycle.evaluation.api import choose_precision, summarize
 from llm_timecycle.evaluation.stream import Sums
+from llm_timecycle.model import precision
 from llm_timecycle.runs.directory import Run, create_run
 from llm_timecycle.text.token_store import TokenStream
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
@@ -111,3 +113,18 @@ def test_a_run_without_held_out_text_says_what_to_do(tmp_path: Path) -> None:
 def test_wrong_arguments_are_named(arguments: dict[str, str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         lt.evaluate("runs/none", **arguments)
+
+
+def test_bfloat16_only_for_a_model_trained_in_it_where_it_is_faster(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seconds = {tf.float32: 1.0, tf.bfloat16: 0.5}
+    monkeypatch.setattr(precision, "race_products", lambda *shape: seconds)
+    trained = {
+        policy: Settings(training={"precision": policy}) for policy in ("float32", "mixed_bfloat16")
+    }
+    assert choose_precision(trained["mixed_bfloat16"], lanes=64) == "mixed_bfloat16"
+    assert choose_precision(trained["mixed_bfloat16"], lanes=1) == "float32"
+    assert choose_precision(trained["float32"], lanes=64) == "float32"
+    seconds[tf.bfloat16] = 0.9
+    assert choose_precision(trained["mixed_bfloat16"], lanes=64) == "float32"

@@ -15,7 +15,7 @@ from llm_timecycle.evaluation.stream import (
     make_scorer,
     score_stream,
 )
-from llm_timecycle.model.network import build_network, read_parameters
+from llm_timecycle.model.network import build_network, build_trained_network, read_parameters
 from llm_timecycle.reference import losses
 from llm_timecycle.reference import network as twin
 
@@ -123,3 +123,17 @@ def test_a_long_warm_up_gives_the_exact_figure_in_many_lanes(
     assert halves.loss_nats == pytest.approx(exact.loss_nats, rel=1e-6)
     cold = score_stream(scorer, SETTINGS, IDS, lanes=2, warm_up=0)
     assert cold.loss_nats != pytest.approx(exact.loss_nats, rel=1e-6)
+
+
+def test_many_lanes_in_bfloat16_give_the_exact_figure() -> None:
+    settings = ModelSettings(embedding_dim=16, hidden_units=32, num_layers=2)
+    network = build_network(settings, 40, seed=3)
+    weights = read_parameters(network)
+    ids = np.random.default_rng(1).integers(0, 40, 20_000)
+    losses = {}
+    for policy, lanes in (("float32", 1), ("mixed_bfloat16", 9)):
+        scored = build_trained_network(settings, 40, weights, policy)
+        sums = score_stream(make_scorer(scored), settings, ids, lanes=lanes, warm_up=512)
+        losses[policy] = sums.loss_nats_per_token
+    assert losses["mixed_bfloat16"] == pytest.approx(losses["float32"], abs=0.0005)
+    assert losses["mixed_bfloat16"] != losses["float32"]

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 import llm_timecycle as lt
-from llm_timecycle.config.generation_options import GenerationOptions
 from llm_timecycle.config.settings import (
     GenerationSettings,
     ModelSettings,
@@ -24,6 +23,7 @@ from llm_timecycle.config.settings import (
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import RunError, UsageError
 from llm_timecycle.generation import api
+from llm_timecycle.generation.keyword_arguments import GenerationOptions
 from llm_timecycle.runs.directory import create_run
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 

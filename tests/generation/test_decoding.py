@@ -77,6 +77,14 @@ def test_presence_and_frequency_count_the_prompt_too(
     assert generate_one(generator, "aab").text == text
 
 
+def test_the_eos_in_front_of_a_text_is_not_counted_by_a_penalty() -> None:
+    logits = np.full(CHARACTERS.vocab_size, -9.0)
+    logits[EOS], logits[CHARACTERS.encode("a")[0]] = 1.0, 0.9
+    settings = GenerationSettings(temperature=0.0, length=3, presence_penalty=2.0)
+    generator = TextGenerator(FakeEngine(lambda _: logits), CHARACTERS, settings)
+    assert generate_one(generator).finish_reason == "end_of_text"
+
+
 def test_the_penalty_counts_the_prompt_and_what_was_generated() -> None:
     a, b, c = encode(CHARACTERS, "abc")
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from llm_timecycle.config.text_settings import Documents, TokenizerSettings
 from llm_timecycle.generation.generator import (
     GeneratedText,
 )
+from llm_timecycle.generation.sample import encode_prompt
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 from tests.generation.fake_engine import (
     BYTES,
@@ -47,12 +49,31 @@ def test_eos_ends_a_text(tokenizer: Tokenizer) -> None:
     assert ("step", [EOS]) not in engine.calls
 
 
-@pytest.mark.parametrize("word_split", ["whitespace", "unicode"])
-def test_at_word_level_eos_is_a_line_break_within_the_text(word_split: str) -> None:
-    tokenizer = make_tokenizer("the cat sat\n", "word", word_split=word_split)
+def test_in_words_between_white_space_eos_is_a_line_break_within_a_file() -> None:
+    tokenizer = make_tokenizer("the cat sat\n", "word")
     generator, _ = make_reciter(tokenizer, encode(tokenizer, "cat\nsat"), length=3)
     generated = generate_one(generator, "the")
     assert (generated.text, generated.finish_reason) == (" cat\nsat", "length")
+
+
+@pytest.mark.parametrize("documents", ["line", "paragraph", "record"])
+def test_in_words_between_white_space_eos_ends_other_documents(documents: Documents) -> None:
+    settings = TokenizerSettings(level="word")
+    tokenizer = Tokenizer.train(settings, ["the cat sat"], documents=documents)
+    ids = [*encode(tokenizer, "cat\nsat"), EOS]
+    generator, _ = make_reciter(tokenizer, ids, length=10)
+    generated = generate_one(generator, "the")
+    assert (generated.text, generated.finish_reason) == (" cat sat", "end_of_text")
+
+
+@pytest.mark.parametrize("level", ["char", "word", "subword", "byte"])
+def test_a_prompt_begins_a_document_where_a_document_is_not_a_file(level: str) -> None:
+    settings = TokenizerSettings(level=level, vocab_size=300)
+    lines, files = (Tokenizer.train(settings, ["a b"], documents=kind) for kind in ("line", "file"))
+    ids = encode(files, "a b")
+    assert encode_prompt(files, "a b").tolist() == ids
+    assert encode_prompt(lines, "a b").tolist() == [EOS, *ids]
+    assert encode_prompt(files, "").tolist() == encode_prompt(lines, "").tolist() == [EOS]
 
 
 def test_an_eos_as_the_last_token_ends_the_text() -> None:

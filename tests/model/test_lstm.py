@@ -51,6 +51,44 @@ def test_outputs_states_and_gradients_are_those_of_keras(
         np.testing.assert_allclose(got, expected, rtol=2e-4, atol=2e-5)
 
 
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(SIZES, SIZES, SIZES, SIZES, st.integers(0, 2**16))
+def test_where_it_keeps_nothing_values_and_gradients_are_those_of_the_twin(
+    B: int, T: int, D: int, H: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    keep = rng.integers(0, 2, (B, T)).astype(float)
+    x, *states = (rng.normal(size=shape) for shape in [(B, T, D), (B, H), (B, H)])
+    weights = [rng.normal(size=shape) for shape in [(B, T, H), (B, H), (B, H)]]
+    layer = LSTM(H, return_sequences=True, return_state=True)
+    layer.build((B, T, D))
+    params = LSTMWeights(*(v.numpy().astype(np.float64) for v in layer.trainable_variables))
+    *values, steps = run_forward(x, *states, params, keep)
+    dx, dW, dU, db, dh, dc = run_backward(*weights, steps, params, keep)
+
+    def to_32(arrays: list[np.ndarray]) -> list[tf.Tensor]:
+        return [tf.constant(array, tf.float32) for array in arrays]
+
+    def run(x: tf.Tensor, initial_state: list[tf.Tensor]) -> list[tf.Tensor]:
+        return layer(x, initial_state=initial_state, keep=tf.constant(keep, tf.float32))
+
+    run.trainable_variables = layer.trainable_variables  # type: ignore[attr-defined]
+    got_values, got = differentiate(run, *to_32([x]), to_32(states), to_32(weights))
+    for found, expected in zip([*got_values, *got], [*values, dx, dh, dc, dW, dU, db], strict=True):
+        np.testing.assert_allclose(found, expected, rtol=2e-4, atol=2e-5)
+
+
+def test_keeping_everything_changes_nothing() -> None:
+    layer = LSTM(3, return_sequences=True)
+    x = tf.constant(np.random.default_rng(0).normal(size=(2, 4, 5)), tf.float32)
+    assert np.array_equal(layer(x), layer(x, keep=tf.ones((2, 4))))
+
+
+def test_keep_beside_a_mask_is_refused() -> None:
+    with pytest.raises(ValueError, match="keep work with Keras' default activations and no mask"):
+        LSTM(3)(tf.ones((2, 4, 5)), mask=tf.ones((2, 4), tf.bool), keep=tf.ones((2, 4)))
+
+
 def test_without_an_initial_state_it_begins_at_zero() -> None:
     layer = LSTM(3, return_sequences=True)
     x = tf.ones((2, 4, 5))

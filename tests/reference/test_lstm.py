@@ -48,19 +48,26 @@ def test_an_open_forget_gate_and_a_shut_input_gate_keep_the_cell() -> None:
     np.testing.assert_array_equal(c, c0)
 
 
+def draw_keep(B, T):
+    """Where a state is kept (B, T), in about half of the steps."""
+    return np.random.default_rng([B, T]).integers(0, 2, (B, T)).astype(float)
+
+
+@pytest.mark.parametrize("has_documents", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_every_gradient_is_the_numeric_one(shape, check_gradients) -> None:
+def test_every_gradient_is_the_numeric_one(shape, has_documents, check_gradients) -> None:
     x, h0, c0, weights = draw_layer(*shape)
+    keep = draw_keep(*shape[:2]) if has_documents else None
     B, T, _, H = shape
     generator = np.random.default_rng(0)
     dhs, dh, dc = (generator.normal(size=s) for s in [(B, T, H), (B, H), (B, H)])
 
     def compute_loss() -> float:
-        hs, h, c, _ = run_forward(x, h0, c0, weights)
+        hs, h, c, _ = run_forward(x, h0, c0, weights, keep)
         return float(np.sum(dhs * hs) + np.sum(dh * h) + np.sum(dc * c))
 
-    *_, steps = run_forward(x, h0, c0, weights)
-    gradients = run_backward(dhs, dh, dc, steps, weights)
+    *_, steps = run_forward(x, h0, c0, weights, keep)
+    gradients = run_backward(dhs, dh, dc, steps, weights, keep)
     arrays = {"x": x, "h0": h0, "c0": c0, **weights._asdict()}
     check_gradients(compute_loss, arrays, gradients._asdict())
 
@@ -83,6 +90,29 @@ def test_two_pieces_with_carried_state_equal_one(cut) -> None:
     np.testing.assert_allclose(np.concatenate([first.x, second.x], axis=1), whole.x, rtol=1e-13)
     np.testing.assert_allclose(first.h0, whole.h0, rtol=1e-13)
     np.testing.assert_allclose(first.c0, whole.c0, rtol=1e-13)
+    for name in weights._fields:
+        added = getattr(first, name) + getattr(second, name)
+        np.testing.assert_allclose(added, getattr(whole, name), rtol=1e-11)
+
+
+@pytest.mark.parametrize("cut", [1, 3])
+def test_a_step_that_keeps_nothing_begins_anew_in_both_directions(cut) -> None:
+    x, h0, c0, weights = draw_layer(2, 5, 3, 4)
+    keep = np.ones((2, 5))
+    keep[:, cut] = 0.0
+    hs, h, c, steps = run_forward(x, h0, c0, weights, keep)
+    zeros = np.zeros_like(h0)
+    hs_1, _, _, steps_1 = run_forward(x[:, :cut], h0, c0, weights)
+    hs_2, h_2, c_2, steps_2 = run_forward(x[:, cut:], zeros, zeros, weights)
+    np.testing.assert_array_equal(np.concatenate([hs_1, hs_2], axis=1), hs)
+    np.testing.assert_array_equal((h, c), (h_2, c_2))
+
+    dhs = np.random.default_rng(1).normal(size=hs.shape)
+    whole = run_backward(dhs, h, c, steps, weights, keep)
+    first = run_backward(dhs[:, :cut], zeros, zeros, steps_1, weights)
+    second = run_backward(dhs[:, cut:], h, c, steps_2, weights)
+    np.testing.assert_allclose(np.concatenate([first.x, second.x], axis=1), whole.x, rtol=1e-13)
+    np.testing.assert_allclose((first.h0, first.c0), (whole.h0, whole.c0), rtol=1e-13)
     for name in weights._fields:
         added = getattr(first, name) + getattr(second, name)
         np.testing.assert_allclose(added, getattr(whole, name), rtol=1e-11)
@@ -142,3 +172,8 @@ def test_a_gradient_that_does_not_fit_is_refused(name, wrong, message) -> None:
     arrays = {"dhs": hs, "dh": h, "dc": c, name: np.zeros(wrong)}
     with pytest.raises(UsageError, match=re.escape(message)):
         run_backward(arrays["dhs"], arrays["dh"], arrays["dc"], steps, weights)
+
+
+def test_a_keep_that_does_not_fit_is_refused() -> None:
+    with pytest.raises(UsageError, match=re.escape("keep: expected shape (2, 3), received (3,)")):
+        run_forward(*draw_layer(2, 3, 4, 5), np.ones(3))

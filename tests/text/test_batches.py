@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_timecycle.errors import DataError
-from llm_timecycle.text.batches import Lanes, count_tokens, cut_lanes
+from llm_timecycle.text.batches import Lanes, count_tokens, cut_lanes, mark_kept
 
 
 def test_two_lanes_of_eleven_tokens_worked_by_hand() -> None:
@@ -39,6 +39,33 @@ def test_an_epoch_predicts_every_token_of_the_lanes_once(B: int, T: int, more: i
     assert sorted(targets.ravel().tolist()) == list(range(1, targets.size + 1))
     assert np.array_equal(targets, tokens + 1)
     assert N - 1 - targets.size < B
+
+
+def test_the_state_is_reset_before_the_eos_in_front_of_each_document() -> None:
+    # Documents begin at 1, 4, 6, 10: their <eos> is at 0, 3, 5, 9. Lanes of 5 begin at 0 and 5.
+    starts = np.array([1, 4, 6, 10])
+    lanes = Lanes(np.arange(11, dtype=np.uint8), lanes=2, window=3, document_starts=starts)
+    tokens, targets, keep = lanes.read_window(0)
+    assert tokens.tolist() == [[0, 1, 2], [5, 6, 7]]
+    assert targets.tolist() == [[1, 2, 3], [6, 7, 8]]
+    assert keep.tolist() == [[0, 1, 1], [0, 1, 1]]
+    assert keep.dtype == np.float32
+    tokens, targets, keep = lanes.read_window(1)
+    assert tokens.tolist() == [[3, 4], [8, 9]]
+    assert keep.tolist() == [[0, 1], [1, 0]]
+
+
+@given(
+    st.sets(st.integers(1, 60)),
+    st.lists(st.integers(-8, 50), min_size=1, max_size=5),
+    st.integers(1, 12),
+)
+def test_what_is_kept_is_all_but_the_positions_before_starts(
+    starts: set[int], first: list[int], width: int
+) -> None:
+    keep = mark_kept(np.array(sorted(starts), np.int64), np.array(first), width)
+    expected = [[float(f + t + 1 not in starts) for t in range(width)] for f in first]
+    assert keep.tolist() == expected
 
 
 def test_a_text_of_exactly_one_step_is_enough() -> None:

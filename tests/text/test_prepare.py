@@ -45,7 +45,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was trained and encoded, and not found in the cache."""
     done: list[str] = []
     train, encode = Tokenizer.train, prepare.encode_documents
-    monkeypatch.setattr(Tokenizer, "train", lambda *a: done.append("train") or train(*a))
+    monkeypatch.setattr(Tokenizer, "train", lambda *a, **o: done.append("train") or train(*a, **o))
     monkeypatch.setattr(
         prepare,
         "encode_documents",
@@ -206,3 +206,14 @@ def test_progress_goes_to_stderr(directory, capsys):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "learning the char vocabulary" in captured.err
+
+
+def test_words_of_two_documents_are_not_learned_as_one(directory):
+    names = ["one.txt", "two.txt"]
+    for name, word in zip(names, ("clock", "tower"), strict=True):
+        (directory / name).write_text(f"{word} {word}")
+    settings = make_settings("word", train=names, valid_fraction=0.0, test_fraction=0.0)
+    text = run(directory, settings)
+    assert text.train.ids.tolist() == [1, 2, 2, 1, 3, 3, 1]
+    assert text.train.document_starts.tolist() == [1, 4]
+    assert [text.tokenizer.token(id) for id in (2, 3)] == ["clock", "tower"]

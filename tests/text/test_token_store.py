@@ -138,7 +138,7 @@ def make_chunk(documents: list[str], *, reaches_end: bool = True) -> Chunk:
     ],
 )
 def test_each_document_of_a_chunk_ends_with_eos_and_where_it_ends_is_known(settings, ids):
-    tokenizer = Tokenizer.train(settings, LINES, "line")
+    tokenizer = Tokenizer.train(settings, LINES, documents="line")
     piece = encode_chunk(tokenizer, make_chunk(LINES), follows_line_break=False)
     assert piece.ids.tolist() == ids
     assert piece.ids.dtype == tokenizer.dtype
@@ -156,7 +156,7 @@ TRICKY = ["İ 钟 naïve", "ΑΣ it's", " \t x", "a\nb\n", "", "e\u0301 👋🏽
 @pytest.mark.parametrize("settings", [WORD, UNICODE, CHAR, BYTE, SUBWORD])
 def test_documents_together_are_encoded_as_each_is_alone(settings, lowercase):
     settings = settings.model_copy(update={"lowercase": lowercase})
-    tokenizer = Tokenizer.train(settings, TRICKY[::2], "paragraph")
+    tokenizer = Tokenizer.train(settings, TRICKY[::2], documents="paragraph")
     piece = encode_chunk(tokenizer, make_chunk(TRICKY), follows_line_break=False)
     alone = [tokenizer.encode(text).tolist() for text in TRICKY]
     alone = [ids if ids[-1:] == [1] else [*ids, 1] for ids in alone]
@@ -166,13 +166,13 @@ def test_documents_together_are_encoded_as_each_is_alone(settings, lowercase):
 
 def test_a_line_break_inside_a_document_is_a_space_where_eos_ends_documents():
     chunk = make_chunk(["a\nb\n", "a"])
-    files, records = (Tokenizer.train(WORD, ["a b"], kind) for kind in ("file", "record"))
+    files, records = (Tokenizer.train(WORD, ["a b"], documents=kind) for kind in ("file", "record"))
     assert encode_chunk(files, chunk, follows_line_break=False).ids.tolist() == [2, 1, 3, 1, 2, 1]
     assert encode_chunk(records, chunk, follows_line_break=False).ids.tolist() == [2, 3, 1, 2, 1]
 
 
 def test_words_are_not_joined_across_documents():
-    tokenizer = Tokenizer.train(WORD, ["ab"], "line")
+    tokenizer = Tokenizer.train(WORD, ["ab"], documents="line")
     piece = encode_chunk(tokenizer, make_chunk(["a", "b"]), follows_line_break=False)
     assert piece.counts.words == 2
     assert piece.ids.tolist() == [0, 1, 0, 1]

@@ -17,7 +17,7 @@ from llm_timecycle.config.settings import ModelSettings, Settings, TrainingSetti
 from llm_timecycle.errors import DivergenceError, Interrupted
 from llm_timecycle.model.network import build_network
 from llm_timecycle.runs.directory import Run, create_run
-from llm_timecycle.text.batches import Lanes
+from llm_timecycle.text.batches import ONE_DOCUMENT, Lanes
 from llm_timecycle.training.checkpoints import list_checkpoints
 from llm_timecycle.training.loop import TrainingLoop
 from llm_timecycle.training.optimizers import make_optimizer
@@ -69,6 +69,7 @@ def make_loop(
     valid: np.ndarray | None = IDS[300:],
     callbacks: Sequence[keras.callbacks.Callback] = (),
     request: StopRequest | None = None,
+    starts: np.ndarray = ONE_DOCUMENT,
     **options: Any,
 ) -> TrainingLoop:
     training = run.settings.training
@@ -78,7 +79,7 @@ def make_loop(
     return TrainingLoop(
         run,
         TrainState(network, optimizer, tf.distribute.get_strategy()),
-        Lanes(IDS[:300], training.batch_size, training.sequence_length),
+        Lanes(IDS[:300], training.batch_size, training.sequence_length, starts),
         valid,
         callbacks=callbacks,
         stop_request=request or StopRequest(),
@@ -152,6 +153,21 @@ def test_a_run_stopped_anywhere_and_resumed_is_the_same_run(
     assert read_final_tensors(run) == read_final_tensors(whole)
     assert run.weights_path.read_bytes() == whole.weights_path.read_bytes()
     assert read_losses(run) == read_losses(whole)
+
+
+def test_a_run_on_documents_is_the_same_run_when_resumed_and_not_that_on_one_text(
+    whole: Run, tmp_path: Path
+) -> None:
+    documents = {"starts": np.arange(7, 300, 7), "valid_starts": np.arange(7, 100, 7)}
+    run, stopped = (make_run(tmp_path / name) for name in ("run", "stopped"))
+    make_loop(run, **documents).train()
+    request = StopRequest()
+    callbacks = [StopAfter(request, 11, signal.SIGINT)]
+    with pytest.raises(Interrupted):
+        make_loop(stopped, callbacks=callbacks, request=request, **documents).train()
+    make_loop(stopped, **documents).train()
+    assert read_final_tensors(stopped) == read_final_tensors(run) != read_final_tensors(whole)
+    assert read_losses(stopped) == read_losses(run)
 
 
 def test_a_checkpoint_that_was_lost_changes_nothing(whole: Run, tmp_path: Path) -> None:

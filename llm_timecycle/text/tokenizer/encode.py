@@ -54,7 +54,7 @@ class Lookup(Protocol):
 
 
 def make_lookup(
-    settings: TokenizerSettings, vocabulary: Vocabulary, documents: Documents = "file"
+    settings: TokenizerSettings, vocabulary: Vocabulary, *, documents: Documents = "file"
 ) -> Lookup:
     """The encoder of a level."""
     if settings.level == "char":

@@ -31,6 +31,7 @@ MODEL_TYPES = {"char": "WordLevel", "word": "WordLevel", "byte": "BPE", "subword
 def read_vocabulary(
     path: Path,
     settings: TokenizerSettings,
+    *,
     documents: Documents = "file",
     normalize: Normalization = "none",
 ) -> Vocabulary:
@@ -43,7 +44,9 @@ def read_vocabulary(
     try:
         content = _parse(_read(path))
         vocabulary = _extract_vocabulary(content, settings)
-        expected = build_pipeline(settings, Vocabulary(SPECIAL_TOKENS), documents, normalize)
+        expected = build_pipeline(
+            settings, Vocabulary(SPECIAL_TOKENS), documents=documents, normalize=normalize
+        )
         _check_pipeline(content, expected)
     except _OutdatedError:
         raise RunError(

@@ -77,6 +77,7 @@ class Vocabulary:
 def build_pipeline(
     settings: TokenizerSettings,
     vocabulary: Vocabulary,
+    *,
     documents: Documents = "file",
     normalize: Normalization = "none",
 ) -> Tokenizer:
@@ -105,7 +106,11 @@ def _list_normalizers(
     settings: TokenizerSettings, documents: Documents, normalize: Normalization
 ) -> list[Any]:
     """`unify_text` in the library's terms; and the line breaks that are <eos>."""
-    forms = {"none": [], "NFC": [normalizers.NFC()], "NFKC": [normalizers.NFKC()]}
+    forms: dict[str, list[Any]] = {
+        "none": [],
+        "NFC": [normalizers.NFC()],
+        "NFKC": [normalizers.NFKC()],
+    }
     steps: list[Any] = [*forms[normalize]]
     if settings.lowercase:
         steps += [normalizers.Lowercase(), *forms[normalize]]

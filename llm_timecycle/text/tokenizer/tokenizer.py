@@ -52,6 +52,7 @@ class Tokenizer:
         self,
         settings: TokenizerSettings,
         vocabulary: Vocabulary,
+        *,
         documents: Documents = "file",
         normalize: Normalization = "none",
     ) -> None:
@@ -67,6 +68,7 @@ class Tokenizer:
         cls,
         settings: TokenizerSettings,
         chunks: Iterable[str],
+        *,
         documents: Documents = "file",
         normalize: Normalization = "none",
     ) -> Tokenizer:
@@ -80,13 +82,14 @@ class Tokenizer:
         Raises ConfigError if `vocab_size` is too small for the level.
         """
         vocabulary = learn_vocabulary(settings, chunks, normalize)
-        return cls(settings, vocabulary, documents, normalize)
+        return cls(settings, vocabulary, documents=documents, normalize=normalize)
 
     @classmethod
     def load(
         cls,
         path: Path,
         settings: TokenizerSettings,
+        *,
         documents: Documents = "file",
         normalize: Normalization = "none",
     ) -> Tokenizer:
@@ -94,8 +97,8 @@ class Tokenizer:
 
         Raises RunError if it is missing, too large, damaged, or does not fit the settings.
         """
-        vocabulary = read_vocabulary(path, settings, documents, normalize)
-        return cls(settings, vocabulary, documents, normalize)
+        vocabulary = read_vocabulary(path, settings, documents=documents, normalize=normalize)
+        return cls(settings, vocabulary, documents=documents, normalize=normalize)
 
     def save(self, path: Path) -> None:
         """Write `tokenizer.json`, which `tokenizers.Tokenizer.from_file` reads."""
@@ -155,12 +158,14 @@ class Tokenizer:
 
     @cached_property
     def _json(self) -> str:
-        pipeline = build_pipeline(self.settings, self._vocabulary, self.documents, self.normalize)
+        pipeline = build_pipeline(
+            self.settings, self._vocabulary, documents=self.documents, normalize=self.normalize
+        )
         return str(pipeline.to_str(pretty=True))
 
     @cached_property
     def _lookup(self) -> Lookup:
-        return make_lookup(self.settings, self._vocabulary, self.documents)
+        return make_lookup(self.settings, self._vocabulary, documents=self.documents)
 
     @cached_property
     def _decoder(self) -> Decoder:

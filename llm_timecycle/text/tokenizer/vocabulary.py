@@ -153,7 +153,7 @@ def _make_splitter(
 def _learn_merges(
     settings: TokenizerSettings, chunks: Iterable[str], normalize: Normalization
 ) -> Vocabulary:
-    learner = build_pipeline(settings, Vocabulary(()), normalize)
+    learner = build_pipeline(settings, Vocabulary(()), normalize=normalize)
     trainer = trainers.BpeTrainer(
         vocab_size=settings.vocab_size,
         special_tokens=list(SPECIAL_TOKENS),

@@ -41,6 +41,11 @@ def test_both_forms_of_a_text_have_the_same_ids(level):
     assert tokenizer.decode(forms[0]) == "한 é"
 
 
+def test_merges_are_learned_from_the_normal_form():
+    tokenizer = Tokenizer.train(SETTINGS["subword"], ["e\u0301 " * 50], normalize="NFC")
+    assert tokenizer.encode("é").size == 1
+
+
 def test_compatible_characters_are_one_in_nfkc():
     tokenizer = Tokenizer.train(SETTINGS["char"], ["fiA"], normalize="NFKC")
     assert tokenizer.decode(tokenizer.encode("ﬁＡ")) == "fiA"

@@ -18,6 +18,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import chain, pairwise
 from operator import attrgetter
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -283,18 +284,25 @@ def unify_line_breaks(text: str) -> str:
 def _gather_lines(pieces: Iterator[str]) -> Iterator[str]:
     """Pieces of text, recut so that each ends where words end, if possible."""
     rest = ""
-    for piece in pieces:
+    for piece, following in pairwise(chain(pieces, [""])):
         rest += piece
-        cut = find_cut(rest)
+        cut = find_cut(rest, following)
         yield rest[:cut]
         rest = rest[cut:]
     if rest:
         yield rest
 
 
-def find_cut(text: str) -> int:
-    """Where to cut `text`: after its last line break, else before its last space, else late."""
+def find_cut(text: str, following: str = "") -> int:
+    """Where to cut `text`: after its last line break, else before its last space, else its end.
+
+    A space after a punctuation mark is better than one after a word, which is no token of its own
+    at word level. At the end of `text`, nothing is cut off from a mark that `following` begins
+    with.
+    """
     if after_break := text.rfind("\n") + 1:
         return after_break
+    if after_mark := max(text.rfind(f"{mark} ") for mark in ".,;:!?") + 1:
+        return after_mark
     space = text.rfind(" ")
-    return space if space > 0 else find_border(text)
+    return space if space > 0 else find_border(text, following)

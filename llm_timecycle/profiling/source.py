@@ -54,11 +54,7 @@ def open_source(source: str | Path, overrides: Sequence[str] = ()) -> Source:
     settings = run.settings
     if overrides:
         settings = read_settings(path / "config.yaml", overrides).settings
-    now, before = settings, run.settings
-    has_same_tokens = (now.tokenizer, now.data.documents) == (
-        before.tokenizer,
-        before.data.documents,
-    )
+    has_same_tokens = _read_token_settings(settings) == _read_token_settings(run.settings)
     data = find_texts(settings.data, path, f"llm-timecycle profile {quote(str(path))}")
     settings = settings.model_copy(update={"data": data})
     has_same_model = has_same_tokens and settings.model == run.settings.model
@@ -70,6 +66,11 @@ def open_source(source: str | Path, overrides: Sequence[str] = ()) -> Source:
         run=run if has_same_model else None,
         history=history,
     )
+
+
+def _read_token_settings(settings: Settings) -> tuple[object, ...]:
+    """What the tokens of a text depend on."""
+    return settings.tokenizer, settings.data.documents, settings.data.normalize
 
 
 def check_is_idle(run: Run) -> None:

@@ -147,11 +147,13 @@ def run_forward(
     """
     _check_shapes(x, h0, c0, weights)
     B, T, _ = x.shape
-    k = _spread_keep(keep, B, T)
+    _check_keep(keep, B, T)
     hs = np.empty((B, T, h0.shape[1]), np.result_type(x, h0, c0, *weights))
     h, c, steps = h0, c0, []
     for t in range(T):
-        h, c, step = step_forward(x[:, t], k[t] * h, k[t] * c, weights)
+        if keep is not None:
+            h, c = keep[:, t, None] * h, keep[:, t, None] * c
+        h, c, step = step_forward(x[:, t], h, c, weights)
         hs[:, t] = h
         steps.append(step)
     return hs, h, c, steps
@@ -193,7 +195,7 @@ def run_backward(
     check_shape("dh_last", dh_last, (B, H))
     check_shape("dc_last", dc_last, (B, H))
     check_shape("dhs", dhs, (B, T, H))
-    k = _spread_keep(keep, B, T)
+    _check_keep(keep, B, T)
     dx = np.empty((B, T, len(W)), np.result_type(dhs, dh_last, dc_last, *weights))
     dW, dU, db = np.zeros_like(W), np.zeros_like(U), np.zeros_like(b)
     dh, dc = dh_last, dc_last
@@ -203,16 +205,15 @@ def run_backward(
         dU += steps[t].h_before.T @ dz
         db += dz.sum(axis=0)
         dx[:, t] = dz @ W.T
-        dh, dc = k[t] * (dz @ U.T), k[t] * dc
+        dh = dz @ U.T
+        if keep is not None:
+            dh, dc = keep[:, t, None] * dh, keep[:, t, None] * dc
     return LSTMGradients(dx, dW, dU, db, dh, dc)
 
 
-def _spread_keep(keep: Array | None, B: int, T: int) -> Array:
-    """k of every step, time first and ready to multiply a state: (T, B, 1)."""
-    if keep is None:
-        return np.ones((T, 1, 1), np.int8)
-    check_shape("keep", keep, (B, T))
-    return keep.T[:, :, None]
+def _check_keep(keep: Array | None, B: int, T: int) -> None:
+    if keep is not None:
+        check_shape("keep", keep, (B, T))
 
 
 def _check_shapes(x: Array, h0: Array, c0: Array, weights: LSTMWeights) -> None:

@@ -82,7 +82,11 @@ def classify(character: str) -> str:
 
 
 def is_boundary(text: str, position: int) -> bool:
-    """Whether a word or a cluster ends before `text[position]`, 0 < position < len(text)."""
+    """Whether a word or a cluster ends before `text[position]`, 0 < position < len(text).
+
+    >>> [is_boundary("it's", 2), is_boundary("it' ", 2)]
+    [False, True]
+    """
     classes = [classify(character) for character in text]
     left, right = classes[position - 1], classes[position]
     if "LF" in (left, right):  # WB3a, WB3b

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from llm_timecycle.text.parallel.pool import WorkerPool, count_workers
 from llm_timecycle.text.shingles import SketchBuilder
 from llm_timecycle.text.short_text import check_lengths
 from llm_timecycle.text.split import split_corpus
+from llm_timecycle.text.survey import UNSPACED_SCRIPTS, find_script
 from llm_timecycle.text.token_store import TokenStream, build_store, keep_newest, open_store
 from llm_timecycle.text.tokenizer.spelling import read_spelling
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
@@ -35,6 +37,7 @@ from llm_timecycle.text.tokenizer.vocabulary import LEARNING_VERSION, make_piece
 
 STORES_KEPT = 20
 TOKENIZERS_KEPT = 20
+COMMON_TOKENS = 1000
 BPE_CHARACTERS = 20_000_000
 
 
@@ -107,6 +110,22 @@ def find_cache_directory() -> Path:
     if named := os.environ.get("LLM_TIMECYCLE_CACHE"):
         return Path(named)
     return platformdirs.user_cache_path("llm-timecycle", appauthor=False)
+
+
+def find_unsuitable_level(tokenizer: Tokenizer) -> str | None:
+    """A warning if the words of a vocabulary are not words, as in Thai; None if they are."""
+    if tokenizer.settings.level != "word":
+        return None
+    common = range(min(tokenizer.vocab_size, COMMON_TOKENS))
+    script = find_script(Counter("".join(map(tokenizer.token, common))))
+    if script not in UNSPACED_SCRIPTS:
+        return None
+    split = tokenizer.settings.word_split
+    found = "a phrase" if split == "whitespace" else "one character with its signs"
+    return (
+        f"{script} has no spaces between words: with word_split: {split}, a token is {found}, not "
+        f"a word. tokenizer.level: subword learns better from such a text, or char if it is short"
+    )
 
 
 def encode_corpus(

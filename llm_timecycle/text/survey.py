@@ -32,8 +32,13 @@ SCRIPTS = {
     "HEBREW": "Hebrew",
     "DEVANAGARI": "Devanagari",
     "THAI": "Thai",
+    "LAO": "Lao",
+    "KHMER": "Khmer",
+    "MYANMAR": "Burmese",
 }
 """First word of a letter's Unicode name to the name of its script."""
+UNSPACED_SCRIPTS = {"Thai", "Lao", "Khmer", "Burmese"}
+"""Scripts without spaces between words, in which a character is only part of a word."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,7 @@ def survey_text(corpus: Corpus) -> TextFacts:
         distinct_characters=len(letters),
         common_characters=len(common),
         rare_fraction=1 - sum(common) / looked_at,
-        script=_find_script(letters),
+        script=find_script(letters),
         words=round(words.total() * scale),
         distinct_words=len(words),
         common_words=sum(count >= COMMON_FROM for count in words.values()),
@@ -144,8 +149,8 @@ class _Compressibility:
         return (self._after + len(self._packer.flush())) / max(self._before, 1)
 
 
-def _find_script(letters: Counter[str]) -> str:
-    """The script that two thirds of the letters belong to."""
+def find_script(letters: Counter[str]) -> str:
+    """The script that two thirds of the letters belong to, "mixed" or "no letters"."""
     scripts: Counter[str] = Counter()
     for letter, count in letters.items():
         if letter.isalpha():

@@ -18,6 +18,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import chain, pairwise
 from operator import attrgetter
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -196,13 +197,15 @@ class TextFile:
         decoder = codecs.getincrementaldecoder(self.encoding)()
         _, initial_state = decoder.getstate()
         pending, held, before = b"", "", ""
-        while True:
+        is_last = False
+        while not is_last:
             block = stream.read(BLOCK_BYTES)
+            is_last = not block
             try:
-                text = held + decoder.decode(block, not block)
+                text = held + decoder.decode(block, is_last)
             except UnicodeDecodeError as error:
                 place = Place(self.path, self.encoding, before, error.object, error.start, offset)
-                is_end = not block and error.end == len(error.object)
+                is_end = is_last and error.end == len(error.object)
                 raise DataError(explain_invalid(place, is_end)) from None
             if b"\0" in block and "\0" in text:
                 data = pending + block
@@ -211,14 +214,13 @@ class TextFile:
             offset += len(pending) + len(block)
             pending, state = decoder.getstate()
             offset -= len(pending)
+            del block  # kept until the next one is read, it would cost page faults
             if MARK in text:
                 text = text.replace(MARK, "")
-            held = "\r" if block and text.endswith("\r") else ""  # a line feed may follow
+            held = "\r" if text.endswith("\r") and not is_last else ""  # a line feed may follow
             if text := unify_line_breaks(text[: len(text) - len(held)]):
                 yield text, offset, state == initial_state and not held
                 before = text[-CONTEXT_CHARACTERS:]
-            if not block:
-                return
 
     def _guess_encoding(self) -> str:
         """The encoding of a file from its first bytes beyond ASCII."""
@@ -282,19 +284,25 @@ def unify_line_breaks(text: str) -> str:
 def _gather_lines(pieces: Iterator[str]) -> Iterator[str]:
     """Pieces of text, recut so that each ends where words end, if possible."""
     rest = ""
-    for piece in pieces:
-        if rest:  # more follows it
-            cut = find_cut(rest)
-            yield rest[:cut]
-            rest = rest[cut:]
+    for piece, following in pairwise(chain(pieces, [""])):
         rest += piece
+        cut = find_cut(rest, following)
+        yield rest[:cut]
+        rest = rest[cut:]
     if rest:
         yield rest
 
 
-def find_cut(text: str) -> int:
-    """Where to cut `text`: after its last line break, else before its last space, else late."""
+def find_cut(text: str, following: str = "") -> int:
+    """Where to cut `text`: after its last line break, else before its last space, else its end.
+
+    A space after a punctuation mark is better than one after a word, which is no token of its own
+    at word level. At the end of `text`, nothing is cut off from a mark that `following` begins
+    with.
+    """
     if after_break := text.rfind("\n") + 1:
         return after_break
+    if after_mark := max(text.rfind(f"{mark} ") for mark in ".,;:!?") + 1:
+        return after_mark
     space = text.rfind(" ")
-    return space if space > 0 else find_border(text)
+    return space if space > 0 else find_border(text, following)

@@ -100,8 +100,8 @@ class TrainingLoop:
         self._active = ActiveClock(now() if began_at_s is None else began_at_s, now)
         self._validator = None
         if valid_ids is not None:
-            parts = (train_state, run.settings, valid_ids, self._active, stop_request)
-            self._validator = Validator(*parts, valid_starts)
+            parts = (train_state, run.settings, valid_ids, self._active, stop_request, valid_starts)
+            self._validator = Validator(*parts)
         self._progress = Progress()
         self._states = [
             distribute(self._strategy, state)

@@ -31,7 +31,7 @@ from llm_timecycle.runs.learned import write_learned
 from llm_timecycle.runs.text_paths import find_texts
 from llm_timecycle.runs.warm_start import WarmStart
 from llm_timecycle.text.batches import ONE_DOCUMENT, Lanes, count_tokens, cut_lanes
-from llm_timecycle.text.prepare import PreparedText, prepare_text
+from llm_timecycle.text.prepare import PreparedText, find_unsuitable_level, prepare_text
 from llm_timecycle.training.checkpoints import Checkpoint, list_checkpoints, write_checkpoint
 from llm_timecycle.training.devices import ComputePlan, choose_strategy, resolve_machine
 from llm_timecycle.training.loop import TrainingLoop
@@ -280,6 +280,8 @@ def _log_facts(settings: Settings, plan: ComputePlan, text: PreparedText, parame
             log.info("%.1f %% of the %s tokens are unknown (<unk>)", share, split)
     if warning := describe_leakage(text):
         log.warning("%s", warning)
+    if warning := find_unsuitable_level(text.tokenizer):
+        log.warning(warning)
 
 
 def _run_loop(

@@ -270,3 +270,9 @@ def test_a_step_of_a_beam_search_decodes_a_bounded_end_of_each_text(
     assert generator.generate() == [(token,) * 100]
     assert written == []
     assert max(decoded) == 20  # 4 bytes for each of 3 characters, and 8 more
+
+
+def test_unknown_characters_that_the_text_has_in_another_form_are_shown_in_code_points() -> None:
+    warning = describe_unknown_tokens(make_tokenizer("e\u0301"), "é")
+    assert warning is not None
+    assert "'é'. é is U+00E9; the training text has U+0065 U+0301" in warning

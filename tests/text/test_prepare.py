@@ -208,3 +208,14 @@ def test_progress_goes_to_stderr(directory, capsys):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "learning the char vocabulary" in captured.err
+
+
+def test_words_of_two_documents_are_not_learned_as_one(directory):
+    names = ["one.txt", "two.txt"]
+    for name, word in zip(names, ("clock", "tower"), strict=True):
+        (directory / name).write_text(f"{word} {word}")
+    settings = make_settings("word", train=names, valid_fraction=0.0, test_fraction=0.0)
+    text = run(directory, settings)
+    assert text.train.ids.tolist() == [1, 2, 2, 1, 3, 3, 1]
+    assert text.train.document_starts.tolist() == [1, 4]
+    assert [text.tokenizer.token(id) for id in (2, 3)] == ["clock", "tower"]

@@ -63,7 +63,7 @@ def encode(tokenizer: Tokenizer, corpus: Corpus) -> tuple[list[int], Counts]:
     [
         # The words are a (twice) and b: 2 and 3.
         (WORD, [2, 3, 1, 2, 1]),
-        # With the line break: 2, 4 and 3.
+        # With the line feed: 2, 4 and 3.
         (UNICODE, [2, 4, 3, 1, 2, 1]),
         # The characters are a (twice), line feed, space, b: 2, 3, 4, 5.
         (CHAR, [2, 4, 5, 3, 1, 2, 1]),
@@ -108,7 +108,7 @@ def test_counts_are_those_of_the_text_as_it_is_read(tmp_path):
 
 @pytest.mark.parametrize("settings", [CHAR, SUBWORD, UNICODE, WORD])
 def test_a_text_is_the_same_in_pieces_of_any_size(tmp_path, settings, monkeypatch):
-    text = "It's  a clock: 3.50,\n\n  and a 钟。 A clock ticks\n" * 30 + "a long line " * 30
+    text = "It's  a clock: 3.50,\n\n  and a 钟。 A clock ticks\n" * 30 + "a long, long line " * 30
     corpus = open_texts(tmp_path, text)
     tokenizer = Tokenizer.train(settings, [text])
     whole = encode(tokenizer, corpus)

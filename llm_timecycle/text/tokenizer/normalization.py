@@ -31,27 +31,29 @@ def unify_text(text: str, normalize: Normalization, lowercase: bool) -> str:
     return text
 
 
-def find_border(text: str) -> int:
+def find_border(text: str, following: str = "") -> int:
     """The last position where a text can be cut so that its parts are normal if the whole is.
 
-    A base character keeps the marks after it, and Hangul letters stay together. The end of the text
-    is no such position, since a mark might follow; where there is none in the last
-    `BORDER_SOUGHT` characters, the end is the answer all the same.
+    No mark is cut off from the character before it, and Hangul letters stay together. Where there
+    is no such position among the last `BORDER_SOUGHT`, it is the end of the text.
 
-    >>> find_border("abcde\u0301")
-    4
+    Args:
+        following: what comes after the text.
+
+    >>> find_border("abcd"), find_border("abcd", "\u0301")
+    (4, 3)
     """
     start = max(len(text) - BORDER_SOUGHT, 0)
-    for position in range(len(text) - 1, start, -1):
-        if unicodedata.category(text[position])[0] in "MC":  # marks and format characters
-            continue
-        parts = text[start:position], text[position:]
-        if all(
+    whole = text[start:] + following[:BORDER_SOUGHT]
+    for position in range(len(text) - start, 0, -1):
+        parts = whole[:position], whole[position:]
+        begins_with_mark = unicodedata.category(parts[1][:1] or "a") in ("Mn", "Mc", "Me", "Cf")
+        if not begins_with_mark and all(
             "".join(unicodedata.normalize(form, part) for part in parts)
-            == unicodedata.normalize(form, text[start:])
+            == unicodedata.normalize(form, whole)
             for form in FORMS
         ):
-            return position
+            return start + position
     return len(text)
 
 

@@ -123,9 +123,10 @@ def compile_piece() -> re.Pattern[str]:
 
     Where a piece ends in a space, `complete_piece` tells its tokens.
     """
-    visible = f"[^{WHITE_SPACE}{HAN}{KANA}]"
+    visible, wide = f"[^{WHITE_SPACE}{HAN}{KANA}]", f"[{HAN}{KANA}]"
+    marked = f"{wide}(?:[{_PERHAPS_MARKS}]{visible}*)?"
+    space = f"(?: (?={compile_word_start().pattern}))?"
     return re.compile(
-        f"[{BLANK}]*(?:{visible}+|[{HAN}{KANA}](?:[{_PERHAPS_MARKS}]{visible}*)?)"
-        f"(?: (?={compile_word_start().pattern}))?"
-        f"|\n|[{BLANK}]+"
+        f"{visible}+{space}|{wide}(?![{_PERHAPS_MARKS} ])|{marked}{space}"
+        f"|\n|[{BLANK}]+(?:(?:{visible}+|{marked}){space})?"
     )

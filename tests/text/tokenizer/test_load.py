@@ -125,6 +125,7 @@ def test_a_vocabulary_above_its_bound_is_refused(tmp_path):
         ("char", "", "not a single character"),
         ("word", "a b", "not a single word"),
         ("unicode", "", "not a single word"),
+        ("unicode", "a\n", "not a single word"),
         ("subword", "钟", "its tokens are not made of the 256 bytes"),
         ("subword", "", "its tokens are not made of the 256 bytes"),
     ],
@@ -166,6 +167,21 @@ def test_a_file_that_splits_text_in_another_way_is_refused(tmp_path, section, va
     content[section] = value
     message = refuse(path, "unicode", content)
     assert "splits text differently" in message
+
+
+def test_words_of_an_earlier_version_are_refused_by_that_name(tmp_path):
+    path, content = save(tmp_path, "unicode")
+    old = {"type": "Replace", "pattern": {"String": "<eos>"}, "content": "< eos >"}
+    content["normalizer"] = {"type": "Sequence", "normalizers": [old]}
+    message = refuse(path, "unicode", content)
+    assert "made by an earlier version" in message
+    assert "train the model again" in message
+
+
+def test_another_normalization_is_refused(tmp_path):
+    path, _ = save(tmp_path, "char")
+    with pytest.raises(RunError, match="splits text differently"):
+        Tokenizer.load(path, SETTINGS["char"], normalize="NFC")
 
 
 def test_a_section_that_the_library_does_not_know_is_refused(tmp_path):

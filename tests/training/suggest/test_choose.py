@@ -250,3 +250,10 @@ def test_every_choice_is_valid_fits_the_text_and_has_its_reason(
     if level == "char":
         trained_on = characters * (1 - settings.data.valid_fraction - settings.data.test_fraction)
         assert training.batch_size * training.sequence_length <= trained_on / 8
+
+
+@pytest.mark.parametrize("script", ["Thai", "Lao", "Khmer", "Burmese"])
+@pytest.mark.parametrize("size", [10_000, 1_000_000, 100_000_000])
+def test_words_are_never_chosen_where_there_are_no_spaces(script: str, size: int) -> None:
+    facts = replace(PROSE, script=script, characters=size, bytes=3 * size)
+    assert choose_for(facts)[0].tokenizer.level in ("char", "subword", "byte")

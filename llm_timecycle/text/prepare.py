@@ -200,7 +200,7 @@ def _read_for_learning(
     """
     total = corpus.count_characters()
     step = -(-total // BPE_CHARACTERS) if settings.level == "subword" else 1
-    chunks = (chunk.text for document in corpus.documents() for chunk in document.chunks())
+    chunks = (chunk for document in corpus.documents() for chunk in document.chunks())
     with tqdm(
         desc=f"learning the {settings.level} vocabulary",
         total=total,

@@ -128,7 +128,7 @@ def _read_sample(corpus: Corpus, total: int) -> Iterator[Chunk]:
         parts = [corpus.cut(start, start + length, corpus.name) for start in starts]
     for part in parts:
         for document in part.documents():
-            yield from (chunk.text for chunk in document.chunks())
+            yield from document.chunks()
 
 
 class _Compressibility:

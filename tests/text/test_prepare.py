@@ -45,7 +45,7 @@ def work(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was trained and encoded, and not found in the cache."""
     done: list[str] = []
     train, encode = Tokenizer.train, prepare.encode_documents
-    monkeypatch.setattr(Tokenizer, "train", lambda *a: done.append("train") or train(*a))
+    monkeypatch.setattr(Tokenizer, "train", lambda *a, **k: done.append("train") or train(*a, **k))
     monkeypatch.setattr(
         prepare,
         "encode_documents",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from llm_timecycle.cli.train import _write_call
 from tests.cli.conftest import Outcome
 
 Call = Callable[..., Outcome]
@@ -99,3 +100,12 @@ def test_a_shorter_one_is_refused_once_with_the_reason(call: Call, tmp_path: Pat
     assert "short.txt is too short" in outcome.stderr
     assert "it has 499 characters; expected at least 500, or several documents" in outcome.stderr
     assert len(outcome.stderr.strip().splitlines()) == 1
+
+
+def test_the_command_repeats_what_was_asked() -> None:
+    options = {"--minutes": 0.5, "--run": None, "--from": Path("a b"), "--extend-vocabulary": True}
+    assert _write_call("my.txt", ("model.num_layers=1",), options) == (
+        "llm-timecycle train my.txt --set model.num_layers=1 --minutes 0.5 --from 'a b' "
+        "--extend-vocabulary"
+    )
+    assert _write_call("my.txt", (), {"--extend-vocabulary": False}) == "llm-timecycle train my.txt"

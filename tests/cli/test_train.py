@@ -30,9 +30,10 @@ def copy_run(trained: Path, place: Path) -> Path:
 def test_a_run_has_all_its_files_and_its_manifest_tells_the_truth(trained: Path) -> None:
     run = trained / "runs" / "tiny"
     names = {"config.yaml", "tokenizer.json", "model.safetensors", "metrics.csv", "manifest.json"}
-    assert {path.name for path in run.iterdir()} == {*names, "checkpoints", ".lock"}
+    learned = {"spelling.json", "shingles.safetensors"}
+    assert {path.name for path in run.iterdir()} == {*names, *learned, "checkpoints", ".lock"}
     manifest = json.loads((run / "manifest.json").read_text())
-    assert manifest["files"].keys() == names - {"manifest.json"}
+    assert manifest["files"].keys() == (names | learned) - {"manifest.json"}
     assert manifest["corpora"]["train"]["tokens"] > 5_000
     assert [path.name for path in sorted((run / "checkpoints").iterdir())] == ["step-4", "step-6"]
     with (run / "metrics.csv").open(newline="") as file:
@@ -179,9 +180,16 @@ def test_a_corpus_that_changed_is_noticed_when_resuming_and_when_scoring(
 def test_evaluate_gives_figures_that_belong_together(call: Call, trained: Path) -> None:
     outcome = call("evaluate", trained / "runs" / "tiny", "--split", "test", "--json")
     figures = json.loads(outcome.stdout)
-    assert list(figures)[:11] == [
-        *("split", "loss_nats_per_token", "perplexity", "perplexity_per_word"),
-        *("bits_per_character", "bits_per_byte", "accuracy"),
+    assert list(figures)[:15] == [
+        *("split", "loss_nats_per_token", "perplexity"),
+        *("perplexity_per_word", "perplexity_per_word_with_spelling"),
+        *("bits_per_character", "bits_per_character_with_spelling"),
+        *(
+            "spelling_bits_per_character",
+            "bits_per_byte",
+            "bits_per_byte_with_spelling",
+            "accuracy",
+        ),
         *("tokens", "words", "characters", "bytes"),
     ]
     assert figures["split"] == "test"

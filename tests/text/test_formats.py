@@ -35,7 +35,7 @@ def pack(**files: str) -> bytes:
         (pack(mimetype="application/vnd.oasis.opendocument.text"), "an OpenDocument file", "plain"),
         (pack(xl__workbook="x"), "an Excel workbook", "CSV"),
         (pack(novel="x"), "a ZIP archive", "unzip "),
-        (gzip.compress(b"river"), "compressed with gzip", "name ends in .gz"),
+        (gzip.compress(b"river", mtime=0), "compressed with gzip", "name ends in .gz"),
         (zstd.compress(b"river"), "compressed with Zstandard", "name ends in .zst"),
         (b"BZh91AY", "compressed with bzip2", "bunzip2 --keep "),
         (b"\xfd7zXZ\x00", "compressed with xz", "xz --decompress"),

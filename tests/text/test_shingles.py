@@ -122,7 +122,7 @@ def test_the_end_of_a_text_is_no_copy_of_its_beginning(name: str, tmp_path) -> N
         text = "\n".join(topics[key] for key in sorted(topics))
     else:
         document = next(open_corpus(name, tmp_path, tmp_path).documents())
-        text = "".join(document.chunks())
+        text = "".join(chunk.text for chunk in document.chunks())
     for share in (0.8, 0.9, 0.95):
         cut = round(share * len(text))
         overlap = compute_overlap(sketch(text[cut:]), sketch(text[:cut]))

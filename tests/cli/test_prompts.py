@@ -12,6 +12,7 @@ from llm_timecycle.cli import prompts
 from llm_timecycle.errors import DataError
 from llm_timecycle.runs.directory import Run
 from tests.cli.random_runs import call, generate_directly
+from tests.generation.fake_engine import make_tokenizer
 
 
 @pytest.mark.parametrize(
@@ -80,3 +81,9 @@ def test_a_prompt_argument_that_is_not_utf_8(run: Path) -> None:
     result = call(run, "--prompt", "caf\udce9")
     assert isinstance(result.exception, DataError)
     assert "U+DCE9 at character 3 is half of a character" in str(result.exception)
+
+
+@pytest.mark.parametrize(("word_split", "shown"), [("whitespace", "the"), ("unicode", "the ")])
+def test_a_space_after_a_prompt_is_shown_if_it_is_a_token(word_split: str, shown: str) -> None:
+    tokenizer = make_tokenizer("the cat", "word", word_split=word_split)
+    assert prompts.show_prompt("the ", tokenizer) == shown

@@ -21,7 +21,6 @@ from llm_timecycle.errors import DataError, RunError
 from llm_timecycle.files import explain_os_error, write_durably
 from llm_timecycle.progress_bars import tqdm
 from llm_timecycle.text.corpus import Corpus, open_corpus, split_corpus
-from llm_timecycle.text.shingles import SketchBuilder
 from llm_timecycle.text.token_store import (
     TokenStream,
     build_store,
@@ -119,9 +118,8 @@ def encode_corpus(
     if (stream := open_store(path)) is not None:
         return stream
     try:
-        sketch = SketchBuilder(corpus.count_characters())
-        pieces = encode_documents(tokenizer, corpus, show_progress, sketch)
-        build_store(path, pieces, tokenizer.dtype, facts, sketch)
+        pieces = encode_documents(tokenizer, corpus, show_progress)
+        build_store(path, pieces, tokenizer.dtype, facts)
         keep_newest(path.parent, STORES_KEPT)
     except OSError as error:
         raise RunError(_explain_cache(cache, error)) from error

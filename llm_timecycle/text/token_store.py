@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -28,7 +28,14 @@ from llm_timecycle.files import flush_directory, write_durably
 from llm_timecycle.progress_bars import tqdm
 from llm_timecycle.system import count_hardware_threads
 from llm_timecycle.text.corpus import Corpus
-from llm_timecycle.text.shingles import Sketch, SketchBuilder
+from llm_timecycle.text.counting import count_words
+from llm_timecycle.text.shingles import (
+    EMPTY_SKETCH,
+    Sketch,
+    SketchBuilder,
+    choose_level,
+    sketch_piece,
+)
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 FORMAT_VERSION = 2
@@ -91,6 +98,17 @@ class TokenStream:
     """A sample of the runs of text in it, to find what two texts have in common."""
 
 
+class Piece(NamedTuple):
+    """A piece of text as ids."""
+
+    ids: np.ndarray
+    """The ids (N,)."""
+    counts: Counts
+    """The size of the piece."""
+    shingles: Sketch = EMPTY_SKETCH
+    """A sample of the runs of text in it."""
+
+
 def open_store(path: Path) -> TokenStream | None:
     """The store at `path`, marked as just used; None if it is missing or damaged."""
     try:
@@ -117,21 +135,21 @@ def open_store(path: Path) -> TokenStream | None:
 
 
 def encode_documents(
-    tokenizer: Tokenizer,
-    corpus: Corpus,
-    show_progress: bool = False,
-    sketch: SketchBuilder | None = None,
-) -> Iterator[tuple[np.ndarray, Counts]]:
-    """The ids (N,) and the counts of each piece of a corpus, in order.
+    tokenizer: Tokenizer, corpus: Corpus, show_progress: bool = False
+) -> Iterator[Piece]:
+    """Each piece of a corpus, encoded, in order.
 
     `<eos>` ends each document, unless a split cut the document off or it already ends in one, as
-    it does at word level after a final line break. `sketch` is shown the text on its way.
+    it does at word level after a final line break.
     """
+    level = choose_level(corpus.count_characters())
 
-    def encode(text: str) -> tuple[np.ndarray, Counts]:
-        ids = tokenizer.encode(text)
+    def encode(text: str) -> Piece:
+        ids, content = tokenizer.encode(text), text.encode()
         unknown = int(np.count_nonzero(ids == tokenizer.unk_id))
-        return ids, Counts(len(ids), len(text.split()), len(text), len(text.encode()), unknown)
+        words = count_words(text, content)
+        counts = Counts(len(ids), words, len(text), len(content), unknown)
+        return Piece(ids, counts, sketch_piece(content, level))
 
     workers = min(WORKERS_AT_MOST, count_hardware_threads())
     with (
@@ -146,14 +164,13 @@ def encode_documents(
         ) as bar,
     ):
         for document in corpus.documents():
-            chunks = document.chunks() if sketch is None else sketch.watch(document.chunks())
             last_id: int | None = None
-            for ids, counts in _map_in_order(pool, encode, chunks, workers):
-                yield ids, counts
-                bar.update(counts.characters)
-                last_id = ids[-1] if len(ids) else last_id
+            for piece in _map_in_order(pool, encode, document.chunks(), workers):
+                yield piece
+                bar.update(piece.counts.characters)
+                last_id = piece.ids[-1] if len(piece.ids) else last_id
             if document.reaches_end and last_id != tokenizer.eos_id:
-                yield np.array([tokenizer.eos_id], tokenizer.dtype), Counts(tokens=1)
+                yield Piece(np.array([tokenizer.eos_id], tokenizer.dtype), Counts(tokens=1))
 
 
 def _map_in_order(
@@ -174,27 +191,26 @@ def _map_in_order(
 
 def build_store(
     path: Path,
-    pieces: Iterable[tuple[np.ndarray, Counts]],
+    pieces: Iterable[Piece],
     dtype: np.dtype[Any],
     facts: dict[str, str],
-    sketch: SketchBuilder | None = None,
 ) -> None:
     """Write a complete store or none; OSError if the disk refuses.
 
     Args:
         path: where; a sound store already there stays, and the new one is discarded.
-        pieces: the ids (N,) of each piece of the text, of type `dtype`, and its counts.
+        pieces: the text as ids of type `dtype`.
         facts: for the manifest: `corpus_sha256`, and anything else worth keeping.
-        sketch: has seen the text once the pieces are used up; None stores an empty one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".building-", dir=path.parent))
     try:
-        total = Counts()
+        total, sketch = Counts(), SketchBuilder()
         with (staging / "ids.bin").open("wb") as file:
-            for ids, counts in pieces:
-                file.write(ids.data)
-                total += counts
+            for piece in pieces:
+                file.write(piece.ids.data)
+                total += piece.counts
+                sketch.add(piece.shingles)
             file.flush()
             os.fsync(file.fileno())
         manifest = {
@@ -204,9 +220,7 @@ def build_store(
             "counts": asdict(total),
             "size_bytes": total.tokens * dtype.itemsize,
         }
-        write_durably(
-            staging / "shingles.safetensors", (sketch or SketchBuilder(0)).finish().to_bytes()
-        )
+        write_durably(staging / "shingles.safetensors", sketch.finish().to_bytes())
         write_durably(staging / "manifest.json", json.dumps(manifest, indent=2).encode())
         if open_store(path) is None:
             shutil.rmtree(path, ignore_errors=True)  # damaged, if it exists at all

@@ -15,8 +15,10 @@ import pytest
 from llm_timecycle.config.text_settings import TokenizerSettings
 from llm_timecycle.text import text_file
 from llm_timecycle.text.corpus import Corpus, open_corpus, split_corpus
+from llm_timecycle.text.shingles import sketch_piece
 from llm_timecycle.text.token_store import (
     Counts,
+    Piece,
     TokenStream,
     _map_in_order,
     build_store,
@@ -27,10 +29,9 @@ from llm_timecycle.text.token_store import (
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 FACTS = {"corpus_sha256": "abc"}
-Piece = tuple[np.ndarray, Counts]
-PIECES: list[Piece] = [
-    (np.array([2, 3, 0], np.uint16), Counts(3, 2, 9, 10, 1)),
-    (np.array([700], np.uint16), Counts(1, 1, 4, 4, 0)),
+PIECES = [
+    Piece(np.array([2, 3, 0], np.uint16), Counts(3, 2, 9, 10, 1), sketch_piece(b"a" * 50, 0)),
+    Piece(np.array([700], np.uint16), Counts(1, 1, 4, 4, 0), sketch_piece(b"b" * 50, 0)),
 ]
 WORD = TokenizerSettings(level="word")
 UNICODE = TokenizerSettings(level="word", word_split="unicode")
@@ -49,9 +50,9 @@ def open_texts(directory: Path, *texts: str) -> Corpus:
 def encode(tokenizer: Tokenizer, corpus: Corpus) -> tuple[list[int], Counts]:
     """All ids and the sum of the counts."""
     pieces = [*encode_documents(tokenizer, corpus)]
-    assert {ids.dtype for ids, _ in pieces} == {tokenizer.dtype}
-    ids = np.concatenate([ids for ids, _ in pieces]).tolist()
-    return ids, sum((counts for _, counts in pieces), Counts())
+    assert {piece.ids.dtype for piece in pieces} == {tokenizer.dtype}
+    ids = np.concatenate([piece.ids for piece in pieces]).tolist()
+    return ids, sum((piece.counts for piece in pieces), Counts())
 
 
 @pytest.mark.parametrize(
@@ -148,6 +149,8 @@ def test_a_store_holds_what_was_put_in(tmp_path):
     assert stream.ids.dtype == np.uint16
     assert stream.ids.tolist() == [2, 3, 0, 700]
     assert (stream.tokens, stream.words, stream.characters, stream.bytes) == (4, 3, 13, 14)
+    assert stream.shingles is not None
+    assert stream.shingles.counts.tolist() == [3, 3]  # of 50 equal bytes, three times the same 48
     assert (stream.unknown, stream.corpus_sha256) == (1, "abc")
     manifest = json.loads((tmp_path / "cache" / "store" / "manifest.json").read_text())
     assert manifest["size_bytes"] == 8

@@ -1,4 +1,4 @@
-"""Does a smaller vocabulary look better than it is? It must not, with the spelling of unknown words.
+"""Does a smaller vocabulary look better than it is? With the spelling of unknown words it must not.
 
     .venv/bin/python scripts/check_vocabulary.py [--text TEXT] [--steps N] [--sizes V ...]
 

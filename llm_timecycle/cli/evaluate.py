@@ -45,8 +45,11 @@ def command(
 
     Every token after the first is predicted exactly once. A long text is read in up to 128 lanes
     side by side, each after a warm-up on the 512 tokens before it, and in bfloat16 where the model
-    was trained in it; --exact reads it in one lane and in float32. To compare models with different
-    tokenizers, compare bits per character or perplexity per word.
+    was trained in it; --exact reads it in one lane and in float32.
+
+    To compare models with different tokenizers, compare bits per character or perplexity per word,
+    in which unknown words pay for their spelling. With --json these are the keys that end in
+    with_spelling. A text that the model was trained on is named in a warning.
 
     If the run's text was moved, --set data.train=FILE names its new place.
 

@@ -41,6 +41,7 @@ class Recipe(BaseModel):
     perplexity: float = Field(ge=1.0)
     """Per token, on the validation text, as `evaluate` reports it."""
     bits_per_character: float = Field(gt=0.0)
+    """On the same text, with the spelling of unknown words."""
 
     def __str__(self) -> str:
         return (

@@ -36,18 +36,10 @@ class EvaluationResult:
     """exp of the mean loss; infinite where that is beyond a float."""
     perplexity_per_word: float
     """exp(nats / words), without the spelling of unknown words."""
-    perplexity_per_word_with_spelling: float | None
-    """2^((nats / ln 2 + spelling bits) / words): comparable between models."""
     bits_per_character: float
     """nats / ln 2 / characters, without the spelling of unknown words."""
-    bits_per_character_with_spelling: float | None
-    """(nats / ln 2 + spelling bits) / characters: comparable between models."""
-    spelling_bits_per_character: float | None
-    """The part of it that unknown words cost beyond their `<unk>`."""
     bits_per_byte: float
     """nats / ln 2 / bytes of UTF-8, without the spelling of unknown words."""
-    bits_per_byte_with_spelling: float | None
-    """(nats / ln 2 + spelling bits) / bytes of UTF-8: comparable between models."""
     accuracy: float
     """The share of tokens that were the most likely one."""
     tokens: int
@@ -60,8 +52,16 @@ class EvaluationResult:
     """Bytes of UTF-8 in the text."""
     unknown_tokens: int
     """Tokens that are `<unk>`."""
+    perplexity_per_word_with_spelling: float | None
+    """2^((nats / ln 2 + spelling bits) / words): comparable between models."""
+    bits_per_character_with_spelling: float | None
+    """(nats / ln 2 + spelling bits) / characters: comparable between models."""
+    spelling_bits_per_character: float | None
+    """The part of it that unknown words cost beyond their `<unk>`."""
+    bits_per_byte_with_spelling: float | None
+    """(nats / ln 2 + spelling bits) / bytes of UTF-8: comparable between models."""
     spelled_tokens: int | None
-    """Those that paid for their spelling: all but a `<unk>` that the text itself spells."""
+    """Unknown tokens that paid for their spelling; a `<unk>` of the text itself does not."""
     share_in_training_text: float | None
     """The share of the text that occurs word for word in the training text, from a sample; None
     where the text is too short to tell, or the run was made by an older version."""

@@ -22,8 +22,9 @@ from llm_timecycle.progress_bars import tqdm
 from llm_timecycle.system import count_hardware_threads
 from llm_timecycle.text.chunks import Chunk
 from llm_timecycle.text.corpus import Corpus
+from llm_timecycle.text.counting import count_words
 from llm_timecycle.text.parallel.pool import WorkerPool, count_workers, map_in_order
-from llm_timecycle.text.shingles import SketchBuilder
+from llm_timecycle.text.shingles import Sketch, choose_level, sketch_piece
 from llm_timecycle.text.token_store import Counts, Piece
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
@@ -32,21 +33,17 @@ THREADS_AT_MOST = 4
 
 _Item = tuple[Chunk, bool]
 """The arguments of `encode_chunk` after the first."""
-_Packed = tuple[bytes, tuple[int, ...], bytes]
+_Packed = tuple[bytes, tuple[int, ...], bytes, tuple[int, bytes, bytes]]
 """A `Piece` in plain values, as a worker sends it."""
 
 
 def encode_documents(
-    tokenizer: Tokenizer,
-    corpus: Corpus,
-    show_progress: bool = False,
-    sketch: SketchBuilder | None = None,
+    tokenizer: Tokenizer, corpus: Corpus, show_progress: bool = False
 ) -> Generator[Piece]:
     """Each chunk of a corpus, encoded, in order.
 
     `<eos>` ends each document, unless a split cut the document off or it already ends in one, as
-    a file does after a final line break at word level with the whitespace split. `sketch` is shown
-    the text on its way.
+    a file does after a final line break at word level with the whitespace split.
     """
     with (
         open_encoder(tokenizer, corpus.count_characters()) as encode,
@@ -60,25 +57,28 @@ def encode_documents(
         ) as bar,
     ):
         for document in corpus.documents():
-            chunks = document.chunks() if sketch is None else sketch.watch(document.chunks())
-            for piece in encode(_note_line_breaks(chunks)):
+            for piece in encode(_note_line_breaks(document.chunks())):
                 yield piece
                 bar.update(piece.counts.characters)
 
 
-def encode_chunk(tokenizer: Tokenizer, chunk: Chunk, follows_line_break: bool) -> Piece:
+def encode_chunk(tokenizer: Tokenizer, level: int, chunk: Chunk, follows_line_break: bool) -> Piece:
     """The ids of a chunk, with an `<eos>` after each document that ends in it.
 
     Args:
+        level: of the sketch, see `sketch_piece`.
         follows_line_break: whether the text before it, of the same document, ends in a line break.
     """
-    texts = chunk.split()
+    texts, content = chunk.split(), chunk.text.encode()
+    is_one = len(texts) == 1
     ids, lengths = tokenizer.encode_each(texts)
     counts = Counts(
         tokens=len(ids),
-        words=sum(len(text.split()) for text in texts),
+        words=count_words(chunk.text, content)
+        if is_one
+        else sum(len(text.split()) for text in texts),
         characters=len(chunk.text),
-        bytes=len(chunk.text.encode()),
+        bytes=len(content),
         unknown=int(np.count_nonzero(ids == tokenizer.unk_id)),
     )
     lengths = lengths[: len(chunk.ends)]
@@ -88,7 +88,12 @@ def encode_chunk(tokenizer: Tokenizer, chunk: Chunk, follows_line_break: bool) -
     if len(ends) and lengths[0] == 0 and follows_line_break:
         needs_eos[0] = tokenizer.does_eos_end_documents
     ids = np.insert(ids, ends[needs_eos], tokenizer.eos_id)
-    return Piece(ids, replace(counts, tokens=len(ids)), ends + np.cumsum(needs_eos))
+    return Piece(
+        ids,
+        replace(counts, tokens=len(ids)),
+        ends + np.cumsum(needs_eos),
+        sketch_piece(content, level),
+    )
 
 
 def _note_line_breaks(chunks: Iterable[Chunk]) -> Iterator[tuple[Chunk, bool]]:
@@ -107,17 +112,21 @@ def open_encoder(
     """A `map` of `encode_chunk` over chunks, for a text of so many characters."""
     holds_lock = tokenizer.settings.level in ("word", "subword")
     workers = count_workers(characters) if holds_lock else 0
+    level = choose_level(characters)
     if workers == 0:
         ahead = min(THREADS_AT_MOST, count_hardware_threads())
         with ThreadPoolExecutor(ahead) as threads:
-            yield partial(map_in_order, threads, ahead, lambda item: encode_chunk(tokenizer, *item))
+            yield partial(
+                map_in_order, threads, ahead, lambda item: encode_chunk(tokenizer, level, *item)
+            )
         return
     with tempfile.TemporaryDirectory(prefix="llm-timecycle-") as directory:
         path = Path(directory) / "tokenizer.json"
         tokenizer.save(path)
         settings = tokenizer.settings.model_dump_json()
-        task = ("encode", settings, tokenizer.documents, tokenizer.normalize, str(path))
-        with WorkerPool(task, partial(_encode_packed, tokenizer), workers) as pool:
+        how = tokenizer.documents, tokenizer.normalize
+        task = ("encode", settings, *how, str(path), str(level))
+        with WorkerPool(task, partial(_encode_packed, tokenizer, level), workers) as pool:
             yield lambda items: (
                 _unpack(packed, tokenizer)
                 for packed in pool.map((tuple(chunk), follows) for chunk, follows in items)
@@ -125,7 +134,7 @@ def open_encoder(
 
 
 def make_encoder(
-    settings: str, documents: Documents, normalize: Normalization, path: str
+    settings: str, documents: Documents, normalize: Normalization, path: str, level: str
 ) -> Callable[[Any], _Packed]:
     """What a worker does with each chunk.
 
@@ -134,20 +143,26 @@ def make_encoder(
         documents: what a document is.
         normalize: the Unicode normalization form that every text is brought into first.
         path: its `tokenizer.json`.
+        level: of the sketch, see `encode_chunk`.
     """
     parsed = TokenizerSettings.model_validate_json(settings)
     tokenizer = Tokenizer.load(Path(path), parsed, documents=documents, normalize=normalize)
-    return partial(_encode_packed, tokenizer)
+    return partial(_encode_packed, tokenizer, int(level))
 
 
-def _encode_packed(tokenizer: Tokenizer, item: tuple[Any, bool]) -> _Packed:
+def _encode_packed(tokenizer: Tokenizer, level: int, item: tuple[Any, bool]) -> _Packed:
     chunk, follows_line_break = item
-    ids, counts, ends = encode_chunk(tokenizer, Chunk(*chunk), follows_line_break)
-    return ids.tobytes(), astuple(counts), ends.astype(np.int64).tobytes()
+    ids, counts, ends, shingles = encode_chunk(tokenizer, level, Chunk(*chunk), follows_line_break)
+    sample = shingles.level, shingles.keys.tobytes(), shingles.counts.tobytes()
+    return ids.tobytes(), astuple(counts), ends.astype(np.int64).tobytes(), sample
 
 
 def _unpack(packed: _Packed, tokenizer: Tokenizer) -> Piece:
-    ids, counts, ends = packed
+    ids, counts, ends, (level, keys, occurrences) = packed
+    sample = Sketch(level, np.frombuffer(keys, np.uint64), np.frombuffer(occurrences, np.int64))
     return Piece(
-        np.frombuffer(ids, tokenizer.dtype), Counts(*counts), np.frombuffer(ends, np.int64)
+        np.frombuffer(ids, tokenizer.dtype),
+        Counts(*counts),
+        np.frombuffer(ends, np.int64),
+        sample,
     )

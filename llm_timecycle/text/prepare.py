@@ -26,7 +26,6 @@ from llm_timecycle.progress_bars import tqdm
 from llm_timecycle.text.corpus import Corpus, open_corpus
 from llm_timecycle.text.encoding import encode_documents
 from llm_timecycle.text.parallel.pool import WorkerPool, count_workers
-from llm_timecycle.text.shingles import SketchBuilder
 from llm_timecycle.text.short_text import check_lengths
 from llm_timecycle.text.split import split_corpus
 from llm_timecycle.text.survey import UNSPACED_SCRIPTS, find_script
@@ -150,9 +149,8 @@ def encode_corpus(
     if (stream := open_store(path)) is not None:
         return stream
     try:
-        sketch = SketchBuilder(corpus.count_characters())
-        with closing(encode_documents(tokenizer, corpus, show_progress, sketch)) as pieces:
-            build_store(path, pieces, tokenizer.dtype, facts, sketch)
+        with closing(encode_documents(tokenizer, corpus, show_progress)) as pieces:
+            build_store(path, pieces, tokenizer.dtype, facts)
         keep_newest(path.parent, STORES_KEPT)
     except OSError as error:
         raise RunError(_explain_cache(cache, error)) from error

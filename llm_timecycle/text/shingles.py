@@ -6,20 +6,17 @@ of a shingle chooses, so that two texts keep the same ones and can be compared (
 resemblance and containment of documents": the sketch modulo m). At level l, one shingle in 2^l is
 kept, so the sample of a higher level is part of that of a lower one.
 
-To be cheap, the choice reads the first twelve bytes only: the first four give up to six levels,
-which leaves one place in 64 of a long text to look at more closely; the other eight give the rest.
+To be cheap, the choice reads the first twelve bytes only: the first four give up to eight levels,
+which leaves one place in 256 of a long text to look at more closely; the other eight give the rest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
-
-from llm_timecycle.text.chunks import Chunk
 
 SHINGLE_BYTES = 48
 KEPT_AT_MOST = 1 << 16
@@ -30,7 +27,7 @@ LEAK_SHARE = 0.45
 
 _WORD_BYTES = 4
 _WORDS = SHINGLE_BYTES // _WORD_BYTES
-_FIRST_LEVELS = 6
+_FIRST_LEVELS = 8
 _LEVEL_BITS = 6  # of a key, its highest; the others are the hash
 _FIRST_FACTOR = np.uint32(0x9E3779B1)
 _NEXT_FACTORS = np.array([0x85EBCA6B9D5C2F13, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)
@@ -80,6 +77,9 @@ class Sketch:
         return Sketch(level, self.keys[is_kept], self.counts[is_kept])
 
 
+EMPTY_SKETCH = Sketch(0, np.zeros(0, np.uint64), np.zeros(0, np.int64))
+
+
 @dataclass(frozen=True)
 class Overlap:
     """How much of a text occurs in the training text."""
@@ -118,51 +118,48 @@ def compute_overlap(text: Sketch, training: Sketch) -> Overlap | None:
 
 
 class SketchBuilder:
-    """Makes the sketch of a text that passes by in pieces.
+    """Makes the sketch of a text of those of its pieces, which may come in any order.
 
     Args:
-        size: about how many bytes or characters the text has; chooses the level to begin with.
         kept_at_most: shingles to keep; the level rises until no more are left.
     """
 
-    def __init__(self, size: int, kept_at_most: int = KEPT_AT_MOST) -> None:
+    def __init__(self, kept_at_most: int = KEPT_AT_MOST) -> None:
         self._kept_at_most = kept_at_most
-        self._level = max(0, (size // kept_at_most).bit_length())
-        self._waiting = [np.zeros(0, np.uint64)]
-        self._waiting_count = 0
-        self._sketch = Sketch(self._level, np.zeros(0, np.uint64), np.zeros(0, np.int64))
+        self._pieces = [EMPTY_SKETCH]
+        self._waiting = 0
 
-    def watch(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-        """The chunks as they are, each looked at; a shingle lies inside one chunk."""
-        for chunk in chunks:
-            self.add(chunk.text.encode())
-            yield chunk
-
-    def add(self, content: bytes) -> None:
-        """Take the next piece of the text, in UTF-8."""
-        keys = hash_shingles(content, self._level)
-        self._waiting.append(keys)
-        self._waiting_count += len(keys)
-        if self._waiting_count > self._kept_at_most:
-            self._merge()
+    def add(self, piece: Sketch) -> None:
+        """Take the sketch of the next piece."""
+        self._pieces.append(piece)
+        self._waiting += len(piece.keys)
+        if self._waiting > self._kept_at_most:
+            self.finish()
 
     def finish(self) -> Sketch:
-        """The sketch of what was added."""
-        self._merge()
-        return self._sketch
-
-    def _merge(self) -> None:
-        new, occurrences = np.unique(np.concatenate(self._waiting), return_counts=True)
-        self._waiting, self._waiting_count = [np.zeros(0, np.uint64)], 0
-        before = self._sketch
-        keys, place = np.unique(np.concatenate([before.keys, new]), return_inverse=True)
+        """The sketch of what was added so far."""
+        level = max(piece.level for piece in self._pieces)
+        keys, place = np.unique(
+            np.concatenate([piece.keys for piece in self._pieces]), return_inverse=True
+        )
         counts = np.zeros(len(keys), np.int64)
-        np.add.at(counts, place, np.concatenate([before.counts, occurrences]))
-        merged = Sketch(self._level, keys, counts)
-        while len(merged.keys) > self._kept_at_most:
-            self._level += 1
-            merged = merged.raise_to(self._level)
-        self._sketch = merged
+        np.add.at(counts, place, np.concatenate([piece.counts for piece in self._pieces]))
+        sketch = Sketch(0, keys, counts).raise_to(level)
+        while len(sketch.keys) > self._kept_at_most:
+            sketch = sketch.raise_to(sketch.level + 1)
+        self._pieces, self._waiting = [sketch], 0
+        return sketch
+
+
+def choose_level(size: int) -> int:
+    """The level at which a text of so many characters or bytes keeps about as much as it may."""
+    return (size // KEPT_AT_MOST).bit_length()
+
+
+def sketch_piece(content: bytes, level: int) -> Sketch:
+    """The sketch of a piece of text, in UTF-8; a shingle lies inside one piece."""
+    keys, counts = np.unique(hash_shingles(content, level), return_counts=True)
+    return Sketch(level, keys, counts.astype(np.int64))
 
 
 def hash_shingles(content: bytes, level: int) -> np.ndarray:
@@ -170,18 +167,19 @@ def hash_shingles(content: bytes, level: int) -> np.ndarray:
 
     A key's highest six bits are the highest level that keeps the shingle; the others, its hash.
     """
-    keys = [_hash_phase(content, level, phase) for phase in range(_WORD_BYTES)]
-    return np.concatenate(keys)
-
-
-def _hash_phase(content: bytes, level: int, phase: int) -> np.ndarray:
-    """The keys of the shingles that start `phase` bytes after a multiple of four."""
-    count = (len(content) - phase) // _WORD_BYTES
-    words = np.frombuffer(content[phase : phase + count * _WORD_BYTES], "<u4")  # a copy: aligned
-    if count < _WORDS:
+    last = len(content) - SHINGLE_BYTES
+    if last < 0:
         return np.zeros(0, np.uint64)
-    first = words[: count - _WORDS + 1] * _FIRST_FACTOR
+    # Row r holds the words that begin r bytes after a multiple of four; few large operations, as
+    # each of them waits for the interpreter's lock.
+    count = len(content) // _WORD_BYTES
+    padded = content + bytes(_WORD_BYTES)
+    rows = [padded[phase : phase + count * _WORD_BYTES] for phase in range(_WORD_BYTES)]
+    words = np.frombuffer(b"".join(rows), "<u4")
+    first = words * _FIRST_FACTOR
     starts = np.flatnonzero(first <= np.uint32((1 << (32 - min(level, _FIRST_LEVELS))) - 1))
+    row, place = np.divmod(starts, count)
+    starts = starts[place * _WORD_BYTES + row <= last]
     levels = np.minimum(_count_leading_zeros(first[starts]), _FIRST_LEVELS)
     begins = words[starts[:, None] + np.arange(3)].astype(np.uint64)
     following = (begins * _NEXT_FACTORS).sum(axis=1) >> np.uint64(32)

@@ -30,7 +30,7 @@ import numpy as np
 
 from llm_timecycle.files import flush_directory, write_durably
 from llm_timecycle.text.batches import ONE_DOCUMENT
-from llm_timecycle.text.shingles import Sketch, SketchBuilder
+from llm_timecycle.text.shingles import EMPTY_SKETCH, Sketch, SketchBuilder
 from llm_timecycle.text.tokenizer.pipelines import END_ID
 
 FORMAT_VERSION = 2
@@ -102,6 +102,8 @@ class Piece(NamedTuple):
     """The size of the chunk."""
     ends: np.ndarray
     """Positions in `ids` at which documents have ended: each is after an `<eos>` (D,), int64."""
+    shingles: Sketch = EMPTY_SKETCH
+    """A sample of the runs of text in it."""
 
 
 def open_store(path: Path) -> TokenStream | None:
@@ -139,7 +141,6 @@ def build_store(
     pieces: Iterable[Piece],
     dtype: np.dtype[Any],
     facts: dict[str, str],
-    sketch: SketchBuilder | None = None,
 ) -> None:
     """Write a complete store or none; OSError if the disk refuses.
 
@@ -147,21 +148,21 @@ def build_store(
         path: where; a sound store already there stays, and the new one is discarded.
         pieces: the text as ids of type `dtype`.
         facts: for the manifest: `corpus_sha256`, and anything else worth keeping.
-        sketch: has seen the text once the pieces are used up; None stores an empty one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".building-", dir=path.parent))
     try:
-        total, ended = Counts(), 0
+        total, ended, sketch = Counts(), 0, SketchBuilder()
         names = "ids.bin", "documents.bin"
         with (staging / names[0]).open("wb") as file, (staging / names[1]).open("wb") as starts:
             file.write(np.array([END_ID], dtype).data)
             starts.write(np.array([1], np.int64).data)
-            for ids, counts, ends in pieces:
+            for ids, counts, ends, shingles in pieces:
                 file.write(ids.data)
                 starts.write((ends + (1 + total.tokens)).astype(np.int64).data)
                 total += counts
                 ended += len(ends)
+                sketch.add(shingles)
             for written in (file, starts):
                 written.flush()
                 os.fsync(written.fileno())
@@ -173,9 +174,7 @@ def build_store(
             "documents_ended": ended,
             "size_bytes": (1 + total.tokens) * dtype.itemsize,
         }
-        write_durably(
-            staging / "shingles.safetensors", (sketch or SketchBuilder(0)).finish().to_bytes()
-        )
+        write_durably(staging / "shingles.safetensors", sketch.finish().to_bytes())
         write_durably(staging / "manifest.json", json.dumps(manifest, indent=2).encode())
         if open_store(path) is None:
             shutil.rmtree(path, ignore_errors=True)  # damaged, if it exists at all

@@ -98,7 +98,7 @@ def train(text: str, name: str, minutes: float, extra: Sequence[str]) -> dict[st
         "tokens": float(end["tokens"]),
         "wall_s": float(end["wall_s"]),
         "loss_nats": scores["loss_nats_per_token"],
-        "bits_per_byte": scores["bits_per_byte"],
+        "bits_per_byte": scores["bits_per_byte_with_spelling"],
     }
 
 

@@ -30,10 +30,10 @@ def copy_run(trained: Path, place: Path) -> Path:
 def test_a_run_has_all_its_files_and_its_manifest_tells_the_truth(trained: Path) -> None:
     run = trained / "runs" / "tiny"
     names = {"config.yaml", "tokenizer.json", "model.safetensors", "metrics.csv", "manifest.json"}
-    learned = {"spelling.json", "shingles.safetensors"}
-    assert {path.name for path in run.iterdir()} == {*names, *learned, "checkpoints", ".lock"}
+    names |= {"spelling.json", "shingles.safetensors"}
+    assert {path.name for path in run.iterdir()} == {*names, "checkpoints", ".lock"}
     manifest = json.loads((run / "manifest.json").read_text())
-    assert manifest["files"].keys() == (names | learned) - {"manifest.json"}
+    assert manifest["files"].keys() == names - {"manifest.json"}
     assert manifest["corpora"]["train"]["tokens"] > 5_000
     assert [path.name for path in sorted((run / "checkpoints").iterdir())] == ["step-4", "step-6"]
     with (run / "metrics.csv").open(newline="") as file:
@@ -221,6 +221,10 @@ def test_evaluate_scores_a_text_never_seen_and_counts_what_it_does_not_know(
     assert figures["characters"] == len(text)
     assert figures["bytes"] == len(text.encode())
     assert figures["tokens"] == len(text) + 1  # <eos> ends a document
+    assert figures["spelled_tokens"] == 2
+    spelled = figures["bits_per_character"] + figures["spelling_bits_per_character"]
+    assert figures["bits_per_character_with_spelling"] == pytest.approx(spelled)
+    assert figures["spelling_bits_per_character"] > 20 * 2 / len(text)  # of Unicode, 20 bits
     assert "2 tokens" in outcome.stderr
     assert "unknown to the model" in outcome.stderr
 

@@ -69,12 +69,12 @@ def test_the_dictionary_has_the_keys_of_the_json_object_and_only_finite_numbers(
     result = summarize("valid", Sums(loss_nats=3000.0, correct=1, predicted=3), STREAM, "exact")
     assert math.isinf(result.perplexity)
     assert list(result.to_dict()) == [
-        *("split", "loss_nats_per_token", "perplexity"),
-        *("perplexity_per_word", "perplexity_per_word_with_spelling"),
-        *("bits_per_character", "bits_per_character_with_spelling"),
-        *("spelling_bits_per_character", "bits_per_byte", "bits_per_byte_with_spelling"),
-        *("accuracy", "tokens", "words", "characters", "bytes"),
-        *("unknown_tokens", "spelled_tokens", "share_in_training_text", "method"),
+        *("split", "loss_nats_per_token", "perplexity", "perplexity_per_word"),
+        *("bits_per_character", "bits_per_byte", "accuracy"),
+        *("tokens", "words", "characters", "bytes", "unknown_tokens"),
+        *("perplexity_per_word_with_spelling", "bits_per_character_with_spelling"),
+        *("spelling_bits_per_character", "bits_per_byte_with_spelling", "spelled_tokens"),
+        *("share_in_training_text", "method"),
     ]
     assert result.to_dict()["perplexity"] is None
     assert result.to_dict()["loss_nats_per_token"] == 1000.0

@@ -18,6 +18,7 @@ from llm_timecycle.text.chunks import Chunk
 from llm_timecycle.text.corpus import Corpus, open_corpus
 from llm_timecycle.text.encoding import encode_chunk, encode_documents
 from llm_timecycle.text.parallel.pool import map_in_order
+from llm_timecycle.text.shingles import sketch_piece
 from llm_timecycle.text.split import split_corpus
 from llm_timecycle.text.token_store import (
     Counts,
@@ -32,8 +33,10 @@ from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 FACTS = {"corpus_sha256": "abc"}
 NO_ENDS = np.zeros(0, np.int64)
 PIECES = [
-    Piece(np.array([2, 3, 0], np.uint16), Counts(3, 2, 9, 10, 1), NO_ENDS),
-    Piece(np.array([700], np.uint16), Counts(1, 1, 4, 4, 0), NO_ENDS),
+    Piece(
+        np.array([2, 3, 0], np.uint16), Counts(3, 2, 9, 10, 1), NO_ENDS, sketch_piece(b"a" * 50, 0)
+    ),
+    Piece(np.array([700], np.uint16), Counts(1, 1, 4, 4, 0), NO_ENDS, sketch_piece(b"b" * 50, 0)),
 ]
 WORD = TokenizerSettings(level="word")
 UNICODE = TokenizerSettings(level="word", word_split="unicode")
@@ -139,12 +142,12 @@ def make_chunk(documents: list[str], *, reaches_end: bool = True) -> Chunk:
 )
 def test_each_document_of_a_chunk_ends_with_eos_and_where_it_ends_is_known(settings, ids):
     tokenizer = Tokenizer.train(settings, LINES, documents="line")
-    piece = encode_chunk(tokenizer, make_chunk(LINES), follows_line_break=False)
+    piece = encode_chunk(tokenizer, 0, make_chunk(LINES), follows_line_break=False)
     assert piece.ids.tolist() == ids
     assert piece.ids.dtype == tokenizer.dtype
     assert piece.ends.tolist() == (np.flatnonzero(piece.ids == 1) + 1).tolist()
     assert piece.counts == Counts(tokens=len(ids), words=6, characters=9, bytes=9)
-    cut = encode_chunk(tokenizer, make_chunk(LINES, reaches_end=False), follows_line_break=False)
+    cut = encode_chunk(tokenizer, 0, make_chunk(LINES, reaches_end=False), follows_line_break=False)
     assert cut.ids.tolist() == ids[:-1]
     assert cut.ends.tolist() == piece.ends[:-1].tolist()
 
@@ -157,7 +160,7 @@ TRICKY = ["İ 钟 naïve", "ΑΣ it's", " \t x", "a\nb\n", "", "e\u0301 👋🏽
 def test_documents_together_are_encoded_as_each_is_alone(settings, lowercase):
     settings = settings.model_copy(update={"lowercase": lowercase})
     tokenizer = Tokenizer.train(settings, TRICKY[::2], documents="paragraph")
-    piece = encode_chunk(tokenizer, make_chunk(TRICKY), follows_line_break=False)
+    piece = encode_chunk(tokenizer, 0, make_chunk(TRICKY), follows_line_break=False)
     alone = [tokenizer.encode(text).tolist() for text in TRICKY]
     alone = [ids if ids[-1:] == [1] else [*ids, 1] for ids in alone]
     assert piece.ids.tolist() == [id for ids in alone for id in ids]
@@ -167,13 +170,20 @@ def test_documents_together_are_encoded_as_each_is_alone(settings, lowercase):
 def test_a_line_break_inside_a_document_is_a_space_where_eos_ends_documents():
     chunk = make_chunk(["a\nb\n", "a"])
     files, records = (Tokenizer.train(WORD, ["a b"], documents=kind) for kind in ("file", "record"))
-    assert encode_chunk(files, chunk, follows_line_break=False).ids.tolist() == [2, 1, 3, 1, 2, 1]
-    assert encode_chunk(records, chunk, follows_line_break=False).ids.tolist() == [2, 3, 1, 2, 1]
+    assert encode_chunk(files, 0, chunk, follows_line_break=False).ids.tolist() == [
+        2,
+        1,
+        3,
+        1,
+        2,
+        1,
+    ]
+    assert encode_chunk(records, 0, chunk, follows_line_break=False).ids.tolist() == [2, 3, 1, 2, 1]
 
 
 def test_words_are_not_joined_across_documents():
     tokenizer = Tokenizer.train(WORD, ["ab"], documents="line")
-    piece = encode_chunk(tokenizer, make_chunk(["a", "b"]), follows_line_break=False)
+    piece = encode_chunk(tokenizer, 0, make_chunk(["a", "b"]), follows_line_break=False)
     assert piece.counts.words == 2
     assert piece.ids.tolist() == [0, 1, 0, 1]
 
@@ -217,6 +227,8 @@ def test_a_store_holds_what_was_put_in(tmp_path):
     assert stream.ids.dtype == np.uint16
     assert stream.ids.tolist() == [2, 3, 0, 700]
     assert (stream.tokens, stream.words, stream.characters, stream.bytes) == (4, 3, 13, 14)
+    assert stream.shingles is not None
+    assert stream.shingles.counts.tolist() == [3, 3]  # of 50 equal bytes, three times the same 48
     assert (stream.unknown, stream.corpus_sha256) == (1, "abc")
     manifest = json.loads((tmp_path / "cache" / "store" / "manifest.json").read_text())
     assert manifest["size_bytes"] == 10

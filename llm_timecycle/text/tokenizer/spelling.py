@@ -26,7 +26,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +37,8 @@ SYMBOLS = 0x110000 - 0x800 + 1
 """Every character of Unicode (code points without surrogates), and the end of a word."""
 EDGE = ""
 """The start of a word where it comes first, the end of one where it comes second."""
+WORDS_AT_MOST = 100_000
 PAIRS_AT_MOST = 100_000
-WORDS_AT_ONCE = 50_000
 FILE_BYTES_AT_MOST = 8 << 20
 
 _EDGE_CODE = 0x110000
@@ -98,21 +98,15 @@ class SpellingModel:
         return (self._counts[symbol] + different / self._symbols) / (self._total + different)
 
 
-def learn_spelling(words: Iterable[str]) -> SpellingModel:
+def learn_spelling(words: Sequence[str]) -> SpellingModel:
     """The model of some distinct words.
 
-    Of more than `PAIRS_AT_MOST` different pairs, only the most frequent are kept, so that memory
-    and file are bounded; the others then cost what a pair never seen costs.
+    Of more than `WORDS_AT_MOST` words, every n-th one is counted; of more than `PAIRS_AT_MOST`
+    different pairs, the most frequent. So time, memory and file are bounded. A pair that is left
+    out costs what one never seen costs.
     """
-    pairs, counts = np.zeros(0, np.int64), np.zeros(0, np.int64)
-    batch: list[str] = []
-    for word in words:
-        batch.append(word)
-        if len(batch) == WORDS_AT_ONCE:
-            pairs, counts = _add_counts(pairs, counts, _list_pairs(batch))
-            batch.clear()
-    if batch:
-        pairs, counts = _add_counts(pairs, counts, _list_pairs(batch))
+    counted = words[:: max(1, -(-len(words) // WORDS_AT_MOST))]
+    pairs, counts = np.unique(_list_pairs(counted), return_counts=True)
     if len(pairs) > PAIRS_AT_MOST:
         kept = np.sort(np.argsort(-counts, kind="stable")[:PAIRS_AT_MOST])
         pairs, counts = pairs[kept], counts[kept]
@@ -145,22 +139,12 @@ def read_spelling(path: Path) -> SpellingModel:
     return SpellingModel(following)
 
 
-def _list_pairs(words: list[str]) -> np.ndarray:
+def _list_pairs(words: Sequence[str]) -> np.ndarray:
     """The pairs of symbols of some words, edges included, each as one number."""
     codes = np.frombuffer("".join(words).encode("utf-32-le"), np.uint32)
-    ends = np.cumsum([len(word) for word in words])
+    ends = np.cumsum([len(word) for word in words], dtype=np.int64)
     symbols = np.insert(codes.astype(np.int64), np.r_[0, ends], _EDGE_CODE)
     return (symbols[:-1] << _SHIFT) | symbols[1:]
-
-
-def _add_counts(
-    pairs: np.ndarray, counts: np.ndarray, new: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The sorted distinct pairs (P,) and their counts (P,) with those of `new` added."""
-    distinct, occurrences = np.unique(new, return_counts=True)
-    merged, place = np.unique(np.concatenate([pairs, distinct]), return_inverse=True)
-    weights = np.concatenate([counts, occurrences])
-    return merged, np.bincount(place, weights, len(merged)).astype(np.int64)
 
 
 def _show(code: int) -> str:

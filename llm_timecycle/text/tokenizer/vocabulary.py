@@ -107,7 +107,7 @@ def learn_vocabulary(
     for token in SPECIAL_TOKENS:
         counts.pop(token, None)
     tokens = (*SPECIAL_TOKENS, *_rank_words(counts, room))
-    return Vocabulary(tokens, spelling=learn_spelling(counts))
+    return Vocabulary(tokens, spelling=learn_spelling(sorted(counts)))
 
 
 def _rank_words(counts: Mapping[str, int], room: int) -> list[str]:

@@ -34,16 +34,16 @@ def test_it_is_the_reference(words: list[str], word: str) -> None:
 
 
 @given(WORDS)
-def test_batches_and_a_file_change_nothing(
-    tmp_path_factory: pytest.TempPathFactory, words: list[str]
-) -> None:
-    whole = learn_spelling(words)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spelling, "WORDS_AT_ONCE", 2)
-        assert learn_spelling(iter(words)).following == whole.following
+def test_it_survives_its_file(tmp_path_factory: pytest.TempPathFactory, words: list[str]) -> None:
+    model = learn_spelling(words)
     path = tmp_path_factory.mktemp("spelling") / "spelling.json"
-    path.write_text(whole.to_json(), encoding="utf-8")
-    assert read_spelling(path).following == whole.following
+    path.write_text(model.to_json(), encoding="utf-8")
+    assert read_spelling(path).following == model.following
+
+
+def test_of_many_words_some_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spelling, "WORDS_AT_MOST", 3)
+    assert learn_spelling([*"abcdefg"]).following == learn_spelling([*"adg"]).following
 
 
 def test_only_the_most_frequent_pairs_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ run, or is extended by tokens of the new text, which get the last ids.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +14,17 @@ from typing import Any
 
 import numpy as np
 
+from llm_timecycle.config.load import LoadedSettings
 from llm_timecycle.config.python_values import PythonValues
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.errors import ConfigError, UsageError
 from llm_timecycle.runs.directory import Run, open_run
 from llm_timecycle.runs.learned import load_spelling
 from llm_timecycle.runs.text_paths import shorten_path
-from llm_timecycle.text.prepare import PreparedText
+from llm_timecycle.text.prepare import PreparedText, prepare_text
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
+
+log = logging.getLogger("llm_timecycle")
 
 SHAPE_KEYS = (
     *("data.normalize", "tokenizer.level", "tokenizer.lowercase", "tokenizer.word_split"),
@@ -55,6 +59,29 @@ class WarmStart:
     def load_tokenizer(self) -> Tokenizer:
         """The run's tokenizer, with what unknown words cost."""
         return self.run.load_tokenizer().with_spelling(load_spelling(self.run))
+
+    def prepare_text(
+        self, loaded: LoadedSettings, cache: Path, show_progress: bool
+    ) -> tuple[Settings, PreparedText]:
+        """The texts of the new run, and its settings with the vocabulary that it gets.
+
+        Raises ConfigError as `check` does, and DataError as `text.prepare.prepare_text` does.
+        """
+        settings = loaded.settings
+        self.check(settings)
+        text = prepare_text(
+            settings,
+            loaded.base,
+            cache,
+            show_progress,
+            tokenizer=self.load_tokenizer(),
+            added_tokens=self.count_added(settings) if self.extend_vocabulary else 0,
+            is_trained=True,
+        )
+        log.info(self.describe_vocabulary(text))
+        size = max(settings.tokenizer.vocab_size, text.tokenizer.vocab_size)
+        tokenizer = settings.tokenizer.model_copy(update={"vocab_size": size})
+        return settings.model_copy(update={"tokenizer": tokenizer}), text
 
     def check(self, settings: Settings) -> None:
         """Check that a new run with these settings can begin with the weights.

@@ -20,7 +20,7 @@ from llm_timecycle.progress_bars import tqdm
 from llm_timecycle.text.chunks import Chunk
 from llm_timecycle.text.files.compression import find_kind
 from llm_timecycle.text.files.find import RECORD_KINDS, describe_kinds, find_files
-from llm_timecycle.text.split_file import SplitFile
+from llm_timecycle.text.files.split_file import SplitFile
 from llm_timecycle.text.text_file import TextFile
 
 COPIES_NAMED = 3

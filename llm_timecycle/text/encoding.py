@@ -69,9 +69,9 @@ def encode_chunk(tokenizer: Tokenizer, level: int, chunk: Chunk, follows_line_br
         level: of the sketch, see `sketch_piece`.
         follows_line_break: whether the text before it, of the same document, ends in a line break.
     """
-    texts, content = chunk.split(), chunk.text.encode()
-    is_one = len(texts) == 1
+    texts = chunk.split()
     ids, lengths = tokenizer.encode_each(texts)
+    content, is_one = chunk.text.encode(), len(texts) == 1
     counts = Counts(
         tokens=len(ids),
         words=count_words(chunk.text, content)

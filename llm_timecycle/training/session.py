@@ -118,7 +118,11 @@ def train(
             train_state = _build_train_state(settings, plan, text)
             return _run_loop(run, text, train_state, *watching)
     check_run_is_new(run_path)
-    settings, text = _prepare_new_text(loaded, warm_start, cache, show_progress)
+    settings = loaded.settings
+    if warm_start is None:
+        text = prepare_text(settings, loaded.base, cache, show_progress, is_trained=True)
+    else:
+        settings, text = warm_start.prepare_text(loaded, cache, show_progress)
     tokenizer = text.tokenizer
     plan = resolve_machine(settings, tokenizer.vocab_size)
     settings = plan.fill_in(settings)
@@ -140,30 +144,6 @@ def train(
         if warm_start is not None:
             _save_start(run, train_state)
         return _run_loop(run, text, train_state, *watching)
-
-
-def _prepare_new_text(
-    loaded: LoadedSettings, warm_start: WarmStart | None, cache: Path, show_progress: bool
-) -> tuple[Settings, PreparedText]:
-    """The texts of a new run, and its settings, whose vocabulary may have been extended."""
-    settings = loaded.settings
-    if warm_start is None:
-        text = prepare_text(settings, loaded.base, cache, show_progress, is_trained=True)
-        return settings, text
-    warm_start.check(settings)
-    text = prepare_text(
-        settings,
-        loaded.base,
-        cache,
-        show_progress,
-        tokenizer=warm_start.load_tokenizer(),
-        added_tokens=warm_start.count_added(settings) if warm_start.extend_vocabulary else 0,
-        is_trained=True,
-    )
-    log.info(warm_start.describe_vocabulary(text))
-    size = max(settings.tokenizer.vocab_size, text.tokenizer.vocab_size)
-    tokenizer = settings.tokenizer.model_copy(update={"vocab_size": size})
-    return settings.model_copy(update={"tokenizer": tokenizer}), text
 
 
 def _save_start(run: Run, train_state: TrainState) -> None:

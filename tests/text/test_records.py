@@ -15,8 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llm_timecycle.errors import DataError
-from llm_timecycle.text import records, split_file, text_file
-from llm_timecycle.text.split_file import SplitFile
+from llm_timecycle.text import text_file
+from llm_timecycle.text.files import records, split_file
+from llm_timecycle.text.files.split_file import SplitFile
 from llm_timecycle.text.text_file import TextFile
 
 

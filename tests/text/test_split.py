@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from llm_timecycle.config.text_settings import DataSettings
-from llm_timecycle.text import split_file, text_file
+from llm_timecycle.text import text_file
 from llm_timecycle.text.corpus import Corpus, open_corpus
+from llm_timecycle.text.files import split_file
 from llm_timecycle.text.split import split_corpus
 
 TEXTS = st.lists(

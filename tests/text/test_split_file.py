@@ -9,9 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from llm_timecycle.text import split_file, text_file
+from llm_timecycle.text import text_file
 from llm_timecycle.text.chunks import Chunk
-from llm_timecycle.text.split_file import SplitFile
+from llm_timecycle.text.files import split_file
+from llm_timecycle.text.files.split_file import SplitFile
 from llm_timecycle.text.text_file import TextFile
 
 EVERY_EXAMPLE_REWRITES_THE_FILE = [HealthCheck.function_scoped_fixture]

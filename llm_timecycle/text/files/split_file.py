@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from llm_timecycle.text.chunks import Chunk
-from llm_timecycle.text.records import RecordReader
+from llm_timecycle.text.files.records import RecordReader
 from llm_timecycle.text.text_file import Landmark, Measure, TextFile, find_cut
 
 LONG_CHARACTERS = 1 << 20

@@ -180,7 +180,7 @@ def _find_bad_paths(written: dict[str, Written]) -> Iterator[Problem]:
                     explanation = (
                         f'received {text}, because YAML reads what follows " #" as a comment, '
                         f"and there is also {whole}. If that is meant, put it in quotes: "
-                        f"{write_value(whole)}; if not, move the comment to a line of its own"
+                        f"{write_value(whole)}; if not, put the comment on a separate line"
                     )
                     yield Problem(path, node.location, explanation)
 

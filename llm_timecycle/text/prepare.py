@@ -138,7 +138,6 @@ def encode_corpus(
 
     Raises DataError if the text cannot be read, RunError if the store cannot be written.
     """
-    corpus.measure(show_progress)
     facts = {
         "corpus": corpus.name,
         "corpus_sha256": corpus.sha256(),

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from llm_timecycle.config.settings import ModelSettings
 from llm_timecycle.evaluation.stream import Scorer, Sums, make_scorer, score_stream
 from llm_timecycle.model.loss import LossNetwork
-from llm_timecycle.model.network import build_network, make_zero_states
+from llm_timecycle.model.network import make_zero_states
 from llm_timecycle.text.batches import Lanes
+from tests.evaluation.sharp_network import build_sharp_network
 
 SETTINGS = ModelSettings(embedding_dim=4, hidden_units=8)
 V, EOS = 13, 1
@@ -31,10 +32,7 @@ def join(documents: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture(scope="module")
 def network() -> object:
-    network = build_network(SETTINGS, V, seed=1)
-    for variable in network.trainable_variables:
-        variable.assign(variable * 3.0)
-    return network
+    return build_sharp_network(SETTINGS, V)
 
 
 @pytest.fixture(scope="module")

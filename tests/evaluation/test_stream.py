@@ -18,6 +18,7 @@ from llm_timecycle.evaluation.stream import (
 from llm_timecycle.model.network import build_network, build_trained_network, read_parameters
 from llm_timecycle.reference import losses
 from llm_timecycle.reference import network as twin
+from tests.evaluation.sharp_network import build_sharp_network
 
 SETTINGS = ModelSettings(embedding_dim=4, hidden_units=8)
 V = 13
@@ -26,10 +27,7 @@ IDS = np.random.default_rng(1).integers(0, V, 500).astype(np.uint8)
 
 @pytest.fixture(scope="module")
 def network() -> object:
-    network = build_network(SETTINGS, V, seed=1)
-    for variable in network.trainable_variables:
-        variable.assign(variable * 3.0)
-    return network
+    return build_sharp_network(SETTINGS, V)
 
 
 @pytest.fixture(scope="module")

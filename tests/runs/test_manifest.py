@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,25 +15,32 @@ from llm_timecycle.runs.directory import Run, open_run
 from tests.runs.conftest import SETTINGS, make_weights
 
 
+@contextmanager
+def cut_short(monkeypatch: pytest.MonkeyPatch, *, after_renames: int) -> Iterator[None]:
+    """Interrupt what is done inside, as Ctrl-C would, before one more file is renamed."""
+    rename, left = Path.replace, after_renames
+
+    def replace(self: Path, target: Path) -> Path:
+        nonlocal left
+        if left == 0:
+            raise KeyboardInterrupt
+        left -= 1
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", replace)
+        with pytest.raises(KeyboardInterrupt):
+            yield
+
+
 def test_a_kill_between_any_two_writes_of_a_replacement_leaves_a_sound_run(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cut `save_weights` short before each of its renames in turn; the run must load each time."""
     run.save_weights(make_weights(1.0), {"step": 1})
-    rename = Path.replace
     for survivors in range(4):
-        left = [survivors]
-
-        def replace(self: Path, target: Path, left: list[int] = left) -> Path:
-            if left[0] == 0:
-                raise KeyboardInterrupt
-            left[0] -= 1
-            return rename(self, target)
-
-        monkeypatch.setattr(Path, "replace", replace)
-        with pytest.raises(KeyboardInterrupt):
+        with cut_short(monkeypatch, after_renames=survivors):
             run.save_weights(make_weights(2.0), {"step": 2})
-        monkeypatch.undo()
         value = open_run(run.path).load_weights()["output.bias"][0]
         assert value == (1.0 if survivors < 3 else 2.0)
     run.save_weights(make_weights(2.0), {"step": 2})
@@ -43,18 +52,8 @@ def test_a_replacement_that_was_cut_short_is_finished_by_the_next(
 ) -> None:
     """Killed when the new config.yaml was in place and the manifest was not written yet."""
     longer = SETTINGS.model_copy(update={"training": TrainingSettings(epochs=99)})
-    rename, left = Path.replace, [3]
-
-    def replace(self: Path, target: Path) -> Path:
-        if left[0] == 0:
-            raise KeyboardInterrupt
-        left[0] -= 1
-        return rename(self, target)
-
-    monkeypatch.setattr(Path, "replace", replace)
-    with pytest.raises(KeyboardInterrupt):
+    with cut_short(monkeypatch, after_renames=3):
         run.replace_settings(longer)
-    monkeypatch.undo()
     assert open_run(run.path).settings.training.epochs == 99
     run.save_weights(make_weights(2.0), {"step": 2})
     assert open_run(run.path).settings.training.epochs == 99

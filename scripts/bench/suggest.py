@@ -2,13 +2,16 @@
 
     .venv/bin/python scripts/bench/suggest.py measure TEXT... --points FILE [--minutes M]...
                                                               [--only NAME]... [--set KEY=VALUE]...
+                                                              [--gflops G]
     .venv/bin/python scripts/bench/suggest.py check --points FILE
     .venv/bin/python scripts/bench/suggest.py fit --points FILE [--level char]
 
 `measure` trains every candidate (the suggestion, each entry of `GRID`, the shipped settings) on
 every text for equal times, each in a new process, scores it on the same held-out text, and appends
 a line of JSON a run to FILE; runs that are there already are left out, and so are candidates that a
-text is too short for. `check` compares the suggestion with the best of the grid, which it may miss
+text is too short for. With `--gflops`, the minutes are those of an imagined machine with two cores
+whose matrix products run at that rate: each candidate gets the steps that `predict_step_s` says
+would fit there, so that other work on this machine changes nothing. `check` compares the suggestion with the best of the grid, which it may miss
 by 2% in bits a byte, and its mean with that of each of the shipped settings. A budget that was not
 measured for a candidate comes from its curve over the others, a straight line in the logarithm of
 the minutes, and is marked with ~. `fit` fits the constants of a `LossCurve` to the points of a
@@ -31,10 +34,29 @@ from typing import Any
 
 import numpy as np
 
-from llm_timecycle.config.load import read_settings
+from llm_timecycle.config.dump import dump_settings
+from llm_timecycle.config.load import check_sources, list_given, read_settings
 from llm_timecycle.config.locate import list_shipped_names
-from llm_timecycle.training.suggest.calibration import LossCurve
-from llm_timecycle.training.suggest.predict import count_product_weights, predict_loss
+from llm_timecycle.config.python_values import PythonValues
+from llm_timecycle.config.settings import Settings
+from llm_timecycle.config.sources import Override
+from llm_timecycle.text.corpus import open_corpus
+from llm_timecycle.text.survey import TextFacts, survey_text
+from llm_timecycle.training.suggest.calibration import (
+    SHORTEST_TRAINING_SHARE,
+    START_UP_S,
+    VALIDATION_SHARE,
+    LossCurve,
+)
+from llm_timecycle.training.suggest.choices import Choices
+from llm_timecycle.training.suggest.choose import choose
+from llm_timecycle.training.suggest.choose_tokens import SPECIAL_TOKENS, count_training_tokens
+from llm_timecycle.training.suggest.predict import (
+    MachineSpeed,
+    count_product_weights,
+    predict_loss,
+    predict_step_s,
+)
 
 PROGRAM = (sys.executable, "-m", "llm_timecycle")
 ALLOWED = 1.02
@@ -60,6 +82,10 @@ GRID = {
     for (H, E), dropout in itertools.product(sizes, (0.0, 0.2, 0.5))
 }
 SUGGESTION = "suggestion"
+VALIDATIONS = 20
+"""Of a run on an imagined machine; a budget of minutes has as many at most."""
+NONE_GIVEN = frozenset[str]()
+"""`Choices.read` takes what is not chosen from the settings."""
 TOO_SHORT = 4
 """The exit code where a text does not fit."""
 
@@ -69,18 +95,31 @@ def list_candidates() -> list[str]:
     return [SUGGESTION, *GRID, *list_shipped_names()]
 
 
-def train(text: str, name: str, minutes: float, extra: Sequence[str]) -> dict[str, Any]:
-    """Train one candidate on a text and score it."""
+def train(
+    text: str, name: str, minutes: float, extra: Sequence[str], speed: MachineSpeed | None = None
+) -> dict[str, Any]:
+    """Train one candidate on a text and score it.
+
+    Args:
+        speed: of an imagined machine, whose minutes are meant; None for this one's.
+    """
     with tempfile.TemporaryDirectory() as place:
         run = Path(place) / "run"
-        source = text
-        overrides = [*HELD_OUT, *extra]
+        spec = str(Path(text).resolve()) if Path(text).exists() else text
+        source, overrides, length = text, [*HELD_OUT, *extra], ["--minutes", f"{minutes:g}"]
         if name != SUGGESTION:
             source = name if name in list_shipped_names() else "small"
-            spec = str(Path(text).resolve()) if Path(text).exists() else text
             overrides = [f"data.train={spec}", *GRID.get(name, ()), *overrides]
+        if speed is not None:
+            facts = survey_text(open_corpus(spec, Path.cwd(), Path(place)))
+            if name == SUGGESTION:
+                source = f"{place}/suggestion.yaml"
+                settings = _choose(facts, minutes, [f"data.train={spec}", *overrides], speed)
+                Path(source).write_text(dump_settings(settings))
+            overrides += _imagine(source, overrides, facts, minutes, speed)
+            length = []
         sets = [word for each in overrides for word in ("--set", each)]
-        _call("train", source, "--minutes", f"{minutes:g}", "--run", str(run), *sets)
+        _call("train", source, *length, "--run", str(run), *sets)
         scores = json.loads(_call("evaluate", str(run), "--json"))
         settings = read_settings(run / "config.yaml").settings
         manifest = json.loads((run / "manifest.json").read_text())
@@ -102,13 +141,52 @@ def train(text: str, name: str, minutes: float, extra: Sequence[str]) -> dict[st
     }
 
 
+def _choose(
+    facts: TextFacts, minutes: float, overrides: Sequence[str], speed: MachineSpeed
+) -> Settings:
+    """What `train TEXT --minutes` would choose on a machine of that speed."""
+    sources = [Override(each) for each in (*overrides, f"training.minutes={minutes:g}")]
+    fixed = check_sources(sources, facts.name)
+    given = list_given(sources) - {"training.minutes"}
+    values = choose(facts, speed, fixed, given).values
+    return check_sources([PythonValues(values, "the suggestion"), *sources[:-1]], facts.name)
+
+
+def _imagine(
+    source: str, overrides: Sequence[str], facts: TextFacts, minutes: float, speed: MachineSpeed
+) -> list[str]:
+    """The length of a run of some minutes on an imagined machine, as KEY=VALUE."""
+    settings = read_settings(source, overrides).settings
+    training, V = settings.training, settings.tokenizer.vocab_size
+    if settings.tokenizer.level == "char":
+        V = min(V, facts.distinct_characters + SPECIAL_TOKENS)
+    B, T = training.batch_size, training.sequence_length
+    time_s = 60 * minutes * (1 - VALIDATION_SHARE) - START_UP_S
+    time_s = max(time_s, 60 * minutes * SHORTEST_TRAINING_SHARE)
+    steps = int(time_s / predict_step_s(settings.model, V, B, T, speed))
+    if source.endswith("suggestion.yaml") and training.minutes is None:  # it chose epochs
+        tokens = count_training_tokens(facts, Choices(settings, NONE_GIVEN))
+        steps = min(steps, round(training.epochs * tokens / (B * T)))
+    return [
+        "training.minutes=null",
+        "training.epochs=100000",
+        f"training.max_steps={max(steps, 1)}",
+        f"training.eval_every={max(steps // VALIDATIONS, 1)}",
+    ]
+
+
 def _call(*arguments: str) -> str:
     command = [*PROGRAM, *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def measure(
-    file: Path, texts: list[str], minutes: list[float], names: list[str], extra: list[str]
+    file: Path,
+    texts: list[str],
+    minutes: list[float],
+    names: list[str],
+    extra: list[str],
+    speed: MachineSpeed | None,
 ) -> None:
     """Append the runs that are missing to the file of points."""
     known = {(p["text"], p["candidate"], p["minutes"]) for p in read_points(file)}
@@ -117,7 +195,7 @@ def measure(
             continue
         print(f"{text}: {name}, {budget:g} min ...", file=sys.stderr)
         try:
-            point = train(text, name, budget, extra)
+            point = train(text, name, budget, extra, speed)
         except subprocess.CalledProcessError as error:
             if name == SUGGESTION or error.returncode != TOO_SHORT:
                 sys.exit(f"{error}\n{error.stderr[-2000:]}")
@@ -263,10 +341,12 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, nargs="+", default=[1.0])
     parser.add_argument("--only", nargs="+", default=list_candidates(), choices=list_candidates())
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="for all runs")
+    parser.add_argument("--gflops", type=float, help="minutes of an imagined machine")
     parser.add_argument("--level", default="char", help="with fit")
     given = parser.parse_args()
     if given.action == "measure":
-        measure(given.points, given.texts, given.minutes, given.only, given.set)
+        speed = given.gflops and MachineSpeed("auto", 1e9 * given.gflops, cores=2)
+        measure(given.points, given.texts, given.minutes, given.only, given.set, speed)
     elif given.action == "check":
         sys.exit(not check(read_points(given.points)))
     else:

@@ -133,8 +133,9 @@ class TrainingSettings(Section):
     weight_decay: float = Field(
         default=0.0,
         ge=0.0,
-        lt=1.0,
-        description="With optimizer: adamw, weight decay of the weight matrices (times the rate).",
+        le=50.0,
+        description="With optimizer: nadam or adamw, weight decay: times the learning rate, the "
+        "share of every matrix that a step takes away (Loshchilov and Hutter 2019).",
     )
     precision: Literal["auto", "float32", "mixed_bfloat16"] = Field(
         default="auto",

@@ -21,6 +21,8 @@ ENCODINGS = (
     *("cp949", "windows-1252", "latin-1", "iso-8859-2", "windows-1250", "windows-1251", "koi8-r"),
 )
 """Encodings that a message names; every one that Python knows is allowed."""
+DECAYING_OPTIMIZERS = ("nadam", "adamw")
+"""Those that `training.weight_decay` works with."""
 CONTRADICTION = "contradiction"
 """The type of a contradiction among the errors of a pydantic ValidationError."""
 
@@ -187,11 +189,18 @@ def _check_length(settings: Settings) -> Iterator[Contradiction]:
 
 def _check_optimizer(settings: Settings) -> Iterator[Contradiction]:
     training = settings.training
-    if training.weight_decay != 0 and training.optimizer != "adamw":
+    decay, rate = training.weight_decay, training.learning_rate
+    if decay != 0 and training.optimizer not in DECAYING_OPTIMIZERS:
         yield Contradiction(
             ("training.weight_decay", "training.optimizer"),
-            f"{training.weight_decay:g} has no effect with optimizer: {training.optimizer}; set "
-            f"optimizer to adamw, or weight_decay to 0",
+            f"{decay:g} has no effect with optimizer: {training.optimizer}; set "
+            f"optimizer to {' or '.join(DECAYING_OPTIMIZERS)}, or weight_decay to 0",
+        )
+    elif rate is not None and decay * rate >= 1:
+        yield Contradiction(
+            ("training.weight_decay", "training.learning_rate"),
+            f"{decay:g} times learning_rate: {rate:g} is the share of each weight that a step "
+            f"takes away, and must be below 1; lower one of the two",
         )
 
 

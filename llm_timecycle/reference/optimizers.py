@@ -67,6 +67,7 @@ def step_adam(
     beta_2: float = 0.999,
     epsilon: float = 1e-8,
     nesterov: bool = False,
+    matrix_decay: float = 0.0,
 ) -> tuple[dict[str, Array], AdamState]:
     """One step of Adam: the mean slope, measured in its own usual size.
 
@@ -79,6 +80,10 @@ def step_adam(
 
     With `nesterov` it is NAdam with a constant momentum: the step looks ahead by one mean, with
     beta_1 m' + (1 - beta_1) g in place of m' in m_hat.
+
+    With `matrix_decay` it is AdamW: matrices, not vectors, shrink first, whatever their gradient:
+
+        theta  = theta - rate * matrix_decay * theta
 
     Keras and TensorFlow add their epsilon (1e-7) to sqrt(v') instead, before the correction, which
     the paper calls epsilon hat (end of its section 2). To get their numbers from this function give
@@ -102,7 +107,9 @@ def step_adam(
 
     Sources: Kingma and Ba 2015, "Adam: A Method for Stochastic Optimization", algorithm 1; Dozat
     2016, "Incorporating Nesterov Momentum into Adam", section 2, with the bias correction of
-    TensorFlow's `ResourceApplyAdam(use_nesterov=True)`: 1 - beta_1^t' for both parts.
+    TensorFlow's `ResourceApplyAdam(use_nesterov=True)`: 1 - beta_1^t' for both parts; Loshchilov
+    and Hutter 2019, "Decoupled Weight Decay Regularization", algorithm 2, with the decay times the
+    rate, as Keras and PyTorch have it.
     """
     _check_like_parameters("gradients", gradients, parameters)
     _check_like_parameters("state m", state.m, parameters)
@@ -118,6 +125,8 @@ def step_adam(
         ahead = beta_1 * m[name] + (1 - beta_1) * g if nesterov else m[name]
         m_hat = ahead / (1 - beta_1**t)
         v_hat = v[name] / (1 - beta_2**t)
+        if matrix_decay and theta.ndim == 2:
+            theta = theta - learning_rate * matrix_decay * theta
         after[name] = theta - learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)
     return after, AdamState(t, m, v)
 

@@ -17,11 +17,8 @@ def make_optimizer(settings: TrainingSettings) -> keras.optimizers.Optimizer:
     assert rate is not None, "the settings are not filled in yet"
     if settings.optimizer == "sgd":
         return keras.optimizers.SGD(rate)
-    if settings.optimizer in ("adam", "nadam"):
-        return Adam(rate, nesterov=settings.optimizer == "nadam")
-    optimizer = Adam(rate, weight_decay=settings.weight_decay)
-    optimizer.exclude_from_weight_decay(var_names=["bias"])
-    return optimizer
+    decay = 0.0 if settings.optimizer == "adam" else settings.weight_decay
+    return Adam(rate, nesterov=settings.optimizer == "nadam", matrix_decay=decay)
 
 
 def apply_scaled(
@@ -41,16 +38,24 @@ def apply_scaled(
 class Adam(keras.optimizers.Adam):  # type: ignore[misc]
     """`keras.optimizers.Adam`, updating in place, in one pass over its four arrays.
 
-    With `weight_decay` it is AdamW, with `nesterov` NAdam, at the same price. `gradient_scale`, set
-    before `apply`, multiplies the gradients.
-    `reference/optimizers.py` has the formulas.
+    With `nesterov` it is NAdam, at the same price. With `matrix_decay` it is AdamW or NAdamW: one
+    more pass over every matrix, which shrinks by that fraction times the learning rate; vectors
+    (biases, the weights of a layer norm) do not. `gradient_scale`, set before `apply`, multiplies
+    the gradients. `reference/optimizers.py` has the formulas.
     """
 
     gradient_scale: tf.Tensor | float = 1.0
 
-    def __init__(self, learning_rate: float, *, nesterov: bool = False, **options: Any) -> None:
+    def __init__(
+        self,
+        learning_rate: float,
+        *,
+        nesterov: bool = False,
+        matrix_decay: float = 0.0,
+        **options: Any,
+    ) -> None:
         super().__init__(learning_rate, **options)
-        self.nesterov = nesterov
+        self.nesterov, self.matrix_decay = nesterov, matrix_decay
 
     def update_step(
         self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor
@@ -58,6 +63,9 @@ class Adam(keras.optimizers.Adam):  # type: ignore[misc]
         """Update a variable and its two moments."""
         index = self._get_variable_index(variable)
         step = tf.cast(self.iterations + 1, tf.float32)
+        rate = tf.cast(learning_rate, tf.float32)
+        if self.matrix_decay and len(variable.shape) == 2:
+            variable.assign(variable * (1.0 - rate * self.matrix_decay))
         beta_1, beta_2 = tf.constant(self.beta_1), tf.constant(self.beta_2)
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
@@ -65,7 +73,7 @@ class Adam(keras.optimizers.Adam):  # type: ignore[misc]
             v=self._velocities[index].value.handle,
             beta1_power=beta_1**step,
             beta2_power=beta_2**step,
-            lr=tf.cast(learning_rate, tf.float32),
+            lr=rate,
             beta1=beta_1,
             beta2=beta_2,
             epsilon=self.epsilon,

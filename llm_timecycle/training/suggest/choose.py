@@ -11,8 +11,10 @@ from math import ceil
 from typing import Any
 
 from llm_timecycle.config.settings import Settings
+from llm_timecycle.config.validation import DECAYING_OPTIMIZERS
 from llm_timecycle.errors import DataError
 from llm_timecycle.text.survey import TextFacts
+from llm_timecycle.training.schedules import choose_learning_rate
 from llm_timecycle.training.suggest import calibration as c
 from llm_timecycle.training.suggest.choices import Choices
 from llm_timecycle.training.suggest.choose_model import TrainedSize, choose_model
@@ -112,10 +114,22 @@ def _choose_duration(limit: float, size: TrainedSize, tokens: int, choices: Choi
 
 
 def _choose_learning(size: TrainedSize, tokens: int, choices: Choices) -> None:
-    """Optimizer, schedule, and when to stop early."""
-    if choices.fixed.training.weight_decay == 0:
+    """Optimizer, weight decay, schedule, and when to stop early."""
+    training = choices.fixed.training
+    optimizer = choices.choose(
+        "training.optimizer", "nadam", "adam with Nesterov momentum, at the same price"
+    )
+    if optimizer in DECAYING_OPTIMIZERS:
+        rate = training.learning_rate or choose_learning_rate(
+            optimizer, choices.read("model.hidden_units")
+        )
+        window = choices.read("training.batch_size") * choices.read("training.sequence_length")
+        memory_steps = c.WEIGHT_DECAY_EPOCHS * tokens / window
+        decay = min(1 / (rate * memory_steps), c.MOST_WEIGHT_DECAY)
         choices.choose(
-            "training.optimizer", "nadam", "adam with Nesterov momentum, at the same price"
+            "training.weight_decay",
+            float(f"{decay:.2g}"),
+            f"a weight that is no longer needed fades within {c.WEIGHT_DECAY_EPOCHS:g} epochs",
         )
     choices.choose(
         "training.schedule", "linear", "decays to zero at the end, where most is learned"

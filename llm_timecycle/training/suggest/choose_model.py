@@ -43,7 +43,7 @@ class TrainedSize:
 def choose_model(
     facts: TextFacts, speed: MachineSpeed, minutes: float, tokens: int, choices: Choices
 ) -> TrainedSize:
-    """`model.hidden_units`, `embedding_dim`, `tie_embeddings` and `dropout`.
+    """`model.hidden_units`, `embedding_dim`, `tie_embeddings`, and the kinds of `dropout`.
 
     Args:
         facts: of the text. speed: of the machine. minutes: the time there is.
@@ -70,13 +70,19 @@ def choose_model(
         if level in c.TIED_LEVELS
         else "half the layers' width: a single character or byte says little",
     )
-    dropout = next((rate for most, rate in c.DROPOUT_BY_LOAD if best.load <= most), c.DROPOUT_ABOVE)
-    choices.choose(
+    rate = next((rate for most, rate in c.DROPOUT_BY_LOAD if best.load <= most), c.DROPOUT_ABOVE)
+    dropout = choices.choose(
         "model.dropout",
-        dropout,
+        rate,
         f"{best.tokens / tokens:.1f} epochs: "
-        + ("against memorizing" if dropout else "too few to memorize; it would only slow learning"),
+        + ("against memorizing" if rate else "too few to memorize; it would only slow learning"),
     )
+    if dropout:
+        choices.choose(
+            "model.variational_dropout", True, "the same units for a whole window: learns more"
+        )
+        if level not in c.TIED_LEVELS:
+            choices.choose("model.input_dropout", 0.0, "a character or byte is hard to guess")
     return best
 
 

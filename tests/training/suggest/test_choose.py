@@ -132,6 +132,28 @@ def test_dropout_grows_with_the_epochs_and_with_the_model() -> None:
     assert choose_dropout(64, 24) == 0.0
 
 
+def test_weights_fade_in_two_epochs_at_the_peak_rate_whatever_the_text_and_the_rate() -> None:
+    for given in ({}, {"training__learning_rate": 0.001}, {"training__batch_size": 16}):
+        settings, suggestion = choose_for(PROSE, **given)
+        training = settings.training
+        rate = training.learning_rate or 3 / settings.model.hidden_units
+        window = training.batch_size * training.sequence_length
+        steps = PROSE.characters * (1 - 0.1) / window
+        assert training.optimizer == "nadam"
+        assert 1 / (training.weight_decay * rate) == pytest.approx(2 * steps, rel=0.03)
+        assert "2 epochs" in suggestion.reasons["training.weight_decay"]
+    assert choose_for(PROSE, training__optimizer="adam")[0].training.weight_decay == 0.0
+
+
+def test_dropout_keeps_its_mask_over_a_window_and_spares_the_characters() -> None:
+    settings, _ = choose_for(PROSE, training__epochs=24)
+    assert settings.model.dropout > 0
+    assert settings.model.variational_dropout
+    assert settings.model.input_dropout == 0.0
+    none = choose_for(PROSE, training__epochs=1)[0].model
+    assert (none.dropout, none.variational_dropout, none.input_dropout) == (0.0, False, None)
+
+
 def test_a_slow_machine_gets_a_smaller_model() -> None:
     slow = MachineSpeed("float32", 5e10, cores=1)
     settings, _ = choose_for(PROSE, speed=slow)
@@ -197,7 +219,7 @@ def test_no_choice_contradicts_what_is_given() -> None:
     nothing = {"data__valid_fraction": 0.0, "data__test_fraction": 0.0}
     assert choose_for(small, **nothing)[0].training.patience is None
     decay = choose_for(PROSE, training__weight_decay=0.1, training__optimizer="adamw")
-    assert decay[0].training.optimizer == "adamw"
+    assert (decay[0].training.optimizer, decay[0].training.weight_decay) == ("adamw", 0.1)
     own = choose_for(PROSE, data__valid="valid.txt", data__test="test.txt")[1]
     assert own.values.keys().isdisjoint({"data.valid_fraction", "data.test_fraction"})
     assert choose_for(PROSE, generation__beams=4)[0].generation.beams == 4

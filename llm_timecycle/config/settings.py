@@ -23,6 +23,7 @@ Probability = Annotated[float, Field(gt=0.0, le=1.0)]
 TokenText = Annotated[str, Field(min_length=1)]
 AddedLogit = Annotated[float, Field(ge=-1_000.0, le=1_000.0)]
 Penalty = Annotated[float, Field(ge=-100.0, le=100.0)]
+PenaltyWeight = Annotated[float, Field(ge=0.0, le=1_000.0)]
 
 
 class ModelSettings(Section):
@@ -47,6 +48,11 @@ class ModelSettings(Section):
         default=None,
         description="Dropout between the last LSTM layer and the output layer; null uses dropout.",
     )
+    embedding_dropout: Dropout = Field(
+        default=0.0,
+        description="Dropout rate of whole words: the share of the vocabulary whose embeddings are "
+        "zero for a training step (Gal and Ghahramani 2016).",
+    )
     variational_dropout: bool = Field(
         default=False,
         description="Use one dropout mask for all time steps of a window (Gal and Ghahramani "
@@ -60,6 +66,16 @@ class ModelSettings(Section):
         default=False,
         description="Share the embedding's weights with the output layer (Press and Wolf 2017): "
         "fewer parameters; a projection from H to E is added if the two differ.",
+    )
+    layer_norm: bool = Field(
+        default=False,
+        description="Normalize the input of every LSTM layer but the first, and that of the output "
+        "layer (Ba, Kiros and Hinton 2016).",
+    )
+    residual: bool = Field(
+        default=False,
+        description="Add the input of an LSTM layer to its output, where both have the same width "
+        "(He et al. 2016).",
     )
 
 
@@ -136,6 +152,17 @@ class TrainingSettings(Section):
         le=50.0,
         description="With optimizer: nadam or adamw, weight decay: times the learning rate, the "
         "share of every matrix that a step takes away (Loshchilov and Hutter 2019).",
+    )
+    activation_regularization: PenaltyWeight = Field(
+        default=0.0,
+        description="Activation regularization (AR): weight of a penalty on the mean square of "
+        "what goes into the output layer, after dropout (Merity et al. 2017; AWD-LSTM uses 2).",
+    )
+    temporal_activation_regularization: PenaltyWeight = Field(
+        default=0.0,
+        description="Temporal activation regularization (TAR): weight of a penalty on the mean "
+        "squared change of the last LSTM layer's output from one token to the next (Merity et al. "
+        "2017; AWD-LSTM uses 1).",
     )
     precision: Literal["auto", "float32", "mixed_bfloat16"] = Field(
         default="auto",

@@ -21,7 +21,7 @@ ENCODINGS = (
     *("cp949", "windows-1252", "latin-1", "iso-8859-2", "windows-1250", "windows-1251", "koi8-r"),
 )
 """Encodings that a message names; every one that Python knows is allowed."""
-DECAYING_OPTIMIZERS = ("nadam", "adamw")
+DECAYING_OPTIMIZERS = ("adamw", "nadam")
 """Those that `training.weight_decay` works with."""
 CONTRADICTION = "contradiction"
 """The type of a contradiction among the errors of a pydantic ValidationError."""
@@ -109,6 +109,8 @@ def find_contradictions(settings: Settings) -> Iterator[Contradiction]:
     yield from _check_held_out_texts(settings)
     yield from _check_length(settings)
     yield from _check_optimizer(settings)
+    yield from _check_penalties(settings)
+    yield from _check_residual(settings)
     yield from _check_beam_search(settings)
 
 
@@ -201,6 +203,28 @@ def _check_optimizer(settings: Settings) -> Iterator[Contradiction]:
             ("training.weight_decay", "training.learning_rate"),
             f"{decay:g} times learning_rate: {rate:g} is the share of each weight that a step "
             f"takes away, and must be below 1; lower one of the two",
+        )
+
+
+def _check_penalties(settings: Settings) -> Iterator[Contradiction]:
+    training = settings.training
+    weight = training.temporal_activation_regularization
+    if weight != 0 and training.sequence_length == 1:
+        yield Contradiction(
+            ("training.temporal_activation_regularization", "training.sequence_length"),
+            f"{weight:g} has no effect with sequence_length: 1, because a window then has no two "
+            f"tokens to compare; set sequence_length to 2 or more, or this to 0",
+        )
+
+
+def _check_residual(settings: Settings) -> Iterator[Contradiction]:
+    model = settings.model
+    if model.residual and model.num_layers == 1 and model.embedding_dim != model.hidden_units:
+        yield Contradiction(
+            ("model.residual", "model.num_layers", "model.embedding_dim", "model.hidden_units"),
+            f"true has no effect, because the only LSTM layer reads {model.embedding_dim} numbers "
+            f"and gives {model.hidden_units}; set embedding_dim to {model.hidden_units}, "
+            f"num_layers to 2 or more, or residual to false",
         )
 
 

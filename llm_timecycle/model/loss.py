@@ -12,30 +12,57 @@ Shapes: N rows (tokens), H hidden units, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
+from llm_timecycle.model.activation_penalty import ActivationPenalty, add_gradient
+from llm_timecycle.model.embedding import Embedding
 from llm_timecycle.model.lstm import LSTM
 from llm_timecycle.model.output import read_output
+
+NOTHING_DRAWN: Mapping[str, tf.Tensor] = {}
+
+
+class _Activations(NamedTuple):
+    """What the layers before the output layer give for a window."""
+
+    last: tf.Tensor
+    """What the output layer reads (B, T, H); with a projection (B, T, E)."""
+    unprojected: tf.Tensor
+    """The same before the projection (B, T, H)."""
+    last_lstm: tf.Tensor
+    """What the last LSTM layer gives (B, T, H)."""
+    states: list[tf.Tensor]
+    """The states after the last token."""
 
 
 class LossNetwork:
     """A network that ends in its loss: the same layers and weights, without logits as an output.
 
+    Args:
+        penalty: what training adds to the gradient of the losses; None adds nothing.
+
     Shapes: tokens and targets (B, T), states as in `model.network.build_network`; keep (B, T), as
     in `model.lstm.run_lstm`, is 0 where a document begins, and None where none does.
     """
 
-    def __init__(self, network: keras.Model) -> None:
+    def __init__(self, network: keras.Model, penalty: ActivationPenalty | None = None) -> None:
+        self._penalty = penalty
         self._output = network.get_layer("output")
         self._layers = [
             layer
             for layer in network.layers
             if layer is not self._output and not isinstance(layer, keras.layers.InputLayer)
         ]
+
+    def draw_step(self) -> dict[str, tf.Tensor]:
+        """What a training step drops in all its shards: words and recurrent weights, by layer."""
+        layers = [layer for layer in self._layers if isinstance(layer, (Embedding, LSTM))]
+        drawn = {layer.name: layer.draw_step() for layer in layers}
+        return {name: value for name, value in drawn.items() if value is not None}
 
     def compute_losses(
         self,
@@ -44,12 +71,23 @@ class LossNetwork:
         states: Sequence[tf.Tensor],
         training: bool,
         keep: tf.Tensor | None = None,
+        drawn: Mapping[str, tf.Tensor] = NOTHING_DRAWN,
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """The loss of every token in nats (B, T), and the states after the last."""
-        hidden, states_after = self._run_layers(tokens, states, training, keep)
-        flat = tf.reshape(hidden, (-1, hidden.shape[-1]))
+        """The loss of every token in nats (B, T), and the states after the last.
+
+        In training the gradient of the losses includes that of the penalty.
+
+        Args:
+            drawn: what `draw_step` gave; a layer that is left out draws anew.
+        """
+        found = self._run_layers(tokens, states, training, keep, drawn)
+        flat = tf.reshape(found.last, (-1, found.last.shape[-1]))
         losses = compute_losses(flat, tf.reshape(targets, [-1]), *read_output(self._output))
-        return tf.reshape(losses, tf.shape(targets)), states_after
+        losses = tf.reshape(losses, tf.shape(targets))
+        if training and self._penalty is not None:
+            penalties = self._penalty.compute(found.unprojected, found.last_lstm, keep)
+            losses = add_gradient(losses, penalties)
+        return losses, found.states
 
     def score(
         self,
@@ -59,17 +97,17 @@ class LossNetwork:
         keep: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
         """As `compute_losses`, and 1 where the target is the most likely token, else 0 (B, T)."""
-        hidden, states_after = self._run_layers(tokens, states, False, keep)
-        flat = tf.reshape(hidden, (-1, hidden.shape[-1]))
+        found = self._run_layers(tokens, states, False, keep)
+        flat = tf.reshape(found.last, (-1, found.last.shape[-1]))
         scores = score_tokens(flat, tf.reshape(targets, [-1]), *read_output(self._output))
         losses, is_right = (tf.reshape(score, tf.shape(targets)) for score in scores)
-        return losses, is_right, states_after
+        return losses, is_right, found.states
 
     def advance(
         self, tokens: tf.Tensor, states: Sequence[tf.Tensor], keep: tf.Tensor | None = None
     ) -> list[tf.Tensor]:
         """The states after the last token, as of `score`; no logits are computed."""
-        return self._run_layers(tokens, states, False, keep)[1]
+        return self._run_layers(tokens, states, False, keep).states
 
     def _run_layers(
         self,
@@ -77,18 +115,26 @@ class LossNetwork:
         states: Sequence[tf.Tensor],
         training: bool,
         keep: tf.Tensor | None,
-    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """What goes into the output layer (B, T, H), and the states after the last token."""
-        x = tokens
+        drawn: Mapping[str, tf.Tensor] = NOTHING_DRAWN,
+    ) -> _Activations:
+        x = unprojected = h = before = stream = tokens
         states_after: list[tf.Tensor] = []
         for layer in self._layers:
-            if isinstance(layer, LSTM):
-                before = states[len(states_after) : len(states_after) + 2]
-                x, *after = layer(x, initial_state=before, training=training, keep=keep)
+            if isinstance(layer, Embedding):
+                x = stream = layer(x, training=training, drawn=drawn.get(layer.name))
+            elif isinstance(layer, LSTM):
+                state = states[len(states_after) : len(states_after) + 2]
+                own = drawn.get(layer.name)
+                h, *after = layer(x, initial_state=state, training=training, keep=keep, drawn=own)
                 states_after += after
+                before, stream, x = stream, h, h
+            elif isinstance(layer, keras.layers.Add):  # residual, right after its LSTM layer
+                x = stream = layer([before, h])
             else:
                 x = layer(x, training=training)
-        return x, states_after
+            if layer.name != "projection":
+                unprojected = x
+        return _Activations(x, unprojected, h, states_after)
 
 
 def compute_losses(

@@ -27,7 +27,7 @@ class LSTM(keras.layers.LSTM):  # type: ignore[misc]
     Args:
         units: hidden units (H).
         weight_drop: the fraction of recurrent weights that a training step sets to zero, drawn anew
-            at each call (Merity et al. 2018, "Regularizing and Optimizing LSTM Language Models").
+            at each step (Merity et al. 2018, "Regularizing and Optimizing LSTM Language Models").
         **options: passed to `keras.layers.LSTM`.
 
     Call shapes: inputs (B, T, D), initial_state [(B, H), (B, H)], keep (B, T) or None -> outputs
@@ -48,8 +48,13 @@ class LSTM(keras.layers.LSTM):  # type: ignore[misc]
         mask: tf.Tensor | None = None,
         training: bool = False,
         keep: tf.Tensor | None = None,
+        drawn: tf.Tensor | None = None,
     ) -> Any:
-        """Run over a window; see the class for the shapes, and `run_lstm` for `keep`."""
+        """Run over a window; see the class for the shapes, and `run_lstm` for `keep`.
+
+        Args:
+            drawn: what `draw_step` gave; None draws anew where weights are dropped.
+        """
         drops_weights = bool(training and self.weight_drop)
         needs_fast_loop = drops_weights or keep is not None
         if not self._takes_fast_loop(mask, needs_fast_loop):
@@ -63,11 +68,10 @@ class LSTM(keras.layers.LSTM):  # type: ignore[misc]
         if initial_state is None:
             zeros = tf.zeros((B, self.units), tf.float32)
             initial_state = [zeros, zeros]
-        recurrent_kernel = tf.convert_to_tensor(self.cell.recurrent_kernel)
-        if drops_weights:
-            recurrent_kernel = keras.random.dropout(
-                recurrent_kernel, self.weight_drop, seed=self.weight_drop_seed
-            )
+        if not drops_weights:
+            recurrent_kernel = tf.convert_to_tensor(self.cell.recurrent_kernel)
+        else:
+            recurrent_kernel = self.draw_step() if drawn is None else drawn
         outputs, h, c = run_lstm(
             sequences,
             *initial_state,
@@ -79,6 +83,13 @@ class LSTM(keras.layers.LSTM):  # type: ignore[misc]
         )
         result = outputs if self.return_sequences else h
         return (result, h, c) if self.return_state else result
+
+    def draw_step(self) -> tf.Tensor | None:
+        """U (H, 4H) with weights dropped, for all shards of a step; None without weight drop."""
+        if not self.weight_drop:
+            return None
+        kernel = tf.convert_to_tensor(self.cell.recurrent_kernel)
+        return keras.random.dropout(kernel, self.weight_drop, seed=self.weight_drop_seed)
 
     def _takes_fast_loop(self, mask: tf.Tensor | None, is_needed: bool) -> bool:
         is_plain = (

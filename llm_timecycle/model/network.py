@@ -1,5 +1,15 @@
 """The network: Embedding -> num_layers x LSTM -> TimeDistributed(Dense), as a plain `keras.Model`.
 
+    r_0 = Emb[tokens]
+    h_l = LSTM_l(drop(norm(r_{l-1}))),   r_l = h_l, or with `residual` r_{l-1} + h_l, for l = 1 .. L
+    logits = drop(norm(r_L)) W + b
+
+`norm` is layer normalization of what goes into every layer but the first LSTM; without `layer_norm`
+it changes nothing. So r is a stream that is neither normalized nor dropped, as in pre-norm
+transformers (Xiong et al. 2020, "On Layer Normalization in the Transformer Architecture"). Dropout
+is on what a layer reads from the one below (Zaremba, Sutskever and Vinyals 2014, "Recurrent Neural
+Network Regularization").
+
 The LSTM state is an input and an output, so that training and evaluation can carry it from one
 window to the next. Parameters have the names of `config.weight_shapes`.
 """
@@ -13,7 +23,9 @@ import numpy as np
 import tensorflow as tf
 
 from llm_timecycle.config.settings import ModelSettings
-from llm_timecycle.config.weight_shapes import compute_parameter_shapes
+from llm_timecycle.config.weight_shapes import compute_parameter_shapes, is_residual
+from llm_timecycle.model.embedding import Embedding
+from llm_timecycle.model.layer_norm import LayerNorm
 from llm_timecycle.model.lstm import LSTM
 from llm_timecycle.model.output import TiedOutput, TimeDistributedDense
 from llm_timecycle.model.tf_workarounds import keep_xla_from_racing
@@ -32,7 +44,8 @@ def build_network(
         -> [logits (B, T, V), h_1, c_1, ..., h_L, c_L]; the states float32.
     """
     keep_xla_from_racing()
-    seeds = (int(word) for word in np.random.SeedSequence(seed).generate_state(64 * 4))
+    *words, embedding_seed = map(int, np.random.SeedSequence(seed).generate_state(65 * 4 + 1))
+    seeds = iter(words)
     policy = keras.DTypePolicy(precision)
     H = settings.hidden_units
     tokens = keras.Input((None,), dtype="int32", name="tokens")
@@ -41,19 +54,23 @@ def build_network(
         for layer in range(1, settings.num_layers + 1)
         for kind in ("h", "c")
     ]
-    embedding = keras.layers.Embedding(
+    embedding = Embedding(
         vocab_size,
         settings.embedding_dim,
+        dropout=settings.embedding_dropout,
+        seed=embedding_seed,
         embeddings_initializer=keras.initializers.RandomNormal(
             stddev=0.1 if settings.tie_embeddings else 1.0, seed=next(seeds)
         ),
         dtype=policy,
         name="embedding",
     )
-    x = _drop(embedding(tokens), settings, settings.input_dropout, seeds, "input_dropout")
+    stream = embedding(tokens)
+    x = _drop(stream, settings, settings.input_dropout, seeds, "input_dropout")
     new_states = []
     for layer in range(1, settings.num_layers + 1):
         if layer > 1:
+            x = _normalize(stream, settings, policy, f"layer_norm_{layer}")
             x = _drop(x, settings, settings.layer_dropout, seeds, f"layer_dropout_{layer - 1}")
         lstm = LSTM(
             H,
@@ -66,8 +83,13 @@ def build_network(
             dtype=policy,
             name=f"lstm_{layer}",
         )
-        x, *state = lstm(x, initial_state=states[2 * layer - 2 : 2 * layer])
+        h, *state = lstm(x, initial_state=states[2 * layer - 2 : 2 * layer])
+        if is_residual(settings, layer):
+            stream = keras.layers.Add(dtype=policy, name=f"residual_{layer}")([stream, h])
+        else:
+            stream = h
         new_states += state
+    x = _normalize(stream, settings, policy, "layer_norm_output")
     x = _drop(x, settings, settings.output_dropout, seeds, "output_dropout")
     logits = _connect_output(x, settings, embedding, next(seeds), policy)
     return keras.Model([tokens, *states], [logits, *new_states], name="language_model")
@@ -105,10 +127,17 @@ def _drop(
     return keras.layers.Dropout(rate, noise_shape=noise_shape, seed=seed, name=name)(x)
 
 
+def _normalize(
+    x: tf.Tensor, settings: ModelSettings, policy: keras.DTypePolicy, name: str
+) -> tf.Tensor:
+    """x (B, T, H), normalized where the settings say so."""
+    return LayerNorm(dtype=policy, name=name)(x) if settings.layer_norm else x
+
+
 def _connect_output(
     x: tf.Tensor,
     settings: ModelSettings,
-    embedding: keras.layers.Embedding,
+    embedding: Embedding,
     seed: int,
     policy: keras.DTypePolicy,
 ) -> tf.Tensor:

@@ -29,6 +29,7 @@ log = logging.getLogger("llm_timecycle")
 SHAPE_KEYS = (
     *("data.normalize", "tokenizer.level", "tokenizer.lowercase", "tokenizer.word_split"),
     *("model.embedding_dim", "model.num_layers", "model.hidden_units", "model.tie_embeddings"),
+    *("model.layer_norm", "model.residual"),
 )
 """What the weights and the tokens of the other run depend on; it cannot change."""
 EXTENSIBLE_LEVELS = ("char", "word")

@@ -21,6 +21,7 @@ import numpy as np
 from llm_timecycle.clock import ActiveClock, StageClock
 from llm_timecycle.errors import DivergenceError, Interrupted
 from llm_timecycle.evaluation.stream import Sums, compute_perplexity
+from llm_timecycle.model.activation_penalty import make_activation_penalty
 from llm_timecycle.model.network import make_zero_states, read_parameters
 from llm_timecycle.model.sharding import distribute, read_first
 from llm_timecycle.progress_bars import tqdm
@@ -94,6 +95,7 @@ class TrainingLoop:
             run.settings.training.gradient_clip_norm,
             train_state.shards,
             has_documents=lanes.has_documents,
+            penalty=make_activation_penalty(run.settings.training),
         )
         self._callbacks = keras.callbacks.CallbackList(list(callbacks), model=self._network)
         self._clock = StageClock(now)

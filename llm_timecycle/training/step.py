@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import keras
 import tensorflow as tf
 
+from llm_timecycle.model.activation_penalty import ActivationPenalty
 from llm_timecycle.model.loss import LossNetwork
 from llm_timecycle.model.sharding import join_lanes, split_lanes
 from llm_timecycle.training.optimizers import apply_scaled
@@ -42,6 +43,7 @@ def make_train_step(
     marks: PassMarkers | None = None,
     *,
     has_documents: bool = False,
+    penalty: ActivationPenalty | None = None,
 ) -> TrainStep:
     """A compiled (tokens (B, T), targets (B, T), states) -> (mean loss, gradient norm, new states).
 
@@ -54,17 +56,19 @@ def make_train_step(
             is the one before clipping.
         marks: observes the ends of the passes; None adds nothing to the graph.
         has_documents: whether the step takes `keep`; without it, nothing is added to the graph.
+        penalty: what is added to the gradient; the returned loss is without it.
     """
     replicas = strategy.num_replicas_in_sync
     variables = network.trainable_variables
-    loss_network = LossNetwork(network)
+    loss_network = LossNetwork(network, penalty)
 
     def run_replica(
         tokens: tf.Tensor, targets: tf.Tensor, states: list[tf.Tensor], keep: tf.Tensor | None
     ) -> Any:
         with tf.name_scope("forward"), tf.GradientTape() as tape:
+            drawn = loss_network.draw_step()
             results = [
-                loss_network.compute_losses(x, y, before, training=True, keep=kept)
+                loss_network.compute_losses(x, y, before, training=True, keep=kept, drawn=drawn)
                 for x, y, kept, *before in split_lanes([tokens, targets, keep, *states], shards)
             ]
             losses, *new_states = join_lanes([[loss, *after] for loss, after in results])

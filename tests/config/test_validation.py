@@ -15,11 +15,21 @@ CONTRADICTIONS = [
     ("data: {field: title}", "data.field", "documents: file has no fields; set documents: record"),
     ("tokenizer: {level: byte, vocab_size: 257}", "tokenizer.vocab_size", "258 or more"),
     ("tokenizer: {level: subword, vocab_size: 257}", "tokenizer.vocab_size", "level: subword"),
-    ("training: {weight_decay: 0.1}", "training.weight_decay", "optimizer to adamw"),
+    ("training: {weight_decay: 0.1}", "training.weight_decay", "optimizer to adamw or nadam"),
     (
         "training: {weight_decay: 0.1, optimizer: sgd}",
         "training.weight_decay",
         "no effect with optimizer: sgd",
+    ),
+    (
+        "training: {temporal_activation_regularization: 1, sequence_length: 1}",
+        "training.temporal_activation_regularization",
+        "set sequence_length to 2 or more",
+    ),
+    (
+        "model: {residual: true, num_layers: 1, embedding_dim: 4, hidden_units: 8}",
+        "model.residual",
+        "reads 4 numbers and gives 8; set embedding_dim to 8",
     ),
     ("training: {minutes: 10, max_steps: 5}", "training.minutes", "set one of the two to null"),
     (
@@ -72,6 +82,11 @@ def test_in_python(text, path, remedy):
         "tokenizer: {level: byte, vocab_size: 258}",
         "tokenizer: {level: char, vocab_size: 3}",
         "training: {weight_decay: 0.1, optimizer: adamw}",
+        "training: {weight_decay: 0.1, optimizer: nadam}",
+        "training: {temporal_activation_regularization: 1, sequence_length: 2}",
+        "training: {activation_regularization: 1, sequence_length: 1}",
+        "model: {residual: true, num_layers: 1, embedding_dim: 8, hidden_units: 8}",
+        "model: {residual: true, num_layers: 2, embedding_dim: 4, hidden_units: 8}",
         "training: {weight_decay: 0}",
         "training: {schedule: plateau, warmup_steps: 10, patience: 3}",
         "data: {valid_fraction: 0, valid: v.txt}\ntraining: {patience: 3, eval_every: 5}",
@@ -125,7 +140,7 @@ def test_python_names_wrong_values_and_contradictions_together():
         "data.train": "data.train: received 3 as item 2; expected text (if it is meant as text, "
         'put it in quotes: "3")',
         "training.weight_decay": "training.weight_decay: 0.1 has no effect with optimizer: adam; "
-        "set optimizer to adamw, or weight_decay to 0",
+        "set optimizer to adamw or nadam, or weight_decay to 0",
         "generation.top_k": "generation.top_k: 5 has no effect with beams: 2, because a beam "
         "search does not sample; set beams to 1, or leave top_k out",
     }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from llm_timecycle.config.settings import ModelSettings, TrainingSettings
+from llm_timecycle.model.activation_penalty import ActivationPenalty
 from llm_timecycle.model.loss import LossNetwork
 from llm_timecycle.model.network import (
     assign_parameters,
@@ -20,16 +21,21 @@ from llm_timecycle.model.network import (
 from llm_timecycle.model.sharding import join_lanes, split_lanes
 from llm_timecycle.reference import network as twin
 from llm_timecycle.reference import optimizers
+from llm_timecycle.reference.activation_penalty import PenaltyWeights
 from llm_timecycle.training.optimizers import make_optimizer
 from llm_timecycle.training.step import make_train_step
 
 
-def draw_case(seed: int) -> tuple[ModelSettings, int, np.ndarray, np.ndarray, list[np.ndarray]]:
+def draw_case(
+    seed: int, **options: Any
+) -> tuple[ModelSettings, int, np.ndarray, np.ndarray, list[np.ndarray]]:
     """Random settings, vocabulary size, tokens, targets (B, T) and states."""
     rng = np.random.default_rng(seed)
     B, T, E, H, L, V = (int(n) for n in rng.integers((1, 1, 1, 1, 1, 3), (6, 9, 8, 8, 4, 20)))
+    L = options.pop("num_layers", L)
+    E = H if options.pop("has_one_width", False) else E
     settings = ModelSettings(
-        embedding_dim=E, hidden_units=H, num_layers=L, tie_embeddings=bool(seed % 2)
+        embedding_dim=E, hidden_units=H, num_layers=L, tie_embeddings=bool(seed % 2), **options
     )
     tokens, targets = (rng.integers(0, V, (B, T)).astype(np.int32) for _ in range(2))
     states = [rng.normal(size=(B, H)) for _ in range(2 * L)]
@@ -40,9 +46,23 @@ def widen(weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: weight.astype(np.float64) for name, weight in weights.items()}
 
 
-@pytest.mark.parametrize(("seed", "shards"), [(0, 1), (1, 1), (2, 1), (3, 1), (4, 2), (5, 3)])
-def test_logits_loss_and_every_gradient_are_those_of_the_twin(seed: int, shards: int) -> None:
-    settings, V, tokens, targets, states = draw_case(seed)
+NORMALIZED = {"layer_norm": True, "num_layers": 3}
+ADDED = {"residual": True, "num_layers": 3}
+
+
+@pytest.mark.parametrize(
+    ("seed", "shards", "options"),
+    [
+        *((0, 1, {}), (1, 1, {}), (2, 1, {}), (3, 1, {}), (4, 2, {}), (5, 3, {})),
+        *((6, 2, NORMALIZED), (7, 1, ADDED), (8, 1, {**ADDED, "has_one_width": True})),
+        (9, 2, {**NORMALIZED, **ADDED, "has_one_width": True}),
+        (10, 3, {**NORMALIZED, **ADDED}),
+    ],
+)
+def test_logits_loss_and_every_gradient_are_those_of_the_twin(
+    seed: int, shards: int, options: dict[str, Any]
+) -> None:
+    settings, V, tokens, targets, states = draw_case(seed, **options)
     network = build_network(settings, V, seed=seed)
     rng = np.random.default_rng(seed)
     drawn = {n: rng.normal(size=w.shape) * 0.3 for n, w in read_parameters(network).items()}
@@ -59,8 +79,11 @@ def test_logits_loss_and_every_gradient_are_those_of_the_twin(seed: int, shards:
     gradients = tape.gradient(loss, [v.value for v in variables.values()])
 
     params = widen(read_parameters(network))
-    expected_logits, expected_states, _ = twin.forward(params, tokens, states)
-    expected_loss, expected, _ = twin.loss_and_gradients(params, tokens, targets, states)
+    residual = settings.residual
+    expected_logits, expected_states, _ = twin.forward(params, tokens, states, residual=residual)
+    expected_loss, expected, _ = twin.loss_and_gradients(
+        params, tokens, targets, states, residual=residual
+    )
     np.testing.assert_allclose(logits, expected_logits, rtol=1e-4, atol=1e-5)
     assert float(loss) == pytest.approx(expected_loss, rel=1e-5)
     for got, wanted in zip(new_states, expected_states, strict=True):
@@ -94,16 +117,63 @@ def test_dropout_on_the_recurrent_weights_is_the_twins_with_the_same_mask() -> N
     np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize(("tied", "norm"), [(False, False), (True, True)])
+def test_dropped_words_and_penalties_are_the_twins(tied: bool, norm: bool) -> None:
+    """In two shards, with documents; the gradient has the penalties, the loss has not."""
+    settings = ModelSettings(
+        embedding_dim=3, hidden_units=4, embedding_dropout=0.4, tie_embeddings=tied, layer_norm=norm
+    )
+    network = build_network(settings, 7, seed=3)
+    rng = np.random.default_rng(3)
+    tokens, targets = rng.integers(0, 7, (2, 5, 6)).astype(np.int32)
+    keep = rng.integers(0, 2, (5, 6)).astype(np.float64)
+    loss_network = LossNetwork(network, ActivationPenalty(alpha=2.0, beta=3.0))
+    drawn = loss_network.draw_step()
+    with tf.GradientTape() as tape:
+        lanes = [tf.constant(tokens), tf.constant(targets), tf.constant(keep, tf.float32)]
+        results = [
+            loss_network.compute_losses(x, y, states, training=True, keep=kept, drawn=drawn)
+            for x, y, kept, *states in split_lanes([*lanes, *make_zero_states(settings, 5)], 2)
+        ]
+        token_losses, *_ = join_lanes([[losses, *after] for losses, after in results])
+        loss = tf.reduce_mean(token_losses)
+    variables = list_parameters(network)
+    gradients = tape.gradient(loss, [v.value for v in variables.values()])
+
+    params = widen(read_parameters(network))
+    mask = drawn["embedding"].numpy().astype(np.float64)[:, None]
+    assert 0 < (mask == 0).sum() < 7
+    inputs = (params, tokens, targets, twin.make_zero_states(params, 5))
+    masks = {"embedding.embeddings": mask}
+    expected_loss, plain, _ = twin.loss_and_gradients(*inputs, masks, keep)
+    _, expected, _ = twin.loss_and_gradients(
+        *inputs, masks, keep, penalty=PenaltyWeights(alpha=2.0, beta=3.0)
+    )
+    assert float(loss) == pytest.approx(expected_loss, rel=1e-5)
+    for name, gradient in zip(variables, gradients, strict=True):
+        dense = tf.convert_to_tensor(gradient)
+        np.testing.assert_allclose(dense, expected[name], rtol=1e-3, atol=2e-6, err_msg=name)
+    moved = expected["lstm_2.kernel"] - plain["lstm_2.kernel"]
+    assert np.abs(moved).max() > 1e-3
+
+
 @pytest.mark.parametrize(
-    ("optimizer_name", "clip_norm"), [("adam", None), ("adam", 0.05), ("nadam", 0.05)]
+    ("optimizer_name", "clip_norm", "decay"),
+    [
+        *(("adam", None, 0.0), ("adam", 0.05, 0.0), ("nadam", 0.05, 0.0)),
+        *(("adamw", None, 0.9), ("nadam", 0.05, 0.9)),
+    ],
 )
 def test_training_steps_are_the_twins_with_clipping_and_adam(
-    optimizer_name: Literal["adam", "nadam"], clip_norm: float | None
+    optimizer_name: Literal["adam", "nadam", "adamw"], clip_norm: float | None, decay: float
 ) -> None:
-    settings, V, tokens, targets, _ = draw_case(2)
+    settings, V, tokens, targets, _ = draw_case(2, layer_norm=decay > 0)
     network = build_network(settings, V, seed=1)
     training = TrainingSettings(
-        optimizer=optimizer_name, learning_rate=0.01, gradient_clip_norm=clip_norm
+        optimizer=optimizer_name,
+        learning_rate=0.01,
+        gradient_clip_norm=clip_norm,
+        weight_decay=decay,
     )
     optimizer = make_optimizer(training)
     step = make_train_step(network, optimizer, tf.distribute.get_strategy(), clip_norm)
@@ -129,6 +199,7 @@ def test_training_steps_are_the_twins_with_clipping_and_adam(
             learning_rate=0.01,
             epsilon=epsilon,
             nesterov=optimizer_name == "nadam",
+            matrix_decay=decay,
         )
         assert float(loss) == pytest.approx(expected_loss, rel=1e-5)
         assert float(norm) == pytest.approx(expected_norm, rel=1e-4)
@@ -152,13 +223,14 @@ def test_plain_sgd_is_gradient_descent() -> None:
         np.testing.assert_allclose(weight, expected, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
-def test_adamw_pulls_matrices_to_zero_and_leaves_biases_alone() -> None:
-    settings, V, tokens, targets, _ = draw_case(0)
+@pytest.mark.parametrize("optimizer_name", ["adamw", "nadam"])
+def test_weight_decay_pulls_matrices_to_zero_and_leaves_vectors_alone(optimizer_name: str) -> None:
+    settings, V, tokens, targets, _ = draw_case(0, layer_norm=True)
     decayed, plain = (build_network(settings, V, seed=1) for _ in range(2))
     before = read_parameters(plain)
     for network, options in (
-        (decayed, {"optimizer": "adamw", "weight_decay": 0.1}),
-        (plain, {"optimizer": "adam"}),
+        (decayed, {"optimizer": optimizer_name, "weight_decay": 0.1}),
+        (plain, {"optimizer": optimizer_name}),
     ):
         training = TrainingSettings(learning_rate=0.01, **options)
         step = make_train_step(
@@ -167,5 +239,6 @@ def test_adamw_pulls_matrices_to_zero_and_leaves_biases_alone() -> None:
         step(tokens, targets, make_zero_states(settings, len(tokens)))
     with_decay, without = read_parameters(decayed), read_parameters(plain)
     for name in before:
-        pulled = 0.0 if name.endswith("bias") else 0.01 * 0.1 * before[name]
+        is_vector = name.endswith(("bias", "gamma", "beta"))
+        pulled = 0.0 if is_vector else 0.01 * 0.1 * before[name]
         np.testing.assert_allclose(with_decay[name], without[name] - pulled, atol=1e-6)

@@ -62,6 +62,8 @@ def test_the_reference_model_has_its_layers_shapes_and_parameters() -> None:
         {"num_layers": 3},
         {"tie_embeddings": True},
         {"tie_embeddings": True, "embedding_dim": 4},
+        {"num_layers": 3, "layer_norm": True, "residual": True, "tie_embeddings": True},
+        {"num_layers": 1, "layer_norm": True, "residual": True, "embedding_dim": 4},
     ],
 )
 def test_names_and_shapes_are_those_that_the_settings_imply(options: dict[str, int]) -> None:
@@ -70,6 +72,20 @@ def test_names_and_shapes_are_those_that_the_settings_imply(options: dict[str, i
     shapes = {name: tuple(v.shape) for name, v in list_parameters(network).items()}
     assert shapes == compute_parameter_shapes(settings, 7)
     assert list(shapes) == list(compute_parameter_shapes(settings, 7))
+
+
+def test_norms_and_residual_connections_are_where_the_settings_put_them() -> None:
+    settings = ModelSettings(**SMALL, layer_norm=True, residual=True, dropout=0.1)
+    network = build_network(settings, 7, seed=1)
+    layers = [layer for layer in network.layers if not isinstance(layer, keras.layers.InputLayer)]
+    assert [layer.name for layer in layers] == [
+        *("embedding", "input_dropout", "lstm_1"),  # 3 numbers in, 4 out: nothing is added
+        *("layer_norm_2", "layer_dropout_1", "lstm_2", "residual_2"),
+        *("layer_norm_output", "output_dropout", "output"),
+    ]
+    same_width = ModelSettings(embedding_dim=4, hidden_units=4, residual=True)
+    names = {layer.name for layer in build_network(same_width, 7, seed=1).layers}
+    assert {"residual_1", "residual_2"} <= names
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_one_others() -> None:
@@ -156,6 +172,9 @@ def test_variational_dropout_drops_the_same_values_at_every_step() -> None:
     dropped = network.get_layer("input_dropout")(tf.ones((2, 6, 3)), training=True).numpy()
     assert np.array_equal(dropped, np.repeat(dropped[:, :1], 6, axis=1))
     assert set(np.unique(dropped)) == {0.0, 2.0}
+    plain = build_network(ModelSettings(**SMALL, input_dropout=0.5), 7, seed=1)
+    dropped = plain.get_layer("input_dropout")(tf.ones((2, 6, 3)), training=True).numpy()
+    assert not np.array_equal(dropped, np.repeat(dropped[:, :1], 6, axis=1))
 
 
 def test_weight_drop_zeroes_recurrent_weights_in_training_only() -> None:

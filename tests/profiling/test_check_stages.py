@@ -130,12 +130,22 @@ def test_an_operation_of_no_pass_is_refused() -> None:
     [
         ({}, {"precision": "float32", "threads": 2}),
         (
-            {"tie_embeddings": True, "dropout": 0.3, "weight_drop": 0.2},
+            {
+                "tie_embeddings": True,
+                "dropout": 0.3,
+                "weight_drop": 0.2,
+                "embedding_dropout": 0.1,
+                "layer_norm": True,
+                "residual": True,
+            },
             {
                 "precision": "mixed_bfloat16",
                 "threads": 1,
                 "optimizer": "adamw",
                 "gradient_clip_norm": 1.0,
+                "weight_decay": 0.1,
+                "activation_regularization": 2.0,
+                "temporal_activation_regularization": 1.0,
             },
         ),
         ({}, {"precision": "float32", "threads": 1, "optimizer": "sgd"}),

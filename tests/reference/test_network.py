@@ -11,6 +11,11 @@ import pytest
 from llm_timecycle.config.settings import ModelSettings
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import UsageError
+from llm_timecycle.reference.activation_penalty import (
+    PenaltyWeights,
+    compute_activation_penalty,
+)
+from llm_timecycle.reference.losses import compute_cross_entropy
 from llm_timecycle.reference.network import (
     backward,
     forward,
@@ -23,9 +28,11 @@ B, T, V = 2, 3, 6
 NETWORKS = [(1, 3, 2, False), (2, 2, 3, False), (3, 2, 2, True), (2, 3, 2, True), (1, 2, 4, True)]
 
 
-def draw_params(L=2, E=3, H=2, tie=False, dtype=np.float64):
+def draw_params(L=2, E=3, H=2, tie=False, norm=False, dtype=np.float64):
     """Random parameters under the names and in the shapes of the settings."""
-    settings = ModelSettings(num_layers=L, embedding_dim=E, hidden_units=H, tie_embeddings=tie)
+    settings = ModelSettings(
+        num_layers=L, embedding_dim=E, hidden_units=H, tie_embeddings=tie, layer_norm=norm
+    )
     generator = np.random.default_rng([L, E, H, tie])
     return {
         name: generator.normal(scale=0.7, size=shape).astype(dtype)
@@ -45,13 +52,14 @@ def draw_inputs(params, seed=0):
 
 
 def draw_masks(L, E, H):
-    """Random masks of every kind: per value, per window (variational), and on the weights."""
+    """Random masks of every kind: per value, per window (variational), of weights and words."""
     generator = np.random.default_rng(7)
 
     def draw(*shape):
         return generator.integers(0, 2, size=shape) / 0.5 + generator.uniform(0.1, 0.2, size=shape)
 
     masks = {"input_dropout": draw(B, 1, E), "output_dropout": draw(B, T, H)}
+    masks["embedding.embeddings"] = draw(V, 1)
     masks |= {f"layer_dropout_{layer}": draw(B, T, H) for layer in range(1, L)}
     masks |= {f"lstm_{layer}.recurrent_kernel": draw(H, 4 * H) for layer in range(1, L + 1)}
     return masks
@@ -104,6 +112,83 @@ def test_two_pieces_with_carried_states_equal_one(network) -> None:
     np.testing.assert_allclose(np.concatenate([first, second], axis=1), whole, rtol=1e-12)
     for one, two in zip(last, last_of_two, strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+# (num_layers, embedding_dim, hidden_units, tie_embeddings, layer_norm)
+NORMALIZED = [(3, 2, 4, False, True), (2, 4, 4, True, True), (1, 3, 3, False, True)]
+
+
+@pytest.mark.parametrize("network", [*NORMALIZED, (3, 2, 4, True, False), (1, 3, 3, False, False)])
+@pytest.mark.parametrize("residual", [False, True])
+def test_every_gradient_is_the_numeric_one_with_norms_and_residuals(
+    network, residual, check_gradients
+) -> None:
+    params = draw_params(*network)
+    masks = draw_masks(*network[:3])
+    tokens, targets, states = draw_inputs(params)
+    keep = np.array([[1.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
+    penalty = PenaltyWeights(alpha=0.3, beta=0.7)
+
+    def compute_loss() -> float:
+        logits, _, cache = forward(params, tokens, states, masks, keep, residual=residual)
+        more = compute_activation_penalty(cache.y, cache.h, penalty, keep)
+        return compute_cross_entropy(logits, targets) + more
+
+    loss, gradients, _ = loss_and_gradients(
+        params, tokens, targets, states, masks, keep, residual=residual, penalty=penalty
+    )
+    check_gradients(compute_loss, params, gradients)
+    plain_loss, *_ = loss_and_gradients(
+        params, tokens, targets, states, masks, keep, residual=residual
+    )
+    assert loss == plain_loss < compute_loss()  # the penalties are in the gradient alone
+
+
+def test_layers_that_say_nothing_pass_the_embedding_on_with_residuals() -> None:
+    """LSTM layers of zeros give h = 0: what is left is Emb W + b."""
+    params = draw_params(3, 2, 2)
+    silent = {n: np.zeros_like(p) if n.startswith("lstm") else p for n, p in params.items()}
+    tokens, _, _ = draw_inputs(params)
+    logits, _, _ = forward(silent, tokens, make_zero_states(params, B), residual=True)
+    embedded = params["embedding.embeddings"][tokens]
+    expected = embedded @ params["output.kernel"] + params["output.bias"]
+    np.testing.assert_allclose(logits, expected, rtol=1e-12)
+
+
+def test_the_first_layer_has_no_residual_where_the_widths_differ() -> None:
+    params = draw_params(1, 3, 2)
+    tokens, _, states = draw_inputs(params)
+    one, _, _ = forward(params, tokens, states)
+    other, _, _ = forward(params, tokens, states, residual=True)
+    np.testing.assert_array_equal(one, other)
+
+
+def test_what_goes_into_the_output_layer_is_normalized() -> None:
+    params = draw_params(1, 3, 4, norm=True)
+    tokens, _, states = draw_inputs(params)
+    _, _, cache = forward(params, tokens, states)
+    deviations = cache.h - cache.h.mean(-1, keepdims=True)
+    z = deviations / np.sqrt(cache.h.var(-1, keepdims=True) + 1e-5)
+    gamma, beta = params["layer_norm_output.gamma"], params["layer_norm_output.beta"]
+    np.testing.assert_allclose(cache.y, gamma * z + beta, rtol=1e-10)
+
+
+def test_a_dropped_word_says_nothing_wherever_it_occurs_and_is_still_predicted() -> None:
+    params = draw_params(2, 2, 2, tie=True)
+    tokens, targets, states = draw_inputs(params)
+    mask = np.ones((V, 1))
+    mask[tokens[0, 1]] = 0.0
+    one, _, _ = forward(params, tokens, states, {"embedding.embeddings": mask})
+    changed = {**params, "embedding.embeddings": params["embedding.embeddings"] * mask}
+    other, _, _ = forward(changed, tokens, states)
+    kept = np.flatnonzero(mask)
+    np.testing.assert_allclose(one[..., kept], other[..., kept], rtol=1e-12)
+    dropped = tokens[0, 1]
+    assert not np.allclose(one[..., dropped], params["output.bias"][dropped])
+    _, gradients, _ = loss_and_gradients(
+        params, tokens, targets, states, {"embedding.embeddings": mask}
+    )
+    assert gradients["embedding.embeddings"][dropped].any()  # from the output alone
 
 
 def test_tied_output_is_the_embedding_turned_round() -> None:
@@ -254,6 +339,9 @@ def test_bad_masks_are_refused() -> None:
     tokens, _, states = draw_inputs(params)
     with pytest.raises(UsageError, match=re.escape("received ['layer_dropout_2']")):
         forward(params, tokens, states, {"layer_dropout_2": np.ones((B, T, 2))})
+    message = "masks embedding.embeddings: expected shape (6, 1)"
+    with pytest.raises(UsageError, match=re.escape(message)):
+        forward(params, tokens, states, {"embedding.embeddings": np.ones(V)})
     message = "masks output_dropout, applied: expected shape (2, 3, 2), received (4, 2, 3, 2)"
     with pytest.raises(UsageError, match=re.escape(message)):
         forward(params, tokens, states, {"output_dropout": np.ones((4, B, T, 2))})

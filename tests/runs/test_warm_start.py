@@ -45,6 +45,9 @@ def test_every_setting_that_does_not_fit_is_named_with_both_values(start: WarmSt
         start,
         model__hidden_units=9,
         model__tie_embeddings=True,
+        model__num_layers=2,
+        model__layer_norm=True,
+        model__residual=True,
         tokenizer__lowercase=True,
         tokenizer__vocab_size=7,
         data__normalize="NFC",
@@ -55,8 +58,11 @@ def test_every_setting_that_does_not_fit_is_named_with_both_values(start: WarmSt
         f"the weights of {start.run.path} do not fit these settings:",
         "  data.normalize: none in the run, NFC now",
         "  tokenizer.lowercase: False in the run, True now",
+        "  model.num_layers: 1 in the run, 2 now",
         "  model.hidden_units: 3 in the run, 9 now",
         "  model.tie_embeddings: False in the run, True now",
+        "  model.layer_norm: False in the run, True now",
+        "  model.residual: False in the run, True now",
         "  tokenizer.vocab_size: 10000 in the run, 7 now",
         "Leave these settings out; they are taken from the run",
     ]
@@ -108,7 +114,9 @@ def test_new_tokens_get_the_last_ids_the_most_frequent_first() -> None:
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_weights_are_extended_to_the_shapes_of_the_larger_vocabulary(tied: bool) -> None:
-    model = ModelSettings(embedding_dim=2, hidden_units=3, num_layers=2, tie_embeddings=tied)
+    model = ModelSettings(
+        embedding_dim=2, hidden_units=3, num_layers=2, tie_embeddings=tied, layer_norm=tied
+    )
     draw = np.random.default_rng(1)
     old = {
         name: draw.normal(size=shape).astype(np.float32)

@@ -59,8 +59,8 @@ class StopAfter(keras.callbacks.Callback):
             self._request.signal_number = self._number
 
 
-def make_run(path: Path, **training: Any) -> Run:
-    settings = Settings(model=MODEL, training=TrainingSettings(**{**TRAINING, **training}))
+def make_run(path: Path, model: ModelSettings = MODEL, **training: Any) -> Run:
+    settings = Settings(model=model, training=TrainingSettings(**{**TRAINING, **training}))
     return create_run(path, settings, b"{}", V, {})
 
 
@@ -168,6 +168,48 @@ def test_a_run_on_documents_is_the_same_run_when_resumed_and_not_that_on_one_tex
     make_loop(stopped, **documents).train()
     assert read_final_tensors(stopped) == read_final_tensors(run) != read_final_tensors(whole)
     assert read_losses(stopped) == read_losses(run)
+
+
+def test_a_run_with_everything_that_regularizes_is_the_same_run_when_resumed(
+    tmp_path: Path,
+) -> None:
+    more = {"embedding_dropout": 0.2, "layer_norm": True, "residual": True, "embedding_dim": 6}
+    training = {
+        "optimizer": "nadam",
+        "weight_decay": 0.01,
+        "activation_regularization": 2.0,
+        "temporal_activation_regularization": 1.0,
+    }
+    training |= {"epochs": 1, "eval_every": None}
+    model = MODEL.model_copy(update=more)
+    run, stopped = (make_run(tmp_path / name, model, **training) for name in ("run", "stopped"))
+    make_loop(run, valid=None).train()
+    request = StopRequest()
+    callbacks = [StopAfter(request, 4, signal.SIGINT)]
+    with pytest.raises(Interrupted):
+        make_loop(stopped, None, callbacks, request).train()
+    make_loop(stopped, valid=None).train()
+    assert read_final_tensors(stopped) == read_final_tensors(run)
+    assert read_losses(stopped) == read_losses(run)
+
+
+def test_penalties_of_the_settings_move_the_gradient_and_not_the_loss_of_the_first_step(
+    tmp_path: Path,
+) -> None:
+    rows = []
+    for weight in (0.0, 100.0):
+        run = make_run(
+            tmp_path / f"{weight}",
+            max_steps=1,
+            log_every=1,
+            eval_every=None,
+            activation_regularization=weight,
+        )
+        make_loop(run, valid=None).train()
+        rows.append(read_rows(run)[0])
+    plain, penalized = rows
+    assert plain["train_loss_nats"] == penalized["train_loss_nats"]
+    assert plain["gradient_norm"] != penalized["gradient_norm"]
 
 
 def test_a_checkpoint_that_was_lost_changes_nothing(whole: Run, tmp_path: Path) -> None:

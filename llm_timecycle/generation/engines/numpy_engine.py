@@ -6,8 +6,9 @@ Each layer keeps h and c (B, H) and computes, for every token x (B, D),
     c' = sigmoid(z_f) * c + sigmoid(z_i) * tanh(z_g)
     h' = sigmoid(z_o) * tanh(c')
 
-with the weight names and the gate order of `config.weight_shapes`. `reference.network` is its twin;
-most of the time goes into `blocked_matmul`.
+with the weight names and the gate order of `config.weight_shapes`, and layer normalization and
+residual connections where the settings have them. `reference.network` is its twin; most of the time
+goes into `blocked_matmul`.
 
 Shapes: B rows, P rows padded to whole chunks, T tokens, V vocabulary, E embedding, H hidden units,
 D inputs of a layer.
@@ -22,6 +23,7 @@ from functools import partial
 import numpy as np
 
 from llm_timecycle.config.settings import ModelSettings
+from llm_timecycle.config.weight_shapes import is_residual
 from llm_timecycle.errors import UsageError
 from llm_timecycle.generation.engines.blocked_matmul import (
     Matrix,
@@ -30,7 +32,7 @@ from llm_timecycle.generation.engines.blocked_matmul import (
     make_task,
     pad_rows,
 )
-from llm_timecycle.generation.engines.numpy_layer import NumpyLayer, pad_with_zeros
+from llm_timecycle.generation.engines.numpy_layer import NumpyLayer, make_norm, pad_with_zeros
 from llm_timecycle.generation.engines.thread_pool import (
     Job,
     Task,
@@ -76,10 +78,15 @@ class NumpyEngine:
             self._packed_for_prompts, self._packed_for_steps = self._matrices[1 : 2 * L : 2], []
         self._layers = [
             NumpyLayer(
-                self._matrices[2 * n], self._matrices[2 * n + 1], weights[f"lstm_{n + 1}.bias"]
+                self._matrices[2 * n - 2],
+                self._matrices[2 * n - 1],
+                weights[f"lstm_{n}.bias"],
+                make_norm(weights, f"layer_norm_{n}"),
+                is_residual=is_residual(settings, n),
             )
-            for n in range(L)
+            for n in range(1, L + 1)
         ]
+        self._last_norm = make_norm(weights, "layer_norm_output")
         self._last = self._matrices[2 * L :]
         self._output_bias = weights["output.bias"]
         self._pool = ThreadPool()
@@ -129,8 +136,8 @@ class NumpyEngine:
         x = self._embeddings[ids.T]
         for layer in self._layers:
             x = layer.read_window(x, self._chunk_rows)
-        h = pad_with_zeros(x.reshape(T * B, -1), pad_rows(T * B, self._chunk_rows))
-        logits = self._compute_logits(h, T * B).reshape(T, B, -1)
+        outputs = pad_with_zeros(x.reshape(T * B, -1), pad_rows(T * B, self._chunk_rows))
+        logits = self._compute_logits(outputs, T * B).reshape(T, B, -1)
         return np.swapaxes(logits, 0, 1)
 
     def step(self, ids: np.ndarray) -> np.ndarray:
@@ -167,18 +174,18 @@ class NumpyEngine:
         return pad_with_zeros(rows, pad_rows(self._rows, self._chunk_rows))
 
     def _compute_last_logits(self) -> np.ndarray:
-        """The logits (B, V) after the last layer's h.
+        """The logits (B, V) after the last layer's output.
 
         h U of every layer, which the next token needs, can be computed already. Another core starts
         with it once it has nothing left to do for the logits, while a token is sampled from them.
         """
-        return self._compute_logits(self._layers[-1].h, self._rows, self._start_ahead)
+        return self._compute_logits(self._layers[-1].output, self._rows, self._start_ahead)
 
     def _compute_logits(
-        self, h: np.ndarray, rows: int, start_next: Callable[[], None] = lambda: None
+        self, output: np.ndarray, rows: int, start_next: Callable[[], None] = lambda: None
     ) -> np.ndarray:
-        """The logits (rows, V) of the last layer's h (P, H); `start_next` as in `_share`."""
-        x = h
+        """The logits (rows, V) of the last layer's output (P, H); `start_next` as in `_share`."""
+        x = output if self._last_norm is None else self._last_norm(output)
         for matrix in self._last:
             product = np.empty((len(x), matrix.columns), x.dtype)
             self._share(

@@ -5,10 +5,11 @@ Shapes: see `numpy_engine`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from llm_timecycle.config.weight_shapes import LAYER_NORM_EPSILON
 from llm_timecycle.generation.engines.blocked_matmul import Matrix, Product, pad_rows
 
 Share = Callable[[Sequence[Product]], None]
@@ -21,11 +22,52 @@ def pad_with_zeros(rows: np.ndarray, count: int) -> np.ndarray:
     return filled
 
 
-class NumpyLayer:
-    """One LSTM layer and its state: h (P, H), whose rows past B stay zeros, and c (B, H)."""
+class Norm:
+    """Layer normalization of rows (..., H); `reference.layer_norm` has the formula."""
 
-    def __init__(self, kernel: Matrix, recurrent_kernel: Matrix, bias: np.ndarray) -> None:
+    def __init__(self, gamma: np.ndarray, beta: np.ndarray) -> None:
+        self._gamma, self._beta = gamma, beta
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """The normalized rows."""
+        H = x.shape[-1]
+        deviations = x - np.add.reduce(x, -1, keepdims=True) / H
+        variance = np.add.reduce(deviations * deviations, -1, keepdims=True) / H
+        z: np.ndarray = deviations / np.sqrt(variance + LAYER_NORM_EPSILON)
+        z *= self._gamma
+        z += self._beta
+        return z
+
+
+def make_norm(weights: Mapping[str, np.ndarray], name: str) -> Norm | None:
+    """The norm of that name; None where the weights have none."""
+    if f"{name}.gamma" not in weights:
+        return None
+    return Norm(weights[f"{name}.gamma"], weights[f"{name}.beta"])
+
+
+class NumpyLayer:
+    """One LSTM layer and its state: h (P, H), whose rows past B stay zeros, and c (B, H).
+
+    Args:
+        norm: what is done with the input first; None does nothing.
+        is_residual: whether the input, before the norm, is added to h.
+
+    Attributes:
+        output: what the layer gave for the last token (P, H): h, or its sum with the input.
+    """
+
+    def __init__(
+        self,
+        kernel: Matrix,
+        recurrent_kernel: Matrix,
+        bias: np.ndarray,
+        norm: Norm | None = None,
+        *,
+        is_residual: bool = False,
+    ) -> None:
         self._kernel, self._recurrent_kernel, self._bias = kernel, recurrent_kernel, bias
+        self._norm, self._is_residual = norm, is_residual
         self.hidden = len(bias) // 4
         # sigmoid(z) = (1 + tanh(z / 2)) / 2, which never overflows: one tanh serves all gates.
         self._scale = np.array([0.5, 0.5, 1.0, 0.5], bias.dtype).reshape(4, 1, 1)
@@ -33,7 +75,7 @@ class NumpyLayer:
 
     def set_state(self, h: np.ndarray, c: np.ndarray) -> None:
         """Continue from h (P, H) and c (B, H)."""
-        self.h, self.c = h, c
+        self.h, self.c, self.output = h, c, h
         (P, H), B = h.shape, len(c)
         self._x_products = np.empty((P, self._kernel.columns), h.dtype)
         self._h_products = np.empty_like(self._x_products)
@@ -52,17 +94,21 @@ class NumpyLayer:
         return self._recurrent_kernel, self.h, self._h_products
 
     def read_token(self, x: np.ndarray, share: Share, has_product: bool) -> np.ndarray:
-        """Read x (P, D), with h U computed before or not; returns the new h (P, H)."""
-        products = [(self._kernel, x, self._x_products)]
+        """Read x (P, D), with h U computed before or not; returns `output` (P, H)."""
+        read = x if self._norm is None else self._norm(x)
+        products = [(self._kernel, read, self._x_products)]
         share(products if has_product else [*products, self.recurrent_product])
         self._z_x += self._bias.reshape(4, -1)
         self._update(self._z_x)
-        return self.h
+        if self._is_residual:
+            self.output = x + self.h
+        return self.output
 
     def read_window(self, x: np.ndarray, chunk_rows: int) -> np.ndarray:
-        """Read x (T, B, D); returns h after each token (T, B, H)."""
+        """Read x (T, B, D); returns the output after each token (T, B, H)."""
         T, B, D = x.shape
-        rows = pad_with_zeros(x.reshape(T * B, D), pad_rows(T * B, chunk_rows))
+        read = x if self._norm is None else self._norm(x)
+        rows = pad_with_zeros(read.reshape(T * B, D), pad_rows(T * B, chunk_rows))
         products = np.empty((len(rows), self._kernel.columns), x.dtype)
         self._kernel.multiply(rows, products, 0, self._kernel.parts)
         z = products[: T * B, : len(self._bias)]
@@ -74,6 +120,9 @@ class NumpyLayer:
             U.multiply(self.h, self._h_products, 0, U.parts)
             self._update(z[t])
             h[t] = self._h_read
+        if self._is_residual:
+            h += x
+            self.output = pad_with_zeros(h[-1], len(self.h))
         return h
 
     def _update(self, z_x: np.ndarray) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from llm_timecycle.config.settings import ModelSettings
+from llm_timecycle.config.weight_shapes import LAYER_NORM_EPSILON, is_residual
 from llm_timecycle.errors import UsageError
 from llm_timecycle.generation.engines.engine import Block
 from llm_timecycle.generation.sampling.pipeline import SamplingPlan, check_finite
@@ -32,10 +33,19 @@ from llm_timecycle.generation.sampling.tensorflow_pipeline import (
 PREFILL_WINDOW = 256  # tokens of a prompt per call: bounds memory, whatever its length
 
 
-class _LayerWeights(NamedTuple):
+class _Norm(NamedTuple):
+    gamma: tf.Tensor
+    beta: tf.Tensor
+
+
+class _Layer(NamedTuple):
     kernel: tf.Tensor
     recurrent_kernel: tf.Tensor
     bias: tf.Tensor
+    norm: _Norm | None
+    """What is done with the input first; None does nothing."""
+    is_residual: bool
+    """Whether the input, before the norm, is added to h."""
 
 
 class TensorFlowEngine:
@@ -54,14 +64,16 @@ class TensorFlowEngine:
         _use_all_cores_for_one_operation()
         self._embeddings = tf.constant(weights["embedding.embeddings"])
         self._layers = [
-            _LayerWeights(
-                *(
-                    tf.constant(weights[f"lstm_{layer}.{kind}"])
-                    for kind in ("kernel", "recurrent_kernel", "bias")
-                )
+            _Layer(
+                kernel=tf.constant(weights[f"lstm_{layer}.kernel"]),
+                recurrent_kernel=tf.constant(weights[f"lstm_{layer}.recurrent_kernel"]),
+                bias=tf.constant(weights[f"lstm_{layer}.bias"]),
+                norm=_make_norm(weights, f"layer_norm_{layer}"),
+                is_residual=is_residual(settings, layer),
             )
             for layer in range(1, settings.num_layers + 1)
         ]
+        self._last_norm = _make_norm(weights, "layer_norm_output")
         projection = weights.get("projection.kernel")
         self._projection = None if projection is None else tf.constant(projection)
         if settings.tie_embeddings:  # transposed once: a product with a transposed view is slow
@@ -156,27 +168,31 @@ class TensorFlowEngine:
         """Read ids (B, T): logits (B, V) after the last, and the state."""
         x = tf.gather(self._embeddings, tf.transpose(ids))  # (T, B, D)
         new_state = []
-        for layer, weights in enumerate(self._layers):
-            h, c = state[2 * layer : 2 * layer + 2]
-            x, h, c = _run_layer(x, h, c, weights)
+        for number, layer in enumerate(self._layers):
+            h, c = state[2 * number : 2 * number + 2]
+            hs, h, c = _run_layer(_normalize(x, layer.norm), h, c, layer)
+            x = x + hs if layer.is_residual else hs
             new_state += [h, c]
-        return self._compute_logits(new_state[-2]), new_state
+        return self._compute_logits(x[-1]), new_state
 
     def _step(self, ids: tf.Tensor, state: Sequence[tf.Tensor]) -> Any:
         """Read ids (B,): logits (B, V), and the state."""
         x = tf.gather(self._embeddings, ids)
         new_state = []
-        for layer, weights in enumerate(self._layers):
-            h, c = state[2 * layer : 2 * layer + 2]
-            x, c = _update_cell(x @ weights.kernel + weights.bias, h, c, weights)
-            new_state += [x, c]
+        for number, layer in enumerate(self._layers):
+            h, c = state[2 * number : 2 * number + 2]
+            z_x = _normalize(x, layer.norm) @ layer.kernel + layer.bias
+            h, c = _update_cell(z_x, h, c, layer)
+            x = x + h if layer.is_residual else h
+            new_state += [h, c]
         return self._compute_logits(x), new_state
 
-    def _compute_logits(self, h: tf.Tensor) -> tf.Tensor:
-        """The logits (B, V) of the last layer's h (B, H)."""
+    def _compute_logits(self, x: tf.Tensor) -> tf.Tensor:
+        """The logits (B, V) of the last layer's output (B, H)."""
+        x = _normalize(x, self._last_norm)
         if self._projection is not None:
-            h = h @ self._projection
-        return h @ self._output + self._output_bias
+            x = x @ self._projection
+        return x @ self._output + self._output_bias
 
     def _compile_decoder(self, plan: SamplingPlan, with_logprobs: bool) -> Any:
         """A function over a block: uniforms (N, B), counts (B, V) or (B, 0), logits, state."""
@@ -224,14 +240,30 @@ class TensorFlowEngine:
         return tf.function(decode, input_signature=signature, autograph=False)
 
 
-def _run_layer(x: tf.Tensor, h: tf.Tensor, c: tf.Tensor, weights: _LayerWeights) -> Any:
+def _make_norm(weights: Mapping[str, np.ndarray], name: str) -> _Norm | None:
+    """The norm of that name; None where the weights have none."""
+    if f"{name}.gamma" not in weights:
+        return None
+    return _Norm(tf.constant(weights[f"{name}.gamma"]), tf.constant(weights[f"{name}.beta"]))
+
+
+def _normalize(x: tf.Tensor, norm: _Norm | None) -> tf.Tensor:
+    """x (..., H) through a layer normalization; `reference.layer_norm` has the formula."""
+    if norm is None:
+        return x
+    deviations = x - tf.reduce_mean(x, axis=-1, keepdims=True)
+    variance = tf.reduce_mean(tf.square(deviations), axis=-1, keepdims=True)
+    return norm.gamma * deviations * tf.math.rsqrt(variance + LAYER_NORM_EPSILON) + norm.beta
+
+
+def _run_layer(x: tf.Tensor, h: tf.Tensor, c: tf.Tensor, layer: _Layer) -> Any:
     """One layer over x (T, B, D): h after each token (T, B, H), and the last h and c (B, H)."""
-    T, H = tf.shape(x)[0], weights.recurrent_kernel.shape[0]
-    z_x = tf.tensordot(x, weights.kernel, 1) + weights.bias
+    T, H = tf.shape(x)[0], layer.recurrent_kernel.shape[0]
+    z_x = tf.tensordot(x, layer.kernel, 1) + layer.bias
     outputs = tf.TensorArray(tf.float32, T, element_shape=(None, H))
 
     def read(t: tf.Tensor, h: tf.Tensor, c: tf.Tensor, outputs: tf.TensorArray) -> Any:
-        h, c = _update_cell(z_x[t], h, c, weights)
+        h, c = _update_cell(z_x[t], h, c, layer)
         return t + 1, h, c, outputs.write(t, h)
 
     _, h, c, outputs = tf.while_loop(
@@ -240,9 +272,9 @@ def _run_layer(x: tf.Tensor, h: tf.Tensor, c: tf.Tensor, weights: _LayerWeights)
     return outputs.stack(), h, c
 
 
-def _update_cell(z_x: tf.Tensor, h: tf.Tensor, c: tf.Tensor, weights: _LayerWeights) -> Any:
+def _update_cell(z_x: tf.Tensor, h: tf.Tensor, c: tf.Tensor, layer: _Layer) -> Any:
     """h and c (B, H) after a token, from z_x = x W + b (B, 4H)."""
-    i, f, g, o = tf.split(z_x + h @ weights.recurrent_kernel, 4, axis=1)
+    i, f, g, o = tf.split(z_x + h @ layer.recurrent_kernel, 4, axis=1)
     c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(g)
     return tf.sigmoid(o) * tf.tanh(c), c
 

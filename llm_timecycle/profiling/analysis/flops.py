@@ -33,8 +33,8 @@ from dataclasses import astuple, dataclass
 from math import prod
 from typing import Literal
 
-from llm_timecycle.config.settings import ModelSettings, Settings
-from llm_timecycle.config.weight_shapes import compute_parameter_shapes
+from llm_timecycle.config.settings import ModelSettings, Settings, TrainingSettings
+from llm_timecycle.config.weight_shapes import compute_parameter_shapes, is_residual
 
 Stage = Literal["forward", "backward", "update"]
 ProductType = Literal["float32", "bfloat16"]
@@ -49,7 +49,8 @@ class LayerCost:
     """FLOPs and bytes of one layer in one stage."""
 
     layer: str
-    """embedding, lstm_1 to lstm_L, projection (tied, where E differs from H), output."""
+    """embedding, layer_norm_2 to layer_norm_L and layer_norm_output (with layer norm), lstm_1 to
+    lstm_L, projection (tied, where E differs from H), output."""
     stage: Stage
     operations: int
     """FLOPs."""
@@ -106,12 +107,16 @@ def count_step_costs(settings: Settings, vocab_size: int) -> tuple[LayerCost, ..
     is_projected = model.tie_embeddings and E != H
     costs = _count_embedding(model, V, B * T, p)
     for layer in range(1, model.num_layers + 1):
-        costs += _count_lstm(model, layer, B, T, p)
+        if model.layer_norm and layer > 1:
+            costs += _count_layer_norm(f"layer_norm_{layer}", B * T, H, p)
+        penalty = _count_penalty(training, B, T, H) if layer == model.num_layers else 0
+        costs += _count_lstm(model, layer, B, T, p, penalty)
+    if model.layer_norm:
+        costs += _count_layer_norm("layer_norm_output", B * T, H, p)
     if is_projected:
         costs += _count_projection(B * T, H, E, p)
     costs += _count_output(B * T, E if model.tie_embeddings else H, V, p)
-    is_clipped = training.gradient_clip_norm is not None
-    costs += _count_update(model, V, training.optimizer, is_clipped)
+    costs += _count_update(model, V, training)
     order = ("forward", "backward", "update")
     return tuple(sorted(costs, key=lambda cost: order.index(cost.stage)))
 
@@ -126,9 +131,11 @@ def count_token_operations(model: ModelSettings, vocab_size: int) -> int:
     """
     V, E, H = vocab_size, model.embedding_dim, model.hidden_units
     cells = _count_cell(E, H) + (model.num_layers - 1) * _count_cell(H, H)
+    norms = model.num_layers * (7 * H + 4) * model.layer_norm
+    sums = H * sum(is_residual(model, layer) for layer in range(1, model.num_layers + 1))
     width = E if model.tie_embeddings else H
     projection = 2 * H * E * (width != H)
-    return cells + projection + 2 * width * V + V + 4 * V
+    return cells + norms + sums + projection + 2 * width * V + V + 4 * V
 
 
 def _count_cell(D: int, H: int) -> int:
@@ -142,7 +149,7 @@ def _count_cell(D: int, H: int) -> int:
 def _count_embedding(model: ModelSettings, V: int, N: int, p: int) -> list[LayerCost]:
     """Gather N rows; scatter N gradients, onto zeros or, tied, onto the output's gradient."""
     E = model.embedding_dim
-    drops = N * E * _is_dropped(model, model.input_dropout)
+    drops = N * E * (_is_dropped(model, model.input_dropout) + (model.embedding_dropout > 0))
     written = 2 * N * E * FLOAT_BYTES if model.tie_embeddings else V * E * FLOAT_BYTES
     tokens = N * TOKEN_BYTES
     return [
@@ -151,27 +158,60 @@ def _count_embedding(model: ModelSettings, V: int, N: int, p: int) -> list[Layer
     ]
 
 
-def _count_lstm(model: ModelSettings, layer: int, B: int, T: int, p: int) -> list[LayerCost]:
-    """One LSTM layer over a window, with the dropout of its result and of its weights."""
+def _count_lstm(
+    model: ModelSettings, layer: int, B: int, T: int, p: int, penalty: int
+) -> list[LayerCost]:
+    """One LSTM layer over a window, with the dropout of its result and of its weights.
+
+    A residual connection adds its input to its result, and on the way back its gradient to that of
+    its input. `penalty` is what the backward pass has more to do for AR and TAR.
+    """
     E, H = model.embedding_dim, model.hidden_units
     D, N = E if layer == 1 else H, B * T
     own_rate = model.layer_dropout if layer < model.num_layers else model.output_dropout
     drops = N * H * _is_dropped(model, own_rate) + 4 * H * H * (model.weight_drop > 0)
+    added = N * H * is_residual(model, layer)
     # Per row: dh of two ways; dc' 6 with its tanh; dz_i 4, dz_f 4, dz_g 4, dz_o 4; dc_before 1.
     elementwise = 24 * H
     products = 2 * D * 4 * H + 2 * H * 4 * H  # twice as much backward: dx and dW, dh and dU
-    backward = N * (elementwise + 2 * products + 4 * H) + drops  # 4 H: db
+    backward = N * (elementwise + 2 * products + 4 * H) + drops + added + penalty  # 4 H: db
     kernels, bias = (D + H) * 4 * H * FLOAT_BYTES, 4 * H * FLOAT_BYTES
     state = B * H * FLOAT_BYTES
     kept = N * 4 * H * p + N * H * FLOAT_BYTES  # gates and cells
-    inputs_and_outputs = N * (D + H) * p
+    inputs_and_outputs = N * (D + H) * p + added * p
     name, cell = f"lstm_{layer}", _count_cell(D, H)
     forward_bytes = kernels + bias + 4 * state + kept + inputs_and_outputs
     backward_bytes = 2 * kernels + bias + 2 * state + kept + 2 * inputs_and_outputs
     return [
-        LayerCost(name, "forward", N * cell + drops, forward_bytes, N * products),
+        LayerCost(name, "forward", N * cell + drops + added, forward_bytes, N * products),
         LayerCost(name, "backward", backward, backward_bytes, 2 * N * products),
     ]
+
+
+def _count_layer_norm(name: str, N: int, H: int, p: int) -> list[LayerCost]:
+    """N rows of H numbers to mean 0 and variance 1, scaled and shifted; and back.
+
+    Forward, for each number: mean 1, less it 1, its square and their mean 2, divided 1, gamma and
+    beta 2. Backward: dz 1, its mean 1, the mean of z dz 2, both taken off 3, divided 1; dgamma 2,
+    dbeta 1.
+    """
+    weights = 2 * H * FLOAT_BYTES
+    forward, backward = N * (7 * H + 4), N * (11 * H + 2)
+    return [
+        LayerCost(name, "forward", forward, weights + N * 2 * H * p),
+        LayerCost(name, "backward", backward, weights + weights // 2 + N * 3 * H * p),
+    ]
+
+
+def _count_penalty(training: TrainingSettings, B: int, T: int, H: int) -> int:
+    """FLOPs of the gradients of AR and TAR; their values are not needed.
+
+    AR: dy 1 and its sum with the gradient 1. TAR: the difference 1, its slope 1, to both tokens 2,
+    and the sum 1.
+    """
+    ar = 2 * B * T * H * (training.activation_regularization > 0)
+    tar = (4 * (T - 1) + T) * B * H * (training.temporal_activation_regularization > 0)
+    return ar + tar
 
 
 def _count_projection(N: int, H: int, E: int, p: int) -> list[LayerCost]:
@@ -200,21 +240,21 @@ def _count_output(N: int, K: int, V: int, p: int) -> list[LayerCost]:
     ]
 
 
-def _count_update(
-    model: ModelSettings, V: int, optimizer: str, is_clipped: bool
-) -> list[LayerCost]:
+def _count_update(model: ModelSettings, V: int, training: TrainingSettings) -> list[LayerCost]:
     """Clipping and the optimizer, by the layer whose weights they change.
 
     Clipping: square, sum, scale. Adam: m 3, v 4, both corrections 2, theta 5; its bytes: theta, m
-    and v read and written, g read. NAdam looks ahead with 3 more; AdamW pulls every
-    matrix with 2 more. Descent: scale, subtract.
+    and v read and written, g read. NAdam looks ahead with 3 more; weight decay pulls
+    every matrix with 2 more. Descent: scale, subtract.
     """
     operations = {"adam": 14, "nadam": 17, "adamw": 14, "sgd": 2}
     arrays = {"adam": 7, "nadam": 7, "adamw": 7, "sgd": 3}
+    optimizer, is_clipped = training.optimizer, training.gradient_clip_norm is not None
     costs: list[LayerCost] = []
     for name, shape in compute_parameter_shapes(model, V).items():
         each = operations[optimizer] + 3 * is_clipped
-        each += 2 * (optimizer == "adamw" and len(shape) == 2)
+        decays = training.weight_decay > 0 and len(shape) == 2
+        each += 2 * decays
         numbers, moved = prod(shape), (arrays[optimizer] + is_clipped) * FLOAT_BYTES
         costs.append(LayerCost(name.split(".")[0], "update", each * numbers, moved * numbers))
     layers = dict.fromkeys(cost.layer for cost in costs)

@@ -12,7 +12,8 @@ the number of weights. A layer that the measured model lacks is estimated by its
 Memory is estimated from the settings alone, on the high side:
 
     weights        each with its gradient, both of Adam's moments, and its cast copy
-    LSTM layer     gates of the input, of the recurrence, and their gradients; cell; outputs
+    LSTM layer     gates of the input, of the recurrence, and their gradients; cell; outputs, also
+                   normalized and added to the input where the settings say so, and their gradients
     output layer   logits and their gradient in the type of the products, exponentials in float32
     program        what TensorFlow takes to compile and run a step, whatever its size
 
@@ -139,5 +140,6 @@ def _count_token_bytes(model: ModelSettings, vocab_size: int, p: int) -> int:
     """Bytes kept for each token of a window; p bytes per number of the products."""
     E, H = model.embedding_dim, model.hidden_units
     layer = 3 * 4 * H * p + FLOAT_BYTES * H + 3 * H * p
+    layer += (model.layer_norm + model.residual) * 2 * H * p
     logits = vocab_size * (2 * p + FLOAT_BYTES)
     return E * (FLOAT_BYTES + 2 * p) + model.num_layers * layer + logits

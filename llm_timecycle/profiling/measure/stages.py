@@ -27,6 +27,7 @@ import numpy as np
 import tensorflow as tf
 
 from llm_timecycle.config.settings import Settings
+from llm_timecycle.model.activation_penalty import make_activation_penalty
 from llm_timecycle.model.network import build_network, make_zero_states
 from llm_timecycle.model.sharding import distribute, read_first
 from llm_timecycle.profiling.measure.interleave import Clock, Run, interleave
@@ -121,11 +122,17 @@ class TrialStep:
 
     def compile(self, markers: PassMarkers | None = None) -> TrainStep:
         """A training step of these weights; see `training.step.make_train_step`."""
-        clip_norm = self._settings.training.gradient_clip_norm
+        training = self._settings.training
         return make_train_step(
-            self.network, self._optimizer, self.strategy, clip_norm, self._shards, markers,
+            self.network,
+            self._optimizer,
+            self.strategy,
+            training.gradient_clip_norm,
+            self._shards,
+            markers,
             has_documents=self._has_documents,
-        )  # fmt: skip
+            penalty=make_activation_penalty(training),
+        )
 
     def prepare(self, batch_size: int, sequence_length: int) -> Run:
         """A function that does one whole step on random tokens and returns when it is done.

@@ -41,15 +41,19 @@ def engine() -> TensorFlowEngine:
 
 @pytest.mark.parametrize("is_tied", [False, True])
 @pytest.mark.parametrize("E", [4, 6])
+@pytest.mark.parametrize("options", [{}, {"layer_norm": True, "residual": True}])
 def test_logits_are_those_of_the_reference(
-    is_tied: bool, E: int, monkeypatch: pytest.MonkeyPatch
+    is_tied: bool, E: int, options: dict[str, bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tensorflow_engine, "PREFILL_WINDOW", 3)
-    settings = ModelSettings(embedding_dim=E, hidden_units=6, num_layers=2, tie_embeddings=is_tied)
+    settings = ModelSettings(
+        embedding_dim=E, hidden_units=6, num_layers=2, tie_embeddings=is_tied, **options
+    )
     weights = draw_weights(settings)
     ids = np.random.default_rng(2).integers(0, V, (3, 10))
     exact = {name: weight.astype(np.float64) for name, weight in weights.items()}
-    expected, _, _ = forward(exact, ids, make_zero_states(exact, 3))
+    states = make_zero_states(exact, 3)
+    expected, _, _ = forward(exact, ids, states, residual=settings.residual)
     engine = TensorFlowEngine(weights, settings)
     logits = [engine.prefill(ids[:, :7]), engine.step(ids[:, 7])]
     np.testing.assert_allclose(np.stack(logits, 1), expected[:, 6:8], 1e-4, 1e-4)
@@ -103,6 +107,24 @@ def test_a_block_equals_sampling_token_by_token(
     found = np.concatenate([first.logprobs, second.logprobs])
     np.testing.assert_allclose(found, np.stack(logprobs), 1e-5, 1e-5)
     np.testing.assert_allclose(engine.step(expected[-1]).shape, (3, V))
+
+
+def test_a_block_is_decoded_with_norms_and_residual_connections() -> None:
+    settings = SETTINGS.model_copy(
+        update={"layer_norm": True, "residual": True, "embedding_dim": 6, "num_layers": 3}
+    )
+    engine = TensorFlowEngine(draw_weights(settings), settings)
+    logits = engine.prefill(np.array([[1, 2], [3, 4]]))
+    expected = []
+    for _ in range(6):
+        ids = logits.argmax(axis=1)
+        expected.append(ids)
+        logits = engine.step(ids)
+    engine.reset()
+    engine.prefill(np.array([[1, 2], [3, 4]]))
+    plan = SamplingPlan(GenerationSettings(temperature=0.0))
+    block = engine.decode_block(np.zeros((6, 2)), plan)
+    assert np.array_equal(block.ids, np.stack(expected))
 
 
 def test_equal_logits_are_kept_from_the_lowest_id_on() -> None:

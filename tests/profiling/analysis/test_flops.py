@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,10 @@ from llm_timecycle.profiling.analysis.flops import (
     count_token_operations,
 )
 from llm_timecycle.reference import losses, lstm, network, optimizers
+from llm_timecycle.reference.activation_penalty import (
+    PenaltyWeights,
+    differentiate_activation_penalty,
+)
 from tests.profiling.counting import CountingArray, instrument
 from tests.profiling.profiles import count_step
 
@@ -37,6 +40,8 @@ def make_masks(model: ModelSettings, T: int) -> dict[str, np.ndarray]:
     if model.dropout:
         shapes = {"input_dropout": (B, T, E), "output_dropout": (B, T, H)}
         shapes |= {f"layer_dropout_{layer}": (B, T, H) for layer in range(1, L)}
+    if model.embedding_dropout:
+        shapes["embedding.embeddings"] = (V, 1)
     if model.weight_drop:
         shapes |= {f"lstm_{layer}.recurrent_kernel": (H, 4 * H) for layer in range(1, L + 1)}
     return {name: np.ones(shape).view(CountingArray) for name, shape in shapes.items()}
@@ -48,6 +53,13 @@ MODELS = [
     ModelSettings(embedding_dim=5, num_layers=3, hidden_units=5, tie_embeddings=True),
     ModelSettings(embedding_dim=4, num_layers=2, hidden_units=5, dropout=0.5, weight_drop=0.5),
     ModelSettings(embedding_dim=3, num_layers=2, hidden_units=2, dropout=0.1, tie_embeddings=True),
+    ModelSettings(
+        embedding_dim=3, num_layers=3, hidden_units=4, residual=True, embedding_dropout=0.5
+    ),
+    ModelSettings(embedding_dim=4, num_layers=2, hidden_units=4, layer_norm=True, residual=True),
+    ModelSettings(
+        embedding_dim=3, num_layers=1, hidden_units=4, layer_norm=True, tie_embeddings=True
+    ),
 ]
 
 
@@ -102,7 +114,7 @@ def test_a_step_is_what_the_reference_runs(counter: Any, model: ModelSettings, T
     tokens, targets = random.integers(0, V, (2, B, T))
     states = [x.view(CountingArray) for x in network.make_zero_states(params, B)]
     counter.take()
-    logits, _, cache = network.forward(params, tokens, states, masks)
+    logits, _, cache = network.forward(params, tokens, states, masks, residual=model.residual)
     losses.compute_cross_entropy(logits, targets)
     forward = counter.take()
     network.backward(params, cache, losses.differentiate_cross_entropy(logits, targets), masks)
@@ -125,14 +137,38 @@ def test_a_step_is_what_the_reference_runs(counter: Any, model: ModelSettings, T
     assert add_costs(costs, stage="backward").operations == backward - again
 
 
-@pytest.mark.parametrize("model", MODELS[:3])
+@pytest.mark.parametrize("T", [1, 6])
+def test_penalties_are_what_the_reference_runs(counter: Any, T: int) -> None:
+    model = MODELS[0]
+    params, random = make_parameters(model), np.random.default_rng(3)
+    tokens, targets = random.integers(0, V, (2, B, T))
+    states = [x.view(CountingArray) for x in network.make_zero_states(params, B)]
+    logits, _, cache = network.forward(params, tokens, states)
+    dlogits = losses.differentiate_cross_entropy(logits, targets)
+    weights = {"activation_regularization": 2.0, "temporal_activation_regularization": 1.0}
+    counts = []
+    for penalty in (None, PenaltyWeights(2.0, 1.0)):
+        counter.take()
+        dy, dh = (None, None)
+        if penalty is not None:
+            dy, dh = differentiate_activation_penalty(cache.y, cache.h, penalty)
+        network.backward(params, cache, dlogits, dy=dy, dh=dh)
+        options = weights if penalty else {}
+        costs = count_step(model, V, batch_size=B, sequence_length=T, **options)
+        counts.append((counter.take(), add_costs(costs, stage="backward").operations))
+    (plain, expected_plain), (penalized, expected) = counts
+    assert penalized - plain == expected - expected_plain > 0
+
+
+@pytest.mark.parametrize("model", [*MODELS[:3], *MODELS[5:]])
 def test_an_update_is_what_the_reference_runs(counter: Any, model: ModelSettings) -> None:
     params = make_parameters(model)
 
-    def count(optimizer: str, is_clipped: bool) -> int:
+    def count(optimizer: str, is_clipped: bool, decay: float = 0.0) -> int:
         costs = count_step(
             model, V, batch_size=B, sequence_length=2,
             optimizer=optimizer, gradient_clip_norm=1.0 if is_clipped else None,
+            weight_decay=decay,
         )  # fmt: skip
         return add_costs(costs, stage="update").operations
 
@@ -144,8 +180,11 @@ def test_an_update_is_what_the_reference_runs(counter: Any, model: ModelSettings
     assert count("sgd", False) == counter.take()
     optimizers.clip_by_global_norm(params, 1.0)
     assert count("adam", True) - count("adam", False) == counter.take()
-    matrices = sum(prod(x.shape) for x in params.values() if x.ndim == 2)
-    assert count("adamw", False) - count("adam", False) == 2 * matrices
+    optimizers.step_adam(params, params, state, matrix_decay=0.1)
+    assert count("adamw", False, 0.1) == counter.take()
+    optimizers.step_adam(params, params, state, matrix_decay=0.1, nesterov=True)
+    assert count("nadam", False, 0.1) == counter.take()
+    assert count("adamw", False) == count("adam", False)
 
 
 def test_bytes_of_a_step_by_hand() -> None:
@@ -195,9 +234,9 @@ def test_a_generated_token_by_hand() -> None:
 
 
 def test_a_generated_token_is_one_step_of_the_reference(counter: Any) -> None:
-    for model in MODELS[:3]:
+    for model in (*MODELS[:3], *MODELS[5:]):
         params = make_parameters(model)
         states = [x.view(CountingArray) for x in network.make_zero_states(params, 1)]
         counter.take()
-        network.forward(params, np.zeros((1, 1), int), states)
+        network.forward(params, np.zeros((1, 1), int), states, residual=model.residual)
         assert count_token_operations(model, V) - 4 * V == counter.take()

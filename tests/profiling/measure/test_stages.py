@@ -14,6 +14,7 @@ import tensorflow as tf
 from llm_timecycle.config.settings import ModelSettings, Settings, TrainingSettings
 from llm_timecycle.model import lstm
 from llm_timecycle.model.loss import LossNetwork
+from llm_timecycle.profiling.analysis.flops import count_step_costs
 from llm_timecycle.profiling.measure import stages
 from llm_timecycle.profiling.measure.stages import measure_training
 from llm_timecycle.profiling.results import TRAINING_STAGES
@@ -174,7 +175,11 @@ def test_every_layer_has_its_own_times_and_a_slow_one_shows_them(
 
 
 def test_a_step_is_measured_on_the_real_clock() -> None:
-    cycle = measure_training(SETTINGS, V, LANES, steps=5)
+    model = SETTINGS.model.model_copy(update={"layer_norm": True, "residual": True})
+    settings = SETTINGS.model_copy(update={"model": model})
+    cycle = measure_training(settings, V, LANES, steps=5)
+    counted = {cost.layer for cost in count_step_costs(settings, V)}
+    assert cycle.layers.keys() == counted >= {"layer_norm_2", "layer_norm_output"}
     assert list(cycle.stages) == list(TRAINING_STAGES)
     assert cycle.tokens == 8 * 12
     assert all(times.median_s > 0 for times in cycle.stages.values())

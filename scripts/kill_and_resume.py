@@ -4,13 +4,15 @@
 
 A short run is trained without interruption. Then the same run is trained again while `kill -9`
 strikes at random moments; every other strike waits for a checkpoint to be half written. After each
-kill the run is resumed. In the end weights, checkpoint and losses must be equal to the bit.
+kill the run is resumed. In the end weights, checkpoint, losses and samples must be equal to the
+bit. The run has all that a checkpoint must hold: dropout, averaged weights, random window lengths.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import json
 import os
 import random
 import signal
@@ -29,9 +31,15 @@ OPTIONS = {
     "model.weight_drop": "0.2",
     "training.batch_size": "8",
     "training.sequence_length": "16",
-    "training.epochs": "6",
-    "training.eval_every": "40",
-    "training.checkpoint_every": "5",
+    "training.vary_sequence_length": "true",
+    "training.averaging": "triggered",
+    "training.averaging_patience": "1",
+    "training.schedule": "constant",
+    "training.patience": "null",
+    "training.learning_rate": "0.05",
+    "training.max_steps": "300",
+    "training.eval_every": "5",
+    "training.checkpoint_every": "8",
     "training.log_every": "10",
     "training.precision": "float32",
 }
@@ -81,9 +89,16 @@ def read_losses(run: Path) -> list[tuple[str, ...]]:
         return [tuple(row[c] for c in columns) for row in csv.DictReader(file)]
 
 
+def count_averaged_steps(run: Path) -> int:
+    """The steps whose weights are averaged in the newest checkpoint."""
+    newest = max(list_steps(run, "step-*"))
+    state = json.loads((run / "checkpoints" / f"step-{newest}" / "state.json").read_text())
+    return int(state["progress"]["averaged_steps"])
+
+
 def list_differences(a: Path, b: Path) -> list[str]:
     """What differs between two finished runs, to the bit."""
-    names = ["model.safetensors"]
+    names = ["model.safetensors", "samples.txt"]
     names += [str(p.relative_to(a)) for p in a.glob("checkpoints/step-*/tensors.safetensors")]
     different = [
         n for n in names if not (b / n).exists() or (a / n).read_bytes() != (b / n).read_bytes()
@@ -103,13 +118,16 @@ def main() -> int:
         alone, killed = Path(place) / "alone", Path(place) / "killed"
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment}
         subprocess.run(make_command(alone, False, OPTIONS), check=True, **quiet)
+        if count_averaged_steps(alone) == 0:
+            print("averaging never began: raise its learning rate")
+            return 1
         kills = {"training": 0, "writing a checkpoint": 0}
         while sum(kills.values()) < arguments.kills:
             command = make_command(killed, killed.exists(), OPTIONS)
             process = subprocess.Popen(command, **quiet)
             doing = strike(process, killed, draw, mid_write=sum(kills.values()) % 2 == 1)
             if doing == "done":
-                why = "raise its epochs" if process.returncode == 0 else "it failed"
+                why = "raise its steps" if process.returncode == 0 else "it failed"
                 print(f"the run ended before all kills were done: {why}")
                 return 1
             kills[doing] += 1

@@ -111,8 +111,8 @@ def command(
 
     import_tensorflow()
     from llm_timecycle.text.prepare import find_cache_directory
+    from llm_timecycle.training.reporting.tensorboard import make_callbacks
     from llm_timecycle.training.session import train
-    from llm_timecycle.training.tensorboard import make_callbacks
 
     callbacks = make_callbacks(
         run_path / "tensorboard",
@@ -140,7 +140,7 @@ def command(
 
 def _report_end(summary: TrainingSummary, settings: Settings) -> None:
     """Say how the training went, where its time went, and what comes next."""
-    from llm_timecycle.training.metrics import add_stage_seconds
+    from llm_timecycle.training.reporting.metrics import add_stage_seconds
 
     progress, run = summary.progress, quote(str(summary.run.path))
     has_validation = summary.has_validation

@@ -102,6 +102,12 @@ class TrainingSettings(Section):
     sequence_length: Size = Field(
         default=50, description="Tokens per lane and step; gradients flow back this far (T)."
     )
+    vary_sequence_length: bool = Field(
+        default=False,
+        description="Draw the length of each step's windows around sequence_length, and scale the "
+        "learning rate with it (AWD-LSTM): gradients are then not cut off at the same tokens in "
+        "every epoch.",
+    )
     optimizer: Literal["adam", "nadam", "adamw", "sgd"] = Field(
         default="adam",
         description="Optimizer that updates the weights; nadam is adam with Nesterov momentum.",
@@ -140,6 +146,17 @@ class TrainingSettings(Section):
         description="With schedule: plateau, validations without improvement before the rate "
         "drops.",
     )
+    averaging: Literal["none", "triggered"] = Field(
+        default="none",
+        description="Weight averaging: triggered begins when validation has stopped improving, and "
+        "from then on validates and keeps the mean of the weights since then (NT-ASGD). It suits a "
+        "constant rate.",
+    )
+    averaging_patience: Count = Field(
+        default=5,
+        description="With averaging: triggered, begin once validation is worse than it was more "
+        "than this many validations ago.",
+    )
     gradient_clip_norm: float | None = Field(
         default=1.0,
         gt=0.0,
@@ -175,7 +192,8 @@ class TrainingSettings(Section):
     patience: Count | None = Field(
         default=None,
         description="Early stopping: stop after this many validations without improvement; null "
-        "never stops early.",
+        "never stops early, except with minutes after 10 of them, if the text would be read more "
+        "than 40 times.",
     )
     seed: int = Field(
         default=1, ge=0, lt=2**31, description="Random seed: the same seed gives the same weights."

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from llm_timecycle.config.settings import GenerationSettings, Settings
 
 BYTE_VOCABULARY = 258  # 256 bytes, <unk> and <eos>
+SHORTEST_VARIED = 10
+"""The smallest mean of random window lengths; see `text.batches.draw_widths`."""
 ENCODINGS = (
     *("utf-8", "utf-16", "gb18030", "gbk", "big5", "shift_jis", "cp932", "euc-jp", "euc-kr"),
     *("cp949", "windows-1252", "latin-1", "iso-8859-2", "windows-1250", "windows-1251", "koi8-r"),
@@ -167,6 +169,7 @@ def _check_held_out_texts(settings: Settings) -> Iterator[Contradiction]:
         return
     needs_validation = {
         "schedule": training.schedule == "plateau",
+        "averaging": training.averaging != "none",
         "patience": training.patience is not None,
         "eval_every": training.eval_every is not None,
     }
@@ -186,6 +189,12 @@ def _check_length(settings: Settings) -> Iterator[Contradiction]:
             ("training.minutes", "training.max_steps"),
             f"{training.minutes:g} plans the number of steps, and max_steps: {training.max_steps} "
             f"fixes it; set one of the two to null",
+        )
+    if training.vary_sequence_length and training.sequence_length < SHORTEST_VARIED:
+        yield Contradiction(
+            ("training.sequence_length", "training.vary_sequence_length"),
+            f"{training.sequence_length} is too short to vary: set sequence_length to "
+            f"{SHORTEST_VARIED} or more, or vary_sequence_length to false",
         )
 
 

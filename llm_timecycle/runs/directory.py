@@ -1,7 +1,7 @@
 """The run directory: written whole or not at all, validated on load. No TensorFlow here.
 
     config.yaml  tokenizer.json  spelling.json  shingles.safetensors  model.safetensors
-    metrics.csv  manifest.json  checkpoints/step-N/
+    metrics.csv  samples.txt  manifest.json  checkpoints/step-N/
 
 `runs.manifest` says how the files are kept true to the manifest, `runs.tensors` how weights are
 read.
@@ -34,7 +34,7 @@ from llm_timecycle.runs.manifest import (
     check_file,
     read_manifest,
     record_facts,
-    record_file,
+    record_files,
     replace_file,
     write_new_manifest,
 )
@@ -69,6 +69,11 @@ class Run:
     def metrics_path(self) -> Path:
         """One row per logging step."""
         return self.path / "metrics.csv"
+
+    @property
+    def samples_path(self) -> Path:
+        """What the model wrote after each validation."""
+        return self.path / "samples.txt"
 
     @property
     def checkpoints_path(self) -> Path:
@@ -145,9 +150,10 @@ class Run:
         replace_file(self.path, "config.yaml", content, {"settings": record_settings(settings)})
         return Run(self.path, settings, self.vocab_size)
 
-    def record_metrics(self) -> None:
-        """Note in the manifest how much of `metrics.csv` is on the disk."""
-        record_file(self.path, "metrics.csv")
+    def record_logs(self) -> None:
+        """Note in the manifest how much of `metrics.csv` and `samples.txt` is on the disk."""
+        paths = (self.metrics_path, self.samples_path)
+        record_files(self.path, [path.name for path in paths if path.exists()])
 
     def record_plans(self, plans: Sequence[Mapping[str, Any]]) -> None:
         """Note in the manifest the plans of a run with a budget, durably."""

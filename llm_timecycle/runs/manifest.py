@@ -1,6 +1,6 @@
 """`manifest.json`: size and SHA-256 of every other file of a run, true at every moment.
 
-Two files change while a run is trained. `metrics.csv` only grows, so the manifest describes its
+Some files change while a run is trained. `GROWING_FILES` only grow, so the manifest describes their
 first bytes. `model.safetensors` is replaced, so for that moment the manifest names the old and the
 new content, and a process killed between any two of its writes leaves a directory that still
 matches its manifest. `config.yaml` may be edited; what must not change in it is in the entry
@@ -10,7 +10,7 @@ matches its manifest. `config.yaml` may be edited; what must not change in it is
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from llm_timecycle.system import read_versions
 
 FORMAT_VERSION = 1
 MANIFEST_BYTES_AT_MOST = 1 << 20
+GROWING_FILES = ("metrics.csv", "samples.txt")
 RESTORE = "Restore it from a copy, or train again"
 
 _ENTRY_TYPES = {"files": dict, "corpora": dict, "replacing": dict, "vocab_size": int}
@@ -100,7 +101,7 @@ def read_manifest(directory: Path) -> dict[str, Any]:
 
 
 def check_file(directory: Path, manifest: Mapping[str, Any], name: str) -> None:
-    """Check that a file is (or, for `metrics.csv`, begins with) what the manifest says.
+    """Check that a file is (or, for one that grows, begins with) what the manifest says.
 
     Raises:
         RunError: it is missing or differs.
@@ -126,9 +127,9 @@ def check_file(directory: Path, manifest: Mapping[str, Any], name: str) -> None:
 
 
 def _fits(file: Path, entry: Mapping[str, Any]) -> bool:
-    """Whether a file is (or, for `metrics.csv`, begins with) what its entry says."""
+    """Whether a file is (or, for one that grows, begins with) what its entry says."""
     size = file.stat().st_size
-    is_whole = size == entry["bytes"] or (file.name == "metrics.csv" and size > entry["bytes"])
+    is_whole = size == entry["bytes"] or (file.name in GROWING_FILES and size > entry["bytes"])
     return is_whole and compute_sha256(file, entry["bytes"]) == entry["sha256"]
 
 
@@ -171,10 +172,11 @@ def _finish_replacing(directory: Path, manifest: dict[str, Any]) -> dict[str, An
     return {**manifest, "replacing": {}}
 
 
-def record_file(directory: Path, name: str) -> None:
-    """Describe a file in the manifest as it is on the disk now."""
+def record_files(directory: Path, names: Sequence[str]) -> None:
+    """Describe files in the manifest as they are on the disk now."""
     manifest = read_manifest(directory)
-    manifest["files"][name] = describe_file(directory / name)
+    for name in names:
+        manifest["files"][name] = describe_file(directory / name)
     write_manifest(directory, manifest)
 
 

@@ -4,6 +4,9 @@ Each step reads the next T tokens of every lane, and the next step continues whe
 state of the LSTM can be carried over. The last window of an epoch holds what is left of the lanes
 and may be shorter than T. At most B - 1 tokens at the end of the stream belong to no lane.
 
+Windows may also have random widths around T (`Lanes.width_seed`), so that the gradient is not cut
+off at the same tokens in every epoch.
+
 A document begins with a fresh state: the state is set to zeros before the `<eos>` in front of its
 first token is read. So the first token of a document is predicted from `<eos>` alone, as it is in
 generation, whatever came before.
@@ -11,8 +14,10 @@ generation, whatever came before.
 
 from __future__ import annotations
 
+import math
 import mmap
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
@@ -22,18 +27,29 @@ WINDOWS_BETWEEN_RELEASES = 512
 ONE_DOCUMENT = np.zeros(0, np.int64)
 """The document starts of a stream in which no document begins after its first token."""
 
+SHORT_SHARE, WIDTH_DEVIATION, WIDEST_ABOVE = 0.05, 5.0, 10
+"""Of random widths: the share drawn around T / 2, the standard deviation and the most above T, in
+tokens; AWD-LSTM's."""
+MEAN_SHARE = 1.0 - SHORT_SHARE / 2
+"""The mean of random widths, as a share of T."""
+GRAIN = 5
+"""Random widths are multiples of it, in tokens."""
+
 
 @dataclass(frozen=True)
 class Lanes:
     """A stream of ids (N,) as `lanes` lanes (B), read in windows of `window` tokens (T).
 
-    `document_starts` (D,) are positions in the stream, as of `mark_kept`.
+    `document_starts` (D,) are positions in the stream, as of `mark_kept`. With a `width_seed`, the
+    windows of each epoch have widths drawn around T, see `draw_widths`; they depend on the seed and
+    the epoch alone, so that a resumed run reads what the uninterrupted one would have read.
     """
 
     ids: np.ndarray
     lanes: int
     window: int
     document_starts: np.ndarray = field(default_factory=lambda: ONE_DOCUMENT)
+    width_seed: int | None = None
 
     @property
     def has_documents(self) -> bool:
@@ -47,30 +63,98 @@ class Lanes:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Windows that cover a lane; the last one may be shorter than T."""
-        return -(-self.lane_length // self.window)
+        """Windows that cover a lane; every epoch has equally many, also of random widths."""
+        mean = self.window if self.width_seed is None else MEAN_SHARE * self.window
+        return math.ceil(self.lane_length / mean)
 
     def count_predictions(self, steps: int) -> int:
         """Tokens that the first `steps` steps predict, over all lanes."""
-        epochs, position = divmod(steps, self.steps_per_epoch)
-        length = self.lane_length
-        return self.lanes * (epochs * length + min(position * self.window, length))
+        start, _ = self.find_window(steps)
+        return self.lanes * (steps // self.steps_per_epoch * self.lane_length + start)
 
-    def read_window(self, position: int) -> tuple[np.ndarray, ...]:
-        """Window number `position` of an epoch: inputs and targets, int32 (B, <= T) each.
+    def number_window(self, step: int) -> int:
+        """The number of a step's window: windows with equal numbers are the same."""
+        return step % self.steps_per_epoch if self.width_seed is None else step
 
-        Where documents begin in the stream, also `keep` (B, <= T), float32: 0 where the state is
+    def find_window(self, step: int) -> tuple[int, int]:
+        """Where in each lane the window of a step begins, and its width in tokens."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        if self.width_seed is None:
+            start = position * self.window
+            return start, min(self.window, self.lane_length - start)
+        ends = _find_ends(
+            self.width_seed, epoch, self.steps_per_epoch, self.lane_length, self.window
+        )
+        start = int(ends[position - 1]) if position else 0
+        return start, int(ends[position]) - start
+
+    def scale_rate(self, step: int) -> float:
+        """The factor of a step's learning rate: its window's width over T, where widths are random.
+
+        The loss is a mean over the window, so that a short one would count for too much.
+        """
+        return 1.0 if self.width_seed is None else self.find_window(step)[1] / self.window
+
+    def read_window(self, step: int) -> tuple[np.ndarray, ...]:
+        """The window of a step: inputs and targets, int32 (B, width) each.
+
+        Where documents begin in the stream, also `keep` (B, width), float32: 0 where the state is
         reset before an input is read, 1 elsewhere.
         """
-        start = position * self.window
-        width = min(self.window, self.lane_length - start) + 1
+        start, width = self.find_window(step)
         first = np.arange(self.lanes) * self.lane_length + start
-        window = self.ids[first[:, None] + np.arange(width)].astype(np.int32)
-        if position % WINDOWS_BETWEEN_RELEASES == 0:
+        window = self.ids[first[:, None] + np.arange(width + 1)].astype(np.int32)
+        if step % WINDOWS_BETWEEN_RELEASES == 0:
             release_pages(self.ids)
         if not self.has_documents:
             return window[:, :-1], window[:, 1:]
-        return window[:, :-1], window[:, 1:], mark_kept(self.document_starts, first, width - 1)
+        return window[:, :-1], window[:, 1:], mark_kept(self.document_starts, first, width)
+
+
+def draw_widths(seed: int, epoch: int, windows: int, length: int, window: int) -> np.ndarray:
+    """The widths of the windows of an epoch, int64 (windows,), which add up to `length`.
+
+        m = T with probability 0.95, else T / 2
+        n = m + 5 z with z from N(0, 1), rounded to a multiple of 5, from 5 to T + 10
+
+    All are multiples of 5, but for the last one, to which up to 4 tokens are left: TensorFlow
+    compiles a step for each width, and so there are few. What the drawn widths miss of `length`, or
+    have too much, goes in fives to windows chosen at random.
+
+    Args:
+        seed, epoch: decide the draws.
+        windows: how many; `Lanes.steps_per_epoch`. length: tokens of a lane. window: T, 10
+            or more.
+
+    Source: Merity, Keskar and Socher 2018, "Regularizing and Optimizing LSTM Language Models",
+    section 5, with the bounds and the deviation of their code. The twin is `reference/windows.py`.
+
+    >>> int(draw_widths(1, 0, windows=4, length=74, window=20).sum())
+    74
+    """
+    generator = np.random.default_rng([seed, epoch])
+    fives = _round_widths(window, generator.random(windows), generator.standard_normal(windows))
+    most, whole = (window + WIDEST_ABOVE) // GRAIN, length // GRAIN
+    while missing := whole - int(fives.sum()):
+        free = np.flatnonzero(fives < most if missing > 0 else fives > 1)
+        chosen = generator.choice(free, min(abs(missing), len(free)), replace=False)
+        fives[chosen] += 1 if missing > 0 else -1
+    widths = GRAIN * fives
+    widths[-1] += length - GRAIN * whole
+    return widths
+
+
+def _round_widths(window: int, uniforms: np.ndarray, normals: np.ndarray) -> np.ndarray:
+    """Widths in units of `GRAIN`, drawn with these numbers; see `draw_widths`."""
+    means = np.where(uniforms < 1.0 - SHORT_SHARE, window, window / 2)
+    fives = np.rint((means + WIDTH_DEVIATION * normals) / GRAIN)
+    return np.clip(fives, 1, (window + WIDEST_ABOVE) // GRAIN).astype(np.int64)
+
+
+@lru_cache(maxsize=4)  # an epoch, the next one being prepared, and that of the end of the run
+def _find_ends(seed: int, epoch: int, windows: int, length: int, window: int) -> np.ndarray:
+    """Where in a lane each window of an epoch ends (windows,)."""
+    return np.cumsum(draw_widths(seed, epoch, windows, length, window))
 
 
 def mark_kept(document_starts: np.ndarray, first: np.ndarray, width: int) -> np.ndarray:

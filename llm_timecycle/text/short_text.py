@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from llm_timecycle.config.settings import Settings
+from llm_timecycle.config.validation import SHORTEST_VARIED
 from llm_timecycle.errors import ShortTextError
 
 TOKENS_AT_LEAST = 2
@@ -72,9 +73,13 @@ def find_changes(settings: Settings, tokens: Mapping[str, int], is_trained: bool
         }
         if training.schedule == "plateau":
             changes["training.schedule"] = "linear"
+        if training.averaging != "none":
+            changes["training.averaging"] = "none"
     if is_trained and left < training.batch_size * training.sequence_length + 1:
         B, T = fit_lanes(left, training.batch_size, training.sequence_length)
         fitting = {"batch_size": B, "sequence_length": T}
+        if training.vary_sequence_length and T < SHORTEST_VARIED:
+            changes["training.vary_sequence_length"] = "false"
         changes |= {
             f"training.{key}": str(value)
             for key, value in fitting.items()

@@ -20,11 +20,10 @@ import numpy as np
 
 from llm_timecycle.clock import ActiveClock, StageClock
 from llm_timecycle.errors import DivergenceError, Interrupted
-from llm_timecycle.evaluation.stream import Sums, compute_perplexity
+from llm_timecycle.evaluation.stream import Sums
 from llm_timecycle.model.activation_penalty import make_activation_penalty
 from llm_timecycle.model.network import make_zero_states, read_parameters
 from llm_timecycle.model.sharding import distribute, read_first
-from llm_timecycle.progress_bars import tqdm
 from llm_timecycle.runs.directory import Run
 from llm_timecycle.text.batches import ONE_DOCUMENT, Lanes
 from llm_timecycle.training.budget.planner import open_planner
@@ -34,14 +33,15 @@ from llm_timecycle.training.checkpoints import (
     read_newest_checkpoint,
     write_checkpoint,
 )
-from llm_timecycle.training.metrics import (
-    MetricsLog,
-    describe_row,
-    list_stage_seconds,
-    make_row,
-)
 from llm_timecycle.training.prefetch import WindowFeed
-from llm_timecycle.training.progress import Progress, describe_resuming, explain_divergence
+from llm_timecycle.training.progress import (
+    Progress,
+    describe_resuming,
+    explain_divergence,
+    explain_early_stop,
+)
+from llm_timecycle.training.reporting.reporter import Reporter
+from llm_timecycle.training.reporting.samples import Sampler
 from llm_timecycle.training.schedules import compute_rate, write_plans
 from llm_timecycle.training.signals import Stopped, StopRequest
 from llm_timecycle.training.state import TrainState
@@ -49,8 +49,6 @@ from llm_timecycle.training.step import make_train_step
 from llm_timecycle.training.validation import Validator
 
 log = logging.getLogger("llm_timecycle")
-
-SECONDS_BETWEEN_REPORTS = 10.0
 
 
 class TrainingLoop:
@@ -60,6 +58,7 @@ class TrainingLoop:
         run: the run directory, locked by the caller.
         lanes: the training text.
         valid_ids: the validation stream (N,), or None. valid_starts: where its documents begin.
+        sampler: writes a sample after each validation; None writes none.
         callbacks: Keras callbacks; they see the loop's steps and epochs, and may set
             `model.stop_training`.
         stop_request: filled by a signal handler.
@@ -76,6 +75,7 @@ class TrainingLoop:
         valid_ids: np.ndarray | None,
         *,
         valid_starts: np.ndarray = ONE_DOCUMENT,
+        sampler: Sampler | None = None,
         callbacks: Sequence[keras.callbacks.Callback] = (),
         stop_request: StopRequest,
         show_progress: bool,
@@ -87,7 +87,7 @@ class TrainingLoop:
         self._network, self._strategy = train_state.network, train_state.strategy
         self._lanes = lanes
         self._feed = WindowFeed(lanes, train_state.strategy)
-        self._stop_request, self._show_progress = stop_request, show_progress
+        self._stop_request = stop_request
         self._train_step = make_train_step(
             train_state.network,
             train_state.optimizer,
@@ -100,10 +100,8 @@ class TrainingLoop:
         self._callbacks = keras.callbacks.CallbackList(list(callbacks), model=self._network)
         self._clock = StageClock(now)
         self._active = ActiveClock(now() if began_at_s is None else began_at_s, now)
-        self._validator = None
-        if valid_ids is not None:
-            parts = (train_state, run.settings, valid_ids, self._active, stop_request, valid_starts)
-            self._validator = Validator(*parts)
+        parts = (train_state, run.settings, valid_ids, self._active, stop_request, valid_starts)
+        self._validator = Validator(*parts, sampler)
         self._progress = Progress()
         self._states = [
             distribute(self._strategy, state)
@@ -116,10 +114,11 @@ class TrainingLoop:
         if self._first_step > 0:
             training = run.settings.training
             log.info(describe_resuming(self._progress, self._plan, training, run.path))
-        self._metrics = MetricsLog(run.metrics_path, self._progress.metrics_bytes)
+        valid_tokens = 0 if valid_ids is None else len(valid_ids)
+        self._reporter = Reporter(run, self._progress, lanes, valid_tokens, show_progress, now)
+        self._compiled_widths: set[int] = set()
         self._saved_step, self._saved_at_s = self._progress.step, now()
         self._began_at_s = now() - self._progress.wall_s
-        self._reported_at_s = -math.inf
 
     @property
     def progress(self) -> Progress:
@@ -133,15 +132,7 @@ class TrainingLoop:
         )
         self._callbacks.on_train_begin()
         self._active.tick("start")
-        bar = tqdm(
-            total=self._count_planned_tokens(),
-            initial=self._progress.tokens,
-            unit="tok",
-            unit_scale=True,
-            disable=not self._show_progress,
-            dynamic_ncols=True,
-        )
-        with closing(self._feed), bar:
+        with closing(self._feed), self._reporter.open(self._plan):
             while True:
                 try:
                     self._stop_request.check()
@@ -149,13 +140,8 @@ class TrainingLoop:
                         break
                 except Stopped:
                     self._stop()
-                bar.total = self._count_planned_tokens()
                 loss_nats = self._do_step()
-                epoch = (self._progress.step - 1) // self._lanes.steps_per_epoch + 1
-                bar.set_description(f"epoch {epoch}", refresh=False)
-                perplexity = compute_perplexity(loss_nats)
-                bar.set_postfix_str(f"loss {loss_nats:.3f}, ppl {perplexity:.4g}", refresh=False)
-                bar.update(self._progress.tokens - bar.n)
+                self._reporter.show_step(loss_nats, self._plan, self._planner.used_s)
         self._finish()
 
     def _close_step(self) -> bool:
@@ -180,88 +166,105 @@ class TrainingLoop:
             if step > progress.logged_step and step % training.log_every == 0:
                 self._log_row(None)
         is_stopped = bool(getattr(self._network, "stop_training", False))  # by a callback
-        is_over = is_last or is_stopped or progress.is_out_of_patience(training)
+        epochs = 0.0 if self._plan.is_open else self._plan.steps / self._lanes.steps_per_epoch
+        is_learned = not is_last and progress.is_out_of_patience(training, epochs)
+        is_over = is_last or is_stopped or is_learned
         is_save_due = is_epoch_due or is_over or bool(save_every and step % save_every == 0)
         is_late = self._now() - self._saved_at_s > SECONDS_BETWEEN_CHECKPOINTS
         if step > self._saved_step and (is_save_due or is_late):
             self._save()
-        if is_over and not is_last:
+        if is_learned:
+            self._note_time()
+            log.info(explain_early_stop(progress, training, self._run.path))
+        elif is_over and not is_last:
             log.info("stopped early after step %d", step)
         return not is_over
 
     def _do_step(self) -> float:
         """One step: read, compute, update the progress; returns the loss in nats per token."""
-        progress, training = self._progress, self._settings.training
-        epoch, position = divmod(progress.step, self._lanes.steps_per_epoch)
+        progress, training, lanes = self._progress, self._settings.training, self._lanes
+        epoch, position = divmod(progress.step, lanes.steps_per_epoch)
         if position == 0:
             self._callbacks.on_epoch_begin(epoch)
-            zeros = make_zero_states(self._settings.model, self._lanes.lanes)
+            zeros = make_zero_states(self._settings.model, lanes.lanes)
             self._states = [distribute(self._strategy, state) for state in zeros]
         self._callbacks.on_train_batch_begin(position)
         with self._clock.measure("input"):
-            inputs, targets, *keep = self._feed.take(position)
+            inputs, targets, *keep = self._feed.take(progress.step)
         with self._clock.measure("compute"):
             rate = compute_rate(training, progress.step, self._plan, progress.plateau_scale)
+            rate *= lanes.scale_rate(progress.step)
             if rate != progress.learning_rate:
                 self._train_state.optimizer.learning_rate = progress.learning_rate = rate
             loss, norm, self._states = self._train_step(inputs, targets, self._states, *keep)
+            if progress.averaged_steps > 0:
+                self._add_to_average()
             loss_nats = read_first(self._strategy, loss)
             progress.gradient_norm = read_first(self._strategy, norm)
         if not (math.isfinite(loss_nats) and math.isfinite(progress.gradient_norm)):
             self._report_divergence(loss_nats)
+        _, width = lanes.find_window(progress.step)
         progress.step += 1
-        tokens = self._lanes.count_predictions(progress.step) - progress.tokens
+        tokens = lanes.count_predictions(progress.step) - progress.tokens
         progress.tokens += tokens
         progress.loss_sum += loss_nats * tokens
         progress.loss_tokens += tokens
         self._callbacks.on_train_batch_end(position, {"loss": loss_nats})
-        self._planner.note_step(self._active.tick("step"))
+        span_s, is_compiled = self._active.tick("step"), width in self._compiled_widths
+        self._compiled_widths.add(width)
+        self._planner.note_step(span_s, is_compiled=is_compiled)
+        self._reporter.time_left.note_step(span_s, is_compiled=is_compiled)
         return loss_nats
+
+    def _add_to_average(self) -> None:
+        """Add the weights of the moment to their mean."""
+        assert self._train_state.average is not None
+        self._progress.averaged_steps += 1
+        self._train_state.average.add(self._progress.averaged_steps)
 
     def _make_plan(self) -> None:
         """Make a plan for the rest of the budget, and store it before the next step."""
         planner, progress, lanes = self._planner, self._progress, self._lanes
         if not planner.has_costs:
             with self._clock.measure("validation"):
-                validation_s = self._validator.estimate_s() if self._validator else 0.0
+                validation_s = self._validator.estimate_s()
             planner.note_validation(validation_s)
             self._save()
         plan = planner.make_plan(progress.step, progress.validated_step)
         self._run.record_plans(write_plans(planner.plans))
         epochs = plan.steps / lanes.steps_per_epoch
-        rate_tokens_per_s = lanes.lanes * lanes.window / planner.step_s
-        log.info(describe_plan(plan, epochs, rate_tokens_per_s))
+        tokens_per_step = lanes.lanes * lanes.lane_length / lanes.steps_per_epoch
+        log.info(describe_plan(plan, epochs, tokens_per_step / planner.step_s))
         self._active.tick("plan")
 
     def _validate(self) -> None:
-        """Score the validation text; save the weights if they are the best so far."""
+        """Score the validation text, write a sample, save the weights if they are the best so far.
+
+        Where weights are averaged, it is their mean that is scored, sampled from and saved.
+        """
         progress, training = self._progress, self._settings.training
-        sums = None
+        began_s = self._active.read_s()
         is_best = True  # without a validation text, the newest weights are the best
-        if self._validator is not None:
+        with self._train_state.apply_average(progress.averaged_steps):
             with self._clock.measure("validation"):
-                began_s = self._active.read_s()
-                sums = self._validator.score(show_progress=self._show_progress)
-                self._planner.note_validation(self._active.read_s() - began_s)
-            is_best = progress.note_validation(sums.loss_nats_per_token, training)
-        progress.validated_step = progress.step
-        if is_best:
-            with self._clock.measure("checkpoint"):
-                self._save_best(None if sums is None else sums.loss_nats_per_token)
-        train_loss = progress.loss_sum / max(progress.loss_tokens, 1)
+                sums = self._validator.score(show_progress=self._reporter.is_shown)
+                sample = self._validator.sample()
+            self._planner.note_validation(self._active.read_s() - began_s)
+            if sums is not None:
+                is_best = progress.note_validation(sums.loss_nats_per_token, training)
+            progress.validated_step = progress.step
+            if is_best:
+                with self._clock.measure("checkpoint"):
+                    self._save_best(None if sums is None else sums.loss_nats_per_token)
+        self._reporter.time_left.note_validation(self._active.read_s() - began_s)
+        logs = {"loss": progress.loss_sum / max(progress.loss_tokens, 1)}
         self._log_row(sums)
-        epoch = progress.step / self._lanes.steps_per_epoch
-        logs = {"loss": train_loss}
+        self._reporter.add_validation(sums, is_best, sample)
         if sums is not None:
             logs["val_loss"] = sums.loss_nats_per_token
-            log.info(
-                "epoch %.3g, step %s: valid loss %.4f, perplexity %.6g%s",
-                epoch,
-                f"{progress.step:,}",
-                sums.loss_nats_per_token,
-                sums.perplexity,
-                " (best so far)" if is_best else "",
-            )
+            if progress.triggers_averaging(sums.loss_nats_per_token, training):
+                log.info("the weights are averaged from step %s on", f"{progress.step:,}")
+                self._add_to_average()
         if progress.step % self._lanes.steps_per_epoch == 0:
             self._end_epoch(logs)
 
@@ -276,24 +279,12 @@ class TrainingLoop:
 
     def _log_row(self, sums: Sums | None) -> None:
         """Write a row of metrics.csv for the steps since the last row."""
-        progress = self._progress
-        progress.wall_s = self._now() - self._began_at_s
-        seconds = list_stage_seconds(self._clock.take(), progress.wall_s - progress.logged_wall_s)
-        row = make_row(progress, self._plan, self._lanes.steps_per_epoch, seconds, sums)
-        self._metrics.append(row)
-        is_due = self._now() - self._reported_at_s > SECONDS_BETWEEN_REPORTS
-        if is_due and not self._show_progress and row["train_loss_nats"] is not None:
-            self._reported_at_s = self._now()
-            log.info(describe_row(row))
-        progress.begin_row()
+        self._progress.wall_s = self._now() - self._began_at_s
+        self._reporter.add_row(self._plan, sums, self._clock.take(), self._planner.used_s)
 
     def _report_divergence(self, loss: float) -> None:
-        self._metrics.close()
+        self._reporter.close()
         raise DivergenceError(explain_divergence(self._progress, loss, self._run.path))
-
-    def _count_planned_tokens(self) -> int | None:
-        """Tokens of the whole run; None while there is no plan yet."""
-        return None if self._plan.is_open else self._lanes.count_predictions(self._plan.steps)
 
     def _stop(self) -> None:
         """Save everything and raise Interrupted."""
@@ -303,7 +294,7 @@ class TrainingLoop:
             self._save()
         if self._progress.step > 0 and not self._run.weights_path.exists():
             self._save_best(None)  # for an early look; validation will replace them
-        self._metrics.close()
+        self._reporter.close()
         raise Interrupted(
             f"Stopped after step {self._progress.step}; everything is saved. "
             f"Resume with: llm-timecycle train {quote(str(self._run.path))} --resume",
@@ -311,9 +302,8 @@ class TrainingLoop:
         )
 
     def _finish(self) -> None:
-        self._metrics.flush()
-        self._metrics.close()
-        self._run.record_metrics()
+        self._reporter.flush()
+        self._reporter.close()
         self._note_time()
         self._callbacks.on_train_end()
 
@@ -321,15 +311,14 @@ class TrainingLoop:
         """Write a checkpoint."""
         with self._clock.measure("checkpoint"):
             self._note_time()
-            self._progress.metrics_bytes = self._metrics.flush()
-            self._run.record_metrics()
+            self._reporter.flush()
             write_checkpoint(
                 self._run.checkpoints_path,
                 Checkpoint(self._progress, self._train_state.collect(self._states)),
                 self._settings.training.keep_checkpoints,
             )
         self._saved_step, self._saved_at_s = self._progress.step, self._now()
-        self._active.tick("checkpoint")
+        self._reporter.time_left.note_checkpoint(self._active.tick("checkpoint"))
 
     def _note_time(self) -> None:
         """Write the time so far, and the plans made in it, into the progress."""

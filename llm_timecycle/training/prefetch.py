@@ -34,17 +34,17 @@ class WindowFeed:
         self.preparing_s = 0.0
         """Time spent preparing the windows that were taken, whether a step waited for it or not."""
 
-    def take(self, position: int) -> Window:
-        """Window `position` of an epoch, as `Lanes.read_window` reads it, in the strategy's values.
+    def take(self, step: int) -> Window:
+        """The window of a step, as `Lanes.read_window` reads it, in the strategy's values.
 
         Preparation of the window after it starts.
         """
         expected, prepared = self._next or (None, None)
-        if prepared is None or expected != position:
-            prepared = self._thread.submit(self._prepare, position)
+        if prepared is None or expected != self._lanes.number_window(step):
+            prepared = self._thread.submit(self._prepare, step)
         window, seconds = prepared.result()
         self.preparing_s += seconds
-        following = (position + 1) % self._lanes.steps_per_epoch
+        following = self._lanes.number_window(step + 1)
         self._next = following, self._thread.submit(self._prepare, following)
         return window
 
@@ -52,8 +52,8 @@ class WindowFeed:
         """Stop the thread."""
         self._thread.shutdown(wait=True, cancel_futures=True)
 
-    def _prepare(self, position: int) -> tuple[Window, float]:
+    def _prepare(self, step: int) -> tuple[Window, float]:
         began = self._now()
-        arrays = self._lanes.read_window(position)
+        arrays = self._lanes.read_window(step)
         window = tuple(distribute(self._strategy, array) for array in arrays)
         return window, self._now() - began

@@ -12,6 +12,10 @@ from llm_timecycle.config.settings import TrainingSettings
 from llm_timecycle.errors import RunError
 from llm_timecycle.training.schedules import Plan, read_plans, write_plans
 
+MANY_EPOCHS, DEFAULT_PATIENCE = 40, 10
+"""Early stopping where the settings have none: in a run with a budget that would read its text more
+often, after these validations without improvement."""
+
 
 @dataclass
 class Progress:
@@ -35,6 +39,12 @@ class Progress:
     """The factor by which `schedule: plateau` has reduced the learning rate."""
     plateau_wait: int = 0
     """Validations without improvement since the learning rate last dropped."""
+    recent_losses: tuple[float, ...] = ()
+    """With `averaging: triggered`, the latest validation losses, `averaging_patience` of them."""
+    earlier_best_loss: float = math.inf
+    """The lowest of those before them."""
+    averaged_steps: int = 0
+    """The steps whose weights are averaged; 0 until averaging begins."""
     learning_rate: float = 0.0
     """The learning rate of the last step."""
     gradient_norm: float = 0.0
@@ -49,6 +59,8 @@ class Progress:
     """Tokens since that row."""
     metrics_bytes: int = 0
     """Size of metrics.csv."""
+    samples_bytes: int = 0
+    """Size of samples.txt."""
     active_s: float = 0.0
     """Seconds that all sessions have worked, their start included: what a budget counts."""
     plans: tuple[Plan, ...] = ()
@@ -60,17 +72,48 @@ class Progress:
         if is_best:
             self.best_loss, self.best_step = loss, self.step
             self.validations_since_best = self.plateau_wait = 0
+        else:
+            self.validations_since_best += 1
+            self.plateau_wait += 1
+            if self.plateau_wait > settings.plateau_patience:
+                self.plateau_scale *= settings.plateau_factor
+                self.plateau_wait = 0
+        return is_best
+
+    def triggers_averaging(self, loss: float, settings: TrainingSettings) -> bool:
+        """Record a validation loss for the trigger; returns whether averaging is to begin now.
+
+        It is when the loss is worse than the lowest one from more than `averaging_patience`
+        validations before; `reference.averaging.is_triggered` has the formula and its source. The
+        patience of early stopping then begins anew: the mean of the weights needs time to show what
+        it is worth.
+        """
+        if settings.averaging == "none" or self.averaged_steps > 0:
+            return False
+        loss = math.inf if math.isnan(loss) else loss
+        if loss > self.earlier_best_loss:
+            self.validations_since_best = 0
             return True
-        self.validations_since_best += 1
-        self.plateau_wait += 1
-        if self.plateau_wait > settings.plateau_patience:
-            self.plateau_scale *= settings.plateau_factor
-            self.plateau_wait = 0
+        recent = (*self.recent_losses, loss)
+        surplus = len(recent) - settings.averaging_patience
+        if surplus > 0:
+            self.earlier_best_loss = min(self.earlier_best_loss, *recent[:surplus])
+        self.recent_losses = recent[max(surplus, 0) :]
         return False
 
-    def is_out_of_patience(self, settings: TrainingSettings) -> bool:
-        """Whether early stopping is due."""
-        patience = settings.patience
+    def find_patience(self, settings: TrainingSettings, epochs: float) -> int | None:
+        """Validations without improvement that end the run; None for a run that they do not end.
+
+        Args:
+            epochs: of the whole run, as planned; 0 while there is no plan.
+        """
+        if settings.patience is None and settings.minutes is not None and epochs > MANY_EPOCHS:
+            return DEFAULT_PATIENCE
+        return settings.patience
+
+    def is_out_of_patience(self, settings: TrainingSettings, epochs: float = 0.0) -> bool:
+        """Whether early stopping is due; `epochs` as in `find_patience`."""
+        patience = self.find_patience(settings, epochs)
         return patience is not None and self.validations_since_best >= patience
 
     def begin_row(self) -> None:
@@ -79,9 +122,11 @@ class Progress:
         self.loss_sum, self.loss_tokens = 0.0, 0
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers for JSON; an infinite best loss becomes None."""
+        """Plain numbers for JSON; an infinite loss becomes None."""
         values = asdict(self)
-        values["best_loss"] = self.best_loss if math.isfinite(self.best_loss) else None
+        for name in _MAYBE_INFINITE:
+            values[name] = values[name] if math.isfinite(values[name]) else None
+        values["recent_losses"] = list(self.recent_losses)
         values["plans"] = write_plans(self.plans)
         return values
 
@@ -90,22 +135,37 @@ class Progress:
         """The inverse of `to_dict`; RunError if a value is missing or of the wrong type."""
         if not isinstance(values, dict):
             raise RunError("a checkpoint's progress should be an object")
-        # A checkpoint of an earlier version has neither plans nor the start of its sessions.
-        values = {"active_s": values.get("wall_s"), "plans": [], **values}
-        read: dict[str, Any] = {}
+        # A checkpoint of an earlier version has none of these.
+        later: dict[str, Any] = {"plans": [], "recent_losses": [], "earlier_best_loss": None}
+        later |= {"averaged_steps": 0, "samples_bytes": 0}
+        values = {"active_s": values.get("wall_s"), **later, **values}
+        losses = values["recent_losses"]
+        if not isinstance(losses, list) or not all(
+            _is_number(loss, (int, float)) for loss in losses
+        ):
+            raise RunError(f"a checkpoint's recent_losses should be numbers, found {losses!r}")
+        read: dict[str, Any] = {"recent_losses": tuple(losses)}
         for field in fields(cls):
-            if field.name == "plans":
+            if field.name in ("plans", "recent_losses"):
                 continue
             value = values.get(field.name)
-            if field.name == "best_loss" and value is None:
+            if field.name in _MAYBE_INFINITE and value is None:
                 value = math.inf
             kinds = (int, float) if isinstance(field.default, float) else (int,)
-            if not isinstance(value, kinds) or isinstance(value, bool) or value < 0:
+            if not _is_number(value, kinds):
                 found = values.get(field.name)
                 raise RunError(f"a checkpoint's {field.name} should be a number, found {found!r}")
             read[field.name] = value
         advice = "Delete the checkpoint to resume from the one before it"
         return cls(**read, plans=read_plans(values["plans"], "a checkpoint", advice))
+
+
+_MAYBE_INFINITE = ("best_loss", "earlier_best_loss")
+
+
+def _is_number(value: Any, kinds: tuple[type[int] | type[float], ...]) -> bool:
+    """Whether a value from JSON is a number of these kinds, 0 or more."""
+    return isinstance(value, kinds) and not isinstance(value, bool) and value >= 0
 
 
 def describe_resuming(progress: Progress, plan: Plan, training: TrainingSettings, run: Path) -> str:
@@ -141,3 +201,29 @@ def explain_divergence(progress: Progress, loss_nats: float, run: Path) -> str:
         f"saved before is still in {run}. Lower training.learning_rate or set "
         f"training.gradient_clip_norm, and train in another directory"
     )
+
+
+def explain_early_stop(progress: Progress, training: TrainingSettings, run: Path) -> str:
+    """Why a run ends before its last step, and what to do, in a line.
+
+    >>> progress = Progress(step=90, best_step=60, validations_since_best=3, active_s=300.0)
+    >>> print(explain_early_stop(progress, TrainingSettings(minutes=9.0), Path("runs/my")))
+    ... # doctest: +NORMALIZE_WHITESPACE
+    stopped early after step 90: 3 validations without improvement since step 60, whose weights
+    are kept. The text is learned in 4 min: a new run with training.minutes=4 ends with a low
+    learning rate, which this one did not reach
+    """
+    count = progress.validations_since_best
+    said = (
+        f"stopped early after step {progress.step:,}: {count} validation{'s' * (count > 1)} "
+        f"without improvement since step {progress.best_step:,}, whose weights are kept"
+    )
+    learned_s = progress.active_s * progress.best_step / max(progress.step, 1)
+    minutes = max(math.ceil(learned_s / 60), 1)
+    if training.minutes is not None and minutes < training.minutes:
+        return (
+            f"{said}. The text is learned in {minutes} min: a new run with training.minutes="
+            f"{minutes} ends with a low learning rate, which this one did not reach"
+        )
+    command = f"llm-timecycle train {quote(str(run))} --resume"
+    return f"{said}. To train on: {command} --set training.patience={2 * count}"

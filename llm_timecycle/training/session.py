@@ -6,10 +6,8 @@ import logging
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from shlex import quote
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -17,7 +15,7 @@ import tensorflow as tf
 from llm_timecycle.config.load import LoadedSettings
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
-from llm_timecycle.errors import ConfigError, DataError, RunError
+from llm_timecycle.errors import ConfigError
 from llm_timecycle.evaluation.leakage import describe_leakage
 from llm_timecycle.model.network import (
     assign_parameters,
@@ -28,16 +26,23 @@ from llm_timecycle.model.network import (
 from llm_timecycle.model.sharding import distribute
 from llm_timecycle.runs.directory import Run, check_run_is_new, create_run, open_run
 from llm_timecycle.runs.learned import write_learned
-from llm_timecycle.runs.text_paths import find_texts
 from llm_timecycle.runs.warm_start import WarmStart
 from llm_timecycle.text.batches import ONE_DOCUMENT, Lanes, count_tokens, cut_lanes
 from llm_timecycle.text.prepare import PreparedText, find_unsuitable_level, prepare_text
-from llm_timecycle.training.checkpoints import Checkpoint, list_checkpoints, write_checkpoint
+from llm_timecycle.training.averaging import WeightAverage
+from llm_timecycle.training.checkpoints import Checkpoint, write_checkpoint
 from llm_timecycle.training.devices import ComputePlan, choose_strategy, resolve_machine
 from llm_timecycle.training.loop import TrainingLoop
-from llm_timecycle.training.metrics import read_validations
 from llm_timecycle.training.optimizers import make_optimizer
 from llm_timecycle.training.progress import Progress, double_length
+from llm_timecycle.training.reporting.metrics import read_validations
+from llm_timecycle.training.reporting.samples import Sampler
+from llm_timecycle.training.resuming import (
+    describe_text,
+    find_moved_texts,
+    merge_settings,
+    prepare_same_text,
+)
 from llm_timecycle.training.signals import catch_stop_signals
 from llm_timecycle.training.state import TrainState
 from llm_timecycle.training.suggest.from_curve import (
@@ -47,19 +52,6 @@ from llm_timecycle.training.suggest.from_curve import (
 )
 
 log = logging.getLogger("llm_timecycle")
-
-# Settings that a resumed run may change: how long it trains, what it writes, and its threads,
-# which change results by rounding only.
-FREE_WHEN_RESUMING = {
-    "training.epochs",
-    "training.max_steps",
-    "training.minutes",
-    "training.patience",
-    "training.log_every",
-    "training.checkpoint_every",
-    "training.keep_checkpoints",
-    "training.threads",
-}
 
 
 @dataclass(frozen=True)
@@ -108,9 +100,9 @@ def train(
         run = open_run(run_path)
         with run.lock():
             run = open_run(run_path)  # again: nobody else can change it now
-            settings = _merge_settings(run, loaded)
-            settings = _find_moved_texts(run, settings)
-            text = _prepare_same_text(run, settings, loaded.base, cache, show_progress)
+            settings = merge_settings(run, loaded)
+            settings = find_moved_texts(run, settings)
+            text = prepare_same_text(run, settings, loaded.base, cache, show_progress)
             plan = resolve_machine(settings, run.vocab_size)
             settings = plan.fill_in(settings)
             if settings != run.settings:
@@ -135,7 +127,7 @@ def train(
         settings,
         tokenizer.to_json().encode(),
         tokenizer.vocab_size,
-        _describe_text(text),
+        describe_text(text),
         loaded.comments,
         write_learned(text),
         None if warm_start is None else warm_start.describe(run_path, tokenizer.vocab_size),
@@ -155,61 +147,6 @@ def _save_start(run: Run, train_state: TrainState) -> None:
     ]
     start = Checkpoint(Progress(), train_state.collect(states))
     write_checkpoint(run.checkpoints_path, start, training.keep_checkpoints)
-
-
-def _merge_settings(run: Run, loaded: LoadedSettings) -> Settings:
-    """The settings to resume with; ConfigError if they would make it a different run."""
-    training, before = loaded.settings.training, run.settings.training
-    if training.precision == "auto":
-        training = training.model_copy(update={"precision": before.precision})
-    open_keys = [k for k in ("threads", "learning_rate") if getattr(training, k) is None]
-    training = training.model_copy(update={key: getattr(before, key) for key in open_keys})
-    settings = loaded.settings.model_copy(update={"training": training})
-    changed = list_differences(run.settings, settings)
-    if fixed := sorted(changed.keys() - FREE_WHEN_RESUMING):
-        lines = [
-            f"  {key}: {changed[key][0]!r} in the run, {changed[key][1]!r} now" for key in fixed
-        ]
-        raise ConfigError(
-            "these settings cannot change when a run is resumed:\n"
-            + "\n".join(lines)
-            + f"\nChange them back, or train a new run in another directory. "
-            f"To resume with the run's settings: llm-timecycle train {quote(str(run.path))} "
-            f"--resume"
-        )
-    return settings
-
-
-def _find_moved_texts(run: Run, settings: Settings) -> Settings:
-    """The settings with the texts where they are now."""
-    command = f"llm-timecycle train {quote(str(run.path))} --resume"
-    data = find_texts(settings.data, run.path, command)
-    return settings.model_copy(update={"data": data})
-
-
-def _prepare_same_text(
-    run: Run, settings: Settings, base: Path, cache: Path, show_progress: bool
-) -> PreparedText:
-    """The run's texts, which must not have changed since the run began."""
-    manifest = run.read_manifest()
-    if "metrics.csv" in manifest["files"]:
-        run.check_metrics()
-    if manifest.get("origin") and not list_checkpoints(run.checkpoints_path):
-        raise RunError(
-            f"{run.path} was stopped before its first checkpoint, and the weights that it began "
-            f"with are lost. Delete it, and train it again"
-        )
-    text = prepare_text(
-        settings, base, cache, show_progress, tokenizer=run.load_tokenizer(), is_trained=True
-    )
-    before, now = manifest["corpora"], _describe_text(text)
-    for split in ("train", "valid", "test"):
-        if before.get(split, {}).get("sha256") != now.get(split, {}).get("sha256"):
-            raise DataError(
-                f"the {split} text has changed since {run.path} began. Restore it, or train a new "
-                f"run in another directory"
-            )
-    return text
 
 
 def cut_training_lanes(settings: Settings, text: PreparedText) -> Lanes:
@@ -236,10 +173,13 @@ def _build_train_state(settings: Settings, plan: ComputePlan, text: PreparedText
             start_from_frequencies(network, count_tokens(text.train.ids, vocab_size))
             optimizer = make_optimizer(training)
             optimizer.build(network.trainable_variables)
+            average = None
+            if training.averaging != "none":
+                average = WeightAverage(network, strategy)
     except tf.errors.ResourceExhaustedError as error:
         raise ConfigError(_explain_memory(settings, vocab_size)) from error
     _log_facts(settings, plan, text, network.count_params())
-    return TrainState(network, optimizer, strategy, plan.count_shards(strategy))
+    return TrainState(network, optimizer, strategy, plan.count_shards(strategy), average)
 
 
 def _log_facts(settings: Settings, plan: ComputePlan, text: PreparedText, parameters: int) -> None:
@@ -275,12 +215,16 @@ def _run_loop(
     """Train to the end, or until a signal arrives."""
     try:
         with catch_stop_signals() as stop_request:
+            lanes = cut_training_lanes(run.settings, text)
+            if run.settings.training.vary_sequence_length:
+                lanes = replace(lanes, width_seed=run.settings.training.seed)
             loop = TrainingLoop(
                 run,
                 train_state,
-                cut_training_lanes(run.settings, text),
+                lanes,
                 None if text.valid is None else text.valid.ids,
                 valid_starts=ONE_DOCUMENT if text.valid is None else text.valid.document_starts,
+                sampler=Sampler(run.settings, text.tokenizer),
                 callbacks=callbacks,
                 stop_request=stop_request,
                 show_progress=show_progress,
@@ -312,34 +256,3 @@ def _explain_memory(settings: Settings, vocab_size: int) -> str:
         f"{16 * parameters / 1e9:.1f} GB with gradients and optimizer state. Lower "
         f"model.hidden_units, model.num_layers, tokenizer.vocab_size or training.batch_size"
     )
-
-
-def list_differences(a: Settings, b: Settings) -> dict[str, tuple[Any, Any]]:
-    """The settings that differ, by dotted path.
-
-    `generation` does not affect training, and the texts are compared by their hashes.
-    """
-    sections = ("tokenizer", "model", "training")
-    return {
-        f"{section}.{key}": (value, getattr(getattr(b, section), key))
-        for section in sections
-        for key, value in getattr(a, section)
-        if value != getattr(getattr(b, section), key)
-    }
-
-
-def _describe_text(text: PreparedText) -> dict[str, Any]:
-    """What the manifest stores about each text."""
-    streams = {"train": text.train, "valid": text.valid, "test": text.test}
-    return {
-        name: {
-            "sha256": stream.corpus_sha256,
-            "tokens": stream.tokens,
-            "unknown": stream.unknown,
-            "words": stream.words,
-            "characters": stream.characters,
-            "bytes": stream.bytes,
-        }
-        for name, stream in streams.items()
-        if stream is not None
-    }

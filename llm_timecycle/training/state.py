@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ import tensorflow as tf
 
 from llm_timecycle.model.network import list_parameters, list_random_states
 from llm_timecycle.model.sharding import distribute, gather
+from llm_timecycle.training.averaging import WeightAverage
 
 
 @dataclass(frozen=True)
@@ -23,13 +25,26 @@ class TrainState:
     strategy: tf.distribute.Strategy
     shards: int = 1
     """Shards of the lanes that compute in parallel on each device."""
+    average: WeightAverage | None = None
+    """The mean of the weights; None with `training.averaging: none`."""
 
     def list_variables(self) -> dict[str, keras.Variable]:
-        """Weights, random states and optimizer variables, by their names in a checkpoint."""
+        """Weights, random states, optimizer variables, mean weights: by their checkpoint names."""
         weights = {f"weights.{n}": v for n, v in list_parameters(self.network).items()}
         random = {f"random.{n}": v for n, v in list_random_states(self.network).items()}
         moments = {f"optimizer.{n}": v for n, v in enumerate(self.optimizer.variables)}
-        return weights | random | moments
+        means = {} if self.average is None else self.average.variables
+        return weights | random | moments | {f"average.{n}": v for n, v in means.items()}
+
+    def apply_average(self, averaged_steps: int) -> AbstractContextManager[None]:
+        """A context in which the network has the weights to judge and to keep.
+
+        They are the mean over the `averaged_steps` steps since averaging began; where there are
+        none, the weights as they are.
+        """
+        if self.average is None or averaged_steps == 0:
+            return nullcontext()
+        return self.average.apply()
 
     def compute_shapes(self, states: Sequence[Any], lanes: int) -> dict[str, tuple[int, ...]]:
         """Name and shape of every tensor that `collect` returns."""

@@ -1,4 +1,4 @@
-"""Validation during training: the validation text scored with the weights of the moment."""
+"""Validation during training: the validation text scored, and a sample written, as of now."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from llm_timecycle.config.settings import Settings
 from llm_timecycle.evaluation.stream import Sums, choose_width, make_scorer, score_stream
 from llm_timecycle.text.batches import ONE_DOCUMENT
 from llm_timecycle.training.budget.planning import extrapolate
+from llm_timecycle.training.reporting.samples import Sampler
 from llm_timecycle.training.signals import StopRequest
 from llm_timecycle.training.state import TrainState
 
@@ -19,37 +20,43 @@ class Validator:
     """Scores the validation stream `ids` (N,); a signal ends a validation with `Stopped`.
 
     Args:
-        clock: ticks after each window.
+        ids: None where there is no validation text.
+        clock: ticks after each window and each sample.
         document_starts: see `text.batches.mark_kept`.
+        sampler: writes samples; None writes none.
     """
 
     def __init__(
         self,
         train_state: TrainState,
         settings: Settings,
-        ids: np.ndarray,
+        ids: np.ndarray | None,
         clock: ActiveClock,
         stop_request: StopRequest,
         document_starts: np.ndarray = ONE_DOCUMENT,
+        sampler: Sampler | None = None,
     ) -> None:
         self._settings, self._ids, self._clock = settings, ids, clock
-        self._document_starts = document_starts
-        self._stop_request = stop_request
-        self._scorer = make_scorer(
-            train_state.network,
-            train_state.shards,
-            has_documents=len(document_starts) > 0,
-            ahead=True,
-        )
+        self._document_starts, self._sampler = document_starts, sampler
+        self._stop_request, self._network = stop_request, train_state.network
+        if ids is not None:
+            self._scorer = make_scorer(
+                train_state.network,
+                train_state.shards,
+                has_documents=len(document_starts) > 0,
+                ahead=True,
+            )
         self._lanes = settings.training.batch_size
         self._window = max(settings.training.sequence_length, 16)
 
-    def score(self, *, show_progress: bool = False, predictions: int | None = None) -> Sums:
-        """Score the stream, or the beginning of it.
+    def score(self, *, show_progress: bool = False, predictions: int | None = None) -> Sums | None:
+        """Score the stream, or the beginning of it; None where there is none.
 
         Args:
             predictions: how many tokens to predict; None is all but the first.
         """
+        if self._ids is None:
+            return None
         return score_stream(
             self._scorer,
             self._settings.model,
@@ -61,8 +68,24 @@ class Validator:
             after_window=self._end_window,
         )
 
+    def sample(self) -> str | None:
+        """A text that the network writes now; None where no samples are written."""
+        if self._sampler is None:
+            return None
+        text = self._sampler.sample(self._network)
+        self._clock.tick("sample")
+        return text
+
     def estimate_s(self) -> float:
-        """The seconds that a validation takes, measured on the beginning of the stream."""
+        """The seconds that a validation takes, its sample included.
+
+        Scoring is measured on the beginning of the stream.
+        """
+        began_s = self._clock.read_s()
+        self.sample()
+        sample_s = self._clock.read_s() - began_s
+        if self._ids is None:
+            return sample_s
         whole = len(self._ids) - 1
         per_window = self._lanes * choose_width(math.ceil(whole / self._lanes), self._window)
         few, more = (min(windows * per_window, whole) for windows in (4, 12))
@@ -72,7 +95,7 @@ class Validator:
             began_s = self._clock.read_s()
             self.score(predictions=predictions)
             measured[predictions] = self._clock.read_s() - began_s
-        return extrapolate(measured, whole)
+        return sample_s + extrapolate(measured, whole)
 
     def _end_window(self) -> None:
         self._clock.tick("window")

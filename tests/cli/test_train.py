@@ -30,7 +30,7 @@ def copy_run(trained: Path, place: Path) -> Path:
 def test_a_run_has_all_its_files_and_its_manifest_tells_the_truth(trained: Path) -> None:
     run = trained / "runs" / "tiny"
     names = {"config.yaml", "tokenizer.json", "model.safetensors", "metrics.csv", "manifest.json"}
-    names |= {"spelling.json", "shingles.safetensors"}
+    names |= {"spelling.json", "shingles.safetensors", "samples.txt"}
     assert {path.name for path in run.iterdir()} == {*names, "checkpoints", ".lock"}
     manifest = json.loads((run / "manifest.json").read_text())
     assert manifest["files"].keys() == names - {"manifest.json"}

@@ -33,6 +33,16 @@ CONTRADICTIONS = [
     ),
     ("training: {minutes: 10, max_steps: 5}", "training.minutes", "set one of the two to null"),
     (
+        "training: {vary_sequence_length: true, sequence_length: 8}",
+        "training.sequence_length",
+        "8 is too short to vary: set sequence_length to 10 or more",
+    ),
+    (
+        "data: {valid_fraction: 0}\ntraining: {averaging: triggered}",
+        "training.averaging",
+        "triggered needs validation",
+    ),
+    (
         "data: {valid_fraction: 0}\ntraining: {patience: 3}",
         "training.patience",
         "set data.valid",

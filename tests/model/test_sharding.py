@@ -20,6 +20,7 @@ from llm_timecycle.config.settings import ModelSettings, TrainingSettings
 from llm_timecycle.model.network import build_network, make_zero_states, read_parameters
 from llm_timecycle.training.devices import choose_strategy
 from llm_timecycle.model.sharding import gather, read_first, distribute
+from llm_timecycle.training.averaging import WeightAverage
 from llm_timecycle.training.optimizers import make_optimizer
 from llm_timecycle.training.step import make_train_step
 
@@ -31,17 +32,22 @@ with strategy.scope():
     network = build_network(settings, 20, seed=1)
     optimizer = make_optimizer(TrainingSettings(learning_rate=1e-3))
     optimizer.build(network.trainable_variables)
+    average = WeightAverage(network, strategy)
 step = make_train_step(network, optimizer, strategy, 0.1)
 rng = np.random.default_rng(0)
 states = [distribute(strategy, state) for state in make_zero_states(settings, 8)]
 numbers = [strategy.num_replicas_in_sync]
-for _ in range(3):
-    ids = rng.integers(0, 20, (8, 6)).astype(np.int32)
+for number in range(1, 4):
+    ids = rng.integers(0, 20, (8, 5 + number)).astype(np.int32)
     windows = distribute(strategy, ids[:, :-1]), distribute(strategy, ids[:, 1:])
     loss, norm, states = step(*windows, states)
     numbers += [read_first(strategy, loss), read_first(strategy, norm)]
+    average.add(number)
 numbers += [float(np.abs(w).sum()) for w in read_parameters(network).values()]
 numbers += gather(strategy, states[0]).ravel().tolist()
+with average.apply():
+    numbers += [float(np.abs(w).sum()) for w in read_parameters(network).values()]
+numbers += [float(np.abs(w).sum()) for w in read_parameters(network).values()]
 print(json.dumps(numbers))
 """
 

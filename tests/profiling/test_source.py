@@ -25,7 +25,7 @@ def run(tmp_path: Path) -> Run:
         tmp_path / "run", settings, tokenizer.to_json().encode(), tokenizer.vocab_size, {}
     )
     made.metrics_path.write_text(METRICS)
-    made.record_metrics()
+    made.record_logs()
     return made
 
 
@@ -95,7 +95,7 @@ def test_damaged_metrics_are_refused(run: Run) -> None:
     run.metrics_path.write_text(METRICS.replace("3.5", "x"))
     with pytest.raises(RunError, match="was changed or damaged"):
         read_history(open_run(run.path))
-    run.record_metrics()
+    run.record_logs()
     with pytest.raises(RunError, match=r"metrics\.csv cannot be read: could not convert"):
         read_history(open_run(run.path))
     run.metrics_path.unlink()

@@ -101,7 +101,7 @@ def test_a_missing_file_is_named(run: Run, name: str) -> None:
 
 def test_metrics_may_grow_but_not_change(run: Run) -> None:
     run.metrics_path.write_text("step\n1\n")
-    run.record_metrics()
+    run.record_logs()
     run.metrics_path.write_text("step\n1\n2\n")
     run.check_metrics()
     run.metrics_path.write_text("step\n9\n2\n")

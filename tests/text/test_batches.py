@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_timecycle.errors import DataError
-from llm_timecycle.text.batches import Lanes, count_tokens, cut_lanes, mark_kept
+from llm_timecycle.reference.windows import choose_width, scale_rate
+from llm_timecycle.text.batches import (
+    Lanes,
+    _round_widths,
+    count_tokens,
+    cut_lanes,
+    draw_widths,
+    mark_kept,
+)
 
 
 def test_two_lanes_of_eleven_tokens_worked_by_hand() -> None:
@@ -39,6 +48,71 @@ def test_an_epoch_predicts_every_token_of_the_lanes_once(B: int, T: int, more: i
     assert sorted(targets.ravel().tolist()) == list(range(1, targets.size + 1))
     assert np.array_equal(targets, tokens + 1)
     assert N - 1 - targets.size < B
+
+
+def vary(tokens: int, B: int, T: int, seed: int = 1) -> Lanes:
+    return replace(cut_lanes(np.arange(tokens), B, T), width_seed=seed)
+
+
+@given(
+    B=st.integers(1, 4), T=st.integers(10, 80), more=st.integers(1, 3_000), seed=st.integers(0, 99)
+)
+@settings(max_examples=60, deadline=None)
+def test_random_widths_read_every_token_of_every_epoch_once(
+    B: int, T: int, more: int, seed: int
+) -> None:
+    lanes = vary(B * T + more, B, T, seed)
+    steps = lanes.steps_per_epoch
+    for epoch in range(2):
+        windows = [lanes.read_window(epoch * steps + position) for position in range(steps)]
+        targets = np.concatenate([targets for _, targets in windows], axis=1)
+        assert sorted(targets.ravel().tolist()) == list(range(1, B * lanes.lane_length + 1))
+        tokens = np.concatenate([tokens for tokens, _ in windows], axis=1)
+        assert np.array_equal(targets, tokens + 1)
+        widths = [tokens.shape[1] for tokens, _ in windows]
+        assert lanes.count_predictions((epoch + 1) * steps) == (epoch + 1) * targets.size
+        assert lanes.count_predictions(epoch * steps + 1) == epoch * targets.size + B * widths[0]
+        assert min(widths) >= 5
+        assert max(widths) <= T + 10 + 4
+        assert all(width % 5 == 0 for width in widths[:-1])
+
+
+def test_random_widths_are_those_of_the_twin() -> None:
+    generator = np.random.default_rng(0)
+    uniforms, normals = generator.random(500), generator.standard_normal(500)
+    for T in (10, 32, 70):
+        fast = 5 * _round_widths(T, uniforms, normals)
+        pairs = zip(uniforms.tolist(), normals.tolist(), strict=True)
+        assert fast.tolist() == [choose_width(T, u, z) for u, z in pairs]
+
+
+def test_random_widths_have_the_published_distribution() -> None:
+    widths = draw_widths(1, 0, windows=20_000, length=round(20_000 * 0.975 * 70), window=70)
+    assert widths.mean() == pytest.approx(0.975 * 70, rel=1e-4)
+    assert np.mean(widths < 52) == pytest.approx(0.05, abs=0.01)
+    assert widths[widths >= 52].std() == pytest.approx(5.2, abs=0.2)  # 5, and the rounding to fives
+    assert len(np.unique(widths)) <= (70 + 10) // 5
+
+
+def test_random_widths_differ_by_epoch_and_seed_and_by_nothing_else() -> None:
+    lanes, other = vary(20_000, 2, 50), vary(20_000, 2, 50, seed=2)
+    steps = lanes.steps_per_epoch
+
+    def list_widths(lanes: Lanes, epoch: int) -> list[int]:
+        return [lanes.find_window(epoch * steps + position)[1] for position in range(steps)]
+
+    assert list_widths(lanes, 0) != list_widths(lanes, 1)
+    assert list_widths(lanes, 0) != list_widths(other, 0)
+    assert list_widths(lanes, 1) == list_widths(vary(20_000, 2, 50), 1)
+
+
+def test_the_rate_follows_random_widths_only() -> None:
+    lanes = vary(20_000, 2, 50)
+    widths = [lanes.find_window(step)[1] for step in range(40)]
+    assert len(set(widths)) > 3
+    rates = [0.02 * lanes.scale_rate(step) for step in range(40)]
+    assert rates == pytest.approx([scale_rate(0.02, width, 50) for width in widths])
+    assert replace(lanes, width_seed=None).scale_rate(7) == 1.0
 
 
 def test_the_state_is_reset_before_the_eos_in_front_of_each_document() -> None:

@@ -42,6 +42,21 @@ def test_all_that_is_too_short_is_said_at_once() -> None:
     assert str(caught.value).endswith("training.batch_size=4, training.sequence_length=8")
 
 
+def test_what_the_fitting_settings_do_not_allow_is_turned_off() -> None:
+    training = {"averaging": "triggered", "vary_sequence_length": True}
+    settings = make_settings().model_copy(
+        update={"training": TrainingSettings(batch_size=16, sequence_length=32, **training)}
+    )
+    with pytest.raises(ShortTextError) as caught:
+        check(settings, train=300, valid=0, test=2)
+    changes = caught.value.changes
+    assert (changes["training.averaging"], changes["training.vary_sequence_length"]) == (
+        "none",
+        "false",
+    )
+    assert changes["training.sequence_length"] == "8"
+
+
 def test_exactly_one_step_is_enough() -> None:
     check(make_settings(), train=513, valid=2, test=2)
     with pytest.raises(ShortTextError, match="it has 512"):

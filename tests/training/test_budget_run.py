@@ -263,6 +263,19 @@ def test_patience_ends_it_early(tmp_path: Path, clock: Clock) -> None:
     assert clock.now_s - 100.0 < 28.0
 
 
+def test_a_long_budget_on_a_small_text_ends_when_the_text_is_learned(
+    tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """120 s would read it 60 times; nothing is learned, so ten validations are enough."""
+    caplog.set_level(logging.INFO, "llm_timecycle")
+    still = {"optimizer": "sgd", "learning_rate": 1e-30, "schedule": "constant", "warmup_steps": 0}
+    run = make_run(tmp_path / "run", **{**BUDGET, **still, "minutes": 2.0, "log_every": 50})
+    begin(run, clock).train()
+    assert clock.now_s - 100.0 < 90.0
+    assert "10 validations without improvement" in caplog.text
+    assert len([row for row in read_rows(run) if row["valid_loss_nats"]]) == 11
+
+
 GOOD = {
     "step": 8, "steps": 90, "warmup_steps": 0, "annealed": 0.0,
     "eval_every": 20, "minutes": 0.5, "used_s": 7.0,

@@ -18,6 +18,7 @@ from llm_timecycle.errors import DivergenceError, Interrupted
 from llm_timecycle.model.network import build_network
 from llm_timecycle.runs.directory import Run, create_run
 from llm_timecycle.text.batches import ONE_DOCUMENT, Lanes
+from llm_timecycle.training.averaging import WeightAverage
 from llm_timecycle.training.checkpoints import list_checkpoints
 from llm_timecycle.training.loop import TrainingLoop
 from llm_timecycle.training.optimizers import make_optimizer
@@ -73,17 +74,21 @@ def make_loop(
     **options: Any,
 ) -> TrainingLoop:
     training = run.settings.training
+    strategy = tf.distribute.get_strategy()
     network = build_network(run.settings.model, V, seed=training.seed)
     optimizer = make_optimizer(training)
     optimizer.build(network.trainable_variables)
+    average = WeightAverage(network, strategy) if training.averaging != "none" else None
+    width_seed = training.seed if training.vary_sequence_length else None
+    B, T = training.batch_size, training.sequence_length
     return TrainingLoop(
         run,
-        TrainState(network, optimizer, tf.distribute.get_strategy()),
-        Lanes(IDS[:300], training.batch_size, training.sequence_length, starts),
+        TrainState(network, optimizer, strategy, average=average),
+        Lanes(IDS[:300], B, T, starts, width_seed),
         valid,
         callbacks=callbacks,
         stop_request=request or StopRequest(),
-        show_progress=False,
+        show_progress=options.pop("show_progress", False),
         **options,
     )
 

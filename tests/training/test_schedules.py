@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from llm_timecycle.config.settings import TrainingSettings
-from llm_timecycle.training.progress import Progress
+from llm_timecycle.training.progress import Progress, explain_early_stop
 from llm_timecycle.training.schedules import Plan, compute_rate
 
 
@@ -74,3 +76,22 @@ def test_patience_counts_validations_without_a_new_best() -> None:
     assert progress.is_out_of_patience(settings)
     assert (progress.best_loss, progress.best_step) == (2.0, 7)
     assert not progress.is_out_of_patience(TrainingSettings())
+
+
+def test_a_budget_that_reads_a_text_often_has_a_patience_without_being_told() -> None:
+    progress, budget = Progress(), TrainingSettings(minutes=60.0)
+    assert progress.find_patience(budget, epochs=41.0) == 10
+    assert progress.find_patience(budget, epochs=40.0) is None
+    assert progress.find_patience(TrainingSettings(epochs=100), epochs=100.0) is None
+    own = TrainingSettings(minutes=60.0, patience=3)
+    assert progress.find_patience(own, epochs=500.0) == 3
+
+
+def test_an_early_stop_says_what_to_do() -> None:
+    progress = Progress(step=900, best_step=300, validations_since_best=10, active_s=540.0)
+    line = explain_early_stop(progress, TrainingSettings(minutes=60.0), Path("runs/a b"))
+    assert "stopped early after step 900: 10 validations without improvement since step 300" in line
+    # 300 of 900 steps in 540 s are learned in 180 s.
+    assert "learned in 3 min: a new run with training.minutes=3" in line
+    short = explain_early_stop(progress, TrainingSettings(minutes=3.0), Path("runs/a b"))
+    assert "llm-timecycle train 'runs/a b' --resume --set training.patience=20" in short

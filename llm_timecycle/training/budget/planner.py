@@ -49,6 +49,7 @@ class Planner:
         clock: seconds of this session.
         used_before_s: seconds of the sessions before it.
         plans: made in them, ordered by step.
+        steps_per_epoch: of the text; None where it has no epochs.
     """
 
     def __init__(
@@ -58,8 +59,10 @@ class Planner:
         clock: ActiveClock,
         used_before_s: float = 0.0,
         plans: Sequence[Plan] = (),
+        steps_per_epoch: int | None = None,
     ) -> None:
         self._training, self._start, self._clock = training, start, clock
+        self._steps_per_epoch = steps_per_epoch
         self._used_before_s = used_before_s
         self._budget_s = math.inf if training.minutes is None else 60.0 * training.minutes
         self.plans = tuple(plans)
@@ -106,14 +109,18 @@ class Planner:
                 return plan
         return self._start
 
-    def note_step(self, span_s: float) -> None:
-        """Add a step that took `span_s` seconds."""
+    def note_step(self, span_s: float, *, is_compiled: bool = True) -> None:
+        """Add a step that took `span_s` seconds.
+
+        Args:
+            is_compiled: whether there was a step of its width before, in this session.
+        """
         if self._steps == 0:
             self._first_step_at_s = self._clock.read_s() - span_s
         self._steps += 1
         spent_s = self._clock.read_s() - self._first_step_at_s
         is_slow = self._steps > 1 and spent_s > 0.05 * self._budget_s
-        if self._steps <= UNTIMED_STEPS and not is_slow:
+        if (self._steps <= UNTIMED_STEPS or not is_compiled) and not is_slow:
             return
         was_odd, mean_s = self._is_odd, self.step_s
         self._is_odd = self._timed >= TIMED_STEPS and span_s > ODD_SPAN * mean_s
@@ -168,6 +175,7 @@ class Planner:
             step=step,
             validated_step=validated_step,
             used_s=self.used_s,
+            steps_per_epoch=self._steps_per_epoch,
         )
         self.plans += (plan,)
         self._is_recent = False
@@ -204,7 +212,7 @@ def open_planner(run: Run, progress: Progress, steps_per_epoch: int, clock: Acti
     if plans[: len(progress.plans)] != progress.plans:
         raise RunError(f"the plans in {where} are not those of its checkpoint. {RESTORE}")
     start = Plan(0, OPEN_STEPS, training.warmup_steps)
-    planner = Planner(training, start, clock, progress.active_s, plans)
+    planner = Planner(training, start, clock, progress.active_s, plans, steps_per_epoch)
     if planner.change_minutes(progress.step):
         run.record_plans(write_plans(planner.plans))
     return planner

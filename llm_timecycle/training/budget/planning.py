@@ -16,6 +16,8 @@ from llm_timecycle.training.schedules import Plan
 
 MOST_VALIDATIONS, VALIDATION_SHARE = 20, 0.03
 """Of a run whose settings do not say when to validate, and the share of its time that they take."""
+EPOCHS_BETWEEN_VALIDATIONS = 4
+"""At most: a small text is soon learned by heart, and there are more validations then."""
 SECONDS_BETWEEN_CHECKPOINTS = 600.0
 
 
@@ -72,6 +74,7 @@ def make_plan(
     step: int,
     validated_step: int,
     used_s: float,
+    steps_per_epoch: int | None = None,
 ) -> Plan:
     """The plan for what is left of the budget `training.minutes`.
 
@@ -79,10 +82,13 @@ def make_plan(
         before: the plan in force. Its annealing is continued without a jump.
         step: steps done. validated_step: the step of the last validation.
         used_s: seconds of the budget that are used.
+        steps_per_epoch: of the text; None where validations need not follow its epochs.
     """
     assert training.minutes is not None
     budget_s = 60.0 * training.minutes
-    spacing_s = max(budget_s / MOST_VALIDATIONS, costs.validation_s / VALIDATION_SHARE)
+    epochs_s = costs.step_s * EPOCHS_BETWEEN_VALIDATIONS * (steps_per_epoch or math.inf)
+    wanted_s = min(budget_s / MOST_VALIDATIONS, epochs_s)
+    spacing_s = max(wanted_s, costs.validation_s / VALIDATION_SHARE)
     spacing = max(math.ceil(spacing_s / costs.step_s), 1)
 
     def count_intervals(n: int) -> int:

@@ -37,6 +37,18 @@ def test_validations_are_equally_spaced_and_no_more_than_twenty() -> None:
     assert (plan.steps, plan.eval_every) == (530, 32)
 
 
+def test_a_small_text_is_validated_every_four_epochs() -> None:
+    def plan_hour(validation_s: float, steps_per_epoch: int) -> Plan:
+        costs = Costs(step_s=0.1, validation_s=validation_s, checkpoint_s=0.0, exit_s=0.0)
+        training = TrainingSettings(minutes=60.0)
+        steps = {"step": 10, "validated_step": 0, "steps_per_epoch": steps_per_epoch}
+        return make_plan(training, NOTHING_YET, costs, used_s=8.0, **steps)
+
+    assert plan_hour(0.3, steps_per_epoch=50).eval_every == pytest.approx(200, abs=2)
+    assert plan_hour(3.0, steps_per_epoch=50).eval_every == pytest.approx(1_000, abs=30)  # 3 %
+    assert plan_hour(0.3, steps_per_epoch=5_000).eval_every == pytest.approx(1_800, abs=100)  # 1/20
+
+
 def test_the_settings_own_validations_and_checkpoints_are_paid_for() -> None:
     costs = Costs(step_s=0.1, validation_s=1.0, checkpoint_s=0.5, exit_s=0.0)
     plan = plan_minute(costs, eval_every=50, checkpoint_every=100)

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from llm_timecycle.errors import UsageError
-from llm_timecycle.training.tensorboard import TraceRecorder, make_callbacks
+from llm_timecycle.training.reporting.tensorboard import TraceRecorder, make_callbacks
 
 
 def drive(callbacks: list[keras.callbacks.Callback], steps: int, first_step: int = 0) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llm_timecycle.errors import RunError
-from llm_timecycle.training.metrics import COLUMNS, STAGES, MetricsLog, add_stage_seconds
+from llm_timecycle.training.reporting.metrics import COLUMNS, STAGES, MetricsLog, add_stage_seconds
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -18,7 +18,7 @@ def read(path: Path) -> list[dict[str, str]]:
 
 def test_rows_have_every_column_and_gaps_stay_empty(tmp_path: Path) -> None:
     log = MetricsLog(tmp_path / "metrics.csv", 0)
-    log.append({"step": 3, "train_loss_nats": 1.5, "valid_loss_nats": None})
+    log.append_row({"step": 3, "train_loss_nats": 1.5, "valid_loss_nats": None})
     log.close()
     (row,) = read(tmp_path / "metrics.csv")
     assert list(row) == list(COLUMNS)
@@ -28,14 +28,14 @@ def test_rows_have_every_column_and_gaps_stay_empty(tmp_path: Path) -> None:
 def test_going_on_keeps_what_was_there_and_cuts_off_what_came_after(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
     log = MetricsLog(path, 0)
-    log.append({"step": 1})
+    log.append_row({"step": 1})
     length = log.flush()
-    log.append({"step": 2})
+    log.append_row({"step": 2})
     log.close()
     with path.open("ab") as file:
         file.write(b"3,torn")
     log = MetricsLog(path, length)
-    log.append({"step": 20})
+    log.append_row({"step": 20})
     log.close()
     assert [row["step"] for row in read(path)] == ["1", "20"]
 
@@ -44,7 +44,7 @@ def test_a_file_of_an_earlier_version_keeps_its_columns(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
     path.write_text("step,wall_s\n1,0.5\n")
     log = MetricsLog(path, path.stat().st_size)
-    log.append({"step": 2, "wall_s": 1.0, "planned_steps": 9})
+    log.append_row({"step": 2, "wall_s": 1.0, "planned_steps": 9})
     log.close()
     assert path.read_text() == "step,wall_s\n1,0.5\n2,1\n"
 
@@ -57,8 +57,8 @@ def test_a_directory_that_is_gone_is_an_error_of_the_run(tmp_path: Path) -> None
 def test_stage_seconds_are_added_over_all_rows(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
     log = MetricsLog(path, 0)
-    log.append({"step": 1, "compute_s": 2.0, "input_s": 0.5, "other_s": 0.25})
-    log.append({"step": 2, "compute_s": 3.0, "validation_s": 4.0})
+    log.append_row({"step": 1, "compute_s": 2.0, "input_s": 0.5, "other_s": 0.25})
+    log.append_row({"step": 2, "compute_s": 3.0, "validation_s": 4.0})
     log.close()
     expected = {"input": 0.5, "compute": 5.0, "validation": 4.0, "checkpoint": 0.0, "other": 0.25}
     assert add_stage_seconds(path) == expected

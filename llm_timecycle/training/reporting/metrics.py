@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llm_timecycle.errors import RunError
-from llm_timecycle.files import explain_os_error
 from llm_timecycle.training.progress import Progress
+from llm_timecycle.training.reporting.growing_file import GrowingFile
+from llm_timecycle.training.reporting.time_left import write_time
 from llm_timecycle.training.schedules import Plan
 from llm_timecycle.training.suggest.from_curve import Point
 
@@ -39,49 +38,26 @@ COLUMNS = (
 Row = dict[str, float | int | None]
 
 
-class MetricsLog:
-    """Appends rows to `metrics.csv`, each flushed as it is written.
+class MetricsLog(GrowingFile):
+    """Appends rows to `metrics.csv`.
 
     Args:
         path: the file; created, with its header, if it is missing.
-        length_bytes: how much of an existing file to keep: later rows belong to steps that a
-            resumed run is about to repeat.
+        length_bytes: how much of an existing file to keep, see `GrowingFile`.
     """
 
     def __init__(self, path: Path, length_bytes: int) -> None:
-        self._path = path
-        try:
-            self._file = path.open("a+b", buffering=0)
-            self._file.truncate(length_bytes)
-        except OSError as error:
-            raise RunError(f"cannot write {path}: {explain_os_error(error)}") from error
+        super().__init__(path, length_bytes)
         self._columns: Sequence[str] = COLUMNS
         if length_bytes == 0:
-            self._write(COLUMNS)
+            self.append(_write_line(COLUMNS))
         else:  # an earlier version wrote fewer columns
             with path.open(encoding="utf-8", newline="") as file:
                 self._columns = next(csv.reader(file), COLUMNS)
 
-    def append(self, row: Row) -> None:
+    def append_row(self, row: Row) -> None:
         """Write one row; missing columns stay empty."""
-        self._write([_format(row.get(column)) for column in self._columns])
-
-    def flush(self) -> int:
-        """Flush to disk; returns the size of the file in bytes."""
-        os.fsync(self._file.fileno())
-        return self._path.stat().st_size
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def _write(self, cells: Sequence[str]) -> None:
-        line = io.StringIO()
-        csv.writer(line, lineterminator="\n").writerow(cells)
-        try:
-            self._file.write(line.getvalue().encode())
-        except OSError as error:
-            raise RunError(f"cannot write {self._path}: {explain_os_error(error)}") from error
+        self.append(_write_line([_format(row.get(column)) for column in self._columns]))
 
 
 def make_row(
@@ -121,16 +97,20 @@ def make_row(
     return row | {f"{stage}_s": spent for stage, spent in seconds.items()}
 
 
-def describe_row(row: Row) -> str:
+def describe_row(row: Row, left_s: float | None = None) -> str:
     """A row of training steps in a line.
 
-    >>> describe_row({"step": 50, "train_loss_nats": 2.5, "tokens_per_s": 9e3})
-    'step 50: train loss 2.5000, 9000 tokens/s'
+    Args:
+        left_s: seconds to the end of the run; None while that is not known.
+
+    >>> describe_row({"step": 50, "train_loss_nats": 2.5, "tokens_per_s": 9e3}, left_s=75.0)
+    'step 50: train loss 2.5000, 9000 tokens/s, 1:15 left'
     """
     planned, rate_tokens_per_s = row.get("planned_steps"), row.get("tokens_per_s") or 0.0
     end = "" if planned is None else f" of {planned:,}"
     loss = f"train loss {row['train_loss_nats']:.4f}"
-    return f"step {row['step']:,}{end}: {loss}, {rate_tokens_per_s:.0f} tokens/s"
+    left = "" if left_s is None else f", {write_time(left_s)} left"
+    return f"step {row['step']:,}{end}: {loss}, {rate_tokens_per_s:.0f} tokens/s{left}"
 
 
 def list_stage_seconds(measured: Mapping[str, float], wall_s: float) -> dict[str, float]:
@@ -165,3 +145,9 @@ def _format(value: float | int | None) -> str:
     if value is None:
         return ""
     return str(value) if isinstance(value, int) else f"{value:.9g}"
+
+
+def _write_line(cells: Sequence[str]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(cells)
+    return line.getvalue()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from llm_timecycle.generation.generator import (
 )
 from llm_timecycle.generation.options import override_settings
 from llm_timecycle.generation.sampling.token_ids import make_plan
-from llm_timecycle.runs.directory import open_run
+from llm_timecycle.runs.directory import Run, open_run
 from llm_timecycle.system import measure_process_age_s
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
@@ -37,6 +37,20 @@ from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
     metavar="FILE",
     help="Read the text to continue from a file, or from standard input if FILE is -. One line "
     "break at its end is dropped.",
+)
+@click.option(
+    "--prompts",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Continue every prompt of a JSON Lines file, many at once. A line is a text in double "
+    'quotes, or an object such as {"prompt": "Once", "id": 1, "temperature": 0.6}.',
+)
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="With --prompts, the JSON Lines file for the texts, in the order of the prompts. If the "
+    "command is stopped, the same command goes on.",
 )
 @generation_settings
 @click.option(
@@ -64,20 +78,15 @@ from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object with texts, tokens and timings."
 )
+@click.option(
+    "--top-logprobs",
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    help="With --json or --prompts, also the N most likely tokens at the place of each, with their "
+    "log-probabilities: the model's, before penalties, temperature and filters.",
+)
 @click.pass_context
-def command(
-    context: click.Context,
-    /,
-    run: Path,
-    prompt: str | None,
-    prompt_file: str | None,
-    samples: int,
-    stream: bool | None,
-    interactive: bool,
-    engine: str,
-    as_json: bool,
-    **options: Any,
-) -> None:
+def command(context: click.Context, /, run: Path, **options: Any) -> None:
     """Generate text from a trained model.
 
     Prints the prompt and its continuation. Without a prompt, the model starts a new text. Settings
@@ -88,33 +97,45 @@ def command(
     llm-timecycle generate runs/my --prompt "Once upon"
     llm-timecycle generate runs/my --prompt-file start.txt --length 500 --temperature 0.6
     llm-timecycle generate runs/my --interactive
+    llm-timecycle generate runs/my --prompts prompts.jsonl --output texts.jsonl
     """
     start_s = time.perf_counter()
-    if interactive:
-        _refuse_beside_interactive(prompt, prompt_file, samples, stream, as_json)
-    _check_output_options(prompt, prompt_file, samples, stream, as_json)
+    asked = _Asked(**{field.name: options.pop(field.name) for field in fields(_Asked)})
+    asked.check()
     opened = open_run(run)
     given = _list_given(options)
     settings = override_settings(opened.settings.generation, given, _write_option)
-    _check_beams(settings.beams, samples, stream)
-    text = (prompt or "") if prompt_file is None else read_prompt(prompt_file)
+    _check_beams(settings.beams, asked)
     tokenizer = opened.load_tokenizer()
+    _check_top_logprobs(asked.top_logprobs, tokenizer.vocab_size)
     if not given.keys().isdisjoint({"ban", "bias"}):  # refuse them by the names of the options
         make_plan(settings, tokenizer, _write_option)
-    loaded = make_engine(opened, engine, rows=max(samples, settings.beams), tokens=settings.length)
+    if asked.prompts is not None and asked.output is not None:
+        _write_texts(opened, tokenizer, settings, asked, context)
+        return
+    source = asked.prompt_file
+    text = (asked.prompt or "") if source is None else read_prompt(source)
+    rows = max(asked.samples, settings.beams)
+    loaded = make_engine(opened, asked.engine, rows=rows, tokens=settings.length)
     load_s = time.perf_counter() - start_s
-    if interactive:
+    if asked.interactive:
         from llm_timecycle.cli.interactive import PromptLoop
 
         PromptLoop(loaded, tokenizer, settings).run()
         return
     if warning := describe_unknown_tokens(tokenizer, text):
         click.echo(f"Warning: {warning}", err=True)
-    generator = TextGenerator(loaded, tokenizer, settings, with_logprobs=as_json)
-    request = _Request(run, loaded, tokenizer, settings, generator, text, samples)
-    is_streamed = samples == settings.beams == 1 and stream is not False and not as_json
+    generator = TextGenerator(
+        loaded,
+        tokenizer,
+        settings,
+        with_logprobs=asked.as_json,
+        top_logprobs=asked.top_logprobs or 0,
+    )
+    request = _Request(run, loaded, tokenizer, settings, generator, text, asked.samples)
+    is_streamed = rows == 1 and asked.stream is not False and not asked.as_json
     try:
-        if as_json:
+        if asked.as_json:
             _print_json(request, load_s)
         elif is_streamed:
             _print_stream(request)
@@ -124,6 +145,65 @@ def command(
         if is_streamed:
             click.echo()
         context.exit(130)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The options of the command that are not settings of `generation`."""
+
+    prompt: str | None
+    prompt_file: str | None
+    prompts: Path | None
+    output: Path | None
+    samples: int
+    stream: bool | None
+    interactive: bool
+    engine: str
+    as_json: bool
+    top_logprobs: int | None
+
+    def check(self) -> None:
+        """Raise UsageError if two of them cannot be combined."""
+        if self.interactive:
+            self._refuse(
+                "--interactive reads prompts and prints each text as it grows",
+                prompts=self.prompts is not None,
+                no_stream=self.stream is False,
+                top_logprobs=self.top_logprobs is not None,
+            )
+        if (self.prompts is None) != (self.output is None):
+            there, lacking = (
+                ("--prompts", "--output") if self.prompts else ("--output", "--prompts")
+            )
+            raise UsageError(f"{there} FILE needs {lacking} FILE: give both, or leave both out")
+        if self.prompts is not None:
+            self._refuse(
+                "--prompts reads its prompts from a file and writes one text for each",
+                stream=self.stream is not None,
+            )
+        elif self.top_logprobs is not None and not self.as_json:
+            raise UsageError("--top-logprobs is part of the JSON object: add --json")
+        if self.prompt is not None and self.prompt_file is not None:
+            raise UsageError("give --prompt or --prompt-file, not both")
+        if self.stream and self.samples > 1:
+            raise UsageError(
+                "--stream prints one text as it grows: leave out --stream or --samples"
+            )
+        if self.stream and self.as_json:
+            raise UsageError("--json prints one object at the end: leave out --stream or --json")
+
+    def _refuse(self, reason: str, **beside: bool) -> None:
+        """Raise UsageError for options that are given but have no meaning here."""
+        beside = {
+            "prompt": self.prompt is not None,
+            "prompt_file": self.prompt_file is not None,
+            "samples": self.samples > 1,
+            "json": self.as_json,
+            **beside,
+        }
+        refused = [f"--{name.replace('_', '-')}" for name, is_given in beside.items() if is_given]
+        if refused:
+            raise UsageError(f"{reason}: leave out {' and '.join(refused)}")
 
 
 @dataclass(frozen=True)
@@ -148,45 +228,75 @@ def _list_given(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value not in (None, ())}
 
 
-def _check_output_options(
-    prompt: str | None, prompt_file: str | None, samples: int, stream: bool | None, as_json: bool
-) -> None:
-    if prompt is not None and prompt_file is not None:
-        raise UsageError("give --prompt or --prompt-file, not both")
-    if stream and samples > 1:
-        raise UsageError("--stream prints one text as it grows: leave out --stream or --samples")
-    if stream and as_json:
-        raise UsageError("--json prints one object at the end: leave out --stream or --json")
-
-
-def _check_beams(beams: int, samples: int, stream: bool | None) -> None:
-    if stream and beams > 1:
+def _check_beams(beams: int, asked: _Asked) -> None:
+    if beams == 1:
+        return
+    if asked.stream:
         raise UsageError(
             "--stream cannot be combined with --beams: the best text of a beam search is only "
             "known at the end. Leave out one of them"
         )
-    if samples > beams > 1:
+    if asked.top_logprobs is not None:
         raise UsageError(
-            f"--samples: received {samples}; expected at most {beams}, the number of texts that "
-            f"--beams {beams} finds"
+            f"--top-logprobs cannot be combined with --beams {beams}, because a beam search does "
+            f"not record them. Leave out one of them"
+        )
+    if asked.samples > beams:
+        raise UsageError(
+            f"--samples: received {asked.samples}; expected at most {beams}, the number of texts "
+            f"that --beams {beams} finds"
         )
 
 
-def _refuse_beside_interactive(
-    prompt: str | None, prompt_file: str | None, samples: int, stream: bool | None, as_json: bool
+def _check_top_logprobs(count: int | None, vocab_size: int) -> None:
+    if count is not None and count > vocab_size:
+        raise UsageError(
+            f"--top-logprobs: received {count}; expected at most {vocab_size}, the number of "
+            f"tokens of this model"
+        )
+
+
+def _write_texts(
+    opened: Run,
+    tokenizer: Tokenizer,
+    settings: GenerationSettings,
+    asked: _Asked,
+    context: click.Context,
 ) -> None:
-    beside = {
-        "--prompt": prompt is not None,
-        "--prompt-file": prompt_file is not None,
-        "--samples": samples > 1,
-        "--no-stream": stream is False,
-        "--json": as_json,
-    }
-    if refused := [option for option, is_given in beside.items() if is_given]:
-        raise UsageError(
-            f"--interactive reads prompts and prints each text as it grows: leave out "
-            f"{' and '.join(refused)}"
-        )
+    """Generate a text for each prompt of a file."""
+    from tqdm import tqdm
+
+    from llm_timecycle.generation.prompt_batches import BATCH_PROMPTS, PromptBatches
+    from llm_timecycle.generation.prompt_file import read_prompt_file
+
+    assert asked.prompts is not None and asked.output is not None  # noqa: PT018
+    prompts = read_prompt_file(asked.prompts, settings, tokenizer)
+    total = len(prompts.lines)
+    batches = PromptBatches(
+        make_engine(opened, asked.engine, rows=min(total, BATCH_PROMPTS), tokens=settings.length),
+        tokenizer,
+        prompts,
+        settings,
+        weights_sha256=opened.read_manifest()["files"]["model.safetensors"]["sha256"],
+        top_logprobs=asked.top_logprobs or 0,
+    )
+    done = 0
+    with tqdm(total=total, unit="prompt", leave=False, disable=not sys.stderr.isatty()) as bar:
+
+        def note_done(count: int) -> None:
+            nonlocal done
+            done = count
+            bar.update(count - bar.n)
+
+        try:
+            before = batches.write(asked.output, note_done)
+        except KeyboardInterrupt:
+            click.echo(
+                f"Stopped after {done:,} of {total:,} prompts; the same command goes on.", err=True
+            )
+            context.exit(130)
+    again = f", {before:,} of them there before" if before else ""
+    click.echo(f"{asked.output}: {total:,} texts{again}", err=True)
 
 
 def _print_stream(request: _Request) -> None:

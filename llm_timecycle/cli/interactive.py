@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import click
+import numpy as np
 
 from llm_timecycle.cli.line_input import Interruption, make_line_reader
 from llm_timecycle.cli.prompts import show_prompt
@@ -23,16 +24,20 @@ from llm_timecycle.generation.engines.engine import Engine
 from llm_timecycle.generation.generator import TextGenerator, describe_unknown_tokens
 from llm_timecycle.generation.latency import GenerationTimes
 from llm_timecycle.generation.options import override_settings
+from llm_timecycle.generation.sampling.pipeline import rank_tokens
 from llm_timecycle.generation.sampling.token_ids import make_plan
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 LEAVING = ("quit", "exit")
+CHOICES = 10
 HELP = """\
 Type the start of a text and the model continues it. An empty line starts a new text.
 Ctrl-C stops a text.
 
 /continue           continue the last text
 /retry              another sample for the last prompt
+/choices            the ten most likely next tokens; then a number picks one, and the
+                    text goes on from there. /choices TEXT begins with that text
 /settings           show all settings
 /temperature 0.7    change a setting, or show it if no value is given; null removes a
                     limit, a seed or a list. The settings are
@@ -73,6 +78,7 @@ class PromptLoop:
         self._decoder: Decoder | None = None
         self._times: GenerationTimes | None = None
         self._seed: int | None = None
+        self._choices: list[int] = []  # tokens to pick from, until another line comes
         self._commands: dict[str, Callable[[], None]] = {
             "continue": self._continue,
             "retry": self._retry,
@@ -97,6 +103,10 @@ class PromptLoop:
                 _tell("Stopped; this text cannot be continued.")
 
     def _answer(self, line: str) -> None:
+        choices, self._choices = self._choices, []
+        if choices and line.strip().isdecimal():
+            self._pick(choices, int(line))
+            return
         is_command = line.startswith("/") and not line.startswith("//")
         if is_command:
             name, _, value = line[1:].strip().partition(" ")
@@ -105,7 +115,9 @@ class PromptLoop:
             self._begin(line[1:] if line.startswith("//") else line)
 
     def _obey(self, name: str, value: str) -> None:
-        if name in self._commands:
+        if name == "choices":
+            self._show_choices(value)
+        elif name in self._commands:
             if value:
                 raise UsageError(f"/{name} takes no value; received {value!r}")
             self._commands[name]()
@@ -170,6 +182,54 @@ class PromptLoop:
             self._decoder.resume(make_plan(self._settings, self._tokenizer))
             self._write_out(self._decoder, interruption)
 
+    def _show_choices(self, value: str) -> None:
+        """List the likeliest next tokens, or pick one of them by its number.
+
+        Args:
+            value: nothing; a number; or a text to begin with.
+        """
+        if value and not value.isdecimal():
+            self._begin_by_hand(value)
+        decoder = self._decoder
+        if decoder is None:
+            raise UsageError("/choices needs a sampled text, and there is none yet: type a prompt")
+        plan, size = make_plan(self._settings, self._tokenizer), self._tokenizer.vocab_size
+        listed = min(CHOICES + len(plan.banned), size)
+        ((ids,), (logprobs,)) = rank_tokens(decoder.read_choices()[np.newaxis], listed)
+        allowed = [place for place, id in enumerate(ids.tolist()) if id not in plan.banned]
+        choices = ids[allowed[:CHOICES]].tolist()
+        if value.isdecimal():
+            self._pick(choices, int(value))
+            return
+        for number, (id, place) in enumerate(zip(choices, allowed, strict=False), 1):
+            share = f"{100 * np.exp(logprobs[place]):6.2f} %"
+            _tell(f'{number:>2} {share}  "{self._tokenizer.token(id)}"')
+        self._choices = choices
+
+    def _begin_by_hand(self, prompt: str) -> None:
+        """Read a new prompt, and generate nothing yet."""
+        if self._settings.beams > 1:
+            raise UsageError("/choices picks tokens one by one, a beam search does not: /beams 1")
+        if warning := describe_unknown_tokens(self._tokenizer, prompt):
+            _tell(f"Warning: {warning}")
+        generator = TextGenerator(self._engine, self._tokenizer, self._settings, now=self._now)
+        self._decoder = None
+        self._decoder = generator.begin(prompt, is_final=False)
+        self._prompt, self._sample = prompt, 0
+        self._times, self._seed = None, self._decoder.seed
+
+    def _pick(self, choices: list[int], number: int) -> None:
+        """Continue the last text with the token of this number."""
+        assert self._decoder is not None, "choices are listed for a text only"
+        if not 1 <= number <= len(choices):
+            raise UsageError(f"/choices: received {number}; expected 1 to {len(choices)}")
+        with Interruption() as interruption:
+            interruption.is_noted_only = True
+            self._decoder.resume(make_plan(self._settings, self._tokenizer))
+            self._decoder.choose(choices[number - 1])
+            click.echo(self._decoder.samples[0].pieces[-1], nl=False)
+            self._write_out(self._decoder, interruption)
+
     def _write_out(self, decoder: Decoder, interruption: Interruption) -> None:
         """Print the text as it grows, until it ends or Ctrl-C; /continue can resume it."""
         interruption.is_noted_only = True  # a text can be resumed only between two tokens
@@ -210,7 +270,7 @@ class PromptLoop:
         _tell(HELP.format(names=f"\n{' ' * 20}".join(names)))
 
     def _list_names(self) -> list[str]:
-        return [*self._commands, *LEAVING, *GenerationSettings.model_fields]
+        return [*self._commands, "choices", *LEAVING, *GenerationSettings.model_fields]
 
     def _list_commands(self) -> list[str]:
         return [f"/{name}" for name in self._list_names()]

@@ -1,7 +1,7 @@
 """All settings: five sections, every key with its range, default and help text.
 
-This is the only place where they are written down. The JSON Schema, the comments of `config new`,
-the options of `generate`, the keyword arguments of `Model.generate`, the commands of
+They are written down here and in `text_settings` only. The JSON Schema, the comments of
+`config new`, the options of `generate`, the keyword arguments of `Model.generate`, the commands of
 `--interactive` and `docs/settings.md` are made from these classes. Settings are frozen and are
 checked whenever they are made, from a file or in Python; `config.load` reads them from YAML.
 """
@@ -13,16 +13,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from llm_timecycle.config.text_settings import DataSettings, Section, TokenizerSettings
+from llm_timecycle.config.text_settings import (
+    Count,
+    DataSettings,
+    Section,
+    TokenizerSettings,
+)
+from llm_timecycle.config.text_settings import GenerationSettings as GenerationSettings
 from llm_timecycle.config.validation import validate_settings
 
 Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]
-Count = Annotated[int, Field(ge=1)]
 Size = Annotated[int, Field(ge=1, le=65_536)]
-Probability = Annotated[float, Field(gt=0.0, le=1.0)]
-TokenText = Annotated[str, Field(min_length=1)]
-AddedLogit = Annotated[float, Field(ge=-1_000.0, le=1_000.0)]
-Penalty = Annotated[float, Field(ge=-100.0, le=100.0)]
 PenaltyWeight = Annotated[float, Field(ge=0.0, le=1_000.0)]
 
 
@@ -212,92 +213,6 @@ class TrainingSettings(Section):
         default=2, description="Number of most recent checkpoints to keep."
     )
     log_every: Count = Field(default=50, description="Steps between two rows of metrics.csv.")
-
-
-class GenerationSettings(Section):
-    """How text is generated; `generate` has an option for each key."""
-
-    length: Count = Field(default=50, description="Maximum number of tokens to generate.")
-    temperature: float = Field(
-        default=0.8,
-        ge=0.0,
-        le=100.0,
-        description="Sampling temperature: below 1 is safer, above 1 more surprising; 0 always "
-        "takes the most likely token.",
-    )
-    top_k: Count | None = Field(
-        default=None, description="Sample from the k most likely tokens only."
-    )
-    top_p: Probability = Field(
-        default=1.0,
-        description="Nucleus sampling: sample from the smallest set of tokens whose probabilities "
-        "add up to this value.",
-    )
-    min_p: float = Field(
-        default=0.0,
-        ge=0.0,
-        le=1.0,
-        description="Drop tokens less likely than this fraction of the most likely token's "
-        "probability.",
-    )
-    typical_p: Probability = Field(
-        default=1.0,
-        description="Locally typical sampling: sample from the tokens whose surprisal is closest "
-        "to the expected one, until their probabilities add up to this value.",
-    )
-    repetition_penalty: float = Field(
-        default=1.0,
-        ge=0.01,
-        le=100.0,
-        description="Above 1 makes tokens that have already appeared, in the prompt or the text, "
-        "less likely.",
-    )
-    presence_penalty: Penalty = Field(
-        default=0.0,
-        description="Subtracted once from the logit of every token that has already appeared, in "
-        "the prompt or the text.",
-    )
-    frequency_penalty: Penalty = Field(
-        default=0.0,
-        description="Subtracted from a token's logit for each time it has appeared, in the prompt "
-        "or the text.",
-    )
-    bias: dict[TokenText, AddedLogit] = Field(
-        default={},
-        description="Added to the logits of these tokens: above 0 makes a token more likely, below "
-        "0 less likely.",
-    )
-    ban: list[TokenText] = Field(default=[], description="Tokens that are never generated.")
-    allow_unknown: bool = Field(
-        default=False,
-        description="Allow <unk>, the token for text outside the vocabulary, to be generated.",
-    )
-    beams: int = Field(
-        default=1,
-        ge=1,
-        le=1_000,
-        description="Beam width: above 1, search for the most likely text instead of sampling; "
-        "temperature and seed are then not used.",
-    )
-    length_penalty: float = Field(
-        default=0.6,
-        ge=0.0,
-        le=10.0,
-        description="With beams, how strongly longer texts are favoured; 0 ranks by total "
-        "probability alone.",
-    )
-    stop: list[TokenText] = Field(
-        default=[],
-        description="Stop sequences: generation ends where one of these texts appears; it is not "
-        "printed.",
-    )
-    seed: int | None = Field(
-        default=None,
-        ge=0,
-        lt=2**63,
-        description="Random seed: the same seed gives the same text; without a seed, each text is "
-        "different.",
-    )
 
 
 class Settings(Section):

@@ -28,10 +28,16 @@ DECAYING_OPTIMIZERS = ("adamw", "nadam")
 CONTRADICTION = "contradiction"
 """The type of a contradiction among the errors of a pydantic ValidationError."""
 
-BEAM_SEARCH_KEYS = {"length", "bias", "ban", "allow_unknown", "beams", "length_penalty", "stop"}
+BEAM_SEARCH_KEYS = {
+    *("length", "no_repeat_ngram", "bias", "ban", "allow_unknown", "beams", "length_penalty"),
+    "stop",
+}
 """The settings of `generation` that a beam search uses; all others decide how tokens are drawn."""
-ALLOWED_BESIDE_BEAMS = {"temperature", "seed"}
-"""Settings that a beam search does not use; a file may have values for both ways."""
+ALLOWED_BESIDE_BEAMS = {
+    *("temperature", "seed"),
+    *("dry_multiplier", "dry_base", "dry_allowed_length", "dry_sequence_breakers"),
+}
+"""Settings that a beam search does not use, but that files have, as shipped or as suggested."""
 
 
 class Contradiction(NamedTuple):

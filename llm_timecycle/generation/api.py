@@ -79,6 +79,7 @@ class Model:
         *,
         samples: None = ...,
         log_probabilities: bool = ...,
+        top_logprobs: int = ...,
         **options: Unpack[GenerationOptions],
     ) -> GeneratedText: ...
 
@@ -89,6 +90,7 @@ class Model:
         *,
         samples: int,
         log_probabilities: bool = ...,
+        top_logprobs: int = ...,
         **options: Unpack[GenerationOptions],
     ) -> list[GeneratedText]: ...
 
@@ -98,12 +100,16 @@ class Model:
         *,
         samples: int | None = None,
         log_probabilities: bool = False,
+        top_logprobs: int = 0,
         **options: Unpack[GenerationOptions],
     ) -> GeneratedText | list[GeneratedText]:
         """A continuation of `prompt`, or a list of `samples` of them.
 
         `print` and `str` of a result give the text that follows the prompt; it also has `ids`,
-        `finish_reason`, and with `log_probabilities=True`, `log_probabilities`.
+        `finish_reason`, and with `log_probabilities=True`, `log_probabilities`. With
+        `top_logprobs=5` it also has `top_log_probabilities`: at the place of each token, the five
+        likeliest with their log-probabilities. All of these are the model's, before any penalty,
+        bias, temperature or filter.
 
         Raises:
             UsageError: an option is unknown or its value is wrong.
@@ -116,6 +122,9 @@ class Model:
         >>> text = model.generate("Once", length=5, log_probabilities=True)  # doctest: +SKIP
         >>> len(text.log_probabilities)  # doctest: +SKIP
         5
+        >>> text = model.generate("Once", length=5, top_logprobs=3)  # doctest: +SKIP
+        >>> [len(ranked) for ranked in text.top_log_probabilities]  # doctest: +SKIP
+        [3, 3, 3, 3, 3]
         """
         count = 1 if samples is None else samples
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
@@ -124,7 +133,11 @@ class Model:
         rows = max(count, settings.beams)
         with self._borrow_engine(rows, settings.length) as engine:
             generator = TextGenerator(
-                engine, self.tokenizer, settings, with_logprobs=log_probabilities
+                engine,
+                self.tokenizer,
+                settings,
+                with_logprobs=log_probabilities or top_logprobs != 0,
+                top_logprobs=top_logprobs,
             )
             texts = generator.generate(prompt, count)
         return texts[0] if samples is None else texts

@@ -19,7 +19,9 @@ import numpy as np
 
 from llm_timecycle.generation.engines.engine import Engine
 from llm_timecycle.generation.sampling.filters import find_top_k
+from llm_timecycle.generation.sampling.history import TextHistory
 from llm_timecycle.generation.sampling.pipeline import SamplingPlan, check_finite
+from llm_timecycle.generation.sampling.repeats import ban_repeated_ngrams
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ def search_beams(
     plan: SamplingPlan,
     is_complete: Callable[[Sequence[int]], bool],
     after_token: Callable[[], object] = lambda: None,
+    history: TextHistory | None = None,
 ) -> list[Hypothesis]:
     """The best texts after a prompt, best first; at least one and at most `beams`.
 
@@ -64,9 +67,10 @@ def search_beams(
         engine: has read the prompt, in one row.
         logits: the logits after the prompt, (1, V).
         plan: beams, length and length_penalty; bias is added to log-probabilities, and banned
-            tokens are excluded. Nothing else in it applies.
+            tokens and those of no_repeat_ngram are excluded. Nothing else in it applies.
         is_complete: whether a text (its ids) ends with its last token, before `length`.
         after_token: called after each step.
+        history: the prompt, which grows to the texts; None without no_repeat_ngram.
 
     Raises RunError if the model's logits are not finite.
     """
@@ -78,7 +82,7 @@ def search_beams(
         return sorted(hypotheses, key=lambda text: -text.score(alpha))[: settings.beams]
 
     for tokens in range(1, settings.length + 1):
-        extended = _extend(live, logits, plan)
+        extended = _extend(live, logits, plan, history)
         after_token()
         parents, live = [], []
         for parent, hypothesis in extended:
@@ -91,12 +95,19 @@ def search_beams(
         if tokens == settings.length or not live or _is_settled(live[0], complete, plan):
             break
         engine.select_rows(parents)
-        logits = engine.step(np.array([hypothesis.ids[-1] for hypothesis in live]))
+        last_ids = np.array([hypothesis.ids[-1] for hypothesis in live])
+        if history is not None:
+            history.select_rows(parents)
+            history.push(last_ids)
+        logits = engine.step(last_ids)
     return rank(complete + live) if tokens == settings.length else complete
 
 
 def _extend(
-    live: list[Hypothesis], logits: np.ndarray, plan: SamplingPlan
+    live: list[Hypothesis],
+    logits: np.ndarray,
+    plan: SamplingPlan,
+    history: TextHistory | None,
 ) -> list[tuple[int, Hypothesis]]:
     """The best texts that are one token longer, each with the row of its parent, best first.
 
@@ -106,10 +117,12 @@ def _extend(
     logprobs = logits.astype(np.float64)
     logprobs -= logprobs.max(axis=1, keepdims=True)
     logprobs -= np.log(np.exp(logprobs).sum(axis=1, keepdims=True))
-    biased = logprobs.copy() if plan.bias or plan.banned else logprobs
+    biased = logprobs.copy() if plan.bias or plan.banned or history is not None else logprobs
     for token, added in plan.bias:
         biased[:, token] += added
     biased[:, list(plan.banned)] = -np.inf
+    if history is not None and plan.settings.no_repeat_ngram > 0:
+        ban_repeated_ngrams(biased, history, plan.settings.no_repeat_ngram)
     totals = biased + np.array([[hypothesis.logprob] for hypothesis in live])
     flat = totals.ravel()
     (best,) = find_top_k(flat[np.newaxis], min(2 * plan.settings.beams, flat.size))

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal, Protocol
 
 import numpy as np
 
 from llm_timecycle.generation.engines.engine import BlockEngine, Engine
 from llm_timecycle.generation.latency import GenerationTimes, summarize_times
-from llm_timecycle.generation.sample import Sample, encode_prompt, find_end_id
+from llm_timecycle.generation.sample import (
+    Sample,
+    SampleRequest,
+    encode_prompt,
+    find_end_id,
+)
+from llm_timecycle.generation.sampling.history import TextHistory
 from llm_timecycle.generation.sampling.pipeline import (
     SamplingPlan,
+    check_finite,
     compute_logprobs,
     make_generators,
+    rank_tokens,
     sample_tokens,
 )
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
@@ -45,15 +53,14 @@ class _NoObserver:
 
 
 class Decoder:
-    """Decodes one or several texts after one prompt; the engine is in use until all have ended.
+    """Decodes one or several texts together; the engine is in use until all have ended.
 
     Args:
         engine, tokenizer: the model.
         plan: how to sample.
-        prompt: any text; an empty one starts a new text, after an <eos>.
-        samples: how many texts. first_sample: the number of the first one: sample i of a seed is
-            the same text, whichever samples are drawn with it.
+        requests: the texts: for each its prompt, and its number among the samples of the seed.
         with_logprobs: whether to record the log-probability of each token.
+        top_logprobs: of how many of the likeliest tokens to record it, at each token.
         is_final: whether text that is held back (half a character, the start of a stop sequence)
             is shown when a text ends; False if the text may be resumed.
         now: a monotonic clock, in seconds.
@@ -69,11 +76,10 @@ class Decoder:
         engine: Engine,
         tokenizer: Tokenizer,
         plan: SamplingPlan,
-        prompt: str,
+        requests: Sequence[SampleRequest],
         *,
-        samples: int = 1,
-        first_sample: int = 0,
         with_logprobs: bool = False,
+        top_logprobs: int = 0,
         is_final: bool = True,
         now: Callable[[], float],
         observer: DecodeObserver | None = None,
@@ -81,26 +87,29 @@ class Decoder:
         self._request_s = now()
         self._engine, self._plan, self._now = engine, plan, now
         self._with_logprobs, self._is_final = with_logprobs, is_final
+        self._top_logprobs = top_logprobs
         self._is_observed, self._observer = observer is not None, observer or _NoObserver()
-        self._prompt_ids = encode_prompt(tokenizer, prompt)
+        prompts = {request.prompt: encode_prompt(tokenizer, request.prompt) for request in requests}
+        self._prompt_ids = [prompts[request.prompt] for request in requests]
         self._vocab_size, self._end_id = tokenizer.vocab_size, find_end_id(tokenizer)
         seed = plan.settings.seed
         self.seed = int.from_bytes(os.urandom(SEED_BYTES), "big") if seed is None else seed
-        self._generators = make_generators(self.seed, samples, first_sample)
-        self.samples = [Sample(tokenizer, plan.settings, self._prompt_ids) for _ in range(samples)]
-        self._unfinished = list(range(samples))  # the sample in each row of the engine
+        self._generators = make_generators(self.seed, [request.number for request in requests])
+        self.samples = [Sample(tokenizer, plan.settings, ids) for ids in self._prompt_ids]
+        self._unfinished = list(range(len(requests)))  # the sample in each row of the engine
         engine.reset()
         self._observer.begin()
-        self._logits: np.ndarray | None = engine.prefill(self._prompt_ids[np.newaxis])
+        self._logits: np.ndarray | None = _read_prompts(engine, list(prompts.values()))
         self._observer.end("prefill")
-        if samples > 1:
-            engine.select_rows([0] * samples)
-            self._logits = np.repeat(self._logits, samples, axis=0)
+        rows = [list(prompts).index(request.prompt) for request in requests]
+        if rows != list(range(len(prompts))):
+            engine.select_rows(rows)
+            self._logits = self._logits[rows]
         self._last_ids = np.empty(0, np.int64)
-        self._counts = self._count_tokens()
+        self._counts, self._history = self._count_tokens(), self._make_history()
         self._prompt_end_s = now()
         self._token_ends_s = array("d")
-        self._prompt_tokens, self._tokens_before = len(self._prompt_ids), 0
+        self._prompt_tokens, self._tokens_before = sum(map(len, prompts.values())), 0
 
     def advance(self) -> Iterator[None]:
         """Add a token to every unfinished text, then yield, until all texts have ended.
@@ -109,7 +118,7 @@ class Decoder:
         """
         engine, observer = self._engine, self._observer
         # A resumable text must continue from its own last token, not from the last of a block.
-        in_blocks = self._is_final and not self._is_observed
+        in_blocks = self._is_final and not self._is_observed and not self._top_logprobs
         if in_blocks and isinstance(engine, BlockEngine) and engine.can_decode(self._plan):
             while self._unfinished:
                 yield from self._advance_block(engine)
@@ -118,15 +127,34 @@ class Decoder:
             if self._logits is None:
                 self._logits = engine.step(self._last_ids)
                 observer.end("step")
-            self._last_ids = self._sample(self._logits)
-            self._logits = None
+            ids = self._sample(self._logits)
             observer.end("sampling")
-            for n, token in zip(self._unfinished, self._last_ids.tolist(), strict=True):
-                self._push(n, token)
+            self._append(ids)
             observer.end("decoding")
             self._token_ends_s.append(self._now())
             self._drop_finished()
             yield
+
+    def read_choices(self) -> np.ndarray:
+        """The logits (V,) for the next token of the only text."""
+        assert len(self.samples) == 1, "each of several texts has its choices"
+        if self._logits is None:
+            self._logits = self._engine.step(self._last_ids)
+        check_finite(self._logits)
+        logits: np.ndarray = self._logits[0]
+        return logits
+
+    def choose(self, token: int) -> None:
+        """Add a token that was chosen by hand to the only text; after `resume`.
+
+        `advance` continues after it, unless it ends the text.
+        """
+        logits = self.read_choices()[np.newaxis]
+        ids = np.array([token])
+        self._note_logprobs(logits, ids)
+        self._append(ids)
+        self._token_ends_s.append(self._now())
+        self._drop_finished()
 
     def _advance_block(self, engine: BlockEngine) -> Iterator[None]:
         """Add several tokens that the engine samples by itself; their times are averages."""
@@ -159,7 +187,7 @@ class Decoder:
         self._plan = plan
         self._unfinished = [0]
         self.samples[0].resume(plan.settings)
-        self._counts = self._count_tokens()
+        self._counts, self._history = self._count_tokens(), self._make_history()
         self._request_s = self._prompt_end_s = self._now()
         self._token_ends_s = array("d")
         self._prompt_tokens, self._tokens_before = 0, len(self.samples[0].ids)
@@ -179,12 +207,28 @@ class Decoder:
         unfinished = self._unfinished
         uniforms = np.array([self._generators[n].random() for n in unfinished])
         counts = None if self._counts is None else [self._counts[n] for n in unfinished]
-        ids = sample_tokens(logits, uniforms, self._plan, counts)
-        if self._with_logprobs:
-            logprobs = compute_logprobs(logits, ids)
-            for n, logprob in zip(unfinished, logprobs.tolist(), strict=True):
-                self.samples[n].logprobs.append(logprob)
+        ids = sample_tokens(logits, uniforms, self._plan, counts, self._history)
+        self._note_logprobs(logits, ids)
         return ids
+
+    def _note_logprobs(self, logits: np.ndarray, ids: np.ndarray) -> None:
+        """Record what was asked for about each unfinished text's next token (B,)."""
+        if self._with_logprobs:
+            logprobs = compute_logprobs(logits, ids).tolist()
+            for n, logprob in zip(self._unfinished, logprobs, strict=True):
+                self.samples[n].logprobs.append(logprob)
+        if self._top_logprobs:
+            ranked = rank_tokens(logits, self._top_logprobs)
+            for n, tokens, logprobs in zip(self._unfinished, *ranked, strict=True):
+                self.samples[n].top_logprobs.append((tokens.tolist(), logprobs.tolist()))
+
+    def _append(self, ids: np.ndarray) -> None:
+        """Add a token to every unfinished text (B,)."""
+        self._last_ids, self._logits = ids, None
+        if self._history is not None:
+            self._history.push(ids)
+        for n, token in zip(self._unfinished, ids.tolist(), strict=True):
+            self._push(n, token)
 
     def _push(self, n: int, token: int) -> None:
         sample = self.samples[n]
@@ -204,17 +248,38 @@ class Decoder:
         if rows:
             self._engine.select_rows(rows)
             self._last_ids = self._last_ids[rows]
+            if self._history is not None:
+                self._history.select_rows(rows)
         self._unfinished = [self._unfinished[row] for row in rows]
 
     def _count_tokens(self) -> list[np.ndarray] | None:
-        """How often each token occurs in the prompt and each text so far, (V,) per text.
+        """How often each token occurs in the prompt and each text so far, (V,) per text."""
+        if not self._plan.counts_tokens:
+            return None
+        texts = self._list_texts(range(len(self.samples)))
+        return [np.bincount(text, minlength=self._vocab_size) for text in texts]
+
+    def _make_history(self) -> TextHistory | None:
+        """The unfinished texts, as DRY and no_repeat_ngram see them; None if there is neither."""
+        if not self._plan.longest_match:
+            return None
+        texts = self._list_texts(self._unfinished)
+        return TextHistory(texts, self._plan.longest_match, self._plan.breakers)
+
+    def _list_texts(self, samples: Iterable[int]) -> list[list[int]]:
+        """Prompt and text so far of each of these samples.
 
         An `<eos>` in front of a text is not part of it: counted, it would keep a text from ending.
         """
-        if not self._plan.counts_tokens:
-            return None
-        prompt = [token for token in self._prompt_ids.tolist() if token != self._end_id]
         return [
-            np.bincount([*prompt, *sample.ids], minlength=self._vocab_size)
-            for sample in self.samples
+            [token for token in self._prompt_ids[n].tolist() if token != self._end_id]
+            + self.samples[n].ids
+            for n in samples
         ]
+
+
+def _read_prompts(engine: Engine, prompts: Sequence[np.ndarray]) -> np.ndarray:
+    """Read each prompt in a row of the engine: the logits (B, V) for the token after it."""
+    if len(prompts) == 1:
+        return engine.prefill(prompts[0][np.newaxis])
+    return engine.prefill_each(prompts)

@@ -10,6 +10,7 @@ import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,13 +20,31 @@ from llm_timecycle.generation.beam_search import Hypothesis, search_beams
 from llm_timecycle.generation.decoding import Decoder
 from llm_timecycle.generation.engines.engine import Engine
 from llm_timecycle.generation.latency import GenerationTimes, summarize_times
-from llm_timecycle.generation.sample import FinishReason, Sample, encode_prompt, find_end_id
+from llm_timecycle.generation.sample import (
+    FinishReason,
+    Sample,
+    SampleRequest,
+    encode_prompt,
+    find_end_id,
+)
+from llm_timecycle.generation.sampling.history import TextHistory
 from llm_timecycle.generation.sampling.token_ids import make_plan
 from llm_timecycle.text.tokenizer.normalization import explain_forms
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 MOST_UNKNOWN_TOKENS_NAMED = 10
 UTF_8_BYTES_AT_MOST = 4  # in one character
+
+
+class RankedToken(NamedTuple):
+    """One of the likeliest tokens at some place."""
+
+    token: str
+    """The token, as shown to people."""
+    id: int
+    """Its id."""
+    log_probability: float
+    """In nats."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +60,10 @@ class GeneratedText:
     log_probabilities: tuple[float, ...] | None = None
     """The model's log-probability of each token in nats, log softmax(logits)[id], before any
     penalty, bias or temperature; None unless requested."""
+    top_log_probabilities: tuple[tuple[RankedToken, ...], ...] | None = None
+    """The likeliest tokens at the place of each token, the likeliest first, with theirs: from the
+    same distribution, so a token that the settings would not allow may be among them; None unless
+    requested."""
 
     def __str__(self) -> str:
         return self.text
@@ -58,6 +81,7 @@ class TextGenerator:
         engine, tokenizer: the model; an engine serves one request at a time.
         settings: how to sample or search.
         with_logprobs: whether `generate` returns the log-probability of each token.
+        top_logprobs: of how many of the likeliest tokens `generate` returns it, at each token.
         now: a monotonic clock, in seconds.
 
     Attributes:
@@ -65,7 +89,8 @@ class TextGenerator:
         seed: the seed of the last text; None after a beam search, which draws nothing.
 
     Raises:
-        UsageError: a token in `ban` or `bias` is not in the vocabulary.
+        UsageError: a token in `ban` or `bias` is not in the vocabulary, or `top_logprobs` does not
+            fit the vocabulary or the settings.
     """
 
     def __init__(
@@ -75,13 +100,16 @@ class TextGenerator:
         settings: GenerationSettings,
         *,
         with_logprobs: bool = False,
+        top_logprobs: int = 0,
         now: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._engine = engine
         self._tokenizer = tokenizer
         self._settings = settings
         self._plan = make_plan(settings, tokenizer)
-        self._with_logprobs = with_logprobs
+        if top_logprobs:
+            _check_top_logprobs(top_logprobs, tokenizer.vocab_size, settings.beams)
+        self._with_logprobs, self._top_logprobs = with_logprobs, top_logprobs
         self._now = now
         self.times: GenerationTimes | None = None
         self.seed: int | None = None
@@ -128,24 +156,46 @@ class TextGenerator:
         """
         if self._settings.beams > 1:
             return self._search(prompt, samples, after_token)
-        decoder = self.begin(prompt, samples)
+        return self.generate_each(
+            [SampleRequest(prompt, number) for number in range(samples)], after_token
+        )
+
+    def generate_each(
+        self,
+        requests: Sequence[SampleRequest],
+        after_token: Callable[[], object] = lambda: None,
+    ) -> list[GeneratedText]:
+        """The texts that are asked for, in the same order, generated together.
+
+        A beam search runs for one after another, and ignores their numbers.
+
+        Args:
+            requests: one or more; their prompts may differ in length.
+            after_token: called each time every unfinished sample has one more token.
+
+        Raises:
+            RunError: the model's logits are not finite.
+        """
+        if self._settings.beams > 1:
+            return [self._search(request.prompt, 1, after_token)[0] for request in requests]
+        decoder = self._begin(requests)
         for _ in decoder.advance():
             after_token()
         self.times = decoder.measure()
         return [self._conclude(sample) for sample in decoder.samples]
 
-    def begin(
-        self, prompt: str = "", samples: int = 1, *, first_sample: int = 0, is_final: bool = True
-    ) -> Decoder:
-        """Read `prompt`; iterating over the decoder's `advance` makes the continuations."""
+    def begin(self, prompt: str = "", *, first_sample: int = 0, is_final: bool = True) -> Decoder:
+        """Read `prompt`; iterating over the decoder's `advance` makes the continuation."""
+        return self._begin([SampleRequest(prompt, first_sample)], is_final)
+
+    def _begin(self, requests: Sequence[SampleRequest], is_final: bool = True) -> Decoder:
         decoder = Decoder(
             self._engine,
             self._tokenizer,
             self._plan,
-            prompt,
-            samples=samples,
-            first_sample=first_sample,
+            requests,
             with_logprobs=self._with_logprobs,
+            top_logprobs=self._top_logprobs,
             is_final=is_final,
             now=self._now,
         )
@@ -177,7 +227,12 @@ class TextGenerator:
         self._engine.reset()
         logits = self._engine.prefill(prompt_ids[np.newaxis])
         prompt_end_s = self._now()
-        found = search_beams(self._engine, logits, self._plan, is_complete, note_token)[:samples]
+        read = [token for token in prompt_ids.tolist() if token != end_id]
+        needs_history = self._settings.no_repeat_ngram > 0
+        history = TextHistory([read], self._plan.longest_match) if needs_history else None
+        found = search_beams(
+            self._engine, logits, self._plan, is_complete, note_token, history=history
+        )[:samples]
         self.seed = None
         self.times = summarize_times(
             request_s,
@@ -219,7 +274,28 @@ class TextGenerator:
     def _conclude(self, sample: Sample) -> GeneratedText:
         assert sample.finish_reason is not None, "the text is not finished"
         logprobs = tuple(sample.logprobs) if self._with_logprobs else None
-        return GeneratedText(sample.text, tuple(sample.ids), sample.finish_reason, logprobs)
+        ranked = None
+        if self._top_logprobs:
+            ranked = tuple(
+                tuple(map(self._show, ids, logprobs)) for ids, logprobs in sample.top_logprobs
+            )
+        return GeneratedText(sample.text, tuple(sample.ids), sample.finish_reason, logprobs, ranked)
+
+    def _show(self, id: int, logprob: float) -> RankedToken:
+        return RankedToken(self._tokenizer.token(id), id, logprob)
+
+
+def _check_top_logprobs(count: int, vocab_size: int, beams: int) -> None:
+    if isinstance(count, bool) or not isinstance(count, int) or not 0 < count <= vocab_size:
+        raise UsageError(
+            f"top_logprobs: received {count!r}; expected a whole number from 1 to {vocab_size}, "
+            f"the number of tokens of this model"
+        )
+    if beams > 1:
+        raise UsageError(
+            f"top_logprobs: a beam search (beams: {beams}) does not record them. Set beams to 1, "
+            f"or leave top_logprobs out"
+        )
 
 
 def find_unknown_tokens(tokenizer: Tokenizer, prompt: str) -> tuple[int, list[str]]:

@@ -50,15 +50,7 @@ def describe_generation(
             "unknown": unknown,
             "unknown_tokens": unknown_tokens,
         },
-        "samples": [
-            {
-                "text": text.text,
-                "ids": list(text.ids),
-                "log_probabilities": list(text.log_probabilities or ()),
-                "finish_reason": text.finish_reason,
-            }
-            for text in texts
-        ],
+        "samples": [describe_text(text) for text in texts],
         "times": {
             "load_s": load_s,
             "prompt_s": times.prompt_s,
@@ -70,4 +62,17 @@ def describe_generation(
             "token_p99_s": times.token_p99_s,
             "tokens_per_s": times.tokens_per_s,
         },
+    }
+
+
+def describe_text(text: GeneratedText) -> dict[str, Any]:
+    """One generated text, as values that JSON can hold."""
+    return {
+        "text": text.text,
+        "ids": list(text.ids),
+        "log_probabilities": list(text.log_probabilities or ()),
+        "top_log_probabilities": [
+            [ranked._asdict() for ranked in place] for place in text.top_log_probabilities or ()
+        ],
+        "finish_reason": text.finish_reason,
     }

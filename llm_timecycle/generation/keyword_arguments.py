@@ -15,9 +15,16 @@ class GenerationOptions(TypedDict, total=False):
     top_p: float
     min_p: float
     typical_p: float
+    xtc_probability: float
+    xtc_threshold: float
     repetition_penalty: float
     presence_penalty: float
     frequency_penalty: float
+    dry_multiplier: float
+    dry_base: float
+    dry_allowed_length: int
+    dry_sequence_breakers: list[str]
+    no_repeat_ngram: int
     bias: dict[str, float]
     ban: list[str]
     allow_unknown: bool

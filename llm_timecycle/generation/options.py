@@ -14,6 +14,15 @@ from llm_timecycle.config.validation import list_sampling_keys
 from llm_timecycle.errors import UsageError
 from llm_timecycle.text.tokenizer.pipelines import UNKNOWN
 
+SWITCHES = {
+    "length_penalty": "beams",
+    "dry_base": "dry_multiplier",
+    "dry_allowed_length": "dry_multiplier",
+    "dry_sequence_breakers": "dry_multiplier",
+    "xtc_threshold": "xtc_probability",
+}
+"""Settings that have no effect until another one differs from its default."""
+
 
 def override_settings(
     settings: GenerationSettings,
@@ -69,10 +78,15 @@ def _to_plain(value: object, kind: type) -> object:
 def _find_idle(settings: GenerationSettings, given: Mapping[str, Any]) -> list[str]:
     """The given settings that have no effect."""
     has_beams = settings.beams > 1
-    idle = set(list_sampling_keys(GenerationSettings) if has_beams else ["length_penalty"])
+    idle = set(list_sampling_keys(GenerationSettings) if has_beams else [])
+    idle.update(name for name, switch in SWITCHES.items() if _is_default(settings, switch))
     if UNKNOWN in settings.bias and not settings.allow_unknown:
         idle.add("bias")
     return [name for name in given if name in idle]
+
+
+def _is_default(settings: GenerationSettings, name: str) -> bool:
+    return bool(getattr(settings, name) == GenerationSettings.model_fields[name].default)
 
 
 def _explain_unknown(name: str, write_name: Callable[[str], str]) -> str:
@@ -116,15 +130,18 @@ def _is_unicode(text: str) -> bool:
 
 
 def _explain_idle(name: str, settings: GenerationSettings, write_name: Callable[[str], str]) -> str:
-    shown, beams = write_name(name), write_name("beams")
+    shown = write_name(name)
     if name == "bias":
         return (
             f"{shown} for {UNKNOWN} has no effect, because {UNKNOWN} is never generated: leave it "
             f"out, or set {write_name('allow_unknown')}"
         )
-    if settings.beams == 1:
-        return f"{shown} has no effect without a beam search: leave it out, or set {beams}"
-    return (
-        f"{shown} has no effect with {beams} {settings.beams}, because a beam search does not "
-        f"sample: leave it out, or set {beams} to 1"
-    )
+    if settings.beams > 1:
+        beams = write_name("beams")
+        return (
+            f"{shown} has no effect with {beams} {settings.beams}, because a beam search does not "
+            f"sample: leave it out, or set {beams} to 1"
+        )
+    switch = SWITCHES[name]
+    needed = "a beam search" if switch == "beams" else switch.split("_")[0].upper()
+    return f"{shown} has no effect without {needed}: leave it out, or set {write_name(switch)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -14,6 +15,16 @@ from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 FinishReason = Literal["length", "stop", "end_of_text"]
 
 
+@dataclass(frozen=True)
+class SampleRequest:
+    """A text that is asked for."""
+
+    prompt: str = ""
+    """Any text; an empty one starts a new text, after an <eos>."""
+    number: int = 0
+    """Which sample of the seed: the same number is the same text, whatever is drawn with it."""
+
+
 class Sample:
     """One text after a prompt.
 
@@ -21,6 +32,8 @@ class Sample:
         pieces: the text that each token added, many of them empty.
         ids: all tokens, those of a stop sequence included.
         logprobs: the model's log-probability of each, in nats; empty unless requested.
+        top_logprobs: the ids of the likeliest tokens at the place of each, and their
+            log-probabilities in nats; empty unless requested.
         finish_reason: why the text ends; None while it grows.
     """
 
@@ -30,6 +43,7 @@ class Sample:
         self.pieces: list[str] = []
         self.ids: list[int] = []
         self.logprobs: list[float] = []
+        self.top_logprobs: list[tuple[list[int], list[float]]] = []
         self.finish_reason: FinishReason | None = None
         self._max_tokens = settings.length
         self._end_id = find_end_id(tokenizer)

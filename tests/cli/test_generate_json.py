@@ -48,7 +48,10 @@ def test_json_is_one_object_with_everything(runs: dict[str, Run]) -> None:
     texts = generate_directly(run, "abz", 2, length=5, bias={"a": 1.0})
     assert [sample["text"] for sample in report["samples"]] == texts
     for sample in report["samples"]:
-        assert list(sample) == ["text", "ids", "log_probabilities", "finish_reason"]
+        assert list(sample) == [
+            *("text", "ids", "log_probabilities", "top_log_probabilities", "finish_reason"),
+        ]
+        assert sample["top_log_probabilities"] == []
         assert len(sample["ids"]) == len(sample["log_probabilities"]) == 5
         assert all(logprob < 0 for logprob in sample["log_probabilities"])
         assert sample["finish_reason"] == "length"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from llm_timecycle.cli.interactive import PromptLoop
@@ -182,3 +183,65 @@ def test_quit_leaves(converse: Converse, leave: str) -> None:
 def test_wrong_settings_are_an_error_before_the_first_prompt(converse: Converse) -> None:
     with pytest.raises(UsageError, match="ban: received 'q'"):
         converse("abc", ban=["q"])
+
+
+def list_choices(run: Run, prompt: str) -> list[str]:
+    """The ids' texts, likeliest first, of what may follow; <unk> is never generated."""
+    tokenizer = run.load_tokenizer()
+    engine = NumpyEngine(run.load_weights(), run.settings.model)
+    (logits,) = engine.prefill(tokenizer.encode(prompt)[np.newaxis].astype(np.int64))
+    ordered = np.argsort(-logits, kind="stable").tolist()
+    return [tokenizer.token(id) for id in ordered if id != tokenizer.unk_id][:10]
+
+
+def test_choices_are_the_likeliest_tokens_after_the_last_text(run: Run, converse: Converse) -> None:
+    (text,) = generate_directly(run, "ab")
+    _, err = converse("ab", "/choices")
+    expected = list_choices(run, f"ab{text}")
+    assert [line.split('"')[1] for line in err] == expected
+    assert [int(line.split()[0]) for line in err] == list(range(1, len(expected) + 1))
+    shares = [float(line.split()[1]) for line in err]
+    assert shares == sorted(shares, reverse=True)
+    assert 0 < sum(shares) <= 100.1
+
+
+@pytest.mark.parametrize("pick", [["/choices", "2"], ["/choices 2"]])
+def test_a_number_picks_one_and_the_text_goes_on(
+    run: Run, converse: Converse, pick: list[str]
+) -> None:
+    (text,) = generate_directly(run, "ab", temperature=0.0)
+    chosen = list_choices(run, f"ab{text}")[1]
+    (after,) = generate_directly(run, f"ab{text}{chosen}", length=11, temperature=0.0)
+    out, _ = converse("/temperature 0", "ab", *pick)
+    assert out == [f"ab{text}", f"{chosen}{after}"]
+
+
+def test_choices_of_a_text_begin_with_it(run: Run, converse: Converse) -> None:
+    expected = list_choices(run, "abc")
+    (after,) = generate_directly(run, f"abc{expected[0]}", length=11, temperature=0.0)
+    out, err = converse("/temperature 0", "/choices abc", "1", "/stats")
+    assert [line.split('"')[1] for line in err[1:11]] == expected
+    assert out == [f"{expected[0]}{after}"]
+    assert "text                 12 tokens" in err[14]
+
+
+def test_a_number_is_a_prompt_again_after_any_other_line(run: Run, converse: Converse) -> None:
+    out, _ = converse("/length 1", "a", "/choices", "/seed", "a", "1")
+    assert len(out) == 3
+    assert out[2].startswith("1")
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["/choices"], "/choices needs a sampled text, and there is none yet: type a prompt"),
+        (["/choices 2"], "/choices needs a sampled text"),
+        (["a", "/choices 11"], "/choices: received 11; expected 1 to 10"),
+        (["a", "/choices 0"], "/choices: received 0; expected 1 to 10"),
+        (["/beams 2", "/choices a"], "/choices picks tokens one by one, a beam search does not"),
+        (["/beams 2", "a", "/choices"], "/choices needs a sampled text"),
+    ],
+)
+def test_choices_that_there_are_not(converse: Converse, lines: list[str], message: str) -> None:
+    _, err = converse(*lines)
+    assert err[-1].startswith(f"Error: {message}")

@@ -19,8 +19,9 @@ from tests.json_keys import list_keys
         ["evaluate", "--json"],
         ["generate", "--json", "--seed", "1", "--length", "3", "--samples", "2"],
         ["generate", "--json", "--beams", "2", "--length", "3"],
+        ["generate", "--json", "--top-logprobs", "2", "--length", "3"],
     ],
-    ids=["evaluate", "generate", "generate with beams"],
+    ids=["evaluate", "generate", "generate with beams", "generate with likeliest tokens"],
 )
 def test_the_keys_of_an_object(
     arguments: list[str],

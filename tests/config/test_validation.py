@@ -64,6 +64,7 @@ CONTRADICTIONS = [
     ("generation: {beams: 2, repetition_penalty: 2}", "generation.repetition_penalty", "2 has no"),
     ("generation: {beams: 2, presence_penalty: 2}", "generation.presence_penalty", "beams: 2"),
     ("generation: {beams: 2, frequency_penalty: 2}", "generation.frequency_penalty", "beams: 2"),
+    ("generation: {beams: 2, xtc_probability: 0.5}", "generation.xtc_probability", "beams: 2"),
 ]
 
 
@@ -102,6 +103,8 @@ def test_in_python(text, path, remedy):
         "data: {valid_fraction: 0, valid: v.txt}\ntraining: {patience: 3, eval_every: 5}",
         "data: {valid_fraction: 0}",
         "generation: {beams: 4, temperature: 0.5, seed: 3, length_penalty: 1}",
+        "generation: {beams: 4, no_repeat_ngram: 3}",
+        "generation: {beams: 4, dry_multiplier: 0.8, dry_allowed_length: 4}",
         "generation: {top_k: 5, top_p: 0.9}",
     ],
 )

@@ -32,6 +32,11 @@ class FakeEngine:
         self.rows = ids.tolist()
         return np.array([self.find_logits(row) for row in self.rows])
 
+    def prefill_each(self, texts: Sequence[np.ndarray]) -> np.ndarray:
+        self.calls.append(("prefill_each", [text.tolist() for text in texts]))
+        self.rows = [text.tolist() for text in texts]
+        return np.array([self.find_logits(row) for row in self.rows])
+
     def read(self, ids: np.ndarray) -> np.ndarray:
         raise NotImplementedError
 

@@ -18,6 +18,7 @@ from llm_timecycle.generation.beam_search import (
     compute_length_penalty,
     search_beams,
 )
+from llm_timecycle.generation.sampling.history import TextHistory
 from llm_timecycle.generation.sampling.pipeline import SamplingPlan
 
 END = 1
@@ -54,7 +55,9 @@ def search(
     logits = engine.prefill(np.array([[first]]))
     banned, bias = options.pop("banned", ()), options.pop("bias", ())
     plan = SamplingPlan(GenerationSettings(**options), banned, bias)
-    return search_beams(engine, logits, plan, lambda ids: ends and ids[-1] == END)
+    longest = plan.longest_match
+    history = TextHistory([[first]], longest) if longest else None
+    return search_beams(engine, logits, plan, lambda ids: ends and ids[-1] == END, history=history)
 
 
 def draw_table(seed: int, V: int) -> np.ndarray:
@@ -157,6 +160,24 @@ def test_banned_tokens_are_left_out_and_a_bias_counts() -> None:
     assert biased.logprob == pytest.approx(2 * math.log(0.1) + 2 * 5.0)
     # The log-probabilities of the model have no bias in them.
     assert biased.token_logprobs == pytest.approx((math.log(0.1), math.log(0.1)))
+
+
+@given(seed=SEEDS, n=st.integers(1, 3))
+@settings(max_examples=20, deadline=None)
+def test_no_found_text_has_an_ngram_twice_and_the_best_of_the_rest_is_found(
+    seed: int, n: int
+) -> None:
+    table = draw_table(seed, 4)
+    found = search(table, beams=300, length=4, length_penalty=0.0, no_repeat_ngram=n)
+
+    def has_no_repeat(ids: tuple[int, ...]) -> bool:
+        text = (0, *ids)  # the prompt counts
+        ngrams = [text[start : start + n] for start in range(len(text) - n + 1)]
+        return len(set(ngrams)) == len(ngrams)
+
+    allowed = [score for score, ids in search_all(table, 4, 0.0) if has_no_repeat(ids)]
+    assert all(has_no_repeat(hypothesis.ids) for hypothesis in found)
+    assert found[0].score(0.0) == pytest.approx(allowed[0])
 
 
 def test_equally_likely_texts_are_those_with_the_lowest_ids() -> None:

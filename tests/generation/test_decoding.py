@@ -14,6 +14,8 @@ from llm_timecycle.generation.generator import (
     GeneratedText,
     TextGenerator,
 )
+from llm_timecycle.generation.sample import SampleRequest
+from llm_timecycle.generation.sampling.pipeline import compute_logprobs
 from llm_timecycle.generation.sampling.token_ids import make_plan
 from tests.generation.fake_engine import (
     BYTES,
@@ -224,7 +226,109 @@ def test_an_observer_is_told_of_every_part_of_every_token() -> None:
     settings, notes = GenerationSettings(length=3, seed=1, ban=["<eos>"]), Notes()
     plan = make_plan(settings, CHARACTERS)
     engine = FakeEngine(find_soft_logits)
-    decoder = Decoder(engine, CHARACTERS, plan, "a", now=lambda: 0.0, observer=notes)
+    decoder = Decoder(
+        engine, CHARACTERS, plan, [SampleRequest("a")], now=lambda: 0.0, observer=notes
+    )
     assert finish(decoder) == finish(begin(settings))
     token = ["begin", "step", "sampling", "decoding"]
     assert notes.parts == ["begin", "prefill", "begin", "sampling", "decoding", *token, *token]
+
+
+AGAINST_LOOPS = {"dry_multiplier": 2.0, "dry_allowed_length": 1, "no_repeat_ngram": 3}
+
+
+def test_dry_and_no_repeat_ngram_see_the_prompt() -> None:
+    a, b, c = encode(CHARACTERS, "abc")
+    logits = np.full(CHARACTERS.vocab_size, -10.0)
+    logits[[a, b, c]] = 3.0, 2.0, 1.0
+    engine = FakeEngine(lambda _: logits)
+
+    def continue_ab(**settings: object) -> str:
+        options = GenerationSettings(temperature=0.0, length=1, **settings)
+        return generate_one(TextGenerator(engine, CHARACTERS, options), "abaab").text
+
+    assert continue_ab() == "a"
+    assert continue_ab(no_repeat_ngram=3) == "b"  # aba is there
+    assert continue_ab(no_repeat_ngram=2) == "b"
+    assert continue_ab(dry_multiplier=1.5, dry_allowed_length=2) == "b"  # 3 - 1.5 < 2
+    assert continue_ab(dry_multiplier=1.5, dry_allowed_length=3) == "a"
+    assert continue_ab(dry_multiplier=1.5, dry_sequence_breakers=["b"]) == "a"
+
+
+def test_texts_against_loops_are_the_same_alone_and_with_others() -> None:
+    """Also where texts end at different tokens, and the rest go on with what they have seen."""
+    settings = GenerationSettings(temperature=1.0, length=30, seed=3, stop=["aa"], **AGAINST_LOOPS)
+    together = TextGenerator(FakeEngine(find_soft_logits), CHARACTERS, settings).generate("a", 6)
+    assert len({len(text.ids) for text in together}) > 1
+    for number, text in enumerate(together):
+        assert finish(begin(settings, first_sample=number)) == text.text
+
+
+def test_a_resumed_text_against_loops_equals_a_longer_one() -> None:
+    settings = {"temperature": 1.0, "seed": 3, "ban": ["<eos>"], **AGAINST_LOOPS}
+    whole = finish(begin(GenerationSettings(length=20, **settings)))
+    decoder = begin(GenerationSettings(length=8, **settings), is_final=False)
+    assert finish(decoder) == whole[:8]
+    decoder.resume(make_plan(GenerationSettings(length=12, **settings), CHARACTERS))
+    assert finish(decoder) == whole
+
+
+def test_several_prompts_are_read_at_once_and_each_only_once() -> None:
+    settings = GenerationSettings(temperature=1.0, length=5, seed=3)
+    engine = FakeEngine(find_soft_logits)
+    requests = [
+        SampleRequest(prompt, number) for number, prompt in enumerate(["ab", "c", "ab", ""])
+    ]
+    texts = TextGenerator(engine, CHARACTERS, settings).generate_each(requests)
+    a, b, c = encode(CHARACTERS, "abc")
+    assert engine.calls[0] == ("prefill_each", [[a, b], [c], [EOS]])
+    assert texts[0] != texts[2]
+    for request, text in zip(requests, texts, strict=True):
+        alone = begin(settings, request.prompt, first_sample=request.number)
+        assert finish(alone) == text.text
+
+
+def test_the_likeliest_tokens_of_every_place_are_the_models() -> None:
+    """Whatever the settings would allow: the likeliest is banned here, and never generated."""
+    settings = GenerationSettings(temperature=0.5, length=6, seed=1, ban=["b"], top_k=1)
+    generator = TextGenerator(
+        FakeEngine(find_soft_logits), CHARACTERS, settings, with_logprobs=True, top_logprobs=3
+    )
+    (text,) = generator.generate("a")
+    assert text.top_log_probabilities is not None
+    assert len(text.top_log_probabilities) == len(text.ids) == len(text.log_probabilities or ())
+    prompt, V = encode(CHARACTERS, "a"), CHARACTERS.vocab_size
+    for place, ranked in enumerate(text.top_log_probabilities):
+        logits = find_soft_logits([*prompt, *text.ids[:place]])
+        expected = compute_logprobs(np.tile(logits, (V, 1)), np.arange(V))
+        likeliest = np.argsort(-expected)[:3].tolist()
+        assert [each.id for each in ranked] == likeliest
+        assert [each.token for each in ranked] == [CHARACTERS.token(id) for id in likeliest]
+        assert [each.log_probability for each in ranked] == pytest.approx(expected[likeliest])
+
+
+def test_a_chosen_token_is_read_like_a_drawn_one() -> None:
+    settings = GenerationSettings(temperature=0.0, length=4, ban=["<eos>"])
+    engine = FakeEngine(find_soft_logits)
+    decoder = TextGenerator(engine, CHARACTERS, settings).begin("a", is_final=False)
+    choices = decoder.read_choices()
+    assert choices.tolist() == find_soft_logits(encode(CHARACTERS, "a")).tolist()
+    (chosen,) = encode(CHARACTERS, "中")
+    decoder.resume(make_plan(settings, CHARACTERS))
+    decoder.choose(chosen)
+    text = finish(decoder)
+    assert (text[0], len(text)) == ("中", 4)
+    assert decoder.measure().tokens == 4
+    assert text[1:] == finish(begin(settings.model_copy(update={"length": 3}), "a中"))
+    after = decoder.read_choices()  # after a text has ended, what would follow it
+    ids = [*encode(CHARACTERS, "a"), *decoder.samples[0].ids]
+    assert after.tolist() == find_soft_logits(ids).tolist()
+
+
+def test_a_chosen_end_ends_the_text() -> None:
+    settings = GenerationSettings(temperature=0.0, length=4)
+    decoder = begin(settings, is_final=False)
+    decoder.resume(make_plan(settings, CHARACTERS))
+    decoder.choose(EOS)
+    assert finish(decoder) == ""
+    assert decoder.samples[0].finish_reason == "end_of_text"

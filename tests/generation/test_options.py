@@ -91,3 +91,22 @@ def test_a_bias_for_unknown_tokens_needs_that_they_may_come() -> None:
     assert message.endswith("set --allow-unknown")
     allowed = override_settings(GenerationSettings(allow_unknown=True), {"bias": {"<unk>": 5}})
     assert allowed.bias == {"<unk>": 5.0}
+
+
+@pytest.mark.parametrize(
+    ("given", "switch", "named"),
+    [
+        ({"dry_base": 2.0}, "--dry-multiplier", "without DRY"),
+        ({"dry_allowed_length": 2}, "--dry-multiplier", "without DRY"),
+        ({"dry_sequence_breakers": ["x"]}, "--dry-multiplier", "without DRY"),
+        ({"xtc_threshold": 0.2}, "--xtc-probability", "without XTC"),
+    ],
+)
+def test_what_does_nothing_without_another_setting_is_refused(
+    given: dict[str, object], switch: str, named: str
+) -> None:
+    message = refuse(GenerationSettings(), given)
+    assert f"has no effect {named}: leave it out, or set {switch}" in message
+    setting = switch.removeprefix("--").replace("-", "_")
+    changed = override_settings(GenerationSettings(**{setting: 0.5}), given)
+    assert changed.model_dump().items() >= given.items()

@@ -24,6 +24,12 @@ class Engine(Protocol):
     def prefill(self, ids: np.ndarray) -> np.ndarray:
         """Read ids (B, T), T >= 1; returns the logits (B, V) for the token after the last."""
 
+    def prefill_each(self, texts: Sequence[np.ndarray]) -> np.ndarray:
+        """Start new texts of different lengths, one per row, each of a token or more.
+
+        Returns the logits (B, V) for the token after the last of each.
+        """
+
     def read(self, ids: np.ndarray) -> np.ndarray:
         """Read ids (B, T), T >= 1; returns the logits after each (B, T, V), all in memory."""
 
@@ -72,3 +78,15 @@ class BlockEngine(Engine, Protocol):
 
         Raises RunError if the model's logits are not finite.
         """
+
+
+def group_by_length(texts: Sequence[np.ndarray]) -> list[list[int]]:
+    """The positions of the texts of each length, in the order in which lengths first occur.
+
+    >>> group_by_length([np.zeros(2), np.zeros(5), np.zeros(2)])
+    [[0, 2], [1]]
+    """
+    groups: dict[int, list[int]] = {}
+    for position, text in enumerate(texts):
+        groups.setdefault(len(text), []).append(position)
+    return list(groups.values())

@@ -32,6 +32,7 @@ from llm_timecycle.generation.engines.blocked_matmul import (
     make_task,
     pad_rows,
 )
+from llm_timecycle.generation.engines.engine import group_by_length
 from llm_timecycle.generation.engines.numpy_layer import NumpyLayer, make_norm, pad_with_zeros
 from llm_timecycle.generation.engines.thread_pool import (
     Job,
@@ -127,6 +128,21 @@ class NumpyEngine:
                 self._pool.run([partial(read_window, layer) for layer in x])
                 x = {layer + 1: h for layer, h in x.items() if layer + 1 < len(self._layers)}
         return self._compute_last_logits()
+
+    def prefill_each(self, texts: Sequence[np.ndarray]) -> np.ndarray:
+        """Start new texts of different lengths, one per row; see `Engine`."""
+        groups, logits, states = group_by_length(texts), [], []
+        for group in groups:
+            self.reset()
+            logits.append(self.prefill(np.stack([texts[position] for position in group])))
+            self._finish_ahead()
+            states.append([(layer.h[: len(group)], layer.c) for layer in self._layers])
+        order = np.argsort([position for group in groups for position in group])
+        self._rows = len(texts)
+        for layer, parts in zip(self._layers, zip(*states, strict=True), strict=True):
+            h, c = (np.concatenate(each)[order] for each in zip(*parts, strict=True))
+            layer.set_state(self._pad(h), c)
+        return np.concatenate(logits)[order]
 
     def read(self, ids: np.ndarray) -> np.ndarray:
         """Read ids (B, T), T >= 1; returns the logits after each (B, T, V), all in memory."""

@@ -22,7 +22,7 @@ import tensorflow as tf
 from llm_timecycle.config.settings import ModelSettings
 from llm_timecycle.config.weight_shapes import LAYER_NORM_EPSILON, is_residual
 from llm_timecycle.errors import UsageError
-from llm_timecycle.generation.engines.engine import Block
+from llm_timecycle.generation.engines.engine import Block, group_by_length
 from llm_timecycle.generation.sampling.pipeline import SamplingPlan, check_finite
 from llm_timecycle.generation.sampling.tensorflow_pipeline import (
     can_sample,
@@ -107,6 +107,23 @@ class TensorFlowEngine:
             self._logits, self._state = self._read(window, self._state)
         logits: np.ndarray = self._logits.numpy()
         return logits
+
+    def prefill_each(self, texts: Sequence[np.ndarray]) -> np.ndarray:
+        """Start new texts of different lengths, one per row; see `Engine`."""
+        groups, logits, states = group_by_length(texts), [], []
+        for group in groups:
+            self.reset()
+            self.prefill(np.stack([texts[position] for position in group]))
+            logits.append(self._logits)
+            states.append(self._state)
+        order = np.argsort([position for group in groups for position in group])
+        self._logits = tf.gather(tf.concat(logits, axis=0), order)
+        self._state = [
+            tf.gather(tf.concat(parts, axis=0), order) for parts in zip(*states, strict=True)
+        ]
+        self._rows = len(texts)
+        joined: np.ndarray = self._logits.numpy()
+        return joined
 
     def read(self, ids: np.ndarray) -> np.ndarray:
         """Read ids (B, T), T >= 1; returns the logits after each (B, T, V), all in memory."""

@@ -1,8 +1,8 @@
-"""Filters, which remove tokens before the draw: top-k, top-p, min-p and typical-p.
+"""Filters, which remove tokens before the draw: top-k, top-p, min-p, typical-p and XTC.
 
 Pure functions; every row is filtered separately. At least one token always stays, and of equal
 tokens, those with the lowest index stay. None of them sorts a whole vocabulary. `pipeline` defines
-their order.
+their order. What looks at the text before is in `repeats`.
 
 Shapes: B rows, N tokens.
 """
@@ -104,6 +104,29 @@ def mask_typical_p(gaps: np.ndarray, weights: np.ndarray, p: float) -> np.ndarra
     mean_gap = products.sum(axis=1, keepdims=True) / weights.sum(axis=1, keepdims=True)
     # -log p_i - H = -(gap_i - log W) - (log W - mean gap),  with W the sum of all weights
     return _mask_fewest(np.abs(mean_gap - gaps), weights, p)
+
+
+def mask_xtc(weights: np.ndarray, threshold: float) -> np.ndarray:
+    """XTC ("exclude top choices"): all but the likely tokens, and the least of these, bool (B, N).
+
+        keep i  where  p_i < threshold,  or  p_i = min {p_j : p_j >= threshold}
+
+    So a token that is likely enough stays, but not the likeliest, unless it is the only one.
+
+    Args:
+        weights: the probabilities up to a factor, (B, N); 0 for a removed token.
+        threshold: a probability; above 0.5 no two tokens can reach it.
+
+    Source: Weidmann (p-e-w) 2024, pull request 6335 of text-generation-webui.
+
+    >>> mask_xtc(np.array([[0.5, 0.25, 0.15, 0.1]]), 0.15).tolist()
+    [[False, False, True, True]]
+    """
+    is_likely = weights >= threshold * weights.sum(axis=1, keepdims=True)
+    kept: np.ndarray = ~is_likely
+    least = np.where(is_likely, weights, np.inf).argmin(axis=1)  # if none is likely, all stay
+    kept[np.arange(len(kept)), least] = True
+    return kept
 
 
 def _mask_fewest(keys: np.ndarray, weights: np.ndarray, p: float) -> np.ndarray:

@@ -30,6 +30,7 @@ MIX = (np.uint32(16), np.uint32(0x7FEB352D)), (np.uint32(15), np.uint32(0x846CA6
 LAST_SHIFT = np.uint32(16)
 SMALLEST_TEMPERATURE = 1e-30  # what float32 can divide by
 BOUND_MARGIN = 1.001  # far above the rounding error of the bound, which is float32
+NO_ID = 2**32 - 1  # the hash of no token: a second random number from the same draw
 
 
 def draw_positions(
@@ -105,6 +106,20 @@ def hash_ids(ids: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
         hashed *= multiplier
     hashed ^= hashed >> LAST_SHIFT
     return hashed
+
+
+def draw_second(uniforms: np.ndarray) -> np.ndarray:
+    """A second uniform number for each draw, in (0, 1), independent of what it draws; (B,).
+
+    It is the p of an id that no token has, so that a text needs one random number a token, with
+    XTC as without.
+
+    Args:
+        uniforms: one number from [0, 1) per row, (B,).
+    """
+    (hashed,) = hash_ids(np.array([[NO_ID]]), uniforms).T
+    second: np.ndarray = (hashed + 0.5) * 2.0**-32
+    return second
 
 
 def _score(gaps: np.ndarray, hashed: np.ndarray) -> np.ndarray:

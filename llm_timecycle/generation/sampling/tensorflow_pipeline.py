@@ -1,7 +1,8 @@
 """`sampling.pipeline` in TensorFlow: the same steps in the same order, for all rows at once.
 
 Sorting a whole vocabulary is slow in TensorFlow, so top-p and typical-p are supported only after a
-top-k that leaves few tokens: `can_sample` decides. Numbers are float64, as in `pipeline`.
+top-k that leaves few tokens; DRY and no_repeat_ngram, which look at the whole text, are not:
+`can_sample` decides, and `pipeline` samples the rest. Numbers are float64, as in `pipeline`.
 
 Shapes: B rows, V vocabulary, N tokens that are left.
 """
@@ -11,9 +12,8 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from llm_timecycle.config.settings import GenerationSettings
-from llm_timecycle.generation.sampling.gumbel import GOLDEN, LAST_SHIFT, MIX
-from llm_timecycle.generation.sampling.pipeline import SamplingPlan
+from llm_timecycle.generation.sampling.gumbel import GOLDEN, LAST_SHIFT, MIX, NO_ID
+from llm_timecycle.generation.sampling.pipeline import SamplingPlan, has_filters
 
 SORTED_AT_MOST = 1024  # tokens
 
@@ -23,7 +23,9 @@ def can_sample(plan: SamplingPlan, vocab_size: int) -> bool:
     settings = plan.settings
     left = min(settings.top_k or vocab_size, vocab_size)
     sorts = settings.temperature > 0 and (settings.top_p < 1.0 or settings.typical_p < 1.0)
-    return settings.beams == 1 and (left <= SORTED_AT_MOST or not sorts)
+    if settings.beams > 1 or plan.longest_match > 0:
+        return False
+    return left <= SORTED_AT_MOST or not sorts
 
 
 def list_compile_key(plan: SamplingPlan) -> tuple[object, ...]:
@@ -32,11 +34,14 @@ def list_compile_key(plan: SamplingPlan) -> tuple[object, ...]:
     return (
         plan.banned,
         plan.bias,
+        plan.ends,
         settings.temperature,
         settings.top_k,
         settings.top_p,
         settings.min_p,
         settings.typical_p,
+        settings.xtc_probability,
+        settings.xtc_threshold,
         settings.repetition_penalty,
         settings.presence_penalty,
         settings.frequency_penalty,
@@ -69,8 +74,9 @@ def sample_tokens(
     if settings.temperature != 1.0:
         gaps /= settings.temperature
     if ids is None:
-        return _draw_positions(_weigh(gaps, settings), uniforms, tf.range(V)[tf.newaxis])
-    positions = _draw_positions(_weigh(gaps, settings), uniforms, ids)
+        every = tf.range(V)[tf.newaxis]
+        return _draw_positions(_weigh(gaps, uniforms, plan, every), uniforms, every)
+    positions = _draw_positions(_weigh(gaps, uniforms, plan, ids), uniforms, ids)
     return tf.cast(tf.gather(ids, positions, batch_dims=1), tf.int64)
 
 
@@ -90,9 +96,10 @@ def _adjust_logits(logits: tf.Tensor, plan: SamplingPlan, counts: tf.Tensor, V: 
     return logits
 
 
-def _weigh(gaps: tf.Tensor, settings: GenerationSettings) -> tf.Tensor:
+def _weigh(gaps: tf.Tensor, uniforms: tf.Tensor, plan: SamplingPlan, ids: tf.Tensor) -> tf.Tensor:
     """Logarithms of the weights (B, N), -inf for removed tokens."""
-    if settings.top_p == 1.0 and settings.min_p == 0.0 and settings.typical_p == 1.0:
+    settings = plan.settings
+    if not has_filters(settings):
         return gaps
     weights = tf.exp(gaps)
     if settings.top_p < 1.0:
@@ -104,7 +111,27 @@ def _weigh(gaps: tf.Tensor, settings: GenerationSettings) -> tf.Tensor:
         mean_gap = tf.reduce_sum(tf.where(weights > 0.0, gaps * weights, 0.0), 1, keepdims=True)
         mean_gap /= tf.reduce_sum(weights, axis=1, keepdims=True)
         weights *= _mask_fewest(tf.abs(mean_gap - gaps), weights, settings.typical_p)
+    if settings.xtc_probability > 0.0:
+        weights *= _mask_xtc(weights, uniforms, plan, ids)
     return tf.where(weights > 0.0, gaps, -np.inf)
+
+
+def _mask_xtc(
+    weights: tf.Tensor, uniforms: tf.Tensor, plan: SamplingPlan, ids: tf.Tensor
+) -> tf.Tensor:
+    """`pipeline._mask_xtc` as numbers: 1.0 for a token that is kept, else 0.0; (B, N)."""
+    settings, N = plan.settings, tf.shape(weights)[1]
+    is_likely = weights >= settings.xtc_threshold * tf.reduce_sum(weights, axis=1, keepdims=True)
+    least = tf.argmin(tf.where(is_likely, weights, np.inf), axis=1)
+    is_removed = is_likely & ~tf.one_hot(least, N, on_value=True, off_value=False)
+    is_end = tf.zeros_like(ids, tf.bool)
+    for end in plan.ends:
+        is_end |= tf.cast(ids, tf.int64) == end
+    second = _hash_ids(tf.constant([[NO_ID]], tf.int64), uniforms)
+    is_idle = (second >= settings.xtc_probability) | tf.reduce_any(
+        is_end & is_removed, axis=1, keepdims=True
+    )
+    return tf.cast(is_idle | ~is_removed, tf.float64)
 
 
 def _mask_fewest(keys: tf.Tensor, weights: tf.Tensor, p: float) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""Tokens as people write them, in `ban` and `bias`, to ids."""
+"""Tokens as people write them, in `ban`, `bias` and `dry_sequence_breakers`, to ids."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def make_plan(
     tokenizer: Tokenizer,
     write_name: Callable[[str], str] = lambda name: name,
 ) -> SamplingPlan:
-    """The plan of sampling: the settings, with the tokens of `ban` and `bias` as ids.
+    """The plan of sampling: the settings, with the tokens that they name as ids.
 
     <unk> is banned unless `allow_unknown`. Raises UsageError if a text is not a token, or if no
     token would be left; `write_name` is how the user writes the name of a setting.
@@ -31,8 +31,32 @@ def make_plan(
             f"one (<unk> is also banned, unless {write_name('allow_unknown')} is set)"
         )
     return SamplingPlan(
-        settings, banned, tuple(zip(biased_ids, settings.bias.values(), strict=True))
+        settings,
+        banned,
+        tuple(zip(biased_ids, settings.bias.values(), strict=True)),
+        breakers=find_breakers(tokenizer, settings) if settings.dry_multiplier > 0 else frozenset(),
+        ends=find_ends(tokenizer) if settings.xtc_probability > 0 else (),
     )
+
+
+def find_breakers(tokenizer: Tokenizer, settings: GenerationSettings) -> frozenset[int]:
+    """The tokens at which a repeated passage begins anew, for DRY.
+
+    They are the tokens that contain one of `dry_sequence_breakers`, and `<eos>`. A text that no
+    token contains breaks nothing: like a stop sequence, it may never appear.
+    """
+    breakers = settings.dry_sequence_breakers
+    ids = range(tokenizer.vocab_size)
+    shown = ((id, tokenizer.decode([id])) for id in ids)
+    found = (id for id, text in shown if any(breaker in text for breaker in breakers))
+    return frozenset((tokenizer.eos_id, *found))
+
+
+def find_ends(tokenizer: Tokenizer) -> tuple[int, ...]:
+    """`<eos>` and the line break, as far as it is a token: what XTC never removes."""
+    line_break = tokenizer.encode("\n").tolist()
+    known = [id for id in line_break[-1:] if id != tokenizer.unk_id]
+    return tuple(dict.fromkeys((tokenizer.eos_id, *known)))
 
 
 def find_tokens(tokenizer: Tokenizer, setting: str, texts: Sequence[str]) -> list[int]:

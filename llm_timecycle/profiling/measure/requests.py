@@ -25,6 +25,7 @@ from llm_timecycle.errors import RunError, UsageError
 from llm_timecycle.generation.decoding import DecodeObserver, DecodePart, Decoder
 from llm_timecycle.generation.engines.engine import Engine
 from llm_timecycle.generation.engines.select import make_engine
+from llm_timecycle.generation.sample import SampleRequest
 from llm_timecycle.generation.sampling.pipeline import SamplingPlan
 from llm_timecycle.generation.sampling.token_ids import make_plan
 from llm_timecycle.profiling.measure.interleave import Clock, interleave
@@ -168,8 +169,9 @@ class _Session:
         """One request; its times are added to `taken`, those of its parts are for the observer."""
         began = self.now()
         decoder = Decoder(
-            engine, self.tokenizer, self.plan, prompt,
-            samples=samples, now=self.now, observer=observer,
+            engine, self.tokenizer, self.plan,
+            [SampleRequest(prompt, number) for number in range(samples)],
+            now=self.now, observer=observer,
         )  # fmt: skip
         ends_s = [self.now() for _ in decoder.advance()]
         first, last = ends_s[0], ends_s[-1]

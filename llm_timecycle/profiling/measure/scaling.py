@@ -191,9 +191,11 @@ def _make_texts(
 
     random = np.random.default_rng(0)
     engine = NumpyEngine(make_weights(settings.model, vocab_size), settings.model)
-    generation = settings.generation.model_copy(
-        update={"repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}
-    )
+    neutral = {  # whatever looks at the text before
+        **{"repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0},
+        **{"dry_multiplier": 0.0, "no_repeat_ngram": 0},
+    }
+    generation = settings.generation.model_copy(update=neutral)
     plan = SamplingPlan(generation)
 
     def write(length: int) -> None:

@@ -143,3 +143,10 @@ TEST_FROM_CHARACTERS = 200_000
 
 GENERATION_LENGTH = {"char": 500, "byte": 500, "subword": 150, "word": 100}
 GENERATION_LENGTH_CJK = 200
+
+DRY_MULTIPLIER = 0.8
+"""Against loops; the value of DRY's author. Measured by `scripts/bench/repetition.py`, table in
+docs/generation.md: on words of a small text, 4-grams repeat twice as often as in held-out text
+without it, and as often with it; where nothing loops, it changes next to nothing."""
+DRY_ALLOWED_LENGTH = {"word": 2, "subword": 3, "char": 8, "byte": 8}
+DRY_ALLOWED_LENGTH_CJK = 4

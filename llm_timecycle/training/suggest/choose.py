@@ -154,10 +154,19 @@ def _choose_learning(size: TrainedSize, tokens: int, choices: Choices) -> None:
 
 def _choose_generation(facts: TextFacts, choices: Choices) -> None:
     level = choices.read("tokenizer.level")
-    length = c.GENERATION_LENGTH[level]
+    length, allowed = c.GENERATION_LENGTH[level], c.DRY_ALLOWED_LENGTH[level]
     if level == "char" and facts.script == "CJK":
-        length = c.GENERATION_LENGTH_CJK
+        length, allowed = c.GENERATION_LENGTH_CJK, c.DRY_ALLOWED_LENGTH_CJK
     choices.choose("generation.length", length, f"a paragraph or two, in {level} tokens")
+    if choices.read("generation.beams") > 1:
+        return
+    multiplier = choices.choose(
+        "generation.dry_multiplier", c.DRY_MULTIPLIER, "DRY: a passage is hardly written twice"
+    )
+    if multiplier > 0:
+        choices.choose(
+            "generation.dry_allowed_length", allowed, f"{level} tokens that may come again freely"
+        )
 
 
 def _write_time(seconds: float) -> str:

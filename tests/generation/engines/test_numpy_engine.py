@@ -274,3 +274,16 @@ def test_the_number_of_rows_cannot_change_on_the_way(engine: NumpyEngine) -> Non
 def test_a_prompt_holds_a_token(engine: NumpyEngine) -> None:
     with pytest.raises(UsageError, match="expected a prompt of at least one token"):
         engine.prefill(np.zeros((1, 0), np.int64))
+
+
+def test_texts_of_different_lengths_are_each_the_same_alone(is_exact: bool) -> None:
+    settings = ModelSettings(embedding_dim=64, hidden_units=128, num_layers=2)
+    engine = make_calm_engine(settings, 300)
+    rng = np.random.default_rng(6)
+    texts = [rng.integers(0, 300, length) for length in (3, 70, 3, 1)]
+    together, next_ids = engine.prefill_each(texts), rng.integers(0, 300, 4)
+    after = engine.step(next_ids)
+    for row, text in enumerate(texts):
+        engine.reset()
+        assert_same(engine.prefill(text[np.newaxis])[0], together[row], is_exact)
+        assert_same(engine.step(next_ids[[row]])[0], after[row], is_exact)

@@ -71,6 +71,8 @@ PLANS: list[dict[str, Any]] = [
     {"temperature": 0.9, "repetition_penalty": 1.5},
     {"temperature": 1.1, "presence_penalty": 0.5, "frequency_penalty": 0.7, "top_k": 10},
     {"temperature": 0.0, "repetition_penalty": 2.0},
+    {"temperature": 1.0, "xtc_probability": 0.6, "xtc_threshold": 0.1},
+    {"temperature": 1.0, "xtc_probability": 1.0, "xtc_threshold": 0.05, "top_k": 12, "min_p": 0.01},
 ]
 
 
@@ -81,7 +83,7 @@ def test_a_block_equals_sampling_token_by_token(
 ) -> None:
     banned = (3, 7) if with_ban else ()
     bias = ((5, 2.0), (6, -1.0)) if with_ban else ()
-    plan = SamplingPlan(GenerationSettings(**options), banned, bias)
+    plan = SamplingPlan(GenerationSettings(**options), banned, bias, ends=(1, 9))
     assert engine.can_decode(plan)
     prompt = np.array([[1, 2, 3], [4, 5, 6], [1, 1, 1]])
     uniforms = np.random.default_rng(3).random((12, 3))
@@ -150,7 +152,10 @@ def test_a_plan_that_sorts_the_vocabulary_is_sampled_by_numpy(
     assert can(top_p=0.9, top_k=10)
     assert can(top_p=0.9, temperature=0.0)
     assert can(min_p=0.1)
+    assert can(xtc_probability=0.5)
     assert not can(beams=2)
+    assert not can(dry_multiplier=0.8)
+    assert not can(no_repeat_ngram=3)
 
 
 def test_rows_are_selected_and_repeated(engine: TensorFlowEngine) -> None:
@@ -197,8 +202,17 @@ def tokenizer() -> Tokenizer:
 
 @pytest.mark.parametrize("temperature", [0.0, 0.9])
 @pytest.mark.parametrize("samples", [1, 5])
+@pytest.mark.parametrize(
+    "against_loops",
+    [{}, {"dry_multiplier": 0.8, "no_repeat_ngram": 4}, {"xtc_probability": 0.5}],
+    ids=["plain", "dry and no_repeat_ngram", "xtc"],
+)
 def test_both_engines_write_the_same_texts(
-    tokenizer: Tokenizer, temperature: float, samples: int, monkeypatch: pytest.MonkeyPatch
+    tokenizer: Tokenizer,
+    temperature: float,
+    samples: int,
+    against_loops: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Also where texts end at different tokens, in the middle of a block."""
     monkeypatch.setattr(decoding, "BLOCK_TOKENS", 7)
@@ -207,7 +221,12 @@ def test_both_engines_write_the_same_texts(
     weights = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
     weights["output.bias"][tokenizer.eos_id] = 1.5
     settings = GenerationSettings(
-        length=60, temperature=temperature, seed=4, stop=["zz", "a"], repetition_penalty=1.1
+        length=60,
+        temperature=temperature,
+        seed=4,
+        stop=["zz", "a"],
+        repetition_penalty=1.1,
+        **against_loops,
     )
     texts = []
     for kind in (NumpyEngine, TensorFlowEngine):
@@ -224,3 +243,14 @@ def test_both_engines_write_the_same_texts(
         assert ours.log_probabilities == pytest.approx(theirs.log_probabilities, abs=1e-4)
     if samples > 1 and temperature:
         assert len({len(text.ids) for text in texts[0]}) > 1
+
+
+def test_texts_of_different_lengths_are_each_the_same_alone(engine: TensorFlowEngine) -> None:
+    texts = [np.array(text) for text in ([1, 2, 3], [4], [5, 6, 7], [8, 9])]
+    together = engine.prefill_each(texts)
+    next_ids = np.array([1, 2, 3, 4])
+    after = engine.step(next_ids)
+    for row, text in enumerate(texts):
+        engine.reset()
+        np.testing.assert_allclose(engine.prefill(text[np.newaxis])[0], together[row], 1e-5, 1e-5)
+        np.testing.assert_allclose(engine.step(next_ids[[row]])[0], after[row], 1e-5, 1e-5)

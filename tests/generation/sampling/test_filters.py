@@ -16,7 +16,9 @@ from llm_timecycle.generation.sampling.filters import (
     mask_min_p,
     mask_top_p,
     mask_typical_p,
+    mask_xtc,
 )
+from llm_timecycle.reference.repeats import exclude_top_choices
 
 INF = math.inf
 # Probabilities that float64 holds exactly; ids 1 and 3 are equally likely.
@@ -209,3 +211,33 @@ def test_rows_are_filtered_the_same_alone_and_with_others(seed: int, k: int) -> 
         together = mask(*arguments, 0.4)
         alone = [list_kept(mask, *(each[row] for each in arguments), 0.4) for row in range(4)]
         assert [np.flatnonzero(row).tolist() for row in together] == alone
+
+
+def list_xtc(probabilities: np.ndarray, threshold: float) -> list[int]:
+    return list_kept(mask_xtc, probabilities, threshold)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "kept"),
+    [
+        (0.5, [0, 1, 2, 3, 4]),  # one alone reaches it, and stays
+        (0.1875, [0, 1, 4]),  # of 1, 2 and 3, which reach it, the least likely with the lowest id
+        (0.0625, [0]),  # all reach it
+        (0.25, [0, 1, 2, 3, 4]),
+    ],
+)
+def test_xtc_keeps_the_least_of_the_likely_and_the_unlikely(
+    threshold: float, kept: list[int]
+) -> None:
+    assert list_xtc(PROBABILITIES, threshold) == kept
+    assert list_xtc(PROBABILITIES * 16.0, threshold) == kept  # weights up to a factor
+
+
+@given(row=ROWS, threshold=st.floats(0.001, 0.5))
+@settings(deadline=None)
+def test_xtc_equals_its_twin(row: tuple[np.ndarray, np.ndarray], threshold: float) -> None:
+    probabilities = row[1] / row[1].sum()
+    removed = exclude_top_choices(dict(enumerate(probabilities.tolist())), threshold)
+    assert list_xtc(probabilities, threshold) == [
+        token for token in range(len(probabilities)) if token not in removed
+    ]

@@ -9,7 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_timecycle.generation.sampling.gumbel import EXACT_AT_MOST, draw_positions, hash_ids
+from llm_timecycle.generation.sampling.gumbel import (
+    EXACT_AT_MOST,
+    draw_positions,
+    draw_second,
+    hash_ids,
+)
 
 INF = math.inf
 
@@ -111,3 +116,12 @@ def test_rounding_hardly_ever_changes_a_draw() -> None:
     uniforms = rng.random(len(logits))
     changed = draw_positions(logits, uniforms) != draw_positions(rounded, uniforms)
     assert np.count_nonzero(changed) <= 1
+
+
+def test_the_second_number_of_a_draw_is_uniform_whatever_is_drawn() -> None:
+    uniforms = np.random.default_rng(3).random(20_000)
+    second = draw_second(uniforms)
+    assert ((second > 0.0) & (second < 1.0)).all()
+    drawn = draw_positions(np.zeros((len(uniforms), 4)), uniforms)
+    counts = np.histogram2d(drawn, second, bins=(4, 5))[0]
+    assert np.sum((counts - 1000.0) ** 2 / 1000.0) < 43.82  # 99.9 %, 19 degrees of freedom

@@ -18,6 +18,7 @@ from llm_timecycle.generation.sampling.pipeline import (
     compute_logprobs,
     make_generators,
     penalize_repetition,
+    rank_tokens,
     sample_tokens,
 )
 
@@ -119,7 +120,7 @@ def test_no_temperature_overflows(temperature: float) -> None:
 
 def draw_often(logits: np.ndarray, draws: int = 100_000, **options: object) -> np.ndarray:
     """How often each token is sampled."""
-    (generator,) = make_generators(7, 1)
+    (generator,) = make_generators(7, [0])
     plan = SamplingPlan(GenerationSettings(**{"temperature": 1.0} | options))
     rows = np.broadcast_to(logits, (1000, len(logits)))
     counts = np.zeros(len(logits))
@@ -152,20 +153,21 @@ def test_draws_after_a_filter_are_as_likely_as_the_renormalized_weights() -> Non
 
 
 def test_a_sample_is_the_same_alone_and_with_others() -> None:
-    alone = make_generators(3, 1)[0].random(5).tolist()
-    with_others = [generator.random(5).tolist() for generator in make_generators(3, 4)]
+    alone = make_generators(3, [0])[0].random(5).tolist()
+    with_others = [generator.random(5).tolist() for generator in make_generators(3, range(4))]
     assert with_others[0] == alone
     assert len({tuple(numbers) for numbers in with_others}) == 4
-    assert make_generators(3, 1, first=2)[0].random(5).tolist() == with_others[2]
+    assert make_generators(3, [2])[0].random(5).tolist() == with_others[2]
 
 
 def test_a_seed_of_none_is_new_each_time() -> None:
-    assert make_generators(None, 1)[0].random() != make_generators(None, 1)[0].random()
+    assert make_generators(None, [0])[0].random() != make_generators(None, [0])[0].random()
 
 
 EVERYTHING = GenerationSettings(
     **{"temperature": 0.7, "top_k": 200, "top_p": 0.9, "min_p": 0.01, "typical_p": 0.8},
     **{"repetition_penalty": 1.3, "presence_penalty": 0.2, "frequency_penalty": 0.1},
+    **{"xtc_probability": 0.5, "xtc_threshold": 0.05},
 )
 
 
@@ -196,8 +198,9 @@ def test_neutral_settings_are_the_identity(seed: int, neutral: dict[str, object]
 def sample(logits: list[float], u: float = 0.5, **options: object) -> int:
     """The token sampled from one row; `banned`, `bias` and `counts` beside the settings."""
     banned, bias = options.pop("banned", ()), options.pop("bias", ())
-    counts = options.pop("counts", None)
-    plan = SamplingPlan(GenerationSettings(**{"temperature": 1.0} | options), banned, bias)
+    counts, ends = options.pop("counts", None), options.pop("ends", ())
+    chosen = GenerationSettings(**{"temperature": 1.0} | options)
+    plan = SamplingPlan(chosen, banned, bias, ends=ends)
     ids = sample_tokens(
         np.array([logits], np.float32),
         np.array([u]),
@@ -250,6 +253,52 @@ def test_typical_p_comes_after_top_p_and_min_p() -> None:
     assert list_sampled(logits, typical_p=0.05) == {1}
     assert list_sampled(logits, typical_p=0.05, top_p=0.3) == {0}
     assert list_sampled(logits, typical_p=0.05, min_p=0.3) == {0}
+
+
+def test_xtc_comes_last_and_sees_what_the_others_left() -> None:
+    # Of all five, 0.3 and 0.3 reach 0.24; of the three likeliest, so does 0.2 / 0.8.
+    logits = np.log([0.3, 0.3, 0.2, 0.1, 0.1]).tolist()
+    options = {"xtc_probability": 1.0, "xtc_threshold": 0.24}
+    assert list_sampled(logits, **options) == {0, 2, 3, 4}
+    assert list_sampled(logits, **options, top_k=3) == {2}
+    assert list_sampled(logits, **options, top_p=0.75) == {2}
+    assert list_sampled(logits, **options, min_p=0.5) == {2}
+    # At temperature 4, the likeliest has 0.3 ** 0.25 / (0.3 ** 0.25 + ...) = 0.226.
+    assert list_sampled(logits, **options, temperature=4.0) == {0, 1, 2, 3, 4}
+    assert list_sampled(logits, **options, temperature=0.0) == {0}
+
+
+def test_xtc_acts_as_often_as_it_says() -> None:
+    logits = np.log(np.array([0.5, 0.3, 0.2]))
+    counts = draw_often(logits, 20_000, xtc_probability=0.4, xtc_threshold=0.25)
+    # Where it acts, 0.3 and 0.2 are left, which are 0.6 and 0.4.
+    expected = 20_000 * (0.6 * np.array([0.5, 0.3, 0.2]) + 0.4 * np.array([0.0, 0.6, 0.4]))
+    assert np.sum((counts - expected) ** 2 / expected) < 13.816  # 99.9 %, 2 degrees of freedom
+
+
+def test_xtc_removes_nothing_where_a_line_or_a_text_may_end() -> None:
+    logits = np.log([0.4, 0.3, 0.2, 0.1]).tolist()
+    options = {"xtc_probability": 1.0, "xtc_threshold": 0.15}
+    assert list_sampled(logits, **options) == {2, 3}
+    assert list_sampled(logits, **options, ends=(1,)) == {0, 1, 2, 3}
+    assert list_sampled(logits, **options, ends=(1,), top_k=3) == {0, 1, 2}
+    assert list_sampled(logits, **options, ends=(2, 3)) == {2, 3}  # these it does not remove
+
+
+def test_a_text_without_xtc_is_the_same_as_before_there_was_xtc() -> None:
+    logits = np.log(np.array([[0.4, 0.3, 0.2, 0.1]] * 50))
+    u = np.arange(50) / 50
+    plain = sample_tokens(logits, u, SamplingPlan(GenerationSettings(temperature=1.0)))
+    idle = GenerationSettings(temperature=1.0, xtc_probability=1e-9)
+    assert sample_tokens(logits, u, SamplingPlan(idle)).tolist() == plain.tolist()
+
+
+def test_the_likeliest_tokens_come_first_and_of_equals_the_lowest_id() -> None:
+    logits = np.log(np.array([PROBABILITIES, np.roll(PROBABILITIES, 1)])) + 5.0
+    ids, logprobs = rank_tokens(logits, 3)
+    assert ids.tolist() == [[2, 1, 3], [3, 2, 4]]
+    assert np.exp(logprobs) == pytest.approx(np.array([[0.5, 0.1875, 0.1875]] * 2))
+    assert rank_tokens(logits, 5)[0].tolist() == [[2, 1, 3, 0, 4], [3, 2, 4, 0, 1]]
 
 
 def test_log_probabilities_are_those_of_the_model() -> None:

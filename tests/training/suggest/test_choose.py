@@ -191,6 +191,7 @@ def test_what_is_given_is_kept_and_the_rest_suits_it() -> None:
     assert words.training.sequence_length == 16
     assert words.model.tie_embeddings
     assert words.generation.length == 100
+    assert (words.generation.dry_multiplier, words.generation.dry_allowed_length) == (0.8, 2)
     assert "tokenizer.level" not in suggestion.reasons
     narrow, _ = choose_for(PROSE, model__hidden_units=100)
     assert (narrow.model.hidden_units, narrow.model.embedding_dim) == (100, 50)
@@ -222,7 +223,11 @@ def test_no_choice_contradicts_what_is_given() -> None:
     assert (decay[0].training.optimizer, decay[0].training.weight_decay) == ("adamw", 0.1)
     own = choose_for(PROSE, data__valid="valid.txt", data__test="test.txt")[1]
     assert own.values.keys().isdisjoint({"data.valid_fraction", "data.test_fraction"})
-    assert choose_for(PROSE, generation__beams=4)[0].generation.beams == 4
+    beams, searching = choose_for(PROSE, generation__beams=4)
+    assert (beams.generation.beams, beams.generation.dry_multiplier) == (4, 0.0)
+    assert "generation.dry_multiplier" not in searching.values
+    off = choose_for(PROSE, generation__dry_multiplier=0.0)[1]
+    assert "generation.dry_allowed_length" not in off.values
 
 
 @hypothesis_settings(max_examples=80, deadline=None)

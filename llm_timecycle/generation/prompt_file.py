@@ -1,0 +1,138 @@
+"""A file of prompts, JSON Lines: one text in quotes, or one object with `prompt`, a line.
+
+    "Once upon a time"
+    {"prompt": "The dragon", "id": "d1", "temperature": 0.6, "length": 80}
+
+An object may have an `id`, which comes back with the text, and settings of `generation`, which
+replace those of the run for this prompt. Empty lines are passed over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from llm_timecycle.config.settings import GenerationSettings
+from llm_timecycle.errors import DataError, UsageError
+from llm_timecycle.generation.options import override_settings
+from llm_timecycle.generation.sampling.token_ids import make_plan
+from llm_timecycle.text.tokenizer.characters import check_characters
+from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
+
+FILE_BYTES_AT_MOST = 1 << 30
+PROBLEMS_NAMED = 10
+OWN_KEYS = ("prompt", "id")
+EXAMPLE = '{"prompt": "Once upon a time"}'
+
+
+@dataclass(frozen=True)
+class PromptLine:
+    """One prompt of the file."""
+
+    line: int
+    """The number of its line, from 1."""
+    prompt: str
+    id: str | int | None
+    """What the user calls it; None if it has no name."""
+    settings: GenerationSettings
+    """Those of the request, with what the line replaces."""
+    has_seed: bool
+    """Whether the seed is one that the line names."""
+
+
+@dataclass(frozen=True)
+class PromptFile:
+    """All prompts of a file, in order, checked."""
+
+    path: Path
+    sha256: str
+    """Of its content, in hex."""
+    lines: tuple[PromptLine, ...]
+
+
+def read_prompt_file(path: Path, settings: GenerationSettings, tokenizer: Tokenizer) -> PromptFile:
+    """Read and check every line, before anything is generated.
+
+    Args:
+        path: the file, in UTF-8.
+        settings: those of the request.
+        tokenizer: the model's; tokens in `ban` and `bias` must be in its vocabulary.
+
+    Raises:
+        DataError: the file cannot be read or has no prompt, or names every line that is wrong.
+    """
+    content = _read(path)
+    lines, problems = [], []
+    for number, text in _list_lines(path, content):
+        try:
+            lines.append(_read_line(number, text, settings, tokenizer))
+        except (DataError, UsageError) as error:
+            problems += [f"{path}, line {number}: {error}"]
+    if problems:
+        more = len(problems) - PROBLEMS_NAMED
+        rest = [f"... and {more:,} more lines like these"] if more > 0 else []
+        raise DataError("\n".join([*problems[:PROBLEMS_NAMED], *rest]))
+    if not lines:
+        raise DataError(f"{path} has no prompt; expected one a line, such as {EXAMPLE}")
+    return PromptFile(path, hashlib.sha256(content).hexdigest(), tuple(lines))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > FILE_BYTES_AT_MOST:
+            raise DataError(f"{path} is larger than 1 GiB: split it into several files of prompts")
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _list_lines(path: Path, content: bytes) -> Iterator[tuple[int, str]]:
+    """The lines that are not empty, each with its number."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        number = content.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{path}, line {number}: not UTF-8. Convert the file first: iconv -f GB18030 -t UTF-8 "
+            f"(with its encoding in place of GB18030)"
+        ) from error
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            yield number, line
+
+
+def _read_line(
+    number: int, text: str, settings: GenerationSettings, tokenizer: Tokenizer
+) -> PromptLine:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"not JSON ({error.msg} at character {error.pos + 1}); expected an object such as "
+            f"{EXAMPLE}, or a text in double quotes"
+        ) from None
+    given = {"prompt": value} if isinstance(value, str) else value
+    if not isinstance(given, dict) or not isinstance(given.get("prompt"), str):
+        raise DataError(f"expected an object with a text as prompt, such as {EXAMPLE}")
+    id = given.get("id")
+    if isinstance(id, bool) or not isinstance(id, (str, int, type(None))):
+        raise DataError(f"id: received {json.dumps(id)}; expected a text or a whole number")
+    check_characters(given["prompt"])
+    changes = {key: item for key, item in given.items() if key not in OWN_KEYS}
+    changed = _change_settings(settings, changes, tokenizer)
+    has_seed = changes.get("seed") is not None
+    return PromptLine(number, given["prompt"], id, changed, has_seed)
+
+
+def _change_settings(
+    settings: GenerationSettings, changes: Mapping[str, Any], tokenizer: Tokenizer
+) -> GenerationSettings:
+    if not changes:
+        return settings
+    changed = override_settings(settings, changes, write_value=json.dumps)
+    make_plan(changed, tokenizer)  # names tokens that are not in the vocabulary
+    return changed

@@ -32,6 +32,24 @@ from llm_timecycle.errors import DataError, HeldOutTextError
 @click.option(
     "--exact", is_flag=True, help="Read the text in one lane and in float32, many times slower."
 )
+@click.option(
+    "--cache",
+    is_flag=True,
+    help="Add a score with the neural cache, tuned on the validation text (Grave et al. 2017).",
+)
+@click.option(
+    "--dynamic",
+    is_flag=True,
+    help="Add a score with dynamic evaluation: a copy of the weights follows the text "
+    "(Krause et al. 2018).",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(0, 1000),
+    default=0,
+    metavar="N",
+    help="Sample N texts and say what of them was copied from the training text.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     run: Path,
@@ -39,6 +57,9 @@ def command(
     split: str | None,
     overrides: tuple[str, ...],
     exact: bool,
+    cache: bool,
+    dynamic: bool,
+    samples: int,
     as_json: bool,
 ) -> None:
     """Score a trained model on text that it was not trained on.
@@ -51,12 +72,19 @@ def command(
     in which unknown words pay for their spelling. With --json these are the keys that end in
     with_spelling. A text that the model was trained on is named in a warning.
 
+    --cache and --dynamic stand beside the plain score, which they leave as it is; with both there
+    is a score of both together too. What they need is tuned on the validation text, never on the
+    text that is scored. --samples compares new texts of the model with the training text: the
+    longest passages that are the same and where they are, the share of copied 8-grams, repetition.
+
     If the run's text was moved, --set data.train=FILE names its new place.
 
     \b
     llm-timecycle evaluate runs/my
     llm-timecycle evaluate runs/my --split test --json
     llm-timecycle evaluate runs/my --data other.txt
+    llm-timecycle evaluate runs/my --cache --dynamic
+    llm-timecycle evaluate runs/my --samples 100
     """
     if data == "":
         raise click.UsageError("--data is empty; expected a file, a directory, or a glob")
@@ -64,10 +92,12 @@ def command(
         raise click.UsageError("give --data or --split, not both")
     set_up_logging()
     from llm_timecycle.evaluation.api import evaluate_with
+    from llm_timecycle.evaluation.extras import Extras
 
     given = [Override(each) for each in overrides]
     try:
-        result = evaluate_with(run, data, split, exact, given, sys.stderr.isatty())
+        extras = Extras(cache, dynamic, samples)
+        result = evaluate_with(run, data, split, exact, given, sys.stderr.isatty(), extras)
     except HeldOutTextError as error:
         raise DataError(f"{error.problem}. To score another text, use --data FILE") from error
     if as_json:

@@ -145,11 +145,13 @@ def _report_end(summary: TrainingSummary, settings: Settings) -> None:
     progress, run = summary.progress, quote(str(summary.run.path))
     has_validation = summary.has_validation
     kept = f"the best weights are those of step {progress.best_step:,}"
+    copies = "" if summary.copies is None else f"{summary.copies}\n"
     click.echo(
         f"Trained {progress.step:,} steps in {_describe_time(progress, settings)}; "
         f"{kept if has_validation else 'the last weights are kept: there is no validation text'}.\n"
         f"{format_shares(add_stage_seconds(summary.run.metrics_path))}\n"
         f"{'' if summary.finding is None else _write_finding(summary.finding, run)}"
+        f"{copies}"
         f"Next: llm-timecycle evaluate {run}{'' if has_validation else ' --data FILE'}\n"
         f'      llm-timecycle generate {run} --prompt "Once upon"',
         err=True,

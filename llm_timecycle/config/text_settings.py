@@ -202,6 +202,21 @@ class GenerationSettings(Section):
         description="With dry_multiplier, texts at which a repeated passage begins anew: no "
         "passage reaches across a token that contains one.",
     )
+    cache: float = Field(
+        default=0.0,
+        ge=0.0,
+        lt=1.0,
+        description="Neural cache: the share of a second distribution, which makes words likelier "
+        "that followed moments like the present one in the prompt or the text, such as a name; 0 "
+        "turns it off.",
+    )
+    cache_theta: float | None = Field(
+        default=None,
+        gt=0.0,
+        le=1_000_000.0,
+        description="With cache, how sharply likeness is judged; scoring with a cache finds a good "
+        "value. null suits it to the model.",
+    )
     no_repeat_ngram: int = Field(
         default=0,
         ge=0,

@@ -29,7 +29,17 @@ CONTRADICTION = "contradiction"
 """The type of a contradiction among the errors of a pydantic ValidationError."""
 
 BEAM_SEARCH_KEYS = {
-    *("length", "no_repeat_ngram", "bias", "ban", "allow_unknown", "beams", "length_penalty"),
+    *(
+        "length",
+        "cache",
+        "cache_theta",
+        "no_repeat_ngram",
+        "bias",
+        "ban",
+        "allow_unknown",
+        "beams",
+        "length_penalty",
+    ),
     "stop",
 }
 """The settings of `generation` that a beam search uses; all others decide how tokens are drawn."""

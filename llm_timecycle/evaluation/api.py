@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 import math
+import time
+from dataclasses import replace
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING
 
 from llm_timecycle.config.load import check_sources, list_given
 from llm_timecycle.config.python_values import PythonValues
-from llm_timecycle.errors import DataError, HeldOutTextError, RunError, UsageError
+from llm_timecycle.errors import DataError, RunError, UsageError
+from llm_timecycle.evaluation.extras import NOTHING_ELSE, Extras, RunTexts
 from llm_timecycle.evaluation.result import EvaluationResult, summarize
+from llm_timecycle.evaluation.texts import open_split, open_text
 from llm_timecycle.runs.directory import Run, open_run
-from llm_timecycle.runs.text_paths import find_texts
 from llm_timecycle.system import count_cores
 
 if TYPE_CHECKING:
@@ -23,15 +25,13 @@ if TYPE_CHECKING:
 
     from llm_timecycle.config.settings import Settings
     from llm_timecycle.config.sources import Source
-    from llm_timecycle.config.text_settings import DataSettings
     from llm_timecycle.evaluation.stream import Sums
-    from llm_timecycle.text.corpus import Corpus
     from llm_timecycle.text.token_store import TokenStream
-    from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 log = logging.getLogger("llm_timecycle")
 
 SPLITS = ("valid", "test")
+MOST_SAMPLES = 1000
 
 
 def evaluate(
@@ -40,6 +40,9 @@ def evaluate(
     *,
     split: str | None = None,
     exact: bool = False,
+    cache: bool = False,
+    dynamic: bool = False,
+    samples: int = 0,
     settings: Mapping[str, object] | None = None,
     show_progress: bool = True,
 ) -> EvaluationResult:
@@ -51,31 +54,45 @@ def evaluate(
     machine multiplies faster in it: within 0.0005 nats. `exact` reads it in one lane and in
     float32, many times slower.
 
+    `cache` and `dynamic` add scores with memory to the plain one, each tuned on the validation text
+    first: the neural cache (Grave et al. 2017), which mixes in what followed moments like the
+    present one, and dynamic evaluation (Krause et al. 2018), in which a copy of the weights follows
+    the text. With both there is a score of both together too. The run is not changed.
+
     Args:
         run: a run directory.
         data: a text to score: a file, a directory, a glob, or the name of a built-in corpus. None
             scores held-out text of the run.
         split: which held-out text: "valid" (the default) or "test".
         exact: whether to read the text in one lane.
+        cache: whether to score with the neural cache too.
+        dynamic: whether to score with dynamic evaluation too, which also reads training text.
+        samples: how many texts to sample and to compare with the training text and with the text
+            that is scored: copied passages, repetition, distinct n-grams. 0 samples none.
         settings: settings of `data` in place of the run's, by dotted path, such as where its text
             is now: `{"data.train": "novel.txt"}`.
         show_progress: whether to draw a progress bar.
 
     Raises:
-        UsageError: `split` is neither, or given beside `data`; a setting is not one of `data`.
+        UsageError: `split` is neither, or given beside `data`; a setting is not one of `data`;
+            `samples` is not a whole number from 0 to 1,000.
         ConfigError: a setting is wrong.
-        DataError: the text is missing or is shorter than two tokens.
+        DataError: the text is missing or is shorter than two tokens; or a text that `cache` or
+            `dynamic` needs is missing or has changed.
         HeldOutTextError: the run has no such held-out text, or it has changed since the training.
         RunError: the run is missing, damaged or has no weights, or the loss that its weights give
             is not finite.
 
     >>> import llm_timecycle as lt
-    >>> result = lt.evaluate("runs/my", split="test")  # doctest: +SKIP
+    >>> result = lt.evaluate("runs/my", split="test", cache=True)  # doctest: +SKIP
     >>> result.perplexity, result.bits_per_character_with_spelling  # doctest: +SKIP
     (78.2, 1.31)
+    >>> result.cache.perplexity, result.cache.ms_per_token  # doctest: +SKIP
+    (71.5, 0.19)
     """
     given = [] if settings is None else [PythonValues(settings, "argument settings")]
-    return evaluate_with(run, data, split, exact, given, show_progress)
+    extras = Extras(cache, dynamic, _check_samples(samples))
+    return evaluate_with(run, data, split, exact, given, show_progress, extras)
 
 
 def evaluate_with(
@@ -85,6 +102,7 @@ def evaluate_with(
     exact: bool,
     given: Sequence[Source],
     show_progress: bool,
+    extras: Extras = NOTHING_ELSE,
 ) -> EvaluationResult:
     """`evaluate`, the settings of `data` given as sources."""
     if split not in (None, *SPLITS):
@@ -108,20 +126,40 @@ def evaluate_with(
     tokenizer = opened.load_tokenizer()
     with open_cache() as cache:
         if data is None:
-            corpus, stream = _open_split(opened, settings, tokenizer, split, cache, show_progress)
+            corpus, stream = open_split(opened, settings, tokenizer, split, cache, show_progress)
         else:
-            corpus, stream = _open_text(name, settings.data, tokenizer, cache, show_progress)
+            corpus, stream = open_text(name, settings.data, tokenizer, cache, show_progress)
         if stream.tokens < 2:
             raise DataError(f"{name} holds {stream.tokens} tokens; scoring needs at least 2")
         overlap = find_overlap(opened, name, stream)
         spelling = charge_unknown(opened, tokenizer, corpus, stream)
-        sums, method = _score(opened, weights, stream, exact, show_progress)
-    if not math.isfinite(sums.loss_nats):
-        raise RunError(
-            f"the loss of {run} is {sums.loss_nats}, not a finite number. Its weights are damaged "
-            f"or its training diverged: train it again, with a lower training.learning_rate"
-        )
-    return summarize(name, sums, stream, method, spelling, overlap)
+        began_s = time.perf_counter()
+        sums, method, precision = _score(opened, weights, stream, exact, show_progress)
+        ms_per_token = 1000 * (time.perf_counter() - began_s) / sums.predicted
+        if not math.isfinite(sums.loss_nats):
+            raise RunError(
+                f"the loss of {run} is {sums.loss_nats}, not a finite number. Its weights are "
+                f"damaged or its training diverged: train it again, with a lower "
+                f"training.learning_rate"
+            )
+        result = summarize(name, sums, stream, method, spelling, overlap)
+        result = replace(result, ms_per_token=ms_per_token)
+        texts = RunTexts(opened, settings, tokenizer, cache, show_progress)
+        if extras.cache or extras.dynamic:
+            cache_score, dynamic, both = texts.score(
+                stream,
+                spelling,
+                weights,
+                extras,
+                is_valid=data is None and split == "valid",
+                precision=precision,
+                exact=exact,
+            )
+            result = replace(result, cache=cache_score, dynamic=dynamic, cache_and_dynamic=both)
+        if extras.samples:
+            report = texts.measure_samples(extras.samples, stream)
+            result = replace(result, samples=report)
+    return result
 
 
 def _override(run: Run, given: Sequence[Source]) -> Settings:
@@ -138,8 +176,8 @@ def _override(run: Run, given: Sequence[Source]) -> Settings:
 
 def _score(
     run: Run, weights: Mapping[str, np.ndarray], text: TokenStream, exact: bool, show_progress: bool
-) -> tuple[Sums, str]:
-    """The sums of a text, and how it was read."""
+) -> tuple[Sums, str, str]:
+    """The sums of a text, how it was read, and the precision of the network."""
     from llm_timecycle.evaluation import stream
     from llm_timecycle.model.network import build_trained_network
 
@@ -157,7 +195,7 @@ def _score(
         warm_up=warm_up,
         show_progress=show_progress,
     )
-    return sums, _describe_method(lanes, warm_up, precision)
+    return sums, _describe_method(lanes, warm_up, precision), precision
 
 
 def choose_precision(settings: Settings, lanes: int) -> str:
@@ -182,61 +220,9 @@ def _describe_method(lanes: int, warm_up: int, precision: str) -> str:
     return f"{lanes} lanes, {warm_up} tokens of warm-up{number_format}"
 
 
-def _open_text(
-    data: str, how: DataSettings, tokenizer: Tokenizer, cache: Path, show_progress: bool
-) -> tuple[Corpus, TokenStream]:
-    """A text that the run knows nothing of, and its ids; read as the run's own texts are."""
-    from llm_timecycle.text.corpus import open_corpus
-    from llm_timecycle.text.prepare import encode_corpus
-
-    corpus = open_corpus(data, Path.cwd(), cache, show_progress, how)
-    return corpus, encode_corpus(tokenizer, corpus, cache, show_progress)
-
-
-def _open_split(
-    run: Run,
-    settings: Settings,
-    tokenizer: Tokenizer,
-    split: str,
-    cache: Path,
-    show_progress: bool,
-) -> tuple[Corpus, TokenStream]:
-    """The run's held-out text, which must be the one that was held out when it was trained."""
-    from llm_timecycle.text.prepare import prepare_text
-
-    held_out = run.read_manifest()["corpora"]
-    if split not in held_out:
-        raise HeldOutTextError(
-            f"{run.path} has no {split} text: data.{split} was not given and "
-            f"data.{split}_fraction is 0"
+def _check_samples(samples: object) -> int:
+    if type(samples) is not int or not 0 <= samples <= MOST_SAMPLES:
+        raise UsageError(
+            f"samples: received {samples!r}; expected a whole number from 0 to {MOST_SAMPLES:,}"
         )
-    command = f"llm-timecycle evaluate {quote(str(run.path))}"
-    try:
-        data, part = find_texts(settings.data, run.path, command), split
-    except DataError:
-        data, part = _keep_needed(settings.data, split)
-        try:
-            data = find_texts(data, run.path, command)
-        except DataError as error:
-            raise HeldOutTextError(str(error)) from error
-    settings = settings.model_copy(update={"data": data})
-    text = prepare_text(settings, Path.cwd(), cache, show_progress, tokenizer=tokenizer)
-    stream = {"train": text.train, "valid": text.valid, "test": text.test}[part]
-    if stream is None or stream.corpus_sha256 != held_out[split]["sha256"]:
-        raise HeldOutTextError(
-            f"the {split} text of {run.path} has changed since the run was trained, so the model "
-            f"may have been trained on parts of it. Restore it"
-        )
-    return text.corpora[part], stream
-
-
-def _keep_needed(data: DataSettings, split: str) -> tuple[DataSettings, str]:
-    """Settings with only the text that the held-out text is, or is cut from, and its part there."""
-    other = "test" if split == "valid" else "valid"
-    own, others = getattr(data, split), getattr(data, other)
-    changes: dict[str, object] = {}
-    if own is not None or others is not None:
-        changes |= {other: None, f"{other}_fraction": 0.0}
-    if own is not None:
-        changes |= {"train": own, split: None, f"{split}_fraction": 0.0}
-    return data.model_copy(update=changes), "train" if own is not None else split
+    return samples

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
+from llm_timecycle.evaluation.figures import compute_figures
 from llm_timecycle.evaluation.table import Figure, write_figure, write_html_table, write_table
 
 if TYPE_CHECKING:
+    from llm_timecycle.evaluation.adaptive.result import AdaptiveScore
+    from llm_timecycle.evaluation.copies.report import SampleReport
     from llm_timecycle.evaluation.stream import Sums
     from llm_timecycle.evaluation.unknown import SpellingCost
     from llm_timecycle.text.shingles import Overlap
@@ -16,6 +20,8 @@ if TYPE_CHECKING:
 
 BITS = ("bits_per_character", "bits_per_byte")
 NOT_CHARGED = "unknown words not charged"
+MEMORY_LABELS = {"cache": "cache", "dynamic": "dynamic", "cache_and_dynamic": "both"}
+"""What the table calls the scores with memory, by field."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,16 @@ class EvaluationResult:
     method: str
     """How the text was read: in one lane and in float32 ("exact"), or in several, each after a
     warm-up."""
+    ms_per_token: float | None = field(default=None, compare=False)
+    """Milliseconds for each token, in the lanes that `method` names."""
+    cache: AdaptiveScore | None = None
+    """The score with the neural cache, if it was asked for."""
+    dynamic: AdaptiveScore | None = None
+    """The score with dynamic evaluation, if it was asked for."""
+    cache_and_dynamic: AdaptiveScore | None = None
+    """The score with both, if both were asked for."""
+    samples: SampleReport | None = None
+    """What the copy meter says of fresh samples, if it was asked for."""
 
     def __str__(self) -> str:
         return write_table(self._list_rows())
@@ -76,16 +92,14 @@ class EvaluationResult:
         """The table, for a notebook."""
         return write_html_table("Evaluation", self._list_rows())
 
-    def to_dict(self) -> dict[str, Figure]:
+    def to_dict(self) -> dict[str, Any]:
         """What `--json` prints: every figure by name; None for one that is not finite."""
-        return {
-            key: None if isinstance(value, float) and not math.isfinite(value) else value
-            for key, value in asdict(self).items()
-        }
+        values: dict[str, Any] = _drop_infinite(asdict(self))
+        return values
 
     def _list_rows(self) -> dict[str, Figure]:
         """What the table shows: figures that charge for unknown words in place of those without."""
-        rows: dict[str, Figure] = asdict(self)
+        rows: dict[str, Any] = asdict(self)
         charged = {f"{name}_with_spelling": name for name in ("perplexity_per_word", *BITS)}
         for key, name in charged.items():
             if rows[key] is not None:
@@ -100,7 +114,15 @@ class EvaluationResult:
                 f"{total:>16}, of which {cost} for {share:.1f} % unknown words"
             )
         hidden = {*charged, "spelling_bits_per_character", "spelled_tokens"}
-        return {name: figure for name, figure in rows.items() if name not in hidden}
+        hidden |= {*MEMORY_LABELS, "samples"}
+        shown = {name: figure for name, figure in rows.items() if name not in hidden}
+        for name, label in MEMORY_LABELS.items():
+            score: AdaptiveScore | None = getattr(self, name)
+            if score is not None:
+                shown |= {f"{label}_{key}": figure for key, figure in score.list_rows().items()}
+        if self.samples is not None:
+            shown |= self.samples.list_rows()
+        return shown
 
 
 def summarize(
@@ -113,8 +135,6 @@ def summarize(
 ) -> EvaluationResult:
     """The figures of a scored text, from its sums and its size.
 
-    perplexity_per_word = exp(nats / words), bits_per_character = nats / ln 2 / characters
-
     Args:
         split: the name of the text.
         sums: of the scoring.
@@ -123,29 +143,12 @@ def summarize(
         spelling: what its unknown words cost; None where the run does not say.
         overlap: what it has in common with the training text, where that is known.
     """
-    from llm_timecycle.evaluation.stream import compute_perplexity
-
-    words, characters = max(stream.words, 1), max(stream.characters, 1)
-    bits = sums.loss_nats / math.log(2)
-    spelled_nats = None if spelling is None else sums.loss_nats + spelling.bits * math.log(2)
-    spelled_bits = None if spelling is None else bits + spelling.bits
+    figures = compute_figures(sums.loss_nats, sums.predicted, stream, spelling)
+    characters = max(stream.characters, 1)
     return EvaluationResult(
+        **figures._asdict(),
         split=split,
-        loss_nats_per_token=sums.loss_nats_per_token,
-        perplexity=sums.perplexity,
-        perplexity_per_word=compute_perplexity(sums.loss_nats / words),
-        perplexity_per_word_with_spelling=None
-        if spelled_nats is None
-        else compute_perplexity(spelled_nats / words),
-        bits_per_character=bits / characters,
-        bits_per_character_with_spelling=None
-        if spelled_bits is None
-        else spelled_bits / characters,
         spelling_bits_per_character=None if spelling is None else spelling.bits / characters,
-        bits_per_byte=bits / max(stream.bytes, 1),
-        bits_per_byte_with_spelling=None
-        if spelled_bits is None
-        else spelled_bits / max(stream.bytes, 1),
         accuracy=sums.accuracy,
         tokens=stream.tokens,
         words=stream.words,
@@ -156,3 +159,12 @@ def summarize(
         share_in_training_text=None if overlap is None else overlap.share,
         method=method,
     )
+
+
+def _drop_infinite(value: Any) -> Any:
+    """The value with None for every number in it that is not finite."""
+    if isinstance(value, Mapping):
+        return {key: _drop_infinite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_drop_infinite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

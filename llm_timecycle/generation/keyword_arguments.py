@@ -24,6 +24,8 @@ class GenerationOptions(TypedDict, total=False):
     dry_base: float
     dry_allowed_length: int
     dry_sequence_breakers: list[str]
+    cache: float
+    cache_theta: float | None
     no_repeat_ngram: int
     bias: dict[str, float]
     ban: list[str]

@@ -15,6 +15,7 @@ from llm_timecycle.errors import UsageError
 from llm_timecycle.text.tokenizer.pipelines import UNKNOWN
 
 SWITCHES = {
+    "cache_theta": "cache",
     "length_penalty": "beams",
     "dry_base": "dry_multiplier",
     "dry_allowed_length": "dry_multiplier",
@@ -143,5 +144,6 @@ def _explain_idle(name: str, settings: GenerationSettings, write_name: Callable[
             f"sample: leave it out, or set {beams} to 1"
         )
     switch = SWITCHES[name]
-    needed = "a beam search" if switch == "beams" else switch.split("_")[0].upper()
+    named = {"beams": "a beam search", "cache": "a cache"}
+    needed = named.get(switch, switch.split("_")[0].upper())
     return f"{shown} has no effect without {needed}: leave it out, or set {write_name(switch)}"

@@ -109,6 +109,16 @@ class LossNetwork:
         """The states after the last token, as of `score`; no logits are computed."""
         return self._run_layers(tokens, states, False, keep).states
 
+    def compute_hidden(
+        self, tokens: tf.Tensor, states: Sequence[tf.Tensor], keep: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """What goes into the output layer (B, T, H), as of `score`, and the states after it."""
+        return self._run_layers(tokens, states, False, keep)
+
+    def read_output(self) -> tuple[tf.Tensor, tf.Tensor, bool]:
+        """Kernel and bias of the output layer, and whether it is tied: see `score_tokens`."""
+        return read_output(self._output)
+
     def _run_layers(
         self,
         tokens: tf.Tensor,

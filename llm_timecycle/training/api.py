@@ -54,6 +54,9 @@ class TrainingResult:
     advice: str | None = None
     """What stands out in the course of the training, and what would help; None where all is well,
     or too little is known."""
+    copies: str | None = None
+    """How much of a few new texts was copied from the training text; None after a training that was
+    too short to say."""
 
     @property
     def perplexity(self) -> float | None:
@@ -69,13 +72,13 @@ class TrainingResult:
         return load(self.run)
 
     def __str__(self) -> str:
-        advice = f"\n{self.advice}" if self.advice else ""
-        return f"{write_table(self._list_figures())}{advice}"
+        lines = [line for line in (self.advice, self.copies) if line]
+        return "\n".join([write_table(self._list_figures()), *lines])
 
     def _repr_html_(self) -> str:
         """The figures as a table, for a notebook."""
-        advice = f"<p>{escape(self.advice)}</p>" if self.advice else ""
-        return f"{write_html_table('Training', self._list_figures())}{advice}"
+        lines = [f"<p>{escape(line)}</p>" for line in (self.advice, self.copies) if line]
+        return "".join([write_html_table("Training", self._list_figures()), *lines])
 
     def _list_figures(self) -> dict[str, Figure]:
         return {
@@ -278,6 +281,7 @@ def _summarize(summary: TrainingSummary) -> TrainingResult:
         best_loss=progress.best_loss if is_scored else None,
         best_step=progress.best_step if is_scored else None,
         advice=advice,
+        copies=summary.copies,
     )
 
 

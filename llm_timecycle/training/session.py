@@ -16,6 +16,7 @@ from llm_timecycle.config.load import LoadedSettings
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import ConfigError
+from llm_timecycle.evaluation.copies.at_end import describe_copies
 from llm_timecycle.evaluation.leakage import describe_leakage
 from llm_timecycle.model.network import (
     assign_parameters,
@@ -53,6 +54,9 @@ from llm_timecycle.training.suggest.from_curve import (
 
 log = logging.getLogger("llm_timecycle")
 
+COPIES_FROM_S = 20.0
+"""Seconds of training from which new texts are compared with the training text at its end."""
+
 
 @dataclass(frozen=True)
 class TrainingSummary:
@@ -63,6 +67,8 @@ class TrainingSummary:
     has_validation: bool
     finding: Finding | None
     """What stands out in the whole training, if it came to its end."""
+    copies: str | None = None
+    """What the copy meter says of a few new texts, after `COPIES_FROM_S` of training or more."""
 
 
 def train(
@@ -234,7 +240,8 @@ def _run_loop(
     except tf.errors.ResourceExhaustedError as error:
         raise ConfigError(_explain_memory(run.settings, run.vocab_size)) from error
     finding = _review(run, loop.progress, text)
-    return TrainingSummary(run, loop.progress, text.valid is not None, finding)
+    copies = describe_copies(run, text) if loop.progress.wall_s >= COPIES_FROM_S else None
+    return TrainingSummary(run, loop.progress, text.valid is not None, finding, copies)
 
 
 def _review(run: Run, progress: Progress, text: PreparedText) -> Finding | None:

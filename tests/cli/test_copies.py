@@ -7,6 +7,9 @@ import random
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from llm_timecycle.training import session
 from tests.cli.conftest import TINY, Outcome
 
 
@@ -18,8 +21,9 @@ def write_lines(seed: int) -> str:
 
 
 def test_a_copy_is_named_when_training_and_when_scoring(
-    call: Callable[..., Outcome], tmp_path: Path
+    call: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(session, "COPIES_FROM_S", 0.0)
     training, new = write_lines(1), write_lines(2)
     for name, text in {"a": training, "b": new, "copy": training[300:3300]}.items():
         (tmp_path / f"{name}.txt").write_text(text)
@@ -30,6 +34,7 @@ def test_a_copy_is_named_when_training_and_when_scoring(
     said = "100 % of the validation text occurs word for word in the training text"
     assert outcome.stderr.count(said) == 1
     assert "test text occurs" not in outcome.stderr
+    assert "\nOf 5 new texts, 0.0 % of the 40-grams stand in the training text" in outcome.stderr
 
     outcome = call("evaluate", "runs/own", "--data", "a.txt", "--json")
     assert json.loads(outcome.stdout)["share_in_training_text"] == 1.0

@@ -74,7 +74,8 @@ def test_the_dictionary_has_the_keys_of_the_json_object_and_only_finite_numbers(
         *("tokens", "words", "characters", "bytes", "unknown_tokens"),
         *("perplexity_per_word_with_spelling", "bits_per_character_with_spelling"),
         *("spelling_bits_per_character", "bits_per_byte_with_spelling", "spelled_tokens"),
-        *("share_in_training_text", "method"),
+        *("share_in_training_text", "method", "ms_per_token"),
+        *("cache", "dynamic", "cache_and_dynamic", "samples"),
     ]
     assert result.to_dict()["perplexity"] is None
     assert result.to_dict()["loss_nats_per_token"] == 1000.0

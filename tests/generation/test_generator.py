@@ -11,8 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_timecycle.config.settings import GenerationSettings
+from llm_timecycle.config.settings import GenerationSettings, ModelSettings
+from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import RunError, UsageError
+from llm_timecycle.evaluation.repetition import measure_repetition
+from llm_timecycle.generation.engines.numpy_engine import NumpyEngine
 from llm_timecycle.generation.generator import (
     TextGenerator,
     describe_unknown_tokens,
@@ -294,3 +297,24 @@ def test_the_number_of_likeliest_tokens_fits_the_model(
     chosen = GenerationSettings(beams=beams)
     with pytest.raises(UsageError, match=message):
         TextGenerator(FakeEngine(find_soft_logits), CHARACTERS, chosen, top_logprobs=count)
+
+
+def test_a_name_that_was_used_comes_again_with_a_cache() -> None:
+    """A model that knows nothing: all that it writes beyond chance comes from its cache."""
+    model = ModelSettings(embedding_dim=4, hidden_units=6, num_layers=1)
+    tokenizer = make_tokenizer("abcdefghijklmnopqrstuvwxyz ")
+    shapes = compute_parameter_shapes(model, tokenizer.vocab_size)
+    rng = np.random.default_rng(3)
+    weights = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    weights["output.kernel"][:] = 0.0
+
+    def write(**options: object) -> str:
+        generation = GenerationSettings(**{"length": 200, "seed": 1, "temperature": 1.0} | options)
+        generator = TextGenerator(NumpyEngine(weights, model), tokenizer, generation)
+        return generator.generate("zq zq zq zq ")[0].text
+
+    plain, cached = write(), write(cache=0.9)
+    assert write(cache=0.9) == cached
+    assert measure_repetition(plain) < 0.05
+    assert measure_repetition(cached) > 0.5
+    assert write(cache=0.9, cache_theta=1e-6) != cached

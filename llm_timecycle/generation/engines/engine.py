@@ -39,6 +39,9 @@ class Engine(Protocol):
     def select_rows(self, rows: Sequence[int]) -> None:
         """Continue with these rows, in this order; a row may be dropped or repeated."""
 
+    def read_hidden(self) -> np.ndarray:
+        """What went into the output layer last (B, H), or with a projection (B, E)."""
+
 
 class Block(NamedTuple):
     """N consecutive tokens for each of B rows."""

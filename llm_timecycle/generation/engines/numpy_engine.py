@@ -93,6 +93,7 @@ class NumpyEngine:
         self._pool = ThreadPool()
         self._ahead: tuple[Task, list[Job]] | None = None
         self._rows = 0
+        self._hidden = np.zeros((0, 0), np.float32)
 
     def reset(self) -> None:
         """Forget the state: the next call starts new texts, one per row of its ids."""
@@ -173,6 +174,10 @@ class NumpyEngine:
         for layer in self._layers:
             layer.set_state(self._pad(layer.h[rows]), layer.c[rows])
 
+    def read_hidden(self) -> np.ndarray:
+        """What went into the output layer last (B, H), or with a projection (B, E)."""
+        return self._hidden.copy()
+
     def _begin(self, rows: int) -> None:
         """Start from a state of zeros after a reset; otherwise check the number of rows."""
         if self._rows == 0:
@@ -203,6 +208,7 @@ class NumpyEngine:
         """The logits (rows, V) of the last layer's output (P, H); `start_next` as in `_share`."""
         x = output if self._last_norm is None else self._last_norm(output)
         for matrix in self._last:
+            self._hidden = x[:rows]
             product = np.empty((len(x), matrix.columns), x.dtype)
             self._share(
                 [(matrix, x, product)],

@@ -90,6 +90,7 @@ class TensorFlowEngine:
         self._decoder: tuple[Any, Any] | None = None  # its key, and the compiled function
         self._state: list[tf.Tensor] = []
         self._logits: Any = None
+        self._hidden: Any = None
         self._rows = 0
 
     def reset(self) -> None:
@@ -104,7 +105,7 @@ class TensorFlowEngine:
         self._begin(B)
         for start in range(0, T, PREFILL_WINDOW):
             window = tf.constant(ids[:, start : start + PREFILL_WINDOW], tf.int64)
-            self._logits, self._state = self._read(window, self._state)
+            self._logits, self._hidden, self._state = self._read(window, self._state)
         logits: np.ndarray = self._logits.numpy()
         return logits
 
@@ -139,6 +140,11 @@ class TensorFlowEngine:
         self._state = [tf.gather(part, indices) for part in self._state]
         self._logits = None if self._logits is None else tf.gather(self._logits, indices)
         self._rows = len(rows)
+
+    def read_hidden(self) -> np.ndarray:
+        """What went into the output layer last (B, H), or with a projection (B, E)."""
+        hidden: np.ndarray = self._hidden.numpy()
+        return hidden
 
     def can_decode(self, plan: SamplingPlan) -> bool:
         """Whether `decode_block` supports this plan."""
@@ -182,7 +188,7 @@ class TensorFlowEngine:
             )
 
     def _read_window(self, ids: tf.Tensor, state: list[tf.Tensor]) -> Any:
-        """Read ids (B, T): logits (B, V) after the last, and the state."""
+        """Read ids (B, T): logits (B, V) after the last, what made them, and the state."""
         x = tf.gather(self._embeddings, tf.transpose(ids))  # (T, B, D)
         new_state = []
         for number, layer in enumerate(self._layers):
@@ -190,7 +196,7 @@ class TensorFlowEngine:
             hs, h, c = _run_layer(_normalize(x, layer.norm), h, c, layer)
             x = x + hs if layer.is_residual else hs
             new_state += [h, c]
-        return self._compute_logits(x[-1]), new_state
+        return self._compute_logits(x[-1]), self._project(x[-1]), new_state
 
     def _step(self, ids: tf.Tensor, state: Sequence[tf.Tensor]) -> Any:
         """Read ids (B,): logits (B, V), and the state."""
@@ -206,10 +212,12 @@ class TensorFlowEngine:
 
     def _compute_logits(self, x: tf.Tensor) -> tf.Tensor:
         """The logits (B, V) of the last layer's output (B, H)."""
+        return self._project(x) @ self._output + self._output_bias
+
+    def _project(self, x: tf.Tensor) -> tf.Tensor:
+        """What goes into the output layer, of the last layer's output (B, H)."""
         x = _normalize(x, self._last_norm)
-        if self._projection is not None:
-            x = x @ self._projection
-        return x @ self._output + self._output_bias
+        return x if self._projection is None else x @ self._projection
 
     def _compile_decoder(self, plan: SamplingPlan, with_logprobs: bool) -> Any:
         """A function over a block: uniforms (N, B), counts (B, V) or (B, 0), logits, state."""

@@ -35,6 +35,8 @@ EARLY_SHARE = 0.7
 a machine that has become much faster would end its schedule with time left."""
 EXIT_SHARE, LONGEST_EXIT_S = 0.05, 1.0
 """Of the time from the start of a session to its first step: what the end of its process takes."""
+COPIES_SHARE, LONGEST_COPIES_S = 0.01, 1.5
+"""Of the budget: what looking for copies of the training text takes at the end."""
 
 UNTIMED_STEPS = 3  # tracing, cold caches
 TIMED_STEPS, TIMED_S = 5, 2.0  # before the first plan
@@ -163,7 +165,8 @@ class Planner:
             step_s=self.step_s,
             validation_s=self._validation_steps * self.step_s + best_s,
             checkpoint_s=checkpoint_s,
-            exit_s=min(EXIT_SHARE * self._first_step_at_s, LONGEST_EXIT_S),
+            exit_s=min(EXIT_SHARE * self._first_step_at_s, LONGEST_EXIT_S)
+            + min(COPIES_SHARE * self._budget_s, LONGEST_COPIES_S),
         )
         before = self.find_plan(step)
         if not self.plans:  # a run that was begun without a budget is somewhere in its schedule

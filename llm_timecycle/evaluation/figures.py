@@ -1,0 +1,58 @@
+"""The figures that follow from the loss over a text and from the size of the text."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from llm_timecycle.evaluation.unknown import SpellingCost
+    from llm_timecycle.text.token_store import TokenStream
+
+
+class Figures(NamedTuple):
+    """How well a text was predicted; `EvaluationResult` says what each one is."""
+
+    loss_nats_per_token: float
+    perplexity: float
+    perplexity_per_word: float
+    bits_per_character: float
+    bits_per_byte: float
+    perplexity_per_word_with_spelling: float | None
+    bits_per_character_with_spelling: float | None
+    bits_per_byte_with_spelling: float | None
+
+
+def compute_figures(
+    loss_nats: float, predicted: int, stream: TokenStream, spelling: SpellingCost | None
+) -> Figures:
+    """The figures of a scored text.
+
+    perplexity_per_word = exp(nats / words), bits_per_character = nats / ln 2 / characters
+
+    Args:
+        loss_nats: the negative log-likelihood of all predicted tokens.
+        predicted: how many they are.
+        stream: the text.
+        spelling: what its unknown words cost; None where the run does not say.
+    """
+    from llm_timecycle.evaluation.stream import compute_perplexity  # TensorFlow
+
+    words, characters, size = (max(n, 1) for n in (stream.words, stream.characters, stream.bytes))
+    bits = loss_nats / math.log(2)
+    spelled_nats = None if spelling is None else loss_nats + spelling.bits * math.log(2)
+    spelled_bits = None if spelling is None else bits + spelling.bits
+    return Figures(
+        loss_nats_per_token=loss_nats / predicted,
+        perplexity=compute_perplexity(loss_nats / predicted),
+        perplexity_per_word=compute_perplexity(loss_nats / words),
+        bits_per_character=bits / characters,
+        bits_per_byte=bits / size,
+        perplexity_per_word_with_spelling=None
+        if spelled_nats is None
+        else compute_perplexity(spelled_nats / words),
+        bits_per_character_with_spelling=None
+        if spelled_bits is None
+        else spelled_bits / characters,
+        bits_per_byte_with_spelling=None if spelled_bits is None else spelled_bits / size,
+    )

@@ -2,7 +2,7 @@
 
     .venv/bin/python scripts/compare_precisions.py [--steps N] [--set KEY=VALUE]...
 
-Same seed, same text (the Python documentation strings, at the demo's settings), same steps: 500
+Same seed, same text (the Python documentation strings, at the settings `small`), same steps: 500
 unless told. Ends with exit code 1 where the losses are more than 1 % apart.
 """
 

@@ -29,7 +29,7 @@ OPTIONS = {
     "model.hidden_units": "256",
     "model.dropout": "0.2",
     "model.weight_drop": "0.2",
-    "training.batch_size": "8",
+    "training.batch_size": "64",
     "training.sequence_length": "16",
     "training.vary_sequence_length": "true",
     "training.averaging": "triggered",

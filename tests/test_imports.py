@@ -37,6 +37,7 @@ def call(*arguments: str) -> str:
         call("--version"),
         call("config", "--help"),
         call("config", "show", "small"),
+        call("generate", "demo", "--length", "1"),
     ],
 )
 def test_nothing_heavy_is_loaded(code):

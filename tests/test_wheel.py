@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -28,8 +29,13 @@ def test_it_holds_what_the_program_needs_and_nothing_of_the_tests(unpacked: Path
     names = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if path.is_file()}
     shipped = {f"llm_timecycle/configs/{path.name}" for path in (ROOT / "configs").iterdir()}
     texts = {"llm_timecycle/data/english.txt", "llm_timecycle/data/chinese.txt"}
+    runs = {
+        f"llm_timecycle/{path.relative_to(ROOT).as_posix()}"
+        for path in (ROOT / "data/runs").glob("*/*")
+    }
+    assert len(runs) == 10
     page = {f"llm_timecycle/profiling/render/{n}" for n in ("report.html.j2", "report.css")}
-    assert names >= {*shipped, *texts, *page, "llm_timecycle/py.typed"}
+    assert names >= {*shipped, *texts, *runs, *page, "llm_timecycle/py.typed"}
     assert {name.split("/")[0].split("-")[0] for name in names} == {"llm_timecycle"}
 
 
@@ -53,3 +59,34 @@ def test_it_trains_the_reference_model_away_from_the_checkout(
         capture_output=True,
     )
     assert (tmp_path / "runs/section5/model.safetensors").stat().st_size > 4 * 11_364_112
+
+
+@pytest.mark.parametrize(("name", "prompt"), [("demo", "One morning"), ("demo-zh", "有一天")])
+def test_its_first_word_needs_no_training(
+    unpacked: Path, tmp_path: Path, name: str, prompt: str
+) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(unpacked), "PYTHONIOENCODING": "utf-8"}
+    finished = subprocess.run(
+        [sys.executable, "-m", "llm_timecycle", "generate", name, "--prompt", prompt],
+        cwd=tmp_path,
+        env=environment,
+        check=True,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    assert finished.stdout.startswith(prompt)
+    assert len(finished.stdout) > len(prompt) + 20
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_source_distribution_holds_the_texts_and_the_runs(tmp_path: Path) -> None:
+    build = "import sys; from hatchling.build import build_sdist; build_sdist(sys.argv[1])"
+    subprocess.run(
+        [sys.executable, "-c", build, str(tmp_path)], cwd=ROOT, check=True, capture_output=True
+    )
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as opened:
+        inside = {name.partition("/")[2] for name in opened.getnames()}
+    data = [*(ROOT / "data").glob("*.txt"), *(ROOT / "data/runs").glob("*/*")]
+    assert len(data) == 12
+    assert inside >= {path.relative_to(ROOT).as_posix() for path in data}

@@ -89,11 +89,15 @@ from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 def command(context: click.Context, /, run: Path, **options: Any) -> None:
     """Generate text from a trained model.
 
+    RUN is a run directory, or a model that comes with the program: demo (English) or demo-zh
+    (Chinese).
+
     Prints the prompt and its continuation. Without a prompt, the model starts a new text. Settings
     without an option on the command line come from the section generation of the run's config.yaml.
     Several samples are printed one after another, each under a numbered line.
 
     \b
+    llm-timecycle generate demo --prompt "One morning"
     llm-timecycle generate runs/my --prompt "Once upon"
     llm-timecycle generate runs/my --prompt-file start.txt --length 500 --temperature 0.6
     llm-timecycle generate runs/my --interactive

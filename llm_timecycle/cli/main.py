@@ -23,7 +23,7 @@ COMMANDS = {
     "generate": "Generate text from a trained model.",
     "profile": "Show where the time goes.",
     "config": "Make, check and show settings.",
-    "demo": "Train a small model on a built-in text, score it, and let it write.",
+    "demo": "Show what shipped models write, train one for a minute, and compare.",
 }
 
 

@@ -50,7 +50,8 @@ if TYPE_CHECKING:
     "from_run",
     type=click.Path(path_type=Path),
     metavar="RUN",
-    help="Begin with the weights of another run; the model and the vocabulary are taken from it.",
+    help="Begin with the weights of another run, such as demo, which comes with the program; the "
+    "model and the vocabulary are taken from it.",
 )
 @click.option(
     "--extend-vocabulary",
@@ -227,8 +228,11 @@ def _load(
             return _suggest(config, minutes, overrides, run_path, defaults), run_path
         config = str(run_path)
     if resume and (found := find_run(config)) is not None:
+        opened = open_run(found)
+        if run_path is None:
+            opened.check_is_own()
         run_path = run_path or found
-        config = str(open_run(found).path / "config.yaml")
+        config = str(opened.path / "config.yaml")
     if minutes is not None:
         overrides += (f"training.minutes={minutes}",)
     loaded = read_settings(config, overrides, defaults)

@@ -1,4 +1,4 @@
-"""What a name on the command line or in a call means: a run, a settings file, a shipped file."""
+"""What a name on the command line or in a call means: a run, a settings file, a shipped one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def names_text(source: str | Path) -> bool:
     if name in list_shipped_names():
         return False
     if path.is_dir():
-        return not any((path / each).exists() for each in ("config.yaml", "manifest.json"))
+        return not _holds_run(path)
     is_named_as_text = path.suffix.lower() in TEXT_SUFFIXES or glob.has_magic(name)
     return name in BUILT_IN_CORPORA or (is_named_as_text and not path.exists())
 
@@ -61,6 +61,11 @@ def is_text(source: object, resume: bool) -> bool:
     names_settings = name in list_shipped_names() or path.suffix.lower() in SETTINGS_SUFFIXES
     if names_settings or is_run or resume or path.exists():
         return False
+    if name in list_shipped_runs():
+        raise UsageError(
+            f"{name} is a run that comes with the program; expected a text or settings. To begin a "
+            f"new run with its weights, pass from_run={name!r} and a text"
+        )
     nearest = find_nearest(name, [*list_shipped_names(), *BUILT_IN_CORPORA])
     hint = f" Did you mean {nearest!r}?" if nearest else ""
     raise UsageError(f"no text, settings or run called {name!r} was found.{hint}")
@@ -74,6 +79,11 @@ def name_after(text: str | Path) -> str:
     """
     name = Path(text).name.split(".")[0]
     return "" if glob.has_magic(name) else name
+
+
+def _holds_run(path: Path) -> bool:
+    """Whether a directory has what only a run has."""
+    return any((path / name).exists() for name in ("config.yaml", "manifest.json"))
 
 
 def _begins_as_settings(path: Path) -> bool:
@@ -92,13 +102,35 @@ def find_run(source: str | Path) -> Path | None:
     """The run directory that `source` means; None where it means a settings file.
 
     A directory is a run, and so is a missing path that is neither a YAML file nor a bare name (it
-    is then reported as a missing run). A run's own config.yaml means the run.
+    is then reported as a missing run). A run's own config.yaml means the run, and the name of a
+    shipped run its directory.
     """
-    path = Path(source)
+    path = find_run_directory(source)
     if path.name == "config.yaml" and (path.parent / "manifest.json").exists():
         return path.parent
     is_settings_name = path.suffix.lower() in SETTINGS_SUFFIXES or len(path.parts) == 1
     return path if path.is_dir() or not (path.is_file() or is_settings_name) else None
+
+
+def find_run_directory(source: str | Path) -> Path:
+    """The directory of the run that `source` names: a path, or the bare name of a shipped run.
+
+    A run of the user's comes first; a directory that is no run does not hide a shipped one.
+    """
+    path = Path(source)
+    shipped = list_shipped_runs().get(str(source))
+    return path if shipped is None or _holds_run(path) or path.is_file() else shipped
+
+
+def list_shipped_runs() -> dict[str, Path]:
+    """The directories of the shipped runs, by name.
+
+    They are inside the installed package, or beside the package in a checkout.
+    """
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "data" / "runs"
+    directory = installed if installed.is_dir() else package.parent / "data" / "runs"
+    return {path.parent.name: path.parent for path in sorted(directory.glob("*/manifest.json"))}
 
 
 def find_settings_file(source: str | Path) -> Path:
@@ -109,7 +141,7 @@ def find_settings_file(source: str | Path) -> Path:
     if str(source) == "":
         raise ConfigError("the name is empty; expected a settings file or a name such as small")
     path = Path(source)
-    is_directory = find_run(path) == path and path.is_dir()
+    is_directory = path.is_dir()
     if is_directory and (path / "config.yaml").exists():
         raise ConfigError(
             f"{source} is a run directory; expected a settings file. The run's settings are in "
@@ -143,6 +175,12 @@ def list_shipped_names() -> list[str]:
 def _explain_missing(source: str, path: Path) -> str:
     shipped = list_shipped_names()
     is_path = path.suffix.lower() in SETTINGS_SUFFIXES or len(path.parts) > 1
+    if run := list_shipped_runs().get(source):
+        return (
+            f"{source} is a run that comes with the program; expected a settings file. Its "
+            f"settings are in {run / 'config.yaml'}. To begin a new run with its weights: "
+            f"llm-timecycle train --from {source} TEXT"
+        )
     if not is_path:
         if Path(f"{source}.yaml").is_file():
             return f"there are no settings named {source}. Did you mean {source}.yaml?"

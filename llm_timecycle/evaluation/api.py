@@ -60,7 +60,7 @@ def evaluate(
     the text. With both there is a score of both together too. The run is not changed.
 
     Args:
-        run: a run directory.
+        run: a run directory, or the name of a shipped run ("demo", "demo-zh").
         data: a text to score: a file, a directory, a glob, or the name of a built-in corpus. None
             scores held-out text of the run.
         split: which held-out text: "valid" (the default) or "test".

@@ -29,7 +29,8 @@ def load(path: str | Path, *, engine: str = "auto") -> Model:
     """The trained model of a run directory, ready to generate.
 
     Args:
-        path: a directory that `llm-timecycle train` made.
+        path: a directory that `llm-timecycle train` made, or the name of a run that comes with the
+            program: "demo" or "demo-zh".
         engine: `numpy`, `tensorflow`, or `auto`, which picks the faster one for each request.
 
     Raises:
@@ -65,7 +66,7 @@ class Model:
             pass
 
     def __repr__(self) -> str:
-        return f"<Model {self.run.path}: vocabulary {self.tokenizer.vocab_size:,}>"
+        return f"<Model {self.run.name}: vocabulary {self.tokenizer.vocab_size:,}>"
 
     @property
     def settings(self) -> Settings:

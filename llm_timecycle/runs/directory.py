@@ -23,8 +23,14 @@ import numpy as np
 from safetensors.numpy import save
 
 from llm_timecycle.config.dump import NO_COMMENTS, read_comments
-from llm_timecycle.config.locate import SETTINGS_SUFFIXES, list_shipped_names
+from llm_timecycle.config.locate import (
+    SETTINGS_SUFFIXES,
+    find_run_directory,
+    list_shipped_names,
+    list_shipped_runs,
+)
 from llm_timecycle.config.settings import Settings
+from llm_timecycle.config.spelling import find_nearest
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import RunError, RunExistsError, RunInUseError
 from llm_timecycle.files import explain_os_error, write_durably
@@ -54,6 +60,17 @@ class Run:
     path: Path
     settings: Settings
     vocab_size: int
+
+    @property
+    def name(self) -> str:
+        """What a command or a call names it by: its path, or the name of a shipped run."""
+        return self.path.name if self.is_shipped else str(self.path)
+
+    @property
+    def is_shipped(self) -> bool:
+        """Whether it comes with the program, and is therefore never changed."""
+        place = self.path.resolve()
+        return any(path.resolve() == place for path in list_shipped_runs().values())
 
     @property
     def tokenizer_path(self) -> Path:
@@ -163,6 +180,14 @@ class Run:
         """Raise RunError unless `metrics.csv` begins with what the manifest says."""
         check_file(self.path, self.read_manifest(), "metrics.csv")
 
+    def check_is_own(self) -> None:
+        """Raise RunError for a run that comes with the program."""
+        if self.is_shipped:
+            raise RunError(
+                f"{self.name} comes with the program and stays as it is. To begin a new run with "
+                f"its weights: llm-timecycle train --from {self.name} TEXT"
+            )
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the run for one training process.
@@ -171,8 +196,9 @@ class Run:
 
         Raises:
             RunInUseError: another process holds it.
-            RunError: the directory cannot be written to.
+            RunError: the directory cannot be written to, or comes with the program.
         """
+        self.check_is_own()
         from filelock import FileLock, Timeout  # tens of milliseconds that only training needs
 
         # A soft lock, a file that merely exists, would outlive a killed process.
@@ -257,11 +283,15 @@ def create_run(
 
 
 def open_run(path: Path) -> Run:
-    """A run directory, checked: manifest, format version, settings, tokenizer.
+    """A run, checked: manifest, format version, settings, tokenizer.
+
+    Args:
+        path: a run directory, or the name of a run that comes with the program.
 
     Raises:
         RunError: it is missing, incomplete, of a newer format, or not as its manifest says.
     """
+    path = find_run_directory(path)
     if not path.is_dir():
         raise RunError(_explain_no_run(path))
     manifest = read_manifest(path)
@@ -285,6 +315,8 @@ def _explain_no_run(path: Path) -> str:
         return f"{problem}. Did you mean {'runs' / path}?"
     if str(path) in list_shipped_names():
         return f"{problem}. Train one with the shipped settings {path}: llm-timecycle train {name}"
+    if nearest := find_nearest(str(path), list_shipped_runs()):
+        return f"{problem}. Did you mean {nearest}, which comes with the program?"
     return f"{problem}: train one with llm-timecycle train CONFIG"
 
 

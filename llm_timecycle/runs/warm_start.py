@@ -54,7 +54,7 @@ class WarmStart:
         return PythonValues(
             {"data.normalize": self.run.settings.data.normalize}
             | {f"{section}.{key}": v for section in values for key, v in values[section].items()},
-            f"the run {self.run.path}",
+            f"the run {self.run.name}",
         )
 
     def load_tokenizer(self) -> Tokenizer:
@@ -102,14 +102,14 @@ class WarmStart:
                 for key, (before, now) in differences.items()
             ]
             raise ConfigError(
-                f"the weights of {self.run.path} do not fit these settings:\n"
+                f"the weights of {self.run.name} do not fit these settings:\n"
                 + "\n".join(lines)
                 + "\nLeave these settings out; they are taken from the run"
             )
         room = settings.tokenizer.vocab_size
         if room < self.run.vocab_size:
             raise ConfigError(
-                f"tokenizer.vocab_size: received {room:,}, but the vocabulary of {self.run.path} "
+                f"tokenizer.vocab_size: received {room:,}, but the vocabulary of {self.run.name} "
                 f"has {self.run.vocab_size:,} tokens, all of which are kept"
             )
 
@@ -137,7 +137,7 @@ class WarmStart:
         )
         advice = "; extend the vocabulary to learn them" if share > 0 and can_extend else ""
         return (
-            f"starts with the weights of {self.run.path} and its vocabulary of "
+            f"starts with the weights of {self.run.name} and its vocabulary of "
             f"{self.run.vocab_size:,} tokens{extension}; {share:.2f} % of the new training tokens "
             f"are unknown (<unk>){advice}"
         )
@@ -145,8 +145,9 @@ class WarmStart:
     def describe(self, new_run: Path, vocab_size: int) -> dict[str, Any]:
         """Where the weights are from, for the manifest of the new run."""
         manifest = self.run.read_manifest()
+        path = shorten_path(str(self.run.path.absolute()), new_run.absolute())
         return {
-            "run": shorten_path(str(self.run.path.absolute()), new_run.absolute()),
+            "run": self.run.name if self.run.is_shipped else path,
             "weights_sha256": manifest["files"]["model.safetensors"]["sha256"],
             "best": manifest.get("best"),
             "vocab_size": self.run.vocab_size,

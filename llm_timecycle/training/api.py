@@ -123,7 +123,8 @@ def train(
         minutes: the time to train for, this call as a whole: `training.minutes`. With a text, the
             most that training may take, 10 by default.
         resume: whether to resume an existing run from its newest checkpoint.
-        from_run: a run whose best weights, model and vocabulary the new run begins with.
+        from_run: a run, such as the shipped "demo", whose best weights, model and vocabulary the
+            new run begins with.
         extend_vocabulary: with `from_run`, whether tokens of the new text are added.
         settings: settings in place of the source's, by dotted path: `{"training.epochs": 3}`.
         data, tokenizer, model, training, generation: the same for one section:
@@ -330,7 +331,10 @@ def _load(
         source = _choose_run(run, default)
     assert isinstance(source, (str, Path))
     if resume and (found := find_run(source)) is not None:
-        return _load_file(open_run(found).path / "config.yaml", [], [*budget, *values], found)
+        opened = open_run(found)
+        if run is None:
+            opened.check_is_own()
+        return _load_file(opened.path / "config.yaml", [], [*budget, *values], found)
     path = find_settings_file(source)
     return _load_file(path, defaults, [*budget, *values], Path("runs") / path.stem)
 

@@ -1,15 +1,17 @@
-"""`demo`: three commands, each printed before it runs, and each works again when pasted."""
+"""`demo`: commands, each printed before it runs, each of which works again when pasted."""
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from llm_timecycle.cli.demo import choose_run_path, name_program
+from llm_timecycle.cli.demo import choose_run_path, compare_scores, name_program
 from tests.cli.conftest import Outcome
 
 Call = Callable[..., Outcome]
@@ -21,29 +23,50 @@ TINY_OPTIONS = (
 )
 
 
-def test_it_trains_scores_and_writes_and_its_commands_can_be_repeated(
-    call: Call, tmp_path: Path
-) -> None:
+def test_it_shows_trains_writes_scores_and_compares(call: Call, tmp_path: Path) -> None:
     outcome = call("demo", *TINY_OPTIONS)
     assert outcome.exit_code == 0, outcome.stderr
     assert (tmp_path / "runs/demo/model.safetensors").exists()
-    assert outcome.stdout.startswith("split ")
-    table, prompt, text = outcome.stdout.partition("The function returns")
-    assert "bits per character" in table
-    assert prompt
-    assert len(text) > 40
     commands = [
         shlex.split(line.removeprefix("$ "))
         for line in outcome.stderr.splitlines()
         if line.startswith("$ ")
     ]
-    assert [words[:2] for words in commands] == [
-        ["llm-timecycle", "train"],
-        ["llm-timecycle", "evaluate"],
-        ["llm-timecycle", "generate"],
+    assert [words[:3] for words in commands] == [
+        ["llm-timecycle", "generate", "demo"],
+        ["llm-timecycle", "generate", "demo-zh"],
+        ["llm-timecycle", "train", "sample-english"],
+        ["llm-timecycle", "generate", "runs/demo"],
+        ["llm-timecycle", "evaluate", "runs/demo"],
+        ["llm-timecycle", "evaluate", "demo"],
     ]
-    again = call(*commands[2][1:])
-    assert outcome.stdout.endswith(again.stdout)
+    printed = outcome.stdout
+    for command in (*commands[:2], commands[3]):
+        again = call(*command[1:]).stdout
+        assert printed.startswith(again)
+        printed = printed.removeprefix(again)
+    tables, _, comparison = printed.rstrip("\n").rpartition("\n")
+    assert [line[:6] for line in tables.splitlines()].count("split ") == 2
+    assert re.fullmatch(
+        r"On the same text, runs/demo is worse than demo: \d\.\d\d and \d\.\d\d bits per "
+        r"character \(lower is better\)\.",
+        comparison,
+    )
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "expected"),
+    [
+        (2.126, 1.5, "my is worse than demo: 2.13 and 1.50 bits"),
+        (1.496, 1.504, "my is as good as demo: 1.50 and 1.50 bits"),
+        (1.4, 1.5, "my is better than demo: 1.40 and 1.50 bits"),
+        (None, 1.5, "different texts: do not compare"),
+    ],
+)
+def test_scores_are_compared_by_bits(new: float | None, old: float, expected: str) -> None:
+    scores = [SimpleNamespace(bits_per_character_with_spelling=bits) for bits in (new, old)]
+    assert expected in compare_scores("my", *scores, same_text=True)
+    assert "different texts" in compare_scores("my", *scores, same_text=False)
 
 
 def test_a_directory_that_exists_is_left_alone(call: Call, tmp_path: Path) -> None:

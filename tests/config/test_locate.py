@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 
 from llm_timecycle.config.load import read_settings
-from llm_timecycle.config.locate import find_run, find_settings_file, names_text
+from llm_timecycle.config.locate import (
+    find_run,
+    find_settings_file,
+    list_shipped_runs,
+    names_text,
+)
 from llm_timecycle.config.sources import MAX_SETTINGS_BYTES
 from llm_timecycle.errors import ConfigError
 
@@ -68,6 +73,7 @@ def test_what_cannot_be_found(source, parts):
         ("run/config.yaml", "run"),  # a run's own settings
         ("gone/run", "gone/run"),  # missing, and not like the name of settings
         ("small", None),
+        ("demo", list_shipped_runs()["demo"]),
         ("my.yaml", None),
         ("gone/my.yaml", None),
         ("gone", None),
@@ -159,6 +165,7 @@ def test_unreadable(monkeypatch):
         ("flow.conf", False),
         ("misspelt", False),  # a full-width colon: its message helps
         ("small", False),
+        ("demo", False),
         ("run", False),
         ("run/config.yaml", False),
         ("gone.yaml", False),

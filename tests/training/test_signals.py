@@ -47,7 +47,7 @@ SETTINGS = """\
 data: {train: sample-english}
 tokenizer: {level: char}
 model: {embedding_dim: 4, hidden_units: 8, num_layers: 1}
-training: {batch_size: 8, sequence_length: 16, epochs: 100000, precision: float32}
+training: {batch_size: 64, sequence_length: 16, epochs: 100000, precision: float32}
 """
 
 

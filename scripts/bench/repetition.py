@@ -48,13 +48,19 @@ NGRAMS = {
     **{"word": (3, 5), "subword": (4, 8), "char": (12, 24), "byte": (12, 24)},
     "CJK": (6, 12),
 }
+NEUTRAL: dict[str, Any] = {
+    **{"top_k": None, "top_p": 1.0, "min_p": 0.0, "typical_p": 1.0, "xtc_probability": 0.0},
+    **{"repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0},
+    **{"dry_multiplier": 0.0, "no_repeat_ngram": 0},
+}
+"""No filter, whatever the run has itself."""
 LEAST_REPETITION = 0.001
 """Below this a share of 4-grams is as good as none, and no ratio is larger than over it."""
 
 
 def list_candidates(kind: str) -> dict[str, dict[str, Any]]:
     """Settings by name, for a run of this kind (`name_kind`); lengths are in its tokens."""
-    candidates: dict[str, dict[str, Any]] = {OWN: {}}
+    candidates: dict[str, dict[str, Any]] = {}
     for temperature in (0.5, 0.7, 0.8, 0.9, 1.0):
         candidates[f"temperature {temperature}"] = {"temperature": temperature}
     for temperature in (0.7, 0.8, 0.9, 1.0):
@@ -74,7 +80,7 @@ def list_candidates(kind: str) -> dict[str, dict[str, Any]]:
     candidates["0.8, presence penalty 0.3"] = {"temperature": 0.8, "presence_penalty": 0.3}
     candidates["0.8, frequency penalty 0.2"] = {"temperature": 0.8, "frequency_penalty": 0.2}
     candidates["1.0, XTC"] = {"temperature": 1.0, "xtc_probability": 0.5}
-    return candidates
+    return {OWN: {}, **{name: {**NEUTRAL, **changes} for name, changes in candidates.items()}}
 
 
 def name_kind(tokenizer: Tokenizer) -> str:

@@ -245,10 +245,12 @@ class TrainingLoop:
         progress, training = self._progress, self._settings.training
         began_s = self._active.read_s()
         is_best = True  # without a validation text, the newest weights are the best
+        sample = None
         with self._train_state.apply_average(progress.averaged_steps):
             with self._clock.measure("validation"):
                 sums = self._validator.score(show_progress=self._reporter.is_shown)
-                sample = self._validator.sample()
+                if progress.is_sample_due(is_last=progress.step >= self._plan.steps):
+                    sample, progress.sampled_tokens = self._validator.sample(), progress.tokens
             self._planner.note_validation(self._active.read_s() - began_s)
             if sums is not None:
                 is_best = progress.note_validation(sums.loss_nats_per_token, training)

@@ -15,6 +15,9 @@ from llm_timecycle.training.schedules import Plan, read_plans, write_plans
 MANY_EPOCHS, DEFAULT_PATIENCE = 40, 10
 """Early stopping where the settings have none: in a run with a budget that would read its text more
 often, after these validations without improvement."""
+TOKENS_BETWEEN_SAMPLES = 100_000
+"""Trained on, at least: a sample costs as much as some 4,000 of them (2 x 512: 0.2 s of one core),
+and an epoch of a small text has not many more."""
 
 
 @dataclass
@@ -61,6 +64,8 @@ class Progress:
     """Size of metrics.csv."""
     samples_bytes: int = 0
     """Size of samples.txt."""
+    sampled_tokens: int = 0
+    """`tokens` at its last sample."""
     active_s: float = 0.0
     """Seconds that all sessions have worked, their start included: what a budget counts."""
     plans: tuple[Plan, ...] = ()
@@ -101,6 +106,12 @@ class Progress:
         self.recent_losses = recent[max(surplus, 0) :]
         return False
 
+    def is_sample_due(self, *, is_last: bool) -> bool:
+        """Whether a validation now comes with a sample: the first, the last, and some between."""
+        is_first = self.sampled_tokens == 0
+        since = self.tokens - self.sampled_tokens
+        return is_first or is_last or since >= TOKENS_BETWEEN_SAMPLES
+
     def find_patience(self, settings: TrainingSettings, epochs: float) -> int | None:
         """Validations without improvement that end the run; None for a run that they do not end.
 
@@ -137,7 +148,7 @@ class Progress:
             raise RunError("a checkpoint's progress should be an object")
         # A checkpoint of an earlier version has none of these.
         later: dict[str, Any] = {"plans": [], "recent_losses": [], "earlier_best_loss": None}
-        later |= {"averaged_steps": 0, "samples_bytes": 0}
+        later |= {"averaged_steps": 0, "samples_bytes": 0, "sampled_tokens": 0}
         values = {"active_s": values.get("wall_s"), **later, **values}
         losses = values["recent_losses"]
         if not isinstance(losses, list) or not all(

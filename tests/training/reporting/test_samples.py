@@ -15,6 +15,7 @@ from llm_timecycle.errors import Interrupted
 from llm_timecycle.model.network import build_network, start_from_frequencies
 from llm_timecycle.runs.directory import Run
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
+from llm_timecycle.training import progress as progress_module
 from llm_timecycle.training.reporting.growing_file import GrowingFile
 from llm_timecycle.training.reporting.samples import Sampler
 from llm_timecycle.training.signals import StopRequest
@@ -39,8 +40,11 @@ def test_the_vocabulary_is_that_of_the_network() -> None:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run with a sample at every validation."""
     run = make_run(tmp_path_factory.mktemp("whole") / "run")
-    make_loop(run, sampler=make_sampler(length=20)).train()
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(progress_module, "TOKENS_BETWEEN_SAMPLES", 1)
+        make_loop(run, sampler=make_sampler(length=20)).train()
     return run
 
 
@@ -58,7 +62,21 @@ def test_each_validation_has_an_entry_with_its_loss(whole: Run) -> None:
     assert whole.read_manifest()["files"]["samples.txt"]["bytes"] == size
 
 
-def test_a_resumed_run_has_the_same_samples(whole: Run, tmp_path: Path) -> None:
+def test_the_first_validation_and_the_last_have_a_sample_however_small_the_text(
+    tmp_path: Path,
+) -> None:
+    run = make_run(tmp_path / "run", eval_every=2, max_steps=6)
+    make_loop(run, sampler=make_sampler(length=20)).train()
+    assert [heading.split(", ")[1].split(":")[0] for heading, _ in read_entries(run)] == [
+        "step 2",
+        "step 6",
+    ]
+
+
+def test_a_resumed_run_has_the_same_samples(
+    whole: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress_module, "TOKENS_BETWEEN_SAMPLES", 1)
     run, request = make_run(tmp_path / "run"), StopRequest()
     stop, sampler = StopAfter(request, 9, signal.SIGINT), make_sampler(length=20)
     with pytest.raises(Interrupted):

@@ -75,7 +75,7 @@ def test_its_first_word_needs_no_training(
         encoding="utf-8",
     )
     assert finished.stdout.startswith(prompt)
-    assert len(finished.stdout) > len(prompt) + 20
+    assert len(finished.stdout) > len(prompt) + 5
     assert list(tmp_path.iterdir()) == []
 
 

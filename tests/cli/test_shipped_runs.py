@@ -59,7 +59,7 @@ def test_it_continues_a_prompt(call: Call, name: str, prompt: str) -> None:
     outcome = call("generate", name, "--prompt", prompt, "--seed", "1")
     assert (outcome.exit_code, outcome.stderr) == (0, "")
     assert outcome.stdout.startswith(prompt)
-    assert len(outcome.stdout) > len(prompt) + 20
+    assert len(outcome.stdout) > len(prompt) + 5
     assert lt.load(name).generate(prompt, seed=1).text == outcome.stdout[len(prompt) : -1]
 
 

@@ -113,7 +113,8 @@ class LossNetwork:
         self, tokens: tf.Tensor, states: Sequence[tf.Tensor], keep: tf.Tensor | None = None
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """What goes into the output layer (B, T, H), as of `score`, and the states after it."""
-        return self._run_layers(tokens, states, False, keep)
+        found = self._run_layers(tokens, states, False, keep)
+        return found.last, found.states
 
     def read_output(self) -> tuple[tf.Tensor, tf.Tensor, bool]:
         """Kernel and bias of the output layer, and whether it is tied: see `score_tokens`."""

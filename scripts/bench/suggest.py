@@ -11,11 +11,11 @@ every text for equal times, each in a new process, scores it on the same held-ou
 a line of JSON a run to FILE; runs that are there already are left out, and so are candidates that a
 text is too short for. With `--gflops`, the minutes are those of an imagined machine with two cores
 whose matrix products run at that rate: each candidate gets the steps that `predict_step_s` says
-would fit there, so that other work on this machine changes nothing. `check` compares the suggestion with the best of the grid, which it may miss
-by 2% in bits a byte, and its mean with that of each of the shipped settings. A budget that was not
-measured for a candidate comes from its curve over the others, a straight line in the logarithm of
-the minutes, and is marked with ~. `fit` fits the constants of a `LossCurve` to the points of a
-level, of all candidates.
+would fit there, so that other work on this machine changes nothing. `check` compares the suggestion
+with the best of the grid, which it may miss by 2% in bits a byte, and its mean with that of each of
+the shipped settings. A budget that was not measured for a candidate comes from its curve over the
+others, a straight line in the logarithm of the minutes, and is marked with ~. `fit` fits the
+constants of a `LossCurve` to the points of a level, of all candidates.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_timecycle.reference.overlap import compute_overlap_share, compute_repeated_share
+from llm_timecycle.reference.text.overlap import compute_overlap_share, compute_repeated_share
 from llm_timecycle.text.corpus import open_corpus
 from llm_timecycle.text.shingles import (
     SHINGLE_BYTES,

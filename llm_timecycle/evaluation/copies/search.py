@@ -6,7 +6,7 @@ distance between place in the sample and place in the text) that follow one anot
 passage found is then compared token by token and extended to both sides as far as it goes.
 
 No hash decides anything alone: equal runs always have equal hashes, so that none is missed, and
-what is found is compared. `reference/overlap.py` is the twin.
+what is found is compared. `reference/text/overlap.py` is the twin.
 """
 
 from __future__ import annotations

@@ -81,8 +81,6 @@ def choose_model(
         choices.choose(
             "model.variational_dropout", True, "the same units for a whole window: learns more"
         )
-        if level not in c.TIED_LEVELS:
-            choices.choose("model.input_dropout", 0.0, "a character or byte is hard to guess")
     return best
 
 

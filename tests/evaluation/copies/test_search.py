@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from llm_timecycle.evaluation.copies import search
 from llm_timecycle.evaluation.copies.search import Match, find_copies, hash_runs
-from llm_timecycle.reference.overlap import compute_overlap_share, find_longest_copy
+from llm_timecycle.reference.text.overlap import compute_overlap_share, find_longest_copy
 
 V, RUN = 5000, 8
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_timecycle.errors import RunError
-from llm_timecycle.reference.spelling import compute_spelling_bits
+from llm_timecycle.reference.text.spelling import compute_spelling_bits
 from llm_timecycle.text.tokenizer import spelling
 from llm_timecycle.text.tokenizer.spelling import SYMBOLS, learn_spelling, read_spelling
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from llm_timecycle.config.text_settings import TokenizerSettings
-from llm_timecycle.reference.words import split_text
+from llm_timecycle.reference.text.words import split_text
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 SETTINGS = TokenizerSettings(level="word", word_split="unicode", vocab_size=1000)

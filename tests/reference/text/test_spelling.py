@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from llm_timecycle.errors import UsageError
-from llm_timecycle.reference.spelling import (
+from llm_timecycle.reference.text.spelling import (
     compute_pair_probabilities,
     compute_spelling_bits,
     count_pairs,

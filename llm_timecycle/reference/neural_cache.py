@@ -71,7 +71,7 @@ def mix_with_cache(p_model: Array, p_cache: Array | None, weight: float) -> Arra
         p_model: the model's distribution (V,). p_cache: the cache's (V,).
         weight: lambda.
 
-    >>> mix_with_cache(np.array([0.5, 0.5]), np.array([1.0, 0.0]), 0.2).tolist()
-    [0.6, 0.4]
+    >>> mix_with_cache(np.array([0.5, 0.5]), np.array([1.0, 0.0]), 0.25).tolist()
+    [0.625, 0.375]
     """
     return p_model if p_cache is None else (1 - weight) * p_model + weight * p_cache

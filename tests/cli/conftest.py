@@ -17,6 +17,7 @@ from tests.cli.random_runs import TEXTS, make_run
 TINY = """\
 data:
   train: sample-english
+  valid_fraction: 0.02
 tokenizer: {level: char}
 model: {embedding_dim: 4, hidden_units: 8}
 training:

@@ -44,7 +44,7 @@ fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execv(sys.executable, [sys.executable, "-m", "llm_timecycle", *sys.argv[1:]])
 """
 SETTINGS = """\
-data: {train: sample-english}
+data: {train: sample-english, valid_fraction: 0.02}
 tokenizer: {level: char}
 model: {embedding_dim: 4, hidden_units: 8, num_layers: 1}
 training: {batch_size: 64, sequence_length: 16, epochs: 100000, precision: float32}

@@ -29,8 +29,11 @@ def make_point(run: str, candidate: str, repetition: float, distinct: float) -> 
 
 @pytest.mark.parametrize("kind", ["char", "word", "subword", "byte", "CJK"])
 def test_every_candidate_is_allowed(kind: str) -> None:
-    for changes in BENCH["list_candidates"](kind).values():
-        override_settings(GenerationSettings(), changes)
+    candidates = BENCH["list_candidates"](kind)
+    assert len(candidates) > 5
+    for changes in candidates.values():
+        settings = override_settings(GenerationSettings(), changes)
+        assert {name: getattr(settings, name) for name in changes} == changes
 
 
 def test_windows_by_hand() -> None:

@@ -108,8 +108,7 @@ def step_adam(
     Sources: Kingma and Ba 2015, "Adam: A Method for Stochastic Optimization", algorithm 1; Dozat
     2016, "Incorporating Nesterov Momentum into Adam", section 2, with the bias correction of
     TensorFlow's `ResourceApplyAdam(use_nesterov=True)`: 1 - beta_1^t' for both parts; Loshchilov
-    and Hutter 2019, "Decoupled Weight Decay Regularization", algorithm 2, with the decay times the
-    rate, as Keras and PyTorch have it.
+    and Hutter 2019, "Decoupled Weight Decay Regularization", algorithm 2, decay times rate.
     """
     _check_like_parameters("gradients", gradients, parameters)
     _check_like_parameters("state m", state.m, parameters)

@@ -52,10 +52,9 @@ def make_train_step(
 
     Args:
         shards: shards of the lanes that compute in parallel on each device.
-        clip_norm: maximum global norm of the gradients; None turns clipping off. The returned norm
-            is the one before clipping.
+        clip_norm: maximum global norm of the gradients, or None; what is returned is not clipped.
         marks: observes the ends of the passes; None adds nothing to the graph.
-        has_documents: whether the step takes `keep`; without it, nothing is added to the graph.
+        has_documents: whether the step takes `keep`.
         penalty: what is added to the gradient; the returned loss is without it.
     """
     replicas = strategy.num_replicas_in_sync

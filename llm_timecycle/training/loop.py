@@ -225,10 +225,11 @@ class TrainingLoop:
     def _make_plan(self) -> None:
         """Make a plan for the rest of the budget, and store it before the next step."""
         planner, progress, lanes = self._planner, self._progress, self._lanes
-        if not planner.has_costs:
+        if planner.needs_validation_s:
             with self._clock.measure("validation"):
                 validation_s = self._validator.estimate_s()
-            planner.note_validation(validation_s)
+            planner.note_validation(validation_s, is_estimated=True)
+        if planner.needs_checkpoint_s:
             self._save()
         plan = planner.make_plan(progress.step, progress.validated_step)
         self._run.record_plans(write_plans(planner.plans))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 
 import numpy as np
 
@@ -10,10 +11,11 @@ from llm_timecycle.clock import ActiveClock
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.evaluation.stream import Sums, choose_width, make_scorer, score_stream
 from llm_timecycle.text.batches import ONE_DOCUMENT
-from llm_timecycle.training.budget.planning import extrapolate
 from llm_timecycle.training.reporting.samples import Sampler
 from llm_timecycle.training.signals import StopRequest
 from llm_timecycle.training.state import TrainState
+
+TIMED_WINDOWS = 12  # to estimate the time of all
 
 
 class Validator:
@@ -46,6 +48,7 @@ class Validator:
                 has_documents=len(document_starts) > 0,
                 ahead=True,
             )
+        self._window_s: list[float] = []
         self._lanes = settings.training.batch_size
         self._window = max(settings.training.sequence_length, 16)
 
@@ -88,15 +91,14 @@ class Validator:
             return sample_s
         whole = len(self._ids) - 1
         per_window = self._lanes * choose_width(math.ceil(whole / self._lanes), self._window)
-        few, more = (min(windows * per_window, whole) for windows in (4, 12))
-        self.score(predictions=few)  # compiles the scorer
-        measured = {}
-        for predictions in (few, more):
-            began_s = self._clock.read_s()
-            self.score(predictions=predictions)
-            measured[predictions] = self._clock.read_s() - began_s
-        return sample_s + extrapolate(measured, whole)
+        self.score(predictions=min(4 * per_window, whole))  # compiles the scorer
+        began_s, self._window_s = self._clock.read_s(), []
+        self.score(predictions=min(TIMED_WINDOWS * per_window, whole))
+        spent_s = self._clock.read_s() - began_s
+        left = math.ceil(whole / per_window) - len(self._window_s)
+        # The median, because a moment's other work on the machine would count for every window.
+        return sample_s + spent_s + max(left, 0) * statistics.median(self._window_s)
 
     def _end_window(self) -> None:
-        self._clock.tick("window")
+        self._window_s.append(self._clock.tick("window"))
         self._stop_request.check()

@@ -33,6 +33,10 @@ LEAST_GAP = 0.05
 EARLY_SHARE = 0.7
 """Of the steps that a plan leaves: done before the next mark, they bring the next plan forward, or
 a machine that has become much faster would end its schedule with time left."""
+DOUBTFUL_SHARE = 0.1
+"""Of what is left: a validation that is estimated to take more is estimated again."""
+LEAST_SHARE = 0.5
+"""Of what is left at the first plan: steps take at least so much, whatever was estimated."""
 EXIT_SHARE, LONGEST_EXIT_S = 0.05, 1.0
 """Of the time from the start of a session to its first step: what the end of its process takes."""
 COPIES_SHARE, LONGEST_COPIES_S = 0.01, 1.5
@@ -74,6 +78,7 @@ class Planner:
         self._first_step_at_s = math.inf
         self._is_odd = self._is_recent = False
         self._validation_steps: float | None = None
+        self._is_validation_estimated = True
 
     @property
     def used_s(self) -> float:
@@ -86,10 +91,22 @@ class Planner:
         return self._timed_s / self._timed if self._timed > 1 else self._step_s
 
     @property
-    def has_costs(self) -> bool:
-        """Whether the time of a validation and of a checkpoint has been measured."""
-        checkpoint_s = self._clock.find_last_s("checkpoint")
-        return self._validation_steps is not None and checkpoint_s is not None
+    def needs_validation_s(self) -> bool:
+        """Whether the time of a validation is to be estimated before the next plan.
+
+        So is one that was only estimated, and takes much of what is left: it may have been
+        estimated while the machine was busy with other work.
+        """
+        if self._validation_steps is None:
+            return True
+        left_s = self._budget_s - self.used_s
+        is_much = self._validation_steps * self.step_s > DOUBTFUL_SHARE * left_s
+        return self._is_validation_estimated and is_much
+
+    @property
+    def needs_checkpoint_s(self) -> bool:
+        """Whether the time of a checkpoint is not known yet."""
+        return self._clock.find_last_s("checkpoint") is None
 
     def change_minutes(self, step: int) -> bool:
         """Make a plan at `step` if the last one is for another budget; returns whether it was.
@@ -134,8 +151,9 @@ class Planner:
         self._timed += 1
         self._timed_s += span_s
 
-    def note_validation(self, validation_s: float) -> None:
+    def note_validation(self, validation_s: float, *, is_estimated: bool = False) -> None:
         """Note the time of a validation; it is taken to grow with that of a step."""
+        self._is_validation_estimated = is_estimated
         self._validation_steps = validation_s / self.step_s if self.step_s else None
 
     def is_plan_due(self, step: int) -> bool:
@@ -179,6 +197,7 @@ class Planner:
             validated_step=validated_step,
             used_s=self.used_s,
             steps_per_epoch=self._steps_per_epoch,
+            least_share=0.0 if self.plans else LEAST_SHARE,
         )
         self.plans += (plan,)
         self._is_recent = False

@@ -8,7 +8,7 @@ steps done + the largest n with
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from llm_timecycle.config.settings import TrainingSettings
@@ -75,6 +75,7 @@ def make_plan(
     validated_step: int,
     used_s: float,
     steps_per_epoch: int | None = None,
+    least_share: float = 0.0,
 ) -> Plan:
     """The plan for what is left of the budget `training.minutes`.
 
@@ -83,6 +84,7 @@ def make_plan(
         step: steps done. validated_step: the step of the last validation.
         used_s: seconds of the budget that are used.
         steps_per_epoch: of the text; None where validations need not follow its epochs.
+        least_share: of what is left of the budget; steps take at least so much.
     """
     assert training.minutes is not None
     budget_s = 60.0 * training.minutes
@@ -106,6 +108,7 @@ def make_plan(
     end_s = costs.validation_s + costs.checkpoint_s + costs.exit_s
     left_s = budget_s - used_s - end_s
     n = fit_steps(left_s, costs, count_validations, count_checkpoints)
+    n = max(n, int(least_share * (budget_s - used_s) / costs.step_s))
     steps, eval_every = step + n, 0
     if training.eval_every is None and count_intervals(n) > 1:
         eval_every = math.ceil((steps - validated_step) / count_intervals(n))
@@ -165,17 +168,6 @@ def describe_seconds(seconds: float) -> str:
     """
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def extrapolate(seconds: Mapping[int, float], size: int) -> float:
-    """The seconds of `size`, on the line through the first and the last of the measured sizes.
-
-    >>> extrapolate({10: 1.0, 20: 1.5}, 100)
-    5.5
-    """
-    (few, few_s), (more, more_s) = min(seconds.items()), max(seconds.items())
-    slope_s = max(more_s - few_s, 0.0) / (more - few) if more > few else 0.0
-    return more_s + slope_s * (size - more)
 
 
 def _count_multiples(every: int | None, step: int, n: int) -> int:

@@ -57,6 +57,9 @@ class Simulation:
         slowness = machine.slowness if is_slow else 1.0
         self.now_s += seconds * self.draw.uniform(0.95, 1.05) * slowness
 
+    def estimate_validation_s(self) -> float:
+        return self.machine.validation_s
+
     def spend_validation(self) -> float:
         began_s = self.now_s
         self.spend(self.machine.validation_s)
@@ -74,8 +77,9 @@ class Simulation:
         self.clock.tick("start")
         while True:
             if planner.is_plan_due(step):
-                if not planner.has_costs:
-                    planner.note_validation(self.machine.validation_s)
+                if planner.needs_validation_s:
+                    planner.note_validation(self.estimate_validation_s(), is_estimated=True)
+                if planner.needs_checkpoint_s:
                     self.save()
                 planner.make_plan(step, validated_step)
             plan = planner.find_plan(step)
@@ -133,6 +137,16 @@ def test_a_machine_that_is_busy_at_first_ends_within_five_percent(
     fast = replace(machine, step_s=machine.step_s / 4, validation_s=machine.validation_s / 6)
     busy = replace(fast, slow_from_s=0.0, slow_until_s=120 * share, slowness=slowness)
     assert Simulation(busy, 2.0).run() == pytest.approx(120.0, rel=0.05)
+
+
+@given(machine=machines_of_a_minute, times=st.floats(1.0, 400.0))
+@settings(max_examples=20, deadline=None)
+def test_a_validation_estimated_while_the_machine_was_busy_ends_no_training_early(
+    machine: Machine, times: float
+) -> None:
+    simulation, factors = Simulation(machine, 1.0), iter([times])
+    simulation.estimate_validation_s = lambda: machine.validation_s * next(factors, 1.0)  # type: ignore[method-assign]
+    assert simulation.run() == pytest.approx(60.0, rel=0.05)
 
 
 def test_the_first_plan_comes_within_seconds_of_the_first_step() -> None:

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from llm_timecycle.config.settings import TrainingSettings
 from llm_timecycle.training.budget.planning import (
     Costs,
-    extrapolate,
     make_plan,
     scale_plan,
 )
@@ -68,9 +67,11 @@ def test_a_checkpoint_every_ten_minutes_is_paid_for() -> None:
     assert plan.steps == 10 + 3600 - 10 - 10 - 5 * 10
 
 
-def test_extrapolation_needs_two_sizes_and_never_falls() -> None:
-    assert extrapolate({10: 2.0}, 10) == 2.0
-    assert extrapolate({10: 2.0, 20: 1.0}, 100) == 1.0
+def test_steps_take_the_least_share_whatever_a_validation_is_said_to_take() -> None:
+    costs = Costs(step_s=0.1, validation_s=600.0, checkpoint_s=0.0, exit_s=0.0)
+    training, times = TrainingSettings(minutes=1.0), {"step": 10, "validated_step": 0}
+    plan = make_plan(training, NOTHING_YET, costs, **times, used_s=20.0, least_share=0.5)
+    assert plan.steps == 10 + 200
 
 
 @given(

@@ -23,6 +23,9 @@ _MEMORY_INFO = Path("/proc/meminfo")
 _CACHE_SIZES = Path("/sys/devices/system/cpu/cpu0/cache")
 _PROCESSORS = Path("/sys/devices/system/cpu")
 
+LONGEST_START_S = 2.0
+"""The interpreter and the modules of a command are loaded by then, on a slow machine too."""
+
 
 def count_hardware_threads() -> int:
     """Hardware threads that this process may use."""
@@ -120,6 +123,15 @@ def read_versions() -> dict[str, str]:
 
     own = {"llm_timecycle": __version__, "python": platform.python_version()}
     return own | {name: metadata.version(name) for name in LIBRARIES}
+
+
+def measure_start_s() -> float:
+    """Seconds that the start of this program has taken, for a command to ask first; 0 if unknown.
+
+    A process keeps its age where it goes on as another program (exec), such as a shell that
+    prepared something first. So more than `LONGEST_START_S` is not believed.
+    """
+    return min(measure_process_age_s() or 0.0, LONGEST_START_S)
 
 
 def measure_process_age_s() -> float | None:

@@ -13,7 +13,9 @@ import pytest
 from llm_timecycle.training.suggest.calibration import LossCurve
 from llm_timecycle.training.suggest.predict import predict_loss
 
-BENCH = runpy.run_path(str(Path(__file__).parent.parent / "scripts" / "bench" / "suggest.py"))
+PLACE = Path(__file__).parent.parent / "scripts" / "bench"
+BENCH = runpy.run_path(str(PLACE / "suggest.py"))
+FIT = runpy.run_path(str(PLACE / "fit_loss_curve.py"))
 CURVE = LossCurve(1.2, 20.0, 0.4, 300.0, 0.5, 0.004, 0.5, 8.0)
 CHAR = "char H128 dropout 0.0"
 
@@ -34,7 +36,7 @@ def test_the_curve_behind_the_points_is_found() -> None:
         }
         for P, n, (name, D) in sizes
     ]
-    curve, error = BENCH["fit"](points)
+    curve, error = FIT["fit"](points)
     assert error == pytest.approx(0.0, abs=1e-9)
     assert replace(curve, floor=0.0) == LossCurve(
         0.0,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from llm_timecycle.system import (
+    LONGEST_START_S,
     describe_machine,
     describe_machine_briefly,
     read_free_bytes,
@@ -45,6 +49,25 @@ def test_the_machine_is_named_by_its_processor_and_not_by_its_host(tmp_path: Pat
     assert describe_machine(tmp_path / "none")["processor"]
     assert describe_machine_briefly({}) == "unknown processor"
     assert {"llm_timecycle", "python", "tensorflow"} <= read_versions().keys()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="only there can a process go on as another program")
+def test_what_a_process_did_before_it_became_this_program_is_not_its_start() -> None:
+    code = (
+        "from llm_timecycle.system import measure_process_age_s, measure_start_s\n"
+        "print(measure_process_age_s(), measure_start_s())"
+    )
+    command = [
+        "sh",
+        "-c",
+        f'sleep {LONGEST_START_S + 0.2}; exec "$0" -c "$1"',
+        sys.executable,
+        code,
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    age, start_s = done.stdout.split()
+    assert float(start_s) == (0.0 if age == "None" else LONGEST_START_S)
+    assert age == "None" or float(age) > LONGEST_START_S
 
 
 def test_a_process_knows_how_long_ago_it_was_started() -> None:

@@ -12,7 +12,7 @@ import click
 
 from llm_timecycle.cli.options import HELP, generation_settings
 from llm_timecycle.cli.printing import print_json
-from llm_timecycle.cli.prompts import read_prompt, show_prompt
+from llm_timecycle.cli.prompts import continue_prompts, read_prompt, show_prompt
 from llm_timecycle.config.settings import GenerationSettings
 from llm_timecycle.errors import UsageError
 from llm_timecycle.generation.engines.engine import Engine
@@ -24,7 +24,7 @@ from llm_timecycle.generation.generator import (
 )
 from llm_timecycle.generation.options import override_settings
 from llm_timecycle.generation.sampling.token_ids import make_plan
-from llm_timecycle.runs.directory import Run, open_run
+from llm_timecycle.runs.directory import open_run
 from llm_timecycle.system import measure_process_age_s
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
@@ -115,7 +115,15 @@ def command(context: click.Context, /, run: Path, **options: Any) -> None:
     if not given.keys().isdisjoint({"ban", "bias"}):  # refuse them by the names of the options
         make_plan(settings, tokenizer, _write_option)
     if asked.prompts is not None and asked.output is not None:
-        _write_texts(opened, tokenizer, settings, asked, context)
+        continue_prompts(
+            opened,
+            tokenizer,
+            settings,
+            prompts_path=asked.prompts,
+            output=asked.output,
+            engine=asked.engine,
+            top_logprobs=asked.top_logprobs or 0,
+        )
         return
     source = asked.prompt_file
     text = (asked.prompt or "") if source is None else read_prompt(source)
@@ -258,49 +266,6 @@ def _check_top_logprobs(count: int | None, vocab_size: int) -> None:
             f"--top-logprobs: received {count}; expected at most {vocab_size}, the number of "
             f"tokens of this model"
         )
-
-
-def _write_texts(
-    opened: Run,
-    tokenizer: Tokenizer,
-    settings: GenerationSettings,
-    asked: _Asked,
-    context: click.Context,
-) -> None:
-    """Generate a text for each prompt of a file."""
-    from tqdm import tqdm
-
-    from llm_timecycle.generation.prompt_batches import BATCH_PROMPTS, PromptBatches
-    from llm_timecycle.generation.prompt_file import read_prompt_file
-
-    assert asked.prompts is not None and asked.output is not None  # noqa: PT018
-    prompts = read_prompt_file(asked.prompts, settings, tokenizer)
-    total = len(prompts.lines)
-    batches = PromptBatches(
-        make_engine(opened, asked.engine, rows=min(total, BATCH_PROMPTS), tokens=settings.length),
-        tokenizer,
-        prompts,
-        settings,
-        weights_sha256=opened.read_manifest()["files"]["model.safetensors"]["sha256"],
-        top_logprobs=asked.top_logprobs or 0,
-    )
-    done = 0
-    with tqdm(total=total, unit="prompt", leave=False, disable=not sys.stderr.isatty()) as bar:
-
-        def note_done(count: int) -> None:
-            nonlocal done
-            done = count
-            bar.update(count - bar.n)
-
-        try:
-            before = batches.write(asked.output, note_done)
-        except KeyboardInterrupt:
-            click.echo(
-                f"Stopped after {done:,} of {total:,} prompts; the same command goes on.", err=True
-            )
-            context.exit(130)
-    again = f", {before:,} of them there before" if before else ""
-    click.echo(f"{asked.output}: {total:,} texts{again}", err=True)
 
 
 def _print_stream(request: _Request) -> None:

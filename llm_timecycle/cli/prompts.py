@@ -1,4 +1,4 @@
-"""Prompts of `generate`: read from a file or standard input, and shown before their text."""
+"""Prompts of `generate`: one, from a file or standard input and shown before its text, or many."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ import sys
 from pathlib import Path
 from typing import BinaryIO
 
-from llm_timecycle.errors import DataError, UsageError
+import click
+
+from llm_timecycle.config.settings import GenerationSettings
+from llm_timecycle.errors import DataError, Interrupted, UsageError
+from llm_timecycle.generation.engines.select import make_engine
+from llm_timecycle.runs.directory import Run
 from llm_timecycle.text.tokenizer.characters import BLANK
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
@@ -85,3 +90,52 @@ def show_prompt(prompt: str, tokenizer: Tokenizer) -> str:
     if settings.level == "word" and settings.word_split == "whitespace":
         return re.sub(f"[{BLANK}]+\\Z", "", prompt)  # the next word brings its own space
     return prompt
+
+
+def continue_prompts(
+    run: Run,
+    tokenizer: Tokenizer,
+    settings: GenerationSettings,
+    prompts_path: Path,
+    output: Path,
+    *,
+    engine: str,
+    top_logprobs: int,
+) -> None:
+    """Write a text for each prompt of a file, with a progress bar if stderr is a terminal.
+
+    Raises:
+        Interrupted: by Ctrl-C, after what was done was written.
+        UsageError, DataError, RunError: as `read_prompt_file` and `PromptBatches.write`.
+    """
+    from tqdm import tqdm
+
+    from llm_timecycle.generation.prompt_batches import BATCH_PROMPTS, PromptBatches
+    from llm_timecycle.generation.prompt_file import read_prompt_file
+
+    prompts = read_prompt_file(prompts_path, settings, tokenizer)
+    total = len(prompts.lines)
+    batches = PromptBatches(
+        make_engine(run, engine, rows=min(total, BATCH_PROMPTS), tokens=settings.length),
+        tokenizer,
+        prompts,
+        settings,
+        weights_sha256=run.read_manifest()["files"]["model.safetensors"]["sha256"],
+        top_logprobs=top_logprobs,
+    )
+    done = 0
+    with tqdm(total=total, unit="prompt", leave=False, disable=not sys.stderr.isatty()) as bar:
+
+        def note_done(count: int) -> None:
+            nonlocal done
+            done = count
+            bar.update(count - bar.n)
+
+        try:
+            before = batches.write(output, note_done)
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"Stopped after {done:,} of {total:,} prompts; the same command goes on."
+            ) from None
+    again = f", {before:,} of them there before" if before else ""
+    click.echo(f"{output}: {total:,} texts{again}", err=True)

@@ -18,7 +18,7 @@ from llm_timecycle.config.locate import find_run, name_after, names_text
 from llm_timecycle.config.sources import Override, Source
 from llm_timecycle.errors import DataError, RunError, RunExistsError, ShortTextError
 from llm_timecycle.runs.directory import check_run_is_new, open_run
-from llm_timecycle.system import measure_process_age_s
+from llm_timecycle.system import measure_start_s
 
 if TYPE_CHECKING:
     from llm_timecycle.config.settings import Settings
@@ -94,7 +94,7 @@ def command(
     llm-timecycle train runs/short --resume
     llm-timecycle train --from runs/novel letters.txt --minutes 5
     """
-    began_at_s = time.perf_counter() - (measure_process_age_s() or 0.0)
+    began_at_s = time.perf_counter() - measure_start_s()
     options = {
         "--minutes": minutes,
         "--run": run_path,

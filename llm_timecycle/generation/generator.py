@@ -18,7 +18,7 @@ from llm_timecycle.config.settings import GenerationSettings
 from llm_timecycle.errors import UsageError
 from llm_timecycle.generation.beam_search import Hypothesis, search_beams
 from llm_timecycle.generation.decoding import Decoder
-from llm_timecycle.generation.engines.cached_engine import CachedEngine
+from llm_timecycle.generation.engines.cached_engine import add_cache
 from llm_timecycle.generation.engines.engine import Engine
 from llm_timecycle.generation.latency import GenerationTimes, summarize_times
 from llm_timecycle.generation.sample import (
@@ -104,9 +104,7 @@ class TextGenerator:
         top_logprobs: int = 0,
         now: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._engine = engine
-        if settings.cache > 0.0:
-            self._engine = CachedEngine(engine, settings.cache, settings.cache_theta)
+        self._engine = add_cache(engine, settings)
         self._tokenizer = tokenizer
         self._settings = settings
         self._plan = make_plan(settings, tokenizer)

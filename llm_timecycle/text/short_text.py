@@ -89,7 +89,13 @@ def find_changes(settings: Settings, tokens: Mapping[str, int], is_trained: bool
 
 
 def fit_lanes(
-    tokens: int, lanes: int, window: int, *, keeps_lanes: bool = False, keeps_window: bool = False
+    tokens: int,
+    lanes: int,
+    window: int,
+    *,
+    keeps_lanes: bool = False,
+    keeps_window: bool = False,
+    is_varied: bool = False,
 ) -> tuple[int, int]:
     """Lanes (B) and window (T), halved until each lane of a text has `STEPS_PER_EPOCH` windows.
 
@@ -97,16 +103,18 @@ def fit_lanes(
         tokens: of the training text.
         lanes, window: where to begin.
         keeps_lanes, keeps_window: whether they stay as they are.
+        is_varied: whether the window's length varies, for which it must not be too short.
 
     >>> fit_lanes(500, 64, 32)
     (4, 8)
     """
-    floors = ((SMALLEST_BATCH, SHORTEST_WINDOW), (1, 1))
+    shortest = SHORTEST_VARIED if is_varied else 1
+    floors = ((SMALLEST_BATCH, max(SHORTEST_WINDOW, shortest)), (1, shortest))
     for least_lanes, least_window in floors:
         while tokens < lanes * window * STEPS_PER_EPOCH:
             if lanes > least_lanes and not keeps_lanes:
                 lanes //= 2
-            elif window > least_window and not keeps_window:
+            elif window // 2 >= least_window and not keeps_window:
                 window //= 2
             else:
                 break

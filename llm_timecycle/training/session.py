@@ -48,6 +48,7 @@ from llm_timecycle.training.signals import catch_stop_signals
 from llm_timecycle.training.state import TrainState
 from llm_timecycle.training.suggest.from_curve import (
     Finding,
+    Point,
     compute_guessing_loss,
     review_curve,
 )
@@ -248,11 +249,10 @@ def _review(run: Run, progress: Progress, text: PreparedText) -> Finding | None:
     if text.valid is None:
         return None
     V, training = text.tokenizer.vocab_size, run.settings.training
-    guessing_loss = compute_guessing_loss(
-        count_tokens(text.train.ids, V), count_tokens(text.valid.ids, V)
-    )
+    train, valid = (count_tokens(part.ids, V) for part in (text.train, text.valid))
+    guessing = Point(0, compute_guessing_loss(train, valid), compute_guessing_loss(train, train))
     longer = double_length(training, progress.step)
-    return review_curve(read_validations(run.metrics_path), run.settings, guessing_loss, longer)
+    return review_curve(read_validations(run.metrics_path), run.settings, guessing, longer)
 
 
 def _explain_memory(settings: Settings, vocab_size: int) -> str:

@@ -4,7 +4,6 @@
                                                               [--only NAME]... [--set KEY=VALUE]...
                                                               [--gflops G]
     .venv/bin/python scripts/bench/suggest.py check --points FILE
-    .venv/bin/python scripts/bench/suggest.py fit --points FILE [--level char]
 
 `measure` trains every candidate (the suggestion, each entry of `GRID`, the shipped settings) on
 every text for equal times, each in a new process, scores it on the same held-out text, and appends
@@ -14,8 +13,8 @@ whose matrix products run at that rate: each candidate gets the steps that `pred
 would fit there, so that other work on this machine changes nothing. `check` compares the suggestion
 with the best of the grid, which it may miss by 2% in bits a byte, and its mean with that of each of
 the shipped settings. A budget that was not measured for a candidate comes from its curve over the
-others, a straight line in the logarithm of the minutes, and is marked with ~. `fit` fits the
-constants of a `LossCurve` to the points of a level, of all candidates.
+others, a straight line in the logarithm of the minutes, and is marked with ~.
+`fit_loss_curve.py` learns from the same points.
 """
 
 from __future__ import annotations
@@ -32,8 +31,6 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import numpy as np
-
 from llm_timecycle.config.dump import dump_settings
 from llm_timecycle.config.load import check_sources, list_given, read_settings
 from llm_timecycle.config.locate import list_shipped_names
@@ -46,7 +43,6 @@ from llm_timecycle.training.suggest.calibration import (
     SHORTEST_TRAINING_SHARE,
     START_UP_S,
     VALIDATION_SHARE,
-    LossCurve,
 )
 from llm_timecycle.training.suggest.choices import Choices
 from llm_timecycle.training.suggest.choose import choose
@@ -54,7 +50,6 @@ from llm_timecycle.training.suggest.choose_tokens import SPECIAL_TOKENS, count_t
 from llm_timecycle.training.suggest.predict import (
     MachineSpeed,
     count_product_weights,
-    predict_loss,
     predict_step_s,
 )
 
@@ -279,80 +274,22 @@ def compare(points: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         }
 
 
-def fit(points: list[dict[str, Any]]) -> tuple[LossCurve, float]:
-    """The `LossCurve` of the least squared error over points of several texts, and its error.
-
-    Each text has a floor of its own; the returned floor is their mean. For given exponents the
-    other constants are linear: exponents from a grid, constants from least squares, none negative.
-    """
-    texts = sorted({point["text"] for point in points})
-    losses = np.array([point["loss_nats"] for point in points])
-    floors = np.array([[point["text"] == text for text in texts] for point in points], float)
-    best: tuple[float, LossCurve] | None = None
-    exponents = (
-        np.linspace(0.2, 0.6, 5),
-        np.linspace(0.2, 0.8, 7),
-        np.linspace(0.25, 1.0, 4),
-        (2.0, 4.0, 8.0, 16.0, 32.0),
-    )
-    for size, tokens, overfit, repeats in itertools.product(*exponents):
-        shapes = (
-            LossCurve(0.0, 1.0, size, 0.0, tokens, 0.0, overfit, repeats),
-            LossCurve(0.0, 0.0, size, 1.0, tokens, 0.0, overfit, repeats),
-            LossCurve(0.0, 0.0, size, 0.0, tokens, 1.0, overfit, repeats),
-        )
-        columns = [
-            [
-                predict_loss(p["product_weights"], p["tokens"], p["text_tokens"], shape)
-                for p in points
-            ]
-            for shape in shapes
-        ]
-        solution, error = _solve(np.column_stack([np.array(columns).T, floors]), losses)
-        if best is None or error < best[0]:
-            a, b, c = solution[:3]
-            floor = float(solution[3:].mean())
-            best = error, LossCurve(floor, a, size, b, tokens, c, overfit, repeats)
-    if best is None:
-        raise ValueError("no exponents to try")
-    return best[1], best[0]
-
-
-def _solve(columns: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, float]:
-    """Least squares without negative constants: the best of all sets of columns that are used."""
-    free = columns.shape[1] - 3
-    best, least = np.zeros(columns.shape[1]), float("inf")
-    for used in itertools.product((False, True), repeat=3):
-        chosen = np.array([*used, *[True] * free])
-        part, *_ = np.linalg.lstsq(columns[:, chosen], values, rcond=None)
-        error = float(np.sqrt(np.mean((columns[:, chosen] @ part - values) ** 2)))
-        if (part[: sum(used)] >= 0).all() and error < least:
-            best, least = np.zeros(columns.shape[1]), error
-            best[chosen] = part
-    return best, least
-
-
 def main() -> None:
-    """Run one of the three."""
+    """Run one of the two."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("action", choices=("measure", "check", "fit"))
+    parser.add_argument("action", choices=("measure", "check"))
     parser.add_argument("texts", nargs="*", help="files, directories, globs, or built-in names")
     parser.add_argument("--points", type=Path, required=True, help="JSON lines, one a run")
     parser.add_argument("--minutes", type=float, nargs="+", default=[1.0])
     parser.add_argument("--only", nargs="+", default=list_candidates(), choices=list_candidates())
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="for all runs")
     parser.add_argument("--gflops", type=float, help="minutes of an imagined machine")
-    parser.add_argument("--level", default="char", help="with fit")
     given = parser.parse_args()
     if given.action == "measure":
         speed = given.gflops and MachineSpeed("auto", 1e9 * given.gflops, cores=2)
         measure(given.points, given.texts, given.minutes, given.only, given.set, speed)
-    elif given.action == "check":
-        sys.exit(not check(read_points(given.points)))
     else:
-        points = [p for p in read_points(given.points) if p["level"] == given.level]
-        curve, error = fit(points)
-        print(f"{curve}\nroot of the mean squared error over {len(points)}: {error:.4f} nats")
+        sys.exit(not check(read_points(given.points)))
 
 
 if __name__ == "__main__":

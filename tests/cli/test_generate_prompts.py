@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from llm_timecycle.errors import DataError, UsageError
+from llm_timecycle.errors import DataError, Interrupted, UsageError
 from llm_timecycle.generation.prompt_batches import PromptBatches
 from llm_timecycle.runs.directory import Run
 from tests.cli.random_runs import call, generate_directly
@@ -54,8 +54,10 @@ def test_ctrl_c_says_what_is_done(
     (tmp_path / "p.jsonl").write_text('"a"\n"b"\n"c"\n')
     monkeypatch.setattr(PromptBatches, "write", interrupt)
     result = call(run, "--prompts", str(tmp_path / "p.jsonl"), "--output", str(tmp_path / "o"))
-    assert (result.exit_code, result.stdout) == (130, "")
-    assert result.stderr == "Stopped after 1 of 3 prompts; the same command goes on.\n"
+    assert isinstance(result.exception, Interrupted)
+    assert result.exception.exit_code == 130
+    assert str(result.exception) == "Stopped after 1 of 3 prompts; the same command goes on."
+    assert result.stdout == ""
 
 
 @pytest.mark.parametrize(

@@ -72,8 +72,15 @@ QUICK = (
 )
 
 
-@pytest.mark.parametrize("given", [(), WORDS, ("--set", "tokenizer.level=subword")])
-@pytest.mark.parametrize("length", [500, 2000])
+@pytest.mark.parametrize(
+    ("length", "given"),
+    [
+        *((length, ()) for length in (500, 2000)),
+        *((length, WORDS) for length in (500, 2000)),
+        *((length, ("--set", "tokenizer.level=subword")) for length in (500, 2000)),
+        (500, ("--set", "training.vary_sequence_length=true")),
+    ],
+)
 def test_a_short_text_trains_with_what_is_proposed(
     call: Call, tmp_path: Path, length: int, given: tuple[str, ...]
 ) -> None:

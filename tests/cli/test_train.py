@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from llm_timecycle import system
 from llm_timecycle.runs.directory import open_run
 from tests.cli.conftest import TINY, Outcome
 
@@ -306,6 +308,15 @@ def test_a_killed_run_with_a_budget_follows_its_plans_to_the_same_weights(tmp_pa
         shutil.rmtree(run / "checkpoints" / f"step-{step}")
     subprocess.run([*program, "--resume"], **again)
     assert (read_plans(run), final.read_bytes()) == (plans, weights)
+
+
+def test_a_budget_counts_no_more_than_a_start_as_gone_before_the_command(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system, "measure_process_age_s", lambda: 6000.0)
+    outcome = call("train", "tiny.yaml", "--minutes", "0.02", "--set", "training.max_steps=null")
+    assert outcome.exit_code == 0, outcome.stderr
+    assert re.search(r"^Trained \S+ steps? in \d+ s of 0\.02 min", outcome.stderr, re.MULTILINE)
 
 
 def test_minutes_and_max_steps_contradict_each_other(call: Call) -> None:

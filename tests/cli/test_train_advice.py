@@ -59,6 +59,16 @@ def test_one_that_learned_by_heart_says_which_step_is_kept(call: Call) -> None:
     assert f"learned by heart; the weights of step {kept} are kept. Try more model.dropout" in said
 
 
+def test_one_that_fits_its_training_text_alone_wants_more_of_it(call: Call, tmp_path: Path) -> None:
+    rng = random.Random(1)
+    (tmp_path / "text.txt").write_text("".join(rng.choices("etaoinshr", k=600)))
+    (tmp_path / "own.yaml").write_text(TINY)
+    said = train(call, "training.learning_rate=0.1", "training.epochs=20", "model.dropout=0")
+    assert "worse than guessing by token frequency" in said
+    assert "Train on more text, or a smaller model." in said
+    assert "learning_rate" not in said
+
+
 @pytest.mark.usefixtures("text")
 def test_one_that_is_worse_than_guessing_blames_the_rate(call: Call) -> None:
     said = train(call, "training.learning_rate=3", "training.epochs=3")

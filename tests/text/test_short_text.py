@@ -113,6 +113,11 @@ def test_what_is_kept_stays() -> None:
     assert fit_lanes(100, 64, 32, keeps_window=True) == (1, 32)
 
 
+def test_a_window_that_varies_stays_long_enough_to_vary() -> None:
+    assert fit_lanes(500, 64, 32, is_varied=True) == (2, 16)
+    assert fit_lanes(100, 64, 32, is_varied=True) == (1, 16)
+
+
 @given(st.integers(2, 10_000), st.integers(1, 300), st.integers(1, 300))
 def test_what_is_advised_fits(tokens: int, B: int, T: int) -> None:
     settings = make_settings(B, T)

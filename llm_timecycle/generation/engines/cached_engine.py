@@ -15,12 +15,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from llm_timecycle.config.settings import GenerationSettings
 from llm_timecycle.generation.engines.engine import Engine
 
 WINDOW = 2000
 """The latest tokens that it remembers."""
 USUAL_SHARPNESS = 16.0
 """theta times the mean of |h|^2, where theta is left open."""
+
+
+def add_cache(engine: Engine, settings: GenerationSettings) -> Engine:
+    """The engine itself, or with the cache around it that the settings ask for."""
+    if settings.cache > 0.0:
+        return CachedEngine(engine, settings.cache, settings.cache_theta)
+    return engine
 
 
 class CachedEngine:

@@ -23,6 +23,7 @@ import numpy as np
 from llm_timecycle.config.settings import GenerationSettings
 from llm_timecycle.errors import RunError, UsageError
 from llm_timecycle.generation.decoding import DecodeObserver, DecodePart, Decoder
+from llm_timecycle.generation.engines.cached_engine import add_cache
 from llm_timecycle.generation.engines.engine import Engine
 from llm_timecycle.generation.engines.select import make_engine
 from llm_timecycle.generation.sample import SampleRequest
@@ -169,7 +170,7 @@ class _Session:
         """One request; its times are added to `taken`, those of its parts are for the observer."""
         began = self.now()
         decoder = Decoder(
-            engine, self.tokenizer, self.plan,
+            add_cache(engine, self.plan.settings), self.tokenizer, self.plan,
             [SampleRequest(prompt, number) for number in range(samples)],
             now=self.now, observer=observer,
         )  # fmt: skip

@@ -2,7 +2,8 @@
 
 "Measured" means: on two cores with AMX, bfloat16, two layers, NAdam, linear decay, unless it says
 otherwise. "Guess" means: taken from experience, to be replaced by a measurement.
-`scripts/bench/suggest.py` measures, fits `LOSS`, and compares the choices with the best of a grid.
+`scripts/bench/suggest.py` measures, and compares the choices with the best of a grid;
+`fit_loss_curve.py` beside it fits `LOSS_CURVES`.
 """
 
 from __future__ import annotations

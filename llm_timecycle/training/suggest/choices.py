@@ -8,6 +8,15 @@ from typing import Any
 from llm_timecycle.config.settings import Settings
 
 
+def write_count(count: int, noun: str) -> str:
+    """A number of things whose plural ends in s.
+
+    >>> write_count(1, "line"), write_count(1200, "line")
+    ('1 line', '1,200 lines')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 @dataclass
 class Choices:
     """The settings chosen so far, over those that the user has given."""

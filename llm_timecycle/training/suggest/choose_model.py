@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from llm_timecycle.config.settings import ModelSettings
 from llm_timecycle.text.survey import TextFacts
 from llm_timecycle.training.suggest import calibration as c
-from llm_timecycle.training.suggest.choices import Choices
+from llm_timecycle.training.suggest.choices import Choices, write_count
 from llm_timecycle.training.suggest.predict import (
     MachineSpeed,
     count_product_weights,
@@ -61,7 +61,7 @@ def choose_model(
         "model.hidden_units",
         best.model.hidden_units,
         f"lowest predicted loss of {len(sizes)} sizes for {minutes:g} min, "
-        f"{speed.cores} core{'s' if speed.cores != 1 else ''} and {tokens:,} tokens of text",
+        f"{write_count(speed.cores, 'core')} and {tokens:,} tokens of text",
     )
     choices.choose(
         "model.embedding_dim",

@@ -6,7 +6,7 @@ from llm_timecycle.config.validation import BYTE_VOCABULARY
 from llm_timecycle.text.short_text import fit_lanes
 from llm_timecycle.text.survey import COMMON_FROM, TextFacts
 from llm_timecycle.training.suggest import calibration as c
-from llm_timecycle.training.suggest.choices import Choices
+from llm_timecycle.training.suggest.choices import Choices, write_count
 
 SPECIAL_TOKENS = 2
 NONE_HELD_OUT = "none: so short a text is all needed"
@@ -115,12 +115,19 @@ def choose_lanes(tokens: int, choices: Choices) -> None:
         B = choices.read(paths[0])
     if is_fixed_T := paths[1] in choices.given:
         T = choices.read(paths[1])
-    B, T = fit_lanes(tokens, B, T, keeps_lanes=is_fixed_B, keeps_window=is_fixed_T)
+    B, T = fit_lanes(
+        tokens,
+        B,
+        T,
+        keeps_lanes=is_fixed_B,
+        keeps_window=is_fixed_T,
+        is_varied=choices.fixed.training.vary_sequence_length,
+    )
     is_short = B < c.BATCH_SIZE
     choices.choose(
         paths[0],
         B,
-        f"so that each lane has {tokens // (B * T):,} windows"
+        f"so that each lane has {write_count(tokens // (B * T), 'window')}"
         if is_short
         else "fewer would use this machine less well",
     )

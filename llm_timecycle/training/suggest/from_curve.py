@@ -1,8 +1,9 @@
 """What the course of a training suggests for the next one: at most one thing, or nothing.
 
-Pure: a curve of losses, settings, and the loss of guessing. The first of these that holds is told:
+Pure: a curve of losses, settings, the losses of guessing. The first of these that holds is told:
 
-    worse than guessing   no validation was better than guessing by token frequency
+    worse than guessing   no validation was better than guessing by token frequency: the learning
+                          rate is to blame, unless the training loss is better than guessing
     unstable              validation and training loss both rose from some step on
     learned by heart      the validation loss rose from some step on, the training loss did not
     still improving       the end was the best, and twice the training is predicted to be better
@@ -52,22 +53,22 @@ class Finding:
 
 
 def review_curve(
-    curve: Sequence[Point], settings: Settings, guessing_loss: float, longer: str
+    curve: Sequence[Point], settings: Settings, guessing: Point, longer: str
 ) -> Finding | None:
     """What stands out in a finished training; None where all is well, or too little is known.
 
     Args:
         curve: the validations, in order.
         settings: of the run, as resolved.
-        guessing_loss: the validation loss of guessing by token frequency, in nats a token.
+        guessing: the losses of guessing by token frequency, which is what a model starts as.
         longer: the setting that would make the run twice as long, as KEY=VALUE.
     """
     if not curve:
         return None
     best = min(curve, key=lambda point: point.valid_loss)
     last = curve[-1]
-    if best.valid_loss > guessing_loss + NOTABLE_NATS:
-        return Finding(_explain_rate(best.valid_loss, guessing_loss, settings))
+    if best.valid_loss > guessing.valid_loss + NOTABLE_NATS:
+        return Finding(_explain_no_gain(best, last, settings, guessing))
     after = [point for point in curve if point.step > best.step]
     if len(after) > 1 and last.valid_loss >= best.valid_loss + NOTABLE_NATS:
         return Finding(_explain_rise(best, last, settings))
@@ -81,22 +82,22 @@ def review_curve(
     return None
 
 
-def compute_guessing_loss(train_counts: np.ndarray, valid_counts: np.ndarray) -> float:
-    """The validation loss, in nats a token, of guessing by how often each token occurs in training.
+def compute_guessing_loss(train_counts: np.ndarray, counts: np.ndarray) -> float:
+    """The loss on a text, in nats a token, of guessing by how often each token occurs in training.
 
-        -sum_v (valid_v / sum valid) log((train_v + 1) / sum(train + 1))
+        -sum_v (counts_v / sum counts) log((train_v + 1) / sum(train + 1))
 
     It is what a model starts as; see `start_from_frequencies`.
 
     Args:
-        train_counts, valid_counts: of each token (V,).
+        train_counts, counts: of each token (V,), in the training text and in the text.
 
     >>> round(compute_guessing_loss(np.array([2, 0]), np.array([1, 1])), 4)
     0.837
     """
     smoothed = train_counts.astype(np.float64) + 1.0
     log_shares = np.log(smoothed / smoothed.sum())
-    return float(-(valid_counts @ log_shares) / valid_counts.sum())
+    return float(-(counts @ log_shares) / counts.sum())
 
 
 def predict_gain(curve: Sequence[Point]) -> float:
@@ -131,7 +132,17 @@ def _read_loss(curve: Sequence[Point], step: float) -> float:
     return before.valid_loss + share * (after.valid_loss - before.valid_loss)
 
 
-def _explain_rate(loss: float, guessing_loss: float, settings: Settings) -> str:
+def _explain_no_gain(best: Point, last: Point, settings: Settings, guessing: Point) -> str:
+    problem = (
+        f"The best validation loss ({best.valid_loss:.3g} nats) is worse than guessing by token "
+        f"frequency ({guessing.valid_loss:.3g})"
+    )
+    trained, guessed = last.train_loss, guessing.train_loss
+    if trained is not None and guessed is not None and trained < guessed - TRAINING_NOISE_NATS:
+        return (
+            f"{problem}, and the training loss ({trained:.3g}) is better ({guessed:.3g}): what was "
+            f"learned holds for the training text alone. Train on more text, or a smaller model"
+        )
     training = settings.training
     rate, usual = (
         training.learning_rate,
@@ -139,9 +150,7 @@ def _explain_rate(loss: float, guessing_loss: float, settings: Settings) -> str:
     )
     change = "raise" if rate is not None and rate < usual / 10 else "lower"
     return (
-        f"The best validation loss ({loss:.3g} nats) is worse than guessing by token frequency "
-        f"({guessing_loss:.3g}): {change} training.learning_rate (now {rate:.2g}; the default is "
-        f"{usual:.2g})"
+        f"{problem}: {change} training.learning_rate (now {rate:.2g}; the default is {usual:.2g})"
     )
 
 

@@ -14,6 +14,7 @@ from llm_timecycle.config.settings import TrainingSettings
 from llm_timecycle.config.sources import Source
 from llm_timecycle.text.corpus import open_corpus
 from llm_timecycle.text.survey import TextFacts, survey_text
+from llm_timecycle.training.suggest.choices import write_count
 from llm_timecycle.training.suggest.choose import choose, choose_text_side
 from llm_timecycle.training.suggest.predict import MachineSpeed
 
@@ -65,8 +66,8 @@ def describe_text(facts: TextFacts) -> str:
     """One line about a text."""
     line = (
         f"{facts.bytes / 1e6:,.2f} MB, {facts.characters:,} characters, "
-        f"{facts.distinct_characters:,} different ones, mostly {facts.script}; "
-        f"{facts.words:,} words, {facts.lines:,} lines; zlib leaves "
+        f"{write_count(facts.distinct_characters, 'different one')}, mostly {facts.script}; "
+        f"{write_count(facts.words, 'word')}, {write_count(facts.lines, 'line')}; zlib leaves "
         f"{100 * facts.compressed_fraction:.0f}%"
     )
     return line if facts.sampled_fraction == 1 else f"{line} (sampled)"

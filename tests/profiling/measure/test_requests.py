@@ -24,7 +24,7 @@ from llm_timecycle.runs.directory import Run, create_run
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 # What each part of a request costs, in seconds; sums of these tell which parts a figure holds.
-PREFILL_S, STEP_S, CHOICE_S, WRITING_S = 8.0, 4.0, 2.0, 1.0
+HIDDEN_S, PREFILL_S, STEP_S, CHOICE_S, WRITING_S = 16.0, 8.0, 4.0, 2.0, 1.0
 
 
 class Time:
@@ -44,7 +44,7 @@ class SlowEngine:
         self._time, self._V, self._rows = time, V, 0
 
     def reset(self) -> None:
-        pass
+        self._rows = 0
 
     def prefill(self, ids: np.ndarray) -> np.ndarray:
         self._time.s += PREFILL_S
@@ -53,11 +53,16 @@ class SlowEngine:
 
     def step(self, ids: np.ndarray) -> np.ndarray:
         self._time.s += STEP_S
+        self._rows = self._rows or len(ids)
         assert len(ids) == self._rows
         return np.zeros((len(ids), self._V), np.float32)
 
     def select_rows(self, rows: Sequence[int]) -> None:
         self._rows = len(rows)
+
+    def read_hidden(self) -> np.ndarray:
+        self._time.s += HIDDEN_S
+        return np.ones((self._rows, 2), np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +151,24 @@ def test_every_figure_is_made_of_the_parts_that_its_definition_names(run: Run, t
         4: pytest.approx(4 / (STEP_S + CHOICE_S + 4 * WRITING_S)),
     }
     assert len(cycle.load.samples_s) == 3
+
+
+def test_a_neural_cache_counts_as_part_of_the_network(run: Run, time: Time) -> None:
+    generation = run.settings.generation.model_copy(update={"cache": 0.5})
+    settings = run.settings.model_copy(update={"generation": generation})
+    cycle = measure_inference(
+        Run(run.path, settings, run.vocab_size),
+        prompt="Once",
+        requests=1,
+        cold_starts=1,
+        batches=(1,),
+        now=time.now,
+        start=Processes(1.0).start,
+    )
+    assert cycle.engine == "slow"
+    assert cycle.prefill.samples_s == (4 * (STEP_S + HIDDEN_S),)  # the cache reads each token
+    assert cycle.step.samples_s == (STEP_S + HIDDEN_S,) * 4
+    assert cycle.first_token.samples_s == (4 * (STEP_S + HIDDEN_S) + CHOICE_S + WRITING_S,)
 
 
 def test_a_cold_start_asks_for_one_token_after_the_same_prompt(run: Run, time: Time) -> None:

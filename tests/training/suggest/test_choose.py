@@ -19,6 +19,7 @@ from llm_timecycle.errors import DataError
 from llm_timecycle.text.corpus import open_corpus
 from llm_timecycle.text.survey import TextFacts, survey_text
 from llm_timecycle.training.suggest.choose import Suggestion, choose
+from llm_timecycle.training.suggest.from_text import describe_text
 from llm_timecycle.training.suggest.predict import MachineSpeed
 
 SPEED = MachineSpeed("mixed_bfloat16", 1.2e12, cores=2)
@@ -96,6 +97,14 @@ def write_text(kind: str) -> str:
 def test_the_level_suits_the_text(tmp_path: Path, kind: str, level: str) -> None:
     settings, _ = choose_for(look_at(tmp_path, write_text(kind)))
     assert settings.tokenizer.level == level
+
+
+def test_one_of_a_kind_is_described_in_the_singular() -> None:
+    one = describe_text(replace(PROSE, distinct_characters=1, words=1, lines=1))
+    assert ", 1 different one, mostly Latin; 1 word, 1 line; " in one
+    assert ", 80 different ones, mostly Latin; 200,000 words, 20,000 lines; " in describe_text(
+        PROSE
+    )
 
 
 def test_rare_chinese_characters_are_left_out_and_common_latin_ones_never(tmp_path: Path) -> None:
@@ -214,6 +223,10 @@ def test_the_end_of_the_run_that_is_given() -> None:
 
 
 def test_no_choice_contradicts_what_is_given() -> None:
+    tiny = replace(PROSE, characters=500, bytes=500)
+    assert choose_for(tiny)[0].training.sequence_length == 8
+    varied = choose_for(tiny, training__vary_sequence_length=True)[0].training
+    assert (varied.batch_size, varied.sequence_length) == (2, 16)
     small = replace(PROSE, characters=9_000, bytes=9_000)
     nothing = {"data__valid_fraction": 0.0, "data__test_fraction": 0.0}
     assert choose_for(small, **nothing)[0].training.patience is None

@@ -18,7 +18,7 @@ from llm_timecycle.training.suggest.from_curve import (
     review_curve,
 )
 
-GUESSING = 3.0
+GUESSING = Point(0, valid_loss=3.0, train_loss=2.5)
 LONGER = "training.epochs=20"
 
 
@@ -91,11 +91,21 @@ def test_where_the_training_loss_rises_too_the_rate_is_to_blame() -> None:
     ("rate", "change"), [(1.0, "lower"), (0.01, "lower"), (0.0009, "raise"), (0.0011, "lower")]
 )
 def test_worse_than_guessing_blames_the_rate(rate: float, change: str) -> None:
-    finding = review([3.6, 3.3, 3.2, 3.1], rate=rate)  # still falling, which is not told
+    # Still falling, which is not told; in training as good as guessing, but for the noise.
+    finding = review([3.6, 3.3, 3.2, 3.1], train=[3.4, 2.8, 2.7, 2.46], rate=rate)
     assert finding is not None
     assert "(3.1 nats) is worse than guessing by token frequency (3)" in finding.text
     assert f"{change} training.learning_rate (now {rate:.2g}; the default is 0.01)" in finding.text
     assert finding.longer is None
+
+
+def test_worse_than_guessing_after_good_training_blames_the_size_of_the_text() -> None:
+    finding = review([3.1, 3.3, 3.6], train=[2.6, 2.0, 1.5])
+    assert finding is not None
+    assert "(3.1 nats) is worse than guessing by token frequency (3)" in finding.text
+    assert "the training loss (1.5) is better (2.5)" in finding.text
+    assert finding.text.endswith("Train on more text, or a smaller model")
+    assert "learning_rate" not in finding.text
 
 
 def test_hardly_worse_than_guessing_is_not_blamed() -> None:
@@ -106,7 +116,7 @@ def test_hardly_worse_than_guessing_is_not_blamed() -> None:
 def test_any_curve_has_at_most_one_finding(losses: list[float], guessing: float) -> None:
     curve = [Point(number, loss, None) for number, loss in enumerate(losses, 1)]
     settings = Settings(training=TrainingSettings(learning_rate=0.01))
-    finding = review_curve(curve, settings, guessing, LONGER)
+    finding = review_curve(curve, settings, Point(0, guessing, None), LONGER)
     if finding is not None:
         kinds = ("worse than guessing", "unstable", "by heart", "still improving")
         assert sum(kind in finding.text for kind in kinds) == 1

@@ -28,7 +28,7 @@ TEXTS = {"char": "abc defg.\n中文", "word": "once upon a time there was a cat\
 def make_run(path: Path, level: str, text: str | None = None, **generation: object) -> Run:
     """A run whose weights are drawn, not trained, and which never ends a text by <eos>."""
     settings = Settings(
-        tokenizer=TokenizerSettings(level=level, vocab_size=50),
+        tokenizer=TokenizerSettings(level=level, vocab_size=50 if level in TEXTS else 300),
         model=ModelSettings(embedding_dim=4, num_layers=2, hidden_units=6),
         generation=GenerationSettings(**{"length": 12, "seed": 3, "temperature": 1.0} | generation),
     )

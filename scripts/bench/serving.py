@@ -120,6 +120,16 @@ def measure_engine(path: Path, rows: int, load: Load) -> float:
     return rows * load.tokens / (time.perf_counter() - start_s)
 
 
+def wait_until_loaded(port: int) -> None:
+    """Return once the server answers."""
+    status = 0
+    while status != 200:
+        connection = HTTPConnection("127.0.0.1", port)
+        connection.request("GET", "/health")
+        status = connection.getresponse().status
+        connection.close()
+
+
 def show(values: Sequence[float]) -> str:
     """p50, p95 and p99 in milliseconds."""
     return " ".join(f"{1000 * np.percentile(values, p):8.1f}" for p in (50, 95, 99))
@@ -143,6 +153,7 @@ def main() -> None:
         found = re.search(r":(\d+);", process.stderr.readline())
         assert found, "the server did not start"
         port, V = int(found[1]), open_run(asked.run).vocab_size
+        wait_until_loaded(port)
         measure_server(port, 1, Load([2] * 8, 16, 2))
         print(
             "clients prompt  tokens/s   engine   TTFT p50   p95      p99  ITL p50     p95      p99"

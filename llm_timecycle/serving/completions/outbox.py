@@ -25,7 +25,7 @@ class Outbox:
     def __init__(self, cancel: Callable[[Job], None], most: int = WAITING_AT_MOST) -> None:
         self._cancel, self._most = cancel, most
         self._waiting: deque[Update] = deque()
-        self._has_some = asyncio.Event()
+        self._reader: asyncio.Future[bool] | None = None
         self._is_closed = False
 
     def put(self, update: Update) -> None:
@@ -44,16 +44,27 @@ class Outbox:
             )
             update = Update(update.job, error=error, is_finished=True)
         self._waiting.append(update)
-        self._has_some.set()
+        self._wake(True)
 
-    async def take(self, timeout_s: float | None = None) -> list[Update]:
+    async def take(self, timeout_s: float) -> list[Update]:
         """Everything that waits, one update or more.
 
         Raises TimeoutError if nothing comes within `timeout_s`.
         """
         if not self._waiting:
-            self._has_some.clear()
-            await asyncio.wait_for(self._has_some.wait(), timeout_s)
+            loop = asyncio.get_running_loop()
+            self._reader = loop.create_future()
+            timer = loop.call_later(timeout_s, self._wake, False)  # much cheaper than wait_for
+            try:
+                if not await self._reader:
+                    raise TimeoutError
+            finally:
+                timer.cancel()
+                self._reader = None
         updates = list(self._waiting)
         self._waiting.clear()
         return updates
+
+    def _wake(self, has_some: bool) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(has_some)

@@ -11,11 +11,12 @@ from llm_timecycle.serving.completions.request import CompletionRequest
 from llm_timecycle.serving.writing.jobs import Job, Update
 from llm_timecycle.serving.writing.written_text import TokenRecord
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
 
 def write_json(value: object) -> bytes:
     """Compact JSON in UTF-8; half a surrogate pair, which UTF-8 cannot hold, as its escape."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return text.encode("utf-8", "backslashreplace")
+    return _ENCODER.encode(value).encode("utf-8", "backslashreplace")
 
 
 class Answer:

@@ -29,7 +29,7 @@ from llm_timecycle.serving.writing.jobs import Job, PromptScores, Update
 from llm_timecycle.serving.writing.written_text import WrittenText
 
 WINDOW_ALONE = 512  # tokens of a prompt that are read at once while nobody is writing
-WINDOW = 64  # and while somebody is, or where every token is scored
+WINDOW = 32  # and while somebody is, or where every token is scored
 ROWS_TIMES_TOKENS = 1024  # of prompts that are read together
 
 

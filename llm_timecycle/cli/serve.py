@@ -11,10 +11,12 @@ import click
 
 from llm_timecycle.cli.options import HELP
 from llm_timecycle.errors import TimecycleError, UsageError
+from llm_timecycle.serving.completions.request import Limits
+from llm_timecycle.serving.models import open_models
+from llm_timecycle.serving.service import Service, ServiceLimits
 
 if TYPE_CHECKING:
     from llm_timecycle.serving.app import Access
-    from llm_timecycle.serving.service import ServiceLimits
 
 ENVIRONMENT = "LLM_TIMECYCLE_SERVE"
 PACKAGES = ("starlette", "uvicorn")
@@ -100,9 +102,7 @@ def command(runs: tuple[Path, ...], **options: Any) -> None:
     """
     _check_packages(has_metrics=options["metrics"])
     from llm_timecycle.serving.app import PAGE, make_app
-    from llm_timecycle.serving.models import open_models
     from llm_timecycle.serving.server import Server, bind_socket
-    from llm_timecycle.serving.service import Service
 
     access = _read_access(options)
     models = open_models(runs)
@@ -166,8 +166,6 @@ def _read_access(options: dict[str, Any]) -> Access:
 
 
 def _read_limits(options: dict[str, Any]) -> ServiceLimits:
-    from llm_timecycle.serving.completions.request import Limits
-    from llm_timecycle.serving.service import ServiceLimits
 
     return ServiceLimits(
         Limits(options["max_tokens"], options["max_prompt_tokens"]),

@@ -41,6 +41,8 @@ class Server(uvicorn.Server):
             access_log=False,
             server_header=False,
             ws="none",
+            loop="asyncio",
+            log_config=None,  # setting up its own costs 10 ms; warnings go to stderr anyway
             timeout_graceful_shutdown=drain_s,
         )
         super().__init__(config)

@@ -124,6 +124,7 @@ def _describe_props(model: ServedModel) -> dict[str, Any]:
         "system_fingerprint": model.fingerprint,
         "vocab_size": tokenizer.vocab_size,
         "level": tokenizer.settings.level,
+        "word_split": tokenizer.settings.word_split,
         "documents": tokenizer.documents,
         "does_eos_end_documents": tokenizer.does_eos_end_documents,
         "embedding_dim": settings.model.embedding_dim,

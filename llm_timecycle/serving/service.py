@@ -78,7 +78,7 @@ class Service:
     @property
     def running(self) -> int:
         """Jobs whose prompts are being read, or whose texts are being written."""
-        return self._engine.unfinished - self._engine.waiting if self._engine else 0
+        return max(0, self._engine.unfinished - self._engine.waiting) if self._engine else 0
 
     @property
     def waiting(self) -> int:

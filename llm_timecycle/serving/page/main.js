@@ -1,0 +1,345 @@
+// The page: its parts, its keys, and what connects them.
+
+import { ChoicesPanel } from "./choices.js";
+import { CyclePanel } from "./cycle.js";
+import { countCharacters, createDocument, findForkFor, findTokenAt, listBranches } from "./document.js";
+import { downloadText, keepDraft, nameFile, readDraft, readTextFile, watchDraft } from "./drafts.js";
+import { countTokens, findSpace, getModels, getProps, setApiKey, streamCompletion } from "./server.js";
+import { SettingsPanel } from "./settings.js";
+import { Sheet } from "./sheet.js";
+import { chooseLanguage, makeTranslate } from "./strings.js";
+import { Writing } from "./writing.js";
+
+const DRAFT_PAUSE_MS = 300;
+const COUNT_PAUSE_MS = 500;
+const LOADING_PAUSE_MS = 500;
+const SHADE_KEY = "llm-timecycle.shade";
+
+const language = chooseLanguage(navigator.languages);
+const translate = makeTranslate(language);
+const find = (selector) => document.querySelector(selector);
+const field = find("textarea");
+const buttons = Object.fromEntries(
+  [...document.querySelectorAll("[data-action]")].map((button) => [button.dataset.action, button]),
+);
+const shade = find("[name=shade]");
+const modelList = find("[name=model]");
+const state = { props: null, savedText: "", isTabFree: false, isLean: false };
+
+translatePage();
+
+const draft = readDraft(localStorage);
+const sheet = new Sheet(field, find(".mirror"), {
+  onEdit: (change, caretBefore, isComposing) => writing.edit(change, caretBefore, isComposing),
+  onCaret: () => showCaret(),
+  onComposed: () => writing.flush(),
+});
+const settings = new SettingsPanel(find("#settings"), translate);
+const cycle = new CyclePanel(find("#cycle"), translate);
+const choices = new ChoicesPanel(find("#choices"), translate, {
+  onChoose: choose,
+  onStep: stepToken,
+  onLeave: () => field.focus(),
+});
+const writing = new Writing({
+  doc: draft ?? createDocument(),
+  stream: streamCompletion,
+  ask: (attempt) => ({ model: modelList.value, ...settings.read(attempt) }),
+  isHeld: () => sheet.isComposing,
+  clock: () => performance.now(),
+  on: {
+    change: showDocument,
+    writing: showWriting,
+    end: showOutcome,
+    time: (times) => cycle.showLive(times),
+    selection: () => [field.selectionStart, field.selectionEnd],
+  },
+});
+
+function translatePage() {
+  document.documentElement.lang = language;
+  document.title = translate("title");
+  for (const node of document.querySelectorAll("[data-text]")) {
+    node.textContent = translate(node.dataset.text);
+  }
+  for (const node of document.querySelectorAll("[data-label]")) {
+    node.setAttribute("aria-label", translate(node.dataset.label));
+    if (node.tagName === "BUTTON") node.title = translate(node.dataset.label);
+  }
+  for (const node of document.querySelectorAll("[data-placeholder]")) {
+    node.placeholder = translate(node.dataset.placeholder);
+  }
+}
+
+function say(key, values) {
+  find("#status").textContent = key ? translate(key, values) : "";
+}
+
+// What is shown.
+
+function showDocument(doc, selection) {
+  sheet.render(doc, looks(doc), selection);
+  if (writing.isWriting) sheet.scrollToCaret(find(".dock").offsetHeight);
+  showCaret();
+  keepSoon();
+  countSoon();
+  const count = countCharacters(doc.text).toLocaleString(language);
+  find("[data-part=characters]").textContent = translate("characters", { count });
+}
+
+function looks(doc) {
+  return { isShaded: shade.checked, activeToken: writing.isWriting ? -1 : findActive(doc) };
+}
+
+function findActive(doc) {
+  const at = findTokenAt(doc, field.selectionEnd);
+  if (at >= 0) return at;
+  return doc.tokens.findIndex((token) => token.end === field.selectionEnd);
+}
+
+function showCaret() {
+  if (writing.isWriting) return;
+  const { doc } = writing;
+  const active = findActive(doc);
+  sheet.show(doc, looks(doc));
+  choices.show(doc.tokens[active] ?? null);
+  showButtons();
+}
+
+function showButtons() {
+  const { history, doc } = writing;
+  const fork = findForkFor(doc, sheet.caret);
+  const { ids, shown } = fork ? listBranches(doc, fork.id) : { ids: [], shown: -1 };
+  const isIdle = !writing.isWriting;
+  allow("undo", history.past.length > 0);
+  allow("redo", history.future.length > 0);
+  allow("retry", isIdle && fork !== null);
+  allow("previous", isIdle && ids.length > 0 && shown !== 0);
+  allow("next", isIdle && ids.length > 0 && shown !== ids.length - 1);
+  const version = find("[data-part=version]");
+  version.value = ids.length > 0 ? `${shown < 0 ? "–" : shown + 1}/${ids.length}` : "";
+  version.setAttribute("aria-label", translate("version", { shown: shown + 1, count: ids.length }));
+}
+
+function allow(action, isAllowed) {
+  buttons[action].setAttribute("aria-disabled", String(!isAllowed));
+}
+
+function showWriting(isWriting) {
+  const [shown, hidden] = isWriting
+    ? [buttons.stop, buttons.continue]
+    : [buttons.continue, buttons.stop];
+  const hadFocus = document.activeElement === hidden;
+  shown.hidden = false;
+  hidden.hidden = true;
+  if (hadFocus) shown.focus();
+  if (isWriting) say("writingNow");
+  showButtons();
+}
+
+function showOutcome({ reason, metrics, error, count }) {
+  if (metrics && metrics.time_to_first_token_ms !== null) cycle.showAnswer(metrics, count);
+  if (error?.status === 401) askForKey();
+  else if (error?.message && error.status !== undefined) say("refused", { message: error.message });
+  else if (reason === "lost") say("lost");
+  else if (reason === "stopped") say("finishedStop");
+  else if (count === 0) say("wroteNothing");
+  else say(reason === "length" ? "finishedLength" : "finishedEnd");
+}
+
+// What is kept.
+
+let keepTimer = null;
+
+function keepSoon() {
+  keepTimer ??= setTimeout(keepNow, DRAFT_PAUSE_MS);
+}
+
+function keepNow() {
+  clearTimeout(keepTimer);
+  keepTimer = null;
+  const kept = keepDraft(localStorage, writing.doc);
+  if (kept === "full") say("draftFull");
+  if (kept === "lean" && !state.isLean) say("draftLean");
+  state.isLean = kept === "lean";
+}
+
+window.addEventListener("pagehide", keepNow);
+window.addEventListener("beforeunload", (event) => {
+  if (writing.doc.text !== "" && writing.doc.text !== state.savedText) event.preventDefault();
+});
+watchDraft(() => say("draftElsewhere"));
+
+let countTimer = null;
+
+function countSoon() {
+  clearTimeout(countTimer);
+  if (!writing.isWriting) countTimer = setTimeout(countNow, COUNT_PAUSE_MS);
+}
+
+async function countNow() {
+  const { text } = writing.doc;
+  const output = find("[data-part=tokens]");
+  try {
+    const count = text === "" ? 0 : await countTokens(modelList.value, text);
+    if (text === writing.doc.text) {
+      output.textContent = translate("tokens", { count: count.toLocaleString(language) });
+    }
+  } catch {
+    output.textContent = ""; // no server, no count; the next request says why
+  }
+}
+
+// What a person does.
+
+const actions = {
+  continue: () => whenReady(() => writing.continueAt(sheet.caret)),
+  stop: () => writing.stop(),
+  retry: () => whenReady(() => writing.retryAt(sheet.caret)),
+  previous: () => writing.turnVersion(sheet.caret, -1),
+  next: () => writing.turnVersion(sheet.caret, 1),
+  undo: () => writing.undo(sheet.caret),
+  redo: () => writing.redo(sheet.caret),
+  open: () => find("[name=file]").click(),
+  save,
+};
+
+for (const [name, button] of Object.entries(buttons)) {
+  button.addEventListener("click", () => {
+    if (button.getAttribute("aria-disabled") !== "true") actions[name]();
+  });
+}
+
+function findShortcut(event) {
+  const isCommand = event.ctrlKey || event.metaKey;
+  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  if (isCommand && key === "z") return event.shiftKey ? "redo" : "undo";
+  if (isCommand && key === "y") return "redo";
+  if (isCommand && key === "Enter") return event.shiftKey ? "retry" : "continue";
+  if (event.altKey && key === "ArrowUp") return "previous";
+  if (event.altKey && key === "ArrowDown") return "next";
+  if (key === "Tab" && !event.shiftKey && !isCommand && !event.altKey) return "continue";
+  return null;
+}
+
+field.addEventListener("keydown", (event) => {
+  // While an input method is composing, every key is for it.
+  if (event.isComposing || event.keyCode === 229) return;
+  const wasTabFree = state.isTabFree;
+  state.isTabFree = event.key === "Escape" && !writing.isWriting;
+  if (event.key === "Tab" && wasTabFree) return;
+  if (event.key === "F2") {
+    if (choices.focus()) event.preventDefault();
+    return;
+  }
+  const action = findShortcut(event);
+  if (action === null) return;
+  event.preventDefault();
+  if (buttons[action].getAttribute("aria-disabled") !== "true") actions[action]();
+});
+field.addEventListener("blur", () => (state.isTabFree = false));
+field.addEventListener("beforeinput", (event) => {
+  if (event.inputType === "historyUndo" || event.inputType === "historyRedo") {
+    event.preventDefault();
+    actions[event.inputType === "historyUndo" ? "undo" : "redo"]();
+  }
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && !event.isComposing && writing.isWriting) writing.stop();
+});
+shade.addEventListener("change", () => {
+  localStorage.setItem(SHADE_KEY, String(shade.checked));
+  showCaret();
+});
+
+function choose(word, logprob) {
+  const { token } = choices;
+  field.focus();
+  whenReady(() => {
+    const space = findSpace(writing.doc.text.slice(0, token.start), word, state.props);
+    writing.choose(token, { text: space + word, word, logprob, top: token.top }, sheet.caret);
+  });
+}
+
+// The server may have come up after the page.
+async function whenReady(write) {
+  if (state.props === null) await connect();
+  if (state.props !== null) write();
+}
+
+function stepToken(step) {
+  const { tokens } = writing.doc;
+  const index = findActive(writing.doc) + step;
+  if (!tokens[index]) return;
+  field.setSelectionRange(tokens[index].start, tokens[index].start);
+  showCaret();
+}
+
+find("[name=file]").addEventListener("change", async (event) => {
+  const [file] = event.target.files;
+  event.target.value = "";
+  try {
+    const text = await readTextFile(file);
+    writing.replaceAll(text, sheet.caret);
+    state.savedText = text;
+    say("opened", { name: file.name });
+  } catch {
+    say("notText", { name: file.name });
+  }
+});
+
+function save() {
+  const { text } = writing.doc;
+  const name = nameFile(text, translate("untitled"));
+  downloadText(text, name);
+  state.savedText = text;
+  say("saved", { name });
+}
+
+// The server.
+
+async function connect() {
+  try {
+    const models = await getModels();
+    modelList.replaceChildren(...models.map((model) => new Option(model)));
+    await readModel();
+    find("[data-part=key]").hidden = true;
+  } catch (error) {
+    if (error.status === 401) askForKey();
+    else if (error.status === 503) setTimeout(connect, LOADING_PAUSE_MS);
+    else if (error.status) say("refused", { message: error.message });
+    else say("lost");
+  }
+}
+
+async function readModel() {
+  const models = await getProps();
+  state.props = models.find((model) => model.id === modelList.value);
+  settings.setDefaults(state.props.generation);
+  countSoon();
+}
+
+function askForKey() {
+  find("[data-part=key]").hidden = false;
+  say("keyNeeded");
+  find("[name=key]").focus();
+}
+
+modelList.addEventListener("change", () => readModel().catch(() => say("lost")));
+find("[data-part=key]").addEventListener("submit", (event) => {
+  event.preventDefault();
+  setApiKey(find("[name=key]").value);
+  say("");
+  connect();
+});
+
+new ResizeObserver(([entry]) => {
+  const { blockSize } = entry.borderBoxSize[0];
+  document.documentElement.style.setProperty("--dock", `${blockSize}px`);
+}).observe(find(".dock"));
+
+shade.checked = localStorage.getItem(SHADE_KEY) === "true";
+const end = writing.doc.text.length;
+showDocument(writing.doc, [end, end]);
+if (draft && draft.text !== "") say("restored");
+connect();

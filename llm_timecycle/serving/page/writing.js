@@ -1,0 +1,194 @@
+// Writing with the model: each continuation, and what is undone and redone. No elements of the page.
+
+import {
+  appendToken, beginBranch, createDocument, edit, findForkAround, findForkFor, getFork, keepBranch, listBranches,
+  movePosition, openFork, showBranch,
+} from "./document.js";
+import { amend, commit, createHistory, redo, undo } from "./history.js";
+
+export class Writing {
+  /**
+   * `stream(body, signal)` gives the parts of a completion; `ask(attempt)` the fields of a request;
+   * `isHeld()` says that the text may not change now, because an input method is composing.
+   * `on` hears: `change(doc, selection)`, `writing(isWriting)`, `end(outcome)`, `time(times)`.
+   */
+  constructor({ doc, stream, ask, isHeld, clock, on }) {
+    this.history = createHistory(doc);
+    Object.assign(this, { stream, ask, isHeld, clock, on });
+    this.controller = null;
+    this.held = [];
+  }
+
+  get doc() {
+    return this.history.present;
+  }
+
+  get isWriting() {
+    return this.controller !== null;
+  }
+
+  edit({ start, end, inserted }, caretBefore, isComposing) {
+    const kind = isComposing ? "compose" : inserted === "" ? "delete" : "type";
+    const isBreak = inserted.includes("\n") || inserted.length > 1;
+    this.history = commit(this.history, edit(this.doc, start, end, inserted), {
+      caret: caretBefore,
+      kind: isBreak && !isComposing ? null : kind,
+      start: kind === "type" ? start : kind === "delete" ? end : 0,
+      end: kind === "type" ? start + inserted.length : kind === "delete" ? start : 0,
+      now: this.clock(),
+    });
+    this.on.change(this.doc, null);
+  }
+
+  /** Another text in place of all, as one step. */
+  replaceAll(text, caret) {
+    this.stop();
+    this.history = commit(this.history, { ...createDocument(text), nextId: this.doc.nextId }, { caret });
+    this.moveTo(0);
+  }
+
+  continueAt(position) {
+    if (this.isWriting) return undefined;
+    const before = this.history;
+    const { doc, forkId } = openFork(this.doc, position);
+    this.history = amend(this.history, doc);
+    return this.begin(forkId, 0, position, before);
+  }
+
+  /** Another continuation in place of the one at the cursor, which is kept. */
+  retryAt(position) {
+    if (this.isWriting) return undefined;
+    const fork = findForkFor(this.doc, position);
+    if (!fork) return this.continueAt(position);
+    return this.begin(fork.id, 0, position, this.history);
+  }
+
+  /** `word` in place of a token, and on from there. */
+  choose(token, entry, position) {
+    this.stop();
+    const before = this.history;
+    let fork = findForkAround(this.doc, token.start);
+    if (!fork) {
+      const opened = openFork(this.doc, token.start);
+      this.history = amend(this.history, opened.doc);
+      fork = getFork(this.doc, opened.forkId);
+    }
+    return this.begin(fork.id, token.start - fork.start, position, before, entry);
+  }
+
+  async begin(forkId, kept, position, before, entry = null) {
+    const attempt = listBranches(this.doc, forkId).ids.length;
+    const shown = getFork(this.doc, forkId).current;
+    this.history = commit(this.history, beginBranch(this.doc, forkId, kept), { caret: position });
+    const end = getFork(this.doc, forkId).end;
+    this.moveTo(end);
+    if (entry) this.append(forkId, entry);
+    const started = this.doc;
+    const controller = new AbortController();
+    const run = { forkId, controller, count: 0, startedMs: this.clock(), firstMs: null };
+    this.controller = controller;
+    this.on.writing(true);
+    const prompt = this.doc.text.slice(0, getFork(this.doc, forkId).end);
+    const body = { ...this.ask(attempt), prompt: prompt === "" ? null : prompt };
+    const outcome = await this.follow(run, body);
+    if (this.controller === controller) this.controller = null;
+    this.flush();
+    if (run.count === 0 && !entry) this.withdraw(forkId, shown, before, started);
+    else this.history = amend(this.history, keepBranch(this.doc, forkId));
+    if (this.isWriting) return; // another continuation has begun meanwhile
+    this.on.writing(false);
+    this.on.change(this.doc, null);
+    this.on.end({ ...outcome, count: run.count });
+  }
+
+  async follow(run, body) {
+    const outcome = { reason: "lost", metrics: null, error: null };
+    try {
+      for await (const part of this.stream(body, run.controller.signal)) {
+        if (run.controller.signal.aborted) return { ...outcome, reason: "stopped" };
+        if (part.metrics) outcome.metrics = part.metrics;
+        if (part.finishReason) outcome.reason = part.finishReason;
+        if (part.token) this.take(run, part.token);
+      }
+    } catch (error) {
+      if (run.controller.signal.aborted) outcome.reason = "stopped";
+      else if (outcome.reason === "lost") outcome.error = error;
+    }
+    return outcome;
+  }
+
+  take(run, token) {
+    run.count += 1;
+    run.firstMs ??= this.clock();
+    this.held.push([run.forkId, token]);
+    this.flush();
+    this.on.time({ ...run, nowMs: this.clock(), tokenCount: run.count });
+  }
+
+  /** Puts down what came while an input method was composing. */
+  flush() {
+    if (this.isHeld()) return;
+    const held = this.held;
+    this.held = [];
+    for (const [forkId, token] of held) this.append(forkId, token);
+  }
+
+  append(forkId, token) {
+    const fork = getFork(this.doc, forkId);
+    if (!fork) return;
+    const at = fork.end;
+    const selection = this.on.selection();
+    this.history = amend(this.history, appendToken(this.doc, forkId, token));
+    const moved = selection.map((p) => movePosition(p, at, at, token.text.length));
+    this.on.change(this.doc, moved);
+  }
+
+  // Nothing came: the sheet is as it was, and there is no step to undo.
+  withdraw(forkId, shown, before, started) {
+    if (this.doc === started) this.history = before;
+    else if (listBranches(this.doc, forkId).ids.includes(shown)) {
+      this.history = amend(this.history, showBranch(this.doc, forkId, shown));
+    }
+  }
+
+  stop() {
+    this.controller?.abort();
+    this.controller = null;
+    this.on.writing(false);
+  }
+
+  undo(caret) {
+    this.travel(undo(this.leave(), caret));
+  }
+
+  redo(caret) {
+    this.travel(redo(this.leave(), caret));
+  }
+
+  leave() {
+    this.stop();
+    return this.history;
+  }
+
+  travel(step) {
+    if (!step) return;
+    this.history = step.history;
+    this.moveTo(Math.min(step.caret, this.doc.text.length));
+  }
+
+  /** The version `step` further on, of the continuation at the cursor. */
+  turnVersion(position, step) {
+    if (this.isWriting) return;
+    const fork = findForkFor(this.doc, position);
+    if (!fork) return;
+    const { ids, shown } = listBranches(this.doc, fork.id);
+    const next = ids[shown < 0 ? (step < 0 ? ids.length - 1 : 0) : shown + step];
+    if (next === undefined) return;
+    this.history = commit(this.history, showBranch(this.doc, fork.id, next), { caret: position });
+    this.moveTo(getFork(this.doc, fork.id).end);
+  }
+
+  moveTo(position) {
+    this.on.change(this.doc, [position, position]);
+  }
+}

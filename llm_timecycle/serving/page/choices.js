@@ -13,8 +13,8 @@ export function makeVisible(word) {
 
 export function showProbability(logprob) {
   const percent = 100 * Math.exp(logprob);
-  if (percent >= 10) return `${percent.toFixed(0)} %`;
-  return percent >= 0.1 ? `${percent.toFixed(1)} %` : "< 0.1 %";
+  if (percent >= 10) return `${percent.toFixed(0)}%`;
+  return percent >= 0.1 ? `${percent.toFixed(1)}%` : "< 0.1%";
 }
 
 export class ChoicesPanel {

@@ -46,6 +46,8 @@ const writing = new Writing({
   stream: streamCompletion,
   ask: (attempt) => ({ model: modelList.value, ...settings.read(attempt) }),
   isHeld: () => sheet.isComposing,
+  // A tab in the background is not drawn.
+  later: (call) => (document.hidden ? setTimeout(call, 100) : requestAnimationFrame(call)),
   clock: () => performance.now(),
   on: {
     change: showDocument,

@@ -44,7 +44,7 @@ export async function getProps() {
 }
 
 export async function countTokens(model, prompt, signal) {
-  return (await (await post("tokenize", { model, prompt }, signal)).json()).count;
+  return (await (await post("tokenize", { model, prompt, add_special_tokens: false }, signal)).json()).count;
 }
 
 /** The parts of a completion as they come: {token}, {metrics} and {finishReason}. */

@@ -9,12 +9,14 @@ import { amend, commit, createHistory, redo, undo } from "./history.js";
 export class Writing {
   /**
    * `stream(body, signal)` gives the parts of a completion; `ask(attempt)` the fields of a request;
-   * `isHeld()` says that the text may not change now, because an input method is composing.
-   * `on` hears: `change(doc, selection)`, `writing(isWriting)`, `end(outcome)`, `time(times)`.
+   * `isHeld()` says that the text may not change now, because an input method is composing;
+   * `later(call)` calls when the screen is drawn next.
+   * `on` hears: `change(doc, selection)`, `writing(isWriting)`, `end(outcome)`, `time(times)`; it is
+   * asked for the `selection()`.
    */
-  constructor({ doc, stream, ask, isHeld, clock, on }) {
+  constructor({ doc, stream, ask, isHeld, later, clock, on }) {
     this.history = createHistory(doc);
-    Object.assign(this, { stream, ask, isHeld, clock, on });
+    Object.assign(this, { stream, ask, isHeld, later, clock, on });
     this.controller = null;
     this.held = [];
   }
@@ -82,7 +84,7 @@ export class Writing {
     this.history = commit(this.history, beginBranch(this.doc, forkId, kept), { caret: position });
     const end = getFork(this.doc, forkId).end;
     this.moveTo(end);
-    if (entry) this.append(forkId, entry);
+    if (entry) this.append([[forkId, entry]]);
     const started = this.doc;
     const controller = new AbortController();
     const run = { forkId, controller, count: 0, startedMs: this.clock(), firstMs: null };
@@ -117,30 +119,36 @@ export class Writing {
     return outcome;
   }
 
+  // Tokens are put down together, once for each picture that the screen shows.
   take(run, token) {
     run.count += 1;
     run.firstMs ??= this.clock();
+    this.times = { startedMs: run.startedMs, firstMs: run.firstMs, tokenCount: run.count };
     this.held.push([run.forkId, token]);
-    this.flush();
-    this.on.time({ ...run, nowMs: this.clock(), tokenCount: run.count });
+    if (this.held.length === 1) this.later(() => this.flush());
   }
 
-  /** Puts down what came while an input method was composing. */
+  /** Puts down what has come, but not while an input method is composing. */
   flush() {
-    if (this.isHeld()) return;
+    if (this.isHeld() || this.held.length === 0) return;
     const held = this.held;
     this.held = [];
-    for (const [forkId, token] of held) this.append(forkId, token);
+    this.append(held);
+    this.on.time({ ...this.times, nowMs: this.clock() });
   }
 
-  append(forkId, token) {
-    const fork = getFork(this.doc, forkId);
-    if (!fork) return;
-    const at = fork.end;
-    const selection = this.on.selection();
-    this.history = amend(this.history, appendToken(this.doc, forkId, token));
-    const moved = selection.map((p) => movePosition(p, at, at, token.text.length));
-    this.on.change(this.doc, moved);
+  append(tokens) {
+    let { doc } = this;
+    let selection = this.on.selection();
+    for (const [forkId, token] of tokens) {
+      const fork = getFork(doc, forkId);
+      if (!fork) continue;
+      const at = fork.end;
+      doc = appendToken(doc, forkId, token);
+      selection = selection.map((p) => movePosition(p, at, at, token.text.length));
+    }
+    this.history = amend(this.history, doc);
+    this.on.change(doc, selection);
   }
 
   // Nothing came: the sheet is as it was, and there is no step to undo.
@@ -154,6 +162,7 @@ export class Writing {
   stop() {
     this.controller?.abort();
     this.controller = null;
+    this.flush();
     this.on.writing(false);
   }
 

@@ -331,7 +331,7 @@ export function testTheStagesOfAnAnswerAddUpToItsTime() {
 }
 
 export function testProbabilitiesAreShortAndNeverZero() {
-  equal([-0.1, -3, -20].map(showProbability), ["90 %", "5.0 %", "< 0.1 %"]);
+  equal([-0.1, -3, -20].map(showProbability), ["90%", "5.0%", "< 0.1%"]);
 }
 
 export function testAnUndoneEditWhileTheModelWritesLosesNothing() {

@@ -158,9 +158,7 @@ class Handler(BaseHTTPRequestHandler):
     def _send_json(self, status: int, value: object) -> None:
         self._send(status, json.dumps(value).encode(), "application/json")
 
-    def _send(
-        self, status: int, content: bytes, content_type: str, headers: Any = None
-    ) -> None:
+    def _send(self, status: int, content: bytes, content_type: str, headers: Any = None) -> None:
         self.send_response(status)
         for name, value in (headers or {}).items():
             self.send_header(name, value)

@@ -172,7 +172,7 @@ def test_a_click_on_a_word_shows_the_ten_likeliest_and_one_is_chosen(
         *("the", "sea", "was", "calm", "and", "old", "ships", "slept", "there", "again")
     ]
     assert page.locator("#choices [aria-current] .word").inner_text() == "was"
-    assert page.locator("#choices .share").first.inner_text() == "40 %"
+    assert page.locator("#choices .share").first.inner_text() == "40%"
     page.locator("#choices button", has_text="ships").click()
     wait_until_done(page)
     assert read_text(page) == "One morning the sea ships sea was calm and old"
@@ -229,7 +229,9 @@ def test_shading_follows_probability(page: Any) -> None:
 
 def test_the_copy_behind_the_text_has_its_lines(page: Any, server: FakeServer) -> None:
     """Otherwise shading would be beside the words."""
-    page.locator("textarea").fill("Some words and  spaces, a longword" + "o" * 90 + "\n\n字 end " * 9)
+    page.locator("textarea").fill(
+        "Some words and  spaces, a longword" + "o" * 90 + "\n\n字 end " * 9
+    )
     for width in (390, 1200):
         page.set_viewport_size({"width": width, "height": 900})
         heights = page.evaluate(
@@ -277,10 +279,15 @@ def test_times_come_from_the_answer(page: Any) -> None:
         ],
         ["Model", "2.00 ms", "Sampling", "0.75 ms", "Text", "0.25 ms"],
     ]
-    widths = page.locator("#cycle .stages").nth(1).locator("span").evaluate_all(
-        "parts => parts.map(part => part.getBoundingClientRect().width)"
+    widths = (
+        page.locator("#cycle .stages")
+        .nth(1)
+        .locator("span")
+        .evaluate_all("parts => parts.map(part => part.getBoundingClientRect().width)")
     )
-    assert [width / sum(widths) for width in widths] == pytest.approx([2 / 3, 0.25, 1 / 12], rel=0.02)
+    assert [width / sum(widths) for width in widths] == pytest.approx(
+        [2 / 3, 0.25, 1 / 12], rel=0.02
+    )
 
 
 def test_characters_and_tokens_are_counted(page: Any) -> None:

@@ -156,10 +156,13 @@ export function appendToken(doc, forkId, { text, word, logprob, top }) {
 
 /** The branches of a fork that have text, with the one that is shown: {ids, shown}; -1 for none. */
 export function listBranches(doc, forkId) {
-  const fork = getFork(keepBranch(doc, forkId), forkId);
+  const fork = getFork(doc, forkId);
   if (!fork) return { ids: [], shown: -1 };
-  const ids = fork.branches.map((branch) => branch.id);
-  return { ids, shown: fork.start === fork.end ? -1 : ids.indexOf(fork.current) };
+  const ids = new Set(fork.branches.map((branch) => branch.id));
+  const isShown = fork.current !== null && fork.start < fork.end;
+  if (isShown) ids.add(fork.current);
+  const sorted = [...ids].sort((a, b) => a - b);
+  return { ids: sorted, shown: isShown ? sorted.indexOf(fork.current) : -1 };
 }
 
 /** Goes back to a branch; the one that was shown is kept. */

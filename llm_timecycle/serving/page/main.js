@@ -6,6 +6,7 @@ import { countCharacters, createDocument, findForkFor, findTokenAt, listBranches
 import { downloadText, keepDraft, nameFile, readDraft, readTextFile, watchDraft } from "./drafts.js";
 import { countTokens, findSpace, getModels, getProps, setApiKey, streamCompletion } from "./server.js";
 import { SettingsPanel } from "./settings.js";
+import { findShortcut } from "./shortcuts.js";
 import { Sheet } from "./sheet.js";
 import { chooseLanguage, makeTranslate } from "./strings.js";
 import { Writing } from "./writing.js";
@@ -212,18 +213,6 @@ for (const [name, button] of Object.entries(buttons)) {
   });
 }
 
-function findShortcut(event) {
-  const isCommand = event.ctrlKey || event.metaKey;
-  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-  if (isCommand && key === "z") return event.shiftKey ? "redo" : "undo";
-  if (isCommand && key === "y") return "redo";
-  if (isCommand && key === "Enter") return event.shiftKey ? "retry" : "continue";
-  if (event.altKey && key === "ArrowUp") return "previous";
-  if (event.altKey && key === "ArrowDown") return "next";
-  if (key === "Tab" && !event.shiftKey && !isCommand && !event.altKey) return "continue";
-  return null;
-}
-
 field.addEventListener("keydown", (event) => {
   // While an input method is composing, every key is for it.
   if (event.isComposing || event.keyCode === 229) return;
@@ -234,11 +223,18 @@ field.addEventListener("keydown", (event) => {
     if (choices.focus()) event.preventDefault();
     return;
   }
+  if (event.key.startsWith("Arrow")) showChoices();
   const action = findShortcut(event);
   if (action === null) return;
   event.preventDefault();
   if (buttons[action].getAttribute("aria-disabled") !== "true") actions[action]();
 });
+// Whoever goes to a word wants to see its choices, not the settings further down.
+function showChoices() {
+  find(".side").scrollTop = 0;
+}
+
+field.addEventListener("click", showChoices);
 field.addEventListener("blur", () => (state.isTabFree = false));
 field.addEventListener("beforeinput", (event) => {
   if (event.inputType === "historyUndo" || event.inputType === "historyRedo") {

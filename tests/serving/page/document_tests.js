@@ -7,6 +7,7 @@ import {
 import { keepDraft, nameFile, readDraft, readTextFile } from "/drafts.js";
 import { amend, commit, createHistory, redo, undo } from "/history.js";
 import { findSpace, joinTokens, listTokens, readEvents } from "/server.js";
+import { findShortcut } from "/shortcuts.js";
 import { chooseLanguage, LANGUAGES } from "/strings.js";
 import { measureSurprise } from "/sheet.js";
 import { listStages } from "/cycle.js";
@@ -345,4 +346,12 @@ export function testAnUndoneEditWhileTheModelWritesLosesNothing() {
   equal(present.text, "ab");
   const { ids } = listBranches(present, opened.forkId);
   equal(ids.map((id) => showBranch(present, opened.forkId, id).text), ["ab", "abc"]);
+}
+
+export function testShortcutsOfAllPlatforms() {
+  const press = (key, held = {}) => findShortcut({ key, ...held });
+  equal([press("Tab"), press("Tab", { shiftKey: true }), press("a")], ["continue", null, null]);
+  equal([press("z", { ctrlKey: true }), press("Z", { metaKey: true, shiftKey: true })], ["undo", "redo"]);
+  equal([press("y", { ctrlKey: true }), press("Enter", { metaKey: true })], ["redo", "continue"]);
+  equal([press("Enter"), press("ArrowUp", { altKey: true }), press("ArrowUp")], [null, "previous", null]);
 }

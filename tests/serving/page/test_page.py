@@ -181,6 +181,16 @@ def test_a_click_on_a_word_shows_the_ten_likeliest_and_one_is_chosen(
     assert read_text(page) == "One morning" + FIRST
 
 
+def test_the_choices_come_into_view(page: Any) -> None:
+    write_start(page)
+    page.set_viewport_size({"width": 1200, "height": 500})
+    page.locator("#setting-seed").scroll_into_view_if_needed()
+    assert page.evaluate("document.querySelector('.side').scrollTop") > 0
+    page.locator("textarea").focus()
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate("document.querySelector('.side').scrollTop") == 0
+
+
 def test_choosing_needs_no_mouse(page: Any) -> None:
     write_start(page)
     for _ in range(2):

@@ -75,10 +75,12 @@ def read_events(text: str) -> list[str]:
 
 
 @contextmanager
-def start_server(*arguments: str | Path, **environment: str) -> Iterator[RunningServer]:
-    """A server on a free port, until the end of the block."""
+def start_server(
+    *arguments: str | Path, port: int = 0, **environment: str
+) -> Iterator[RunningServer]:
+    """A server on a free port, or on this one, until the end of the block."""
     process = subprocess.Popen(
-        [*PROGRAM, *map(str, arguments), "--port", "0"],
+        [*PROGRAM, *map(str, arguments), "--port", str(port)],
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, **environment},

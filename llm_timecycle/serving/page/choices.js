@@ -1,11 +1,5 @@
 // The panel with what the model could have written instead of one token.
 
-const UNWRITABLE = /^(bytes:|<unk>$|<eos>$)|\ufffd/;
-
-export function isWritable(word) {
-  return !UNWRITABLE.test(word);
-}
-
 /** A token as text that can be seen: spaces and line breaks as signs. */
 export function makeVisible(word) {
   return word.replace(/\n/g, "↵").replace(/\t/g, "⇥").replace(/^ | $/g, "␣") || "␣";
@@ -18,12 +12,16 @@ export function showProbability(logprob) {
 }
 
 export class ChoicesPanel {
-  /** `onChoose(word, logprob)`, `onStep(-1 or 1)` and `onLeave()` hear of the person's keys. */
-  constructor(element, translate, { onChoose, onStep, onLeave }) {
+  /**
+   * `spell(word, token)` is the text of a word in place of a token, null where it has none;
+   * `onChoose(word, logprob)`, `onStep(-1 or 1)` and `onLeave()` hear of the person's keys.
+   */
+  constructor(element, translate, { spell, onChoose, onStep, onLeave }) {
     this.title = element.querySelector("[data-part=title]");
     this.list = element.querySelector("[data-part=list]");
     this.element = element;
     this.translate = translate;
+    this.spell = spell;
     this.onChoose = onChoose;
     this.token = undefined;
     this.list.addEventListener("keydown", (event) => {
@@ -58,12 +56,13 @@ export class ChoicesPanel {
   makeRow([word, logprob], token) {
     const button = document.createElement("button");
     button.type = "button";
-    button.disabled = !isWritable(word);
+    const text = this.spell(word, token);
+    button.disabled = text === null;
     const isChosen = word === token.word;
     if (isChosen) button.setAttribute("aria-current", "true");
     const label = document.createElement("span");
     label.className = "word";
-    label.textContent = this.name(word);
+    label.textContent = text === null ? this.name(word) : makeVisible(text === "\n" ? text : word);
     const bar = document.createElement("span");
     bar.className = "bar";
     bar.style.setProperty("--share", Math.exp(logprob).toFixed(4));

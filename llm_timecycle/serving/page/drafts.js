@@ -1,29 +1,48 @@
-// The draft that the browser keeps, and text files.
+// The draft that the browser keeps, and what else it remembers of this page.
 
 import { createDocument } from "./document.js";
 
 const KEY = "llm-timecycle.draft";
+const PAUSE_MS = 300;
 
-/** Keeps a document: "kept", "lean" if only its text has room, "full" if not even that. */
-export function keepDraft(storage, doc) {
-  if (store(storage, doc)) return "kept";
-  return store(storage, createDocument(doc.text)) ? "lean" : "full";
-}
-
-function store(storage, doc) {
+/** The browser's storage for this page; null where a person has turned it off. */
+export function openStorage() {
   try {
-    storage.setItem(KEY, JSON.stringify(doc));
-    return true;
+    return window.localStorage;
   } catch {
-    return false; // QuotaExceededError, or a browser that allows no storage
+    return null; // SecurityError
   }
 }
 
-/** The document that was kept; null where there is none that can be read. */
+/** Keeps a value under a name, true; false where there is no room. */
+export function keep(storage, name, value) {
+  try {
+    storage.setItem(name, value);
+    return true;
+  } catch {
+    return false; // QuotaExceededError, or no storage
+  }
+}
+
+export function recall(storage, name) {
+  return storage?.getItem(name) ?? null;
+}
+
+/**
+ * Keeps a document, and whether its text is in a file: "kept", "lean" if only its text has room,
+ * "full" if not even that.
+ */
+export function keepDraft(storage, doc, isSaved) {
+  if (keep(storage, KEY, JSON.stringify({ isSaved, doc }))) return "kept";
+  const text = createDocument(doc.text);
+  return keep(storage, KEY, JSON.stringify({ isSaved, doc: text })) ? "lean" : "full";
+}
+
+/** {isSaved, doc} as they were kept; null where there is nothing that can be read. */
 export function readDraft(storage) {
   try {
-    const doc = JSON.parse(storage.getItem(KEY));
-    return isDocument(doc) ? doc : null;
+    const draft = JSON.parse(recall(storage, KEY));
+    return isDocument(draft?.doc) ? draft : null;
   } catch {
     return null;
   }
@@ -33,33 +52,48 @@ function isDocument(doc) {
   return (
     typeof doc?.text === "string" && Number.isInteger(doc.nextId) &&
     Array.isArray(doc.forks) && Array.isArray(doc.tokens) &&
-    doc.tokens.every((t) => t.start >= 0 && t.end <= doc.text.length && Array.isArray(t.top))
+    doc.tokens.every((t) => t.start >= 0 && t.end <= doc.text.length && Array.isArray(t.top)) &&
+    doc.forks.every((f) => f.start >= 0 && f.end <= doc.text.length && Array.isArray(f.branches))
   );
 }
 
-/** Hears of changes that another window made to the draft. */
-export function watchDraft(onChange) {
-  window.addEventListener("storage", (event) => {
-    if (event.key === KEY) onChange();
-  });
-}
+/** Keeps the draft while it changes, and knows whether its text is in a file. */
+export class DraftKeeper {
+  /** `getDoc()` is the document as it is now; `say(key)` hears where it is not kept as it should be. */
+  constructor(storage, draft, { getDoc, say }) {
+    Object.assign(this, { storage, getDoc, say });
+    this.savedText = draft?.isSaved ? draft.doc.text : "";
+    this.outcome = "kept";
+    this.timer = null;
+    window.addEventListener("pagehide", () => this.keep());
+    window.addEventListener("beforeunload", (event) => {
+      if (this.getDoc().text !== "" && !this.isSaved()) event.preventDefault();
+    });
+    window.addEventListener("storage", (event) => {
+      if (event.key === KEY) say("draftElsewhere");
+    });
+  }
 
-/** The text of a file with line breaks as `\n`; throws where it is not UTF-8. */
-export async function readTextFile(file) {
-  const text = new TextDecoder("utf-8", { fatal: true }).decode(await file.arrayBuffer());
-  return text.replace(/\r\n?/g, "\n");
-}
+  isSaved() {
+    return this.getDoc().text === this.savedText;
+  }
 
-/** A file name made from the first words of a text. */
-export function nameFile(text, untitled) {
-  const words = text.trim().split("\n")[0].replace(/[^\p{L}\p{N} _-]/gu, "").trim();
-  return `${[...words].slice(0, 40).join("").trim() || untitled}.txt`;
-}
+  /** Hears that a text is in a file. */
+  markSaved(text) {
+    this.savedText = text;
+    this.keepSoon();
+  }
 
-export function downloadText(text, name) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text], { type: "text/plain;charset=utf-8" }));
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  keepSoon() {
+    this.timer ??= setTimeout(() => this.keep(), PAUSE_MS);
+  }
+
+  keep() {
+    clearTimeout(this.timer);
+    this.timer = null;
+    const outcome = keepDraft(this.storage, this.getDoc(), this.isSaved());
+    if (outcome === "full") this.say("draftFull");
+    if (outcome === "lean" && this.outcome !== "lean") this.say("draftLean");
+    this.outcome = outcome;
+  }
 }

@@ -1,20 +1,22 @@
 // The page: its parts, its keys, and what connects them.
 
 import { ChoicesPanel } from "./choices.js";
+import { Connection } from "./connection.js";
 import { CyclePanel } from "./cycle.js";
 import { countCharacters, createDocument, findForkFor, findTokenAt, listBranches } from "./document.js";
-import { downloadText, keepDraft, nameFile, readDraft, readTextFile, watchDraft } from "./drafts.js";
-import { countTokens, findSpace, getModels, getProps, setApiKey, streamCompletion } from "./server.js";
+import { DraftKeeper, keep, openStorage, readDraft, recall } from "./drafts.js";
+import { downloadText, nameFile, readTextFile } from "./files.js";
+import { joinParts, makePrompt, spellToken } from "./joins.js";
+import { countTokens, streamCompletion } from "./server.js";
 import { SettingsPanel } from "./settings.js";
 import { findShortcut } from "./shortcuts.js";
 import { Sheet } from "./sheet.js";
 import { chooseLanguage, makeTranslate } from "./strings.js";
 import { Writing } from "./writing.js";
 
-const DRAFT_PAUSE_MS = 300;
 const COUNT_PAUSE_MS = 500;
-const LOADING_PAUSE_MS = 500;
 const SHADE_KEY = "llm-timecycle.shade";
+const TROUBLES = new Set(["lost", "refused", "keyNeeded", "keyWrong", "notText", "draftFull"]);
 
 const language = chooseLanguage(navigator.languages);
 const translate = makeTranslate(language);
@@ -24,12 +26,12 @@ const buttons = Object.fromEntries(
   [...document.querySelectorAll("[data-action]")].map((button) => [button.dataset.action, button]),
 );
 const shade = find("[name=shade]");
-const modelList = find("[name=model]");
-const state = { props: null, savedText: "", isTabFree: false, isLean: false };
+const storage = openStorage();
+const draft = readDraft(storage);
+let isTabFree = false;
 
 translatePage();
 
-const draft = readDraft(localStorage);
 const sheet = new Sheet(field, find(".mirror"), {
   onEdit: (change, caretBefore, isComposing) => writing.edit(change, caretBefore, isComposing),
   onCaret: () => showCaret(),
@@ -37,15 +39,19 @@ const sheet = new Sheet(field, find(".mirror"), {
 });
 const settings = new SettingsPanel(find("#settings"), translate);
 const cycle = new CyclePanel(find("#cycle"), translate);
+const connection = new Connection(find("[name=model]"), find("[data-part=key]"), storage, {
+  onModel: showModel,
+  say,
+});
 const choices = new ChoicesPanel(find("#choices"), translate, {
+  spell: (word, token) => spellToken(word, writing.doc.text.slice(0, token.start), connection.props),
   onChoose: choose,
   onStep: stepToken,
   onLeave: () => field.focus(),
 });
 const writing = new Writing({
-  doc: draft ?? createDocument(),
-  stream: streamCompletion,
-  ask: (attempt) => ({ model: modelList.value, ...settings.read(attempt) }),
+  doc: draft?.doc ?? createDocument(),
+  complete,
   isHeld: () => sheet.isComposing,
   // A tab in the background is not drawn.
   later: (call) => (document.hidden ? setTimeout(call, 100) : requestAnimationFrame(call)),
@@ -58,6 +64,8 @@ const writing = new Writing({
     selection: () => [field.selectionStart, field.selectionEnd],
   },
 });
+
+const keeper = new DraftKeeper(storage, draft, { getDoc: () => writing.doc, say });
 
 function translatePage() {
   document.documentElement.lang = language;
@@ -75,7 +83,9 @@ function translatePage() {
 }
 
 function say(key, values) {
-  find("#status").textContent = key ? translate(key, values) : "";
+  const status = find("#status");
+  status.textContent = key ? translate(key, values) : "";
+  status.toggleAttribute("data-trouble", TROUBLES.has(key));
 }
 
 // What is shown.
@@ -84,7 +94,7 @@ function showDocument(doc, selection) {
   sheet.render(doc, looks(doc), selection);
   if (writing.isWriting) sheet.scrollToCaret(find(".dock").offsetHeight);
   showCaret();
-  keepSoon();
+  keeper.keepSoon();
   countSoon();
   const count = countCharacters(doc.text).toLocaleString(language);
   find("[data-part=characters]").textContent = translate("characters", { count });
@@ -142,36 +152,18 @@ function showWriting(isWriting) {
 
 function showOutcome({ reason, metrics, error, count }) {
   if (metrics && metrics.time_to_first_token_ms !== null) cycle.showAnswer(metrics, count);
-  if (error?.status === 401) askForKey();
-  else if (error?.message && error.status !== undefined) say("refused", { message: error.message });
-  else if (reason === "lost") say("lost");
+  if (reason === "lost") connection.report(error ?? {});
   else if (reason === "stopped") say("finishedStop");
-  else if (count === 0) say("wroteNothing");
-  else say(reason === "length" ? "finishedLength" : "finishedEnd");
+  else if (reason === "length" && count > 0) say("finishedLength");
+  else sayEnd(count);
 }
 
-// What is kept.
-
-let keepTimer = null;
-
-function keepSoon() {
-  keepTimer ??= setTimeout(keepNow, DRAFT_PAUSE_MS);
+// A model of paragraphs ends each of them: whoever wants another has to begin one.
+function sayEnd(count) {
+  const breaks = { line: "enterOnce", paragraph: "enterTwice" }[connection.props?.documents];
+  if (breaks) say(count > 0 ? "finishedParagraph" : "wroteNoMore", { keys: translate(breaks) });
+  else say(count > 0 ? "finishedEnd" : "wroteNothing");
 }
-
-function keepNow() {
-  clearTimeout(keepTimer);
-  keepTimer = null;
-  const kept = keepDraft(localStorage, writing.doc);
-  if (kept === "full") say("draftFull");
-  if (kept === "lean" && !state.isLean) say("draftLean");
-  state.isLean = kept === "lean";
-}
-
-window.addEventListener("pagehide", keepNow);
-window.addEventListener("beforeunload", (event) => {
-  if (writing.doc.text !== "" && writing.doc.text !== state.savedText) event.preventDefault();
-});
-watchDraft(() => say("draftElsewhere"));
 
 let countTimer = null;
 
@@ -184,7 +176,7 @@ async function countNow() {
   const { text } = writing.doc;
   const output = find("[data-part=tokens]");
   try {
-    const count = text === "" ? 0 : await countTokens(modelList.value, text);
+    const count = text === "" ? 0 : await countTokens(connection.props.id, text);
     if (text === writing.doc.text) {
       output.textContent = translate("tokens", { count: count.toLocaleString(language) });
     }
@@ -216,8 +208,8 @@ for (const [name, button] of Object.entries(buttons)) {
 field.addEventListener("keydown", (event) => {
   // While an input method is composing, every key is for it.
   if (event.isComposing || event.keyCode === 229) return;
-  const wasTabFree = state.isTabFree;
-  state.isTabFree = event.key === "Escape" && !writing.isWriting;
+  const wasTabFree = isTabFree;
+  isTabFree = event.key === "Escape" && !writing.isWriting;
   if (event.key === "Tab" && wasTabFree) return;
   if (event.key === "F2") {
     if (choices.focus()) event.preventDefault();
@@ -235,7 +227,7 @@ function showChoices() {
 }
 
 field.addEventListener("click", showChoices);
-field.addEventListener("blur", () => (state.isTabFree = false));
+field.addEventListener("blur", () => (isTabFree = false));
 field.addEventListener("beforeinput", (event) => {
   if (event.inputType === "historyUndo" || event.inputType === "historyRedo") {
     event.preventDefault();
@@ -246,7 +238,7 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "Escape" && !event.isComposing && writing.isWriting) writing.stop();
 });
 shade.addEventListener("change", () => {
-  localStorage.setItem(SHADE_KEY, String(shade.checked));
+  keep(storage, SHADE_KEY, String(shade.checked));
   showCaret();
 });
 
@@ -254,15 +246,17 @@ function choose(word, logprob) {
   const { token } = choices;
   field.focus();
   whenReady(() => {
-    const space = findSpace(writing.doc.text.slice(0, token.start), word, state.props);
-    writing.choose(token, { text: space + word, word, logprob, top: token.top }, sheet.caret);
+    const before = writing.doc.text.slice(0, token.start);
+    const text = spellToken(word, before, connection.props);
+    if (text === null) return;
+    writing.choose(token, { text, word, logprob, top: token.top }, sheet.caret);
   });
 }
 
 // The server may have come up after the page.
 async function whenReady(write) {
-  if (state.props === null) await connect();
-  if (state.props !== null) write();
+  if (!connection.props) await connection.connect();
+  if (connection.props) write();
 }
 
 function stepToken(step) {
@@ -279,7 +273,7 @@ find("[name=file]").addEventListener("change", async (event) => {
   try {
     const text = await readTextFile(file);
     writing.replaceAll(text, sheet.caret);
-    state.savedText = text;
+    keeper.markSaved(text);
     say("opened", { name: file.name });
   } catch {
     say("notText", { name: file.name });
@@ -290,54 +284,31 @@ function save() {
   const { text } = writing.doc;
   const name = nameFile(text, translate("untitled"));
   downloadText(text, name);
-  state.savedText = text;
+  keeper.markSaved(text);
   say("saved", { name });
 }
 
 // The server.
 
-async function connect() {
-  try {
-    const models = await getModels();
-    modelList.replaceChildren(...models.map((model) => new Option(model)));
-    await readModel();
-    find("[data-part=key]").hidden = true;
-  } catch (error) {
-    if (error.status === 401) askForKey();
-    else if (error.status === 503) setTimeout(connect, LOADING_PAUSE_MS);
-    else if (error.status) say("refused", { message: error.message });
-    else say("lost");
-  }
+function complete(before, attempt, signal) {
+  const { props } = connection;
+  const prompt = makePrompt(before, props);
+  const parts = streamCompletion({ ...settings.read(attempt), model: props.id, prompt }, signal);
+  return joinParts(parts, before, props);
 }
 
-async function readModel() {
-  const models = await getProps();
-  state.props = models.find((model) => model.id === modelList.value);
-  settings.setDefaults(state.props.generation);
+function showModel(props) {
+  settings.setDefaults(props.generation);
   countSoon();
 }
-
-function askForKey() {
-  find("[data-part=key]").hidden = false;
-  say("keyNeeded");
-  find("[name=key]").focus();
-}
-
-modelList.addEventListener("change", () => readModel().catch(() => say("lost")));
-find("[data-part=key]").addEventListener("submit", (event) => {
-  event.preventDefault();
-  setApiKey(find("[name=key]").value);
-  say("");
-  connect();
-});
 
 new ResizeObserver(([entry]) => {
   const { blockSize } = entry.borderBoxSize[0];
   document.documentElement.style.setProperty("--dock", `${blockSize}px`);
 }).observe(find(".dock"));
 
-shade.checked = localStorage.getItem(SHADE_KEY) === "true";
+shade.checked = recall(storage, SHADE_KEY) === "true";
 const end = writing.doc.text.length;
 showDocument(writing.doc, [end, end]);
-if (draft && draft.text !== "") say("restored");
-connect();
+if (writing.doc.text !== "") say("restored");
+connection.connect();

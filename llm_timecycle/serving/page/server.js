@@ -1,9 +1,12 @@
 // The server that this page came from: its models, its settings, its tokens.
 
+const LOADING_PAUSE_MS = 300;
+
 export class ServerError extends Error {
-  constructor(status, message) {
+  /** `status` 0: the server broke off an answer. `code` is a word for programs. */
+  constructor(status, message, code = null) {
     super(message);
-    this.status = status;
+    Object.assign(this, { status, code });
   }
 }
 
@@ -21,21 +24,17 @@ function headers() {
 async function request(path, options = {}) {
   const response = await fetch(path, { ...options, headers: headers() });
   if (response.ok) return response;
-  let message = response.statusText;
+  let error = { message: response.statusText };
   try {
-    message = (await response.json()).error.message;
+    error = (await response.json()).error;
   } catch {
     // What is between this page and the server, such as a proxy, answers in a form of another kind.
   }
-  throw new ServerError(response.status, message);
+  throw new ServerError(response.status, error.message, error.code);
 }
 
 function post(path, body, signal) {
   return request(path, { method: "POST", body: JSON.stringify(body), signal });
-}
-
-export async function getModels() {
-  return (await (await request("v1/models")).json()).data.map((model) => model.id);
 }
 
 /** What each model is, and its settings of generation. */
@@ -47,10 +46,22 @@ export async function countTokens(model, prompt, signal) {
   return (await (await post("tokenize", { model, prompt, add_special_tokens: false }, signal)).json()).count;
 }
 
+// A server answers before its models are loaded.
+async function postWhenLoaded(path, body, signal) {
+  for (;;) {
+    try {
+      return await post(path, body, signal);
+    } catch (error) {
+      if (error.code !== "loading") throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, LOADING_PAUSE_MS));
+  }
+}
+
 /** The parts of a completion as they come: {token}, {metrics} and {finishReason}. */
 export async function* streamCompletion(body, signal) {
   const asked = { ...body, stream: true, logprobs: 10, metrics: true };
-  const response = await post("v1/completions", asked, signal);
+  const response = await postWhenLoaded("v1/completions", asked, signal);
   let pending = [];
   for await (const data of readEvents(response.body)) {
     if (data === "[DONE]") return;
@@ -87,9 +98,16 @@ export async function* readEvents(stream) {
 export function listTokens(logprobs) {
   return (logprobs?.tokens ?? []).map((text, i) => ({
     text,
-    logprob: logprobs.token_logprobs[i],
-    top: Object.entries(logprobs.top_logprobs?.[i] ?? {}).sort((a, b) => b[1] - a[1]),
+    logprob: round(logprobs.token_logprobs[i]),
+    top: Object.entries(logprobs.top_logprobs?.[i] ?? {})
+      .map(([word, logprob]) => [word, round(logprob)])
+      .sort((a, b) => b[1] - a[1]),
   }));
+}
+
+// A draft has ten a token: the room that a browser gives it holds twice as many when they are short.
+function round(logprob) {
+  return logprob === null ? null : Number(logprob.toFixed(4));
 }
 
 /**
@@ -110,15 +128,4 @@ export function joinTokens(pending, text) {
   const word = pending.map((token) => token.text).join("");
   const logprob = pending.reduce((sum, token) => sum + token.logprob, 0);
   return { tokens: [{ text, word, logprob, top: pending[0].top }], pending: [] };
-}
-
-// A word, but for Chinese characters and Kana, which are joined without spaces.
-const WORD_START = /^(?![\p{sc=Han}\p{sc=Hira}\p{sc=Kana}])[\p{L}\p{N}_]/u;
-const WORD_END = /(?![\p{sc=Han}\p{sc=Hira}\p{sc=Kana}])[\p{L}\p{M}\p{N}_]$/u;
-
-/** The space that a tokenizer of words puts before `word`, after the text `before`. */
-export function findSpace(before, word, { level, word_split }) {
-  if (level !== "word" || before === "" || /\s$/.test(before) || /^\s/.test(word)) return "";
-  if (word_split === "whitespace") return " ";
-  return WORD_START.test(word) && WORD_END.test(before) ? " " : "";
 }

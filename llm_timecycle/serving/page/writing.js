@@ -5,18 +5,19 @@ import {
   movePosition, openFork, showBranch,
 } from "./document.js";
 import { amend, commit, createHistory, redo, undo } from "./history.js";
+import { doWordsMeet } from "./joins.js";
 
 export class Writing {
   /**
-   * `stream(body, signal)` gives the parts of a completion; `ask(attempt)` the fields of a request;
-   * `isHeld()` says that the text may not change now, because an input method is composing;
+   * `complete(before, attempt, signal)` gives the parts of a continuation of the text `before`, of which
+   * there are `attempt` already; `isHeld()` says that the text may not change now, because an input method is composing;
    * `later(call)` calls when the screen is drawn next.
    * `on` hears: `change(doc, selection)`, `writing(isWriting)`, `end(outcome)`, `time(times)`; it is
    * asked for the `selection()`.
    */
-  constructor({ doc, stream, ask, isHeld, later, clock, on }) {
+  constructor({ doc, complete, isHeld, later, clock, on }) {
     this.history = createHistory(doc);
-    Object.assign(this, { stream, ask, isHeld, later, clock, on });
+    Object.assign(this, { complete, isHeld, later, clock, on });
     this.controller = null;
     this.held = [];
   }
@@ -78,11 +79,12 @@ export class Writing {
     return this.begin(fork.id, token.start - fork.start, position, before, entry);
   }
 
-  async begin(forkId, kept, position, before, entry = null) {
+  async begin(forkId, kept, position, last, entry = null) {
     const attempt = listBranches(this.doc, forkId).ids.length;
     const shown = getFork(this.doc, forkId).current;
     this.history = commit(this.history, beginBranch(this.doc, forkId, kept), { caret: position });
-    const end = getFork(this.doc, forkId).end;
+    const { end } = getFork(this.doc, forkId);
+    const isInWord = this.doWordsMeetAt(end);
     this.moveTo(end);
     if (entry) this.append([[forkId, entry]]);
     const started = this.doc;
@@ -90,23 +92,22 @@ export class Writing {
     const run = { forkId, controller, count: 0, startedMs: this.clock(), firstMs: null };
     this.controller = controller;
     this.on.writing(true);
-    const prompt = this.doc.text.slice(0, getFork(this.doc, forkId).end);
-    const body = { ...this.ask(attempt), prompt: prompt === "" ? null : prompt };
-    const outcome = await this.follow(run, body);
+    const before = this.doc.text.slice(0, getFork(this.doc, forkId).end);
+    const outcome = await this.follow(run, this.complete(before, attempt, controller.signal));
     if (this.controller === controller) this.controller = null;
     this.flush();
-    if (run.count === 0 && !entry) this.withdraw(forkId, shown, before, started);
-    else this.history = amend(this.history, keepBranch(this.doc, forkId));
+    if (run.count === 0 && !entry) this.withdraw(forkId, shown, { started, last, position });
+    else this.settle(forkId, isInWord);
     if (this.isWriting) return; // another continuation has begun meanwhile
     this.on.writing(false);
     this.on.change(this.doc, null);
     this.on.end({ ...outcome, count: run.count });
   }
 
-  async follow(run, body) {
+  async follow(run, parts) {
     const outcome = { reason: "lost", metrics: null, error: null };
     try {
-      for await (const part of this.stream(body, run.controller.signal)) {
+      for await (const part of parts) {
         if (run.controller.signal.aborted) return { ...outcome, reason: "stopped" };
         if (part.metrics) outcome.metrics = part.metrics;
         if (part.finishReason) outcome.reason = part.finishReason;
@@ -151,10 +152,25 @@ export class Writing {
     this.on.change(doc, selection);
   }
 
+  // A space keeps what was written apart from a word behind it. It is not part of the continuation,
+  // so the cursor stays in front of it, and every version has it.
+  settle(forkId, isInWord) {
+    const end = getFork(this.doc, forkId)?.end;
+    const hasGap = end !== undefined && !isInWord && this.doWordsMeetAt(end);
+    const doc = hasGap ? edit(this.doc, end, end, " ") : this.doc;
+    this.history = amend(this.history, keepBranch(doc, forkId));
+  }
+
+  doWordsMeetAt(position) {
+    return doWordsMeet(this.doc.text.slice(0, position), this.doc.text.slice(position));
+  }
+
   // Nothing came: the sheet is as it was, and there is no step to undo.
-  withdraw(forkId, shown, before, started) {
-    if (this.doc === started) this.history = before;
-    else if (listBranches(this.doc, forkId).ids.includes(shown)) {
+  withdraw(forkId, shown, { started, last, position }) {
+    if (this.doc === started) {
+      this.history = last;
+      this.moveTo(position);
+    } else if (listBranches(this.doc, forkId).ids.includes(shown)) {
       this.history = amend(this.history, showBranch(this.doc, forkId, shown));
     }
   }

@@ -1,35 +1,11 @@
-// Tests of the page's modules that need no elements; each runs as a test of pytest's, in the browser.
+// Tests of the text on the sheet and of its history; each runs as a test of pytest's, in the browser.
 
 import {
   appendToken, beginBranch, countCharacters, createDocument, edit, findChange, findExtent,
-  findForkFor, findTokenAt, getFork, keepBranch, listBranches, movePosition, openFork, showBranch,
+  findForkFor, findTokenAt, getFork, listBranches, movePosition, openFork, showBranch,
 } from "/document.js";
-import { keepDraft, nameFile, readDraft, readTextFile } from "/drafts.js";
 import { amend, commit, createHistory, redo, undo } from "/history.js";
-import { findSpace, joinTokens, listTokens, readEvents } from "/server.js";
-import { findShortcut } from "/shortcuts.js";
-import { chooseLanguage, LANGUAGES } from "/strings.js";
-import { measureSurprise } from "/sheet.js";
-import { listStages } from "/cycle.js";
-import { showProbability } from "/choices.js";
-
-function equal(actual, expected) {
-  const [a, b] = [JSON.stringify(actual), JSON.stringify(expected)];
-  if (a !== b) throw new Error(`${a} is not ${b}`);
-}
-
-const token = (text) => ({ text, word: text, logprob: -1, top: [[text, -1], ["other", -2]] });
-
-function write(doc, position, ...words) {
-  const opened = openFork(doc, position);
-  return writeAgain(opened.doc, opened.forkId, 0, ...words);
-}
-
-function writeAgain(doc, forkId, kept, ...words) {
-  const begun = beginBranch(doc, forkId, kept);
-  const written = words.reduce((d, word) => appendToken(d, forkId, token(word)), begun);
-  return { doc: keepBranch(written, forkId), forkId };
-}
+import { equal, token, write, writeAgain } from "/tests/checks.js";
 
 const ranges = (doc) => doc.tokens.map((t) => doc.text.slice(t.start, t.end));
 
@@ -220,121 +196,6 @@ export function testUndoOfNothingIsNothing() {
   equal(undo(createHistory(createDocument()), 0), null);
 }
 
-export function testTokensGetTheTextThatCameWithThem() {
-  const [the, sea] = [token("the"), token(" sea")];
-  equal(joinTokens([the], "").pending.length, 1);
-  equal(joinTokens([the, sea], "the sea").tokens.map((t) => t.text), ["the", " sea"]);
-  const joined = joinTokens([token("bytes:\\xe5"), token("bytes:\\xad\\x97")], "字");
-  equal(joined.tokens.map((t) => [t.text, t.logprob]), [["字", -2]]);
-  equal(joined.pending, []);
-}
-
-export function testTheLegacyListsAreReadTokenByToken() {
-  const lists = { tokens: ["a"], token_logprobs: [-0.5], top_logprobs: [{ b: -2, a: -0.5 }] };
-  equal(listTokens(lists), [{ text: "a", logprob: -0.5, top: [["a", -0.5], ["b", -2]] }]);
-  equal(listTokens(null), []);
-}
-
-export function testAWordIsSetOffAsTheTokenizerDoes() {
-  const unicode = { level: "word", word_split: "unicode" };
-  const whitespace = { level: "word", word_split: "whitespace" };
-  equal(findSpace("the", "sea", unicode), " ");
-  equal(findSpace("the", ",", unicode), "");
-  equal(findSpace("the", ",", whitespace), " ");
-  equal(findSpace("the\n", "sea", whitespace), "");
-  equal(findSpace("海", "里", unicode), "");
-  equal(findSpace("walk", "ing", { level: "subword" }), "");
-}
-
-export async function testEventsAreReadAcrossPacketsAndHalfCharacters() {
-  const bytes = new TextEncoder().encode(': ping\n\ndata: {"a":"字"}\r\n\r\ndata: [DONE]\n\n');
-  const stream = new ReadableStream({
-    start(controller) {
-      for (const byte of bytes) controller.enqueue(new Uint8Array([byte]));
-      controller.close();
-    },
-  });
-  const events = [];
-  for await (const event of readEvents(stream)) events.push(event);
-  equal(events, ['{"a":"字"}', "[DONE]"]);
-}
-
-class Storage {
-  constructor(room) {
-    this.room = room;
-    this.items = {};
-  }
-  getItem(key) {
-    return this.items[key] ?? null;
-  }
-  setItem(key, value) {
-    if (value.length > this.room) throw new DOMException("full", "QuotaExceededError");
-    this.items[key] = value;
-  }
-}
-
-export function testADraftComesBackWithItsTokens() {
-  const { doc } = write(createDocument("a"), 1, "b");
-  const storage = new Storage(10_000);
-  equal(keepDraft(storage, doc), "kept");
-  equal(readDraft(storage), doc);
-}
-
-export function testADraftThatIsTooLongKeepsItsText() {
-  const { doc } = write(createDocument("a"), 1, "b");
-  const storage = new Storage(100);
-  equal(keepDraft(storage, doc), "lean");
-  equal(readDraft(storage), createDocument("ab"));
-  equal(keepDraft(new Storage(10), doc), "full");
-}
-
-export function testADraftThatCannotBeReadIsNone() {
-  const storage = new Storage(1000);
-  for (const value of ["{", "null", '{"text": 3}', '{"text":"a","tokens":[{"start":0,"end":5}]}']) {
-    storage.items["llm-timecycle.draft"] = value;
-    equal(readDraft(storage), null);
-  }
-}
-
-export async function testAFileIsReadAsUtf8OrNotAtAll() {
-  equal(await readTextFile(new Blob(["a\r\n字"])), "a\n字");
-  const wrong = await readTextFile(new Blob([new Uint8Array([0xb0, 0xa1])])).catch(() => "refused");
-  equal(wrong, "refused");
-}
-
-export function testAFileIsNamedAfterItsFirstWords() {
-  equal(nameFile("One morning: a/b\nmore", "text"), "One morning ab.txt");
-  equal(nameFile("有一天，老周", "文本"), "有一天老周.txt");
-  equal(nameFile("  …", "text"), "text.txt");
-}
-
-export function testBothLanguagesSayTheSameThings() {
-  equal(Object.keys(LANGUAGES.zh), Object.keys(LANGUAGES.en));
-  const holes = (text) => (text.match(/\{\w+\}/g) ?? []).sort();
-  for (const key of Object.keys(LANGUAGES.en)) {
-    equal([key, holes(LANGUAGES.zh[key])], [key, holes(LANGUAGES.en[key])]);
-  }
-}
-
-export function testTheFirstLanguageThatIsSpokenIsChosen() {
-  equal(chooseLanguage(["fr-FR", "zh-Hant-TW", "en"]), "zh");
-  equal(chooseLanguage(["fr"]), "en");
-}
-
-export function testSurpriseGrowsWithImprobability() {
-  equal([0, -3.55, -20].map((p) => measureSurprise(p).toFixed(6)), ["0.000000", "0.500000", "1.000000"]);
-}
-
-export function testTheStagesOfAnAnswerAddUpToItsTime() {
-  const metrics = { queue_time_ms: 2, prompt_time_ms: 10, mean_itl_ms: 4 };
-  equal(listStages(metrics, 6).map(({ ms }) => ms), [2, 10, 20]);
-  equal(listStages({ ...metrics, mean_itl_ms: null }, 1).map(({ ms }) => ms), [2, 10, 0]);
-}
-
-export function testProbabilitiesAreShortAndNeverZero() {
-  equal([-0.1, -3, -20].map(showProbability), ["90%", "5.0%", "< 0.1%"]);
-}
-
 export function testAnUndoneEditWhileTheModelWritesLosesNothing() {
   const opened = openFork(createDocument("a"), 1);
   let history = amend(createHistory(createDocument("a")), opened.doc);
@@ -346,12 +207,4 @@ export function testAnUndoneEditWhileTheModelWritesLosesNothing() {
   equal(present.text, "ab");
   const { ids } = listBranches(present, opened.forkId);
   equal(ids.map((id) => showBranch(present, opened.forkId, id).text), ["ab", "abc"]);
-}
-
-export function testShortcutsOfAllPlatforms() {
-  const press = (key, held = {}) => findShortcut({ key, ...held });
-  equal([press("Tab"), press("Tab", { shiftKey: true }), press("a")], ["continue", null, null]);
-  equal([press("z", { ctrlKey: true }), press("Z", { metaKey: true, shiftKey: true })], ["undo", "redo"]);
-  equal([press("y", { ctrlKey: true }), press("Enter", { metaKey: true })], ["redo", "continue"]);
-  equal([press("Enter"), press("ArrowUp", { altKey: true }), press("ArrowUp")], [null, "previous", null]);
 }

@@ -1,23 +1,23 @@
-"""A completion server that the tests of the page can slow down, break and look into."""
+"""A completion server that tests can hold and break: what no real one does when it is told to."""
 
 from __future__ import annotations
 
 import json
 import math
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-PAGE = Path(__file__).parents[3] / "llm_timecycle" / "serving" / "page"
+from llm_timecycle.serving.app import PAGE, PAGE_HEADERS
+
+WAIT_S = 10.0
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css",
     ".js": "text/javascript; charset=utf-8",
 }
-CONTENT_SECURITY_POLICY = "default-src 'self'; img-src 'self' data:; form-action 'none'"
 
 WORDS = ["the", "sea", "was", "calm", "and", "old", "ships", "slept", "there", "again"]
 PROBABILITIES = [0.4, 0.2, 0.1, 0.08, 0.06, 0.05, 0.04, 0.03, 0.02, 0.01]
@@ -27,30 +27,32 @@ SETTINGS = {
     **{"frequency_penalty": 0.0, "dry_multiplier": 0.8, "dry_allowed_length": 2, "stop": []},
     "seed": None,
 }
+PROPS = {
+    **{"id": "tales", "level": "word", "word_split": "unicode", "generation": SETTINGS},
+    **{"documents": "file", "does_eos_end_documents": True},
+}
 
 
 class FakeServer(ThreadingHTTPServer):
     """Writes the words in order, beginning at the seed; without a seed, at the next word each time.
 
     Attributes:
-        requests: the bodies of the completions that were asked for.
-        token_delay_s: the wait before each token.
+        words: what is written; a token is likely by its place in `WORDS`.
         tokens_until_break: after so many tokens, the connection is cut; None for never.
-        key: what a client has to send, if anything.
-        went_away: how many clients left in the middle.
+        eos_at: the token that is `<eos>`; None for none.
+        error: what every completion is answered with: the status, and the `error` object.
     """
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
-        self.requests: list[dict[str, Any]] = []
-        self.token_delay_s = 0.0
         self.tokens_until_break: int | None = None
-        self.key: str | None = None
-        self.went_away = 0
-        self.refusal: str | None = None
         self.eos_at: int | None = None
+        self.words = WORDS
+        self.error: tuple[int, dict[str, Any]] | None = None
+        self._count = 0
+        self._permits: threading.Semaphore | None = None
         self.url = f"http://127.0.0.1:{self.server_address[1]}/"
 
     def __enter__(self) -> FakeServer:
@@ -58,18 +60,30 @@ class FakeServer(ThreadingHTTPServer):
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._permits is not None:
+            self.release()
         self.shutdown()
         self.server_close()
 
+    def hold(self) -> None:
+        """From now on, write only as many tokens as are released."""
+        self._permits = threading.Semaphore(0)
+
+    def release(self, tokens: int = 100) -> None:
+        """Let this many tokens go."""
+        assert self._permits is not None
+        self._permits.release(tokens)
+
     def write(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """The chunks of an answer."""
-        self.requests.append(body)
-        seed = body["seed"] if body["seed"] >= 0 else len(self.requests) - 1
+        seed = body["seed"] if body["seed"] >= 0 else self._count
+        self._count += 1
         space = "" if (body["prompt"] or " ")[-1].isspace() else " "
         for i in range(body["max_tokens"]):
-            time.sleep(self.token_delay_s)
+            if self._permits is not None and not self._permits.acquire(timeout=WAIT_S):
+                return
             is_end = i == self.eos_at
-            word = "<eos>" if is_end else WORDS[(seed + i) % len(WORDS)]
+            word = "<eos>" if is_end else self.words[(seed + i) % len(self.words)]
             is_last = is_end or i + 1 == body["max_tokens"]
             reason = "stop" if is_end else "length" if is_last else None
             yield describe_chunk(word, "" if is_end else space + word, reason)
@@ -109,28 +123,21 @@ class Handler(BaseHTTPRequestHandler):
         name = path.removeprefix("/tests").lstrip("/") or "index.html"
         folder = Path(__file__).parent if path.startswith("/tests/") else PAGE
         if (folder / name).suffix in TYPES and (folder / name).is_file():
-            policy = {"Content-Security-Policy": CONTENT_SECURITY_POLICY}
-            self._send(200, (folder / name).read_bytes(), TYPES[(folder / name).suffix], policy)
-        elif not self._is_allowed():
-            self._refuse(401, "an API key is needed")
-        elif path == "/v1/models":
-            self._send_json(200, {"data": [{"id": "tales"}, {"id": "poems"}]})
+            kind = TYPES[(folder / name).suffix]
+            self._send(200, (folder / name).read_bytes(), kind, PAGE_HEADERS)
         elif path == "/props":
-            described = {"level": "word", "word_split": "unicode", "generation": SETTINGS}
-            models = [{"id": "tales", **described}, {"id": "poems", **described}]
-            self._send_json(200, {"models": models})
+            self._send_json(200, {"models": [PROPS]})
         else:
-            self._refuse(404, "not here")
+            self._send_json(404, {"error": {"message": "not here"}})
 
     def do_POST(self) -> None:
         """Completions and counts of tokens."""
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if not self._is_allowed():
-            self._refuse(401, "an API key is needed")
-        elif self.path == "/tokenize":
+        if self.path == "/tokenize":
             self._send_json(200, {"count": len(body["prompt"].split()), "tokens": []})
-        elif self.server.refusal is not None:
-            self._refuse(400, self.server.refusal)
+        elif self.server.error is not None:
+            status, error = self.server.error
+            self._send_json(status, {"error": error})
         else:
             self._stream(body)
 
@@ -146,14 +153,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.wfile.flush()
             self.wfile.write(b"data: [DONE]\n\n")
         except OSError:
-            self.server.went_away += 1
-
-    def _is_allowed(self) -> bool:
-        key = self.server.key
-        return key is None or self.headers.get("Authorization") == f"Bearer {key}"
-
-    def _refuse(self, status: int, message: str) -> None:
-        self._send_json(status, {"error": {"message": message}})
+            pass  # the client has left
 
     def _send_json(self, status: int, value: object) -> None:
         self._send(status, json.dumps(value).encode(), "application/json")

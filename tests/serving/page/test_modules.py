@@ -1,4 +1,4 @@
-"""The page's modules without its elements: the tests are in document_tests.js."""
+"""The page's modules without its elements: the tests are in JavaScript beside this file."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ import pytest
 
 from tests.serving.page.fake_server import FakeServer
 
-NAMES = re.findall(
-    r"^export (?:async )?function (test\w+)",
-    (Path(__file__).parent / "document_tests.js").read_text(encoding="utf-8"),
-    re.MULTILINE,
-)
+TESTS = [
+    (file, name)
+    for file in ("document_tests.js", "module_tests.js")
+    for name in re.findall(
+        r"^export (?:async )?function (test\w+)",
+        (Path(__file__).parent / file).read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+]
 
 
 @pytest.fixture(scope="module")
@@ -23,11 +27,11 @@ def blank_page(browser: Any) -> Iterator[Any]:
     """A page of the server's origin, without the page's elements."""
     with FakeServer() as server:
         page = browser.new_page()
-        page.goto(server.url + "tests/document_tests.js")
+        page.goto(server.url + "tests/checks.js")
         yield page
         page.close()
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_module(blank_page: Any, name: str) -> None:
-    blank_page.evaluate(f"import('/tests/document_tests.js').then((tests) => tests.{name}())")
+@pytest.mark.parametrize(("file", "name"), TESTS)
+def test_module(blank_page: Any, file: str, name: str) -> None:
+    blank_page.evaluate(f"import('/tests/{file}').then((tests) => tests.{name}())")

@@ -40,8 +40,9 @@ export class ChoicesPanel {
     return this.list.contains(document.activeElement);
   }
 
-  /** `token` null: there is nothing to choose at the cursor. */
-  show(token) {
+  /** `token` null: there is nothing to choose at the cursor; `isUsed` says that there is elsewhere. */
+  show(token, isUsed) {
+    this.element.toggleAttribute("data-unused", !isUsed);
     if (token === this.token) return;
     this.token = token;
     this.element.toggleAttribute("data-empty", token === null);

@@ -48,6 +48,7 @@ export class CyclePanel {
   }
 
   ms(value) {
+    if (value >= 1000) return this.translate("seconds", { s: (value / 1000).toFixed(2) });
     return this.translate("milliseconds", { ms: showMilliseconds(value) });
   }
 

@@ -37,7 +37,7 @@ const sheet = new Sheet(field, find(".mirror"), {
   onCaret: () => showCaret(),
   onComposed: () => writing.flush(),
 });
-const settings = new SettingsPanel(find("#settings"), translate);
+const settings = new SettingsPanel(find("#settings"), translate, storage);
 const cycle = new CyclePanel(find("#cycle"), translate);
 const connection = new Connection(find("[name=model]"), find("[data-part=key]"), storage, {
   onModel: showModel,
@@ -115,7 +115,7 @@ function showCaret() {
   const { doc } = writing;
   const active = findActive(doc);
   sheet.show(doc, looks(doc));
-  choices.show(doc.tokens[active] ?? null);
+  choices.show(doc.tokens[active] ?? null, doc.tokens.length > 0);
   showButtons();
 }
 
@@ -129,6 +129,7 @@ function showButtons() {
   allow("retry", isIdle && fork !== null);
   allow("previous", isIdle && ids.length > 0 && shown !== 0);
   allow("next", isIdle && ids.length > 0 && shown !== ids.length - 1);
+  find(".versions").hidden = ids.length === 0 || (ids.length === 1 && shown === 0);
   const version = find("[data-part=version]");
   version.value = ids.length > 0 ? `${shown < 0 ? "–" : shown + 1}/${ids.length}` : "";
   version.setAttribute("aria-label", translate("version", { shown: shown + 1, count: ids.length }));
@@ -160,8 +161,8 @@ function showOutcome({ reason, metrics, error, count }) {
 
 // A model of paragraphs ends each of them: whoever wants another has to begin one.
 function sayEnd(count) {
-  const breaks = { line: "enterOnce", paragraph: "enterTwice" }[connection.props?.documents];
-  if (breaks) say(count > 0 ? "finishedParagraph" : "wroteNoMore", { keys: translate(breaks) });
+  const place = { line: "onNewLine", paragraph: "afterEmptyLine" }[connection.props?.documents];
+  if (place) say(count > 0 ? "finishedParagraph" : "wroteNoMore", { place: translate(place) });
   else say(count > 0 ? "finishedEnd" : "wroteNothing");
 }
 
@@ -298,7 +299,9 @@ function complete(before, attempt, signal) {
 }
 
 function showModel(props) {
-  settings.setDefaults(props.generation);
+  settings.setDefaults(props.id, props.generation);
+  choices.show(null, false); // how a word is spelled, and whether it can be, depends on the model
+  showCaret();
   countSoon();
 }
 

@@ -1,7 +1,11 @@
-// The settings as sliders, with the defaults of the run.
+// The settings as sliders, with the defaults of the run; what is changed is remembered for each model.
+
+import { keep, recall } from "./drafts.js";
+
+const KEY = "llm-timecycle.settings";
 
 const SLIDERS = {
-  max_tokens: { min: 1, max: 500, step: 1 },
+  max_tokens: { min: 1, max: 1000, step: 1 },
   temperature: { min: 0, max: 2, step: 0.05 },
   top_p: { min: 0.05, max: 1, step: 0.01 },
   top_k: { min: 0, max: 100, step: 1 },
@@ -24,18 +28,40 @@ export function readDefaults({ seed, ...fields }) {
 }
 
 export class SettingsPanel {
-  constructor(element, translate) {
+  constructor(element, translate, storage) {
     this.list = element.querySelector("[data-part=sliders]");
     this.seed = element.querySelector("[name=seed]");
-    this.translate = translate;
+    Object.assign(this, { translate, storage, model: null, changed: {} });
     this.defaults = readDefaults({});
-    element.querySelector("[data-part=reset]").addEventListener("click", () => this.reset());
+    element.addEventListener("input", ({ target }) => {
+      this.remember({ ...this.changed, [target.name]: target.value });
+    });
+    element.querySelector("[data-part=reset]").addEventListener("click", () => {
+      this.remember({});
+      this.show();
+    });
   }
 
-  setDefaults(settings) {
+  /** The settings of another model, but for what was changed before. */
+  setDefaults(model, settings) {
+    this.model = model;
     this.defaults = readDefaults(settings);
+    this.changed = this.recallAll()[model] ?? {};
     this.list.replaceChildren(...Object.keys(this.defaults.sliders).map((name) => this.makeRow(name)));
-    this.reset();
+    this.show();
+  }
+
+  recallAll() {
+    try {
+      return JSON.parse(recall(this.storage, KEY)) ?? {};
+    } catch {
+      return {};
+    }
+  }
+
+  remember(changed) {
+    this.changed = changed;
+    keep(this.storage, KEY, JSON.stringify({ ...this.recallAll(), [this.model]: changed }));
   }
 
   makeRow(name) {
@@ -52,6 +78,8 @@ export class SettingsPanel {
     // A default of the run outside the usual range widens it: it must be reachable.
     slider.min = Math.min(min, value);
     slider.max = Math.max(max, value);
+    const steps = (value - slider.min) / step;
+    if (Math.abs(steps - Math.round(steps)) > 1e-9) slider.step = "any";
     slider.setAttribute("aria-describedby", `hint-${name}`);
     output.htmlFor = slider.id;
     const hint = document.createElement("p");
@@ -62,14 +90,12 @@ export class SettingsPanel {
     return row;
   }
 
-  reset() {
-    for (const [name, value] of Object.entries(this.defaults.sliders)) {
-      const slider = this.list.querySelector(`[name=${name}]`);
-      if (Math.abs((value - slider.min) / slider.step % 1) > 1e-9) slider.step = "any";
-      slider.value = value;
-      slider.dispatchEvent(new Event("input"));
+  show() {
+    for (const slider of this.list.querySelectorAll("input")) {
+      slider.value = this.changed[slider.name] ?? this.defaults.sliders[slider.name];
+      slider.labels[0].nextSibling.value = slider.value;
     }
-    this.seed.value = this.defaults.seed ?? "";
+    this.seed.value = this.changed.seed ?? this.defaults.seed ?? "";
   }
 
   /** The fields of a request; `attempt` counts the versions that there are already. */

@@ -37,7 +37,7 @@ def list_sent(page: Any) -> list[Any]:
 
 def wait_for_text(page: Any, text: str) -> None:
     page.wait_for_function(
-        "text => document.querySelector('textarea').value === text", arg=text, timeout=5000
+        "text => document.querySelector('textarea').value === text", arg=text
     )
 
 
@@ -45,8 +45,7 @@ def wait_until_done(page: Any) -> None:
     """Until nothing is being written and the page has said how it went."""
     page.wait_for_function(
         """() => !document.querySelector("[data-action=continue]").hidden
-        && !/^$|Writing|正在写/.test(document.querySelector("#status").textContent)""",
-        timeout=10_000,
+        && !/^$|Writing|正在写/.test(document.querySelector("#status").textContent)"""
     )
 
 

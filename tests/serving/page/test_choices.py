@@ -92,7 +92,7 @@ def test_what_a_person_wrote_has_no_choices(page: Any) -> None:
 
 
 def test_a_letter_that_is_changed_is_the_persons(page: Any) -> None:
-    page.get_by_label("Shade unlikely words").check()
+    page.get_by_label("Shade surprises").check()
     place_cursor(page, len(START) + 2)
     page.keyboard.press("Delete")
     page.keyboard.type("Z")
@@ -105,7 +105,7 @@ def test_a_letter_that_is_changed_is_the_persons(page: Any) -> None:
 
 def test_shading_follows_probability(page: Any, server: RunningServer) -> None:
     assert page.locator(".shaded").count() == 0
-    page.get_by_label("Shade unlikely words").check()
+    page.get_by_label("Shade surprises").check()
     shades = page.locator(".shaded").evaluate_all(
         "nodes => nodes.map(node => [node.textContent, node.style.getPropertyValue('--surprise')])"
     )
@@ -114,7 +114,7 @@ def test_shading_follows_probability(page: Any, server: RunningServer) -> None:
     logprobs = score(server, text)["token_logprobs"][len(START) + 1 :]
     expected = [min(1, max(0, (-logprob - 0.1) / 6.9)) for logprob in logprobs]
     assert [float(shade) for _, shade in shades] == pytest.approx(expected, abs=0.002)
-    page.get_by_label("Shade unlikely words").uncheck()
+    page.get_by_label("Shade surprises").uncheck()
     assert page.locator(".shaded").count() == 0
 
 

@@ -164,7 +164,7 @@ def test_the_end_of_the_text_is_told(page: Any, fake: FakeServer) -> None:
 
 def test_what_the_model_writes_is_never_html(page: Any, fake: FakeServer) -> None:
     fake.words = ["<img", "src=x", "onerror=document.title='x'>", "<b>", "&amp;"]
-    page.get_by_label("Shade unlikely words").check()
+    page.get_by_label("Shade surprises").check()
     write_start(page)
     text = "One morning <img src=x onerror=document.title='x'> <b> &amp;"
     assert read_text(page) == text

@@ -46,7 +46,7 @@ def test_axe_finds_nothing_on_an_empty_sheet(page: Any) -> None:
 def test_axe_finds_nothing_when_everything_is_shown(page: Any) -> None:
     choose_settings(page, Length=20, Seed=7)
     page.locator(".keys summary").click()
-    page.get_by_label("Shade unlikely words").check()
+    page.get_by_label("Shade surprises").check()
     write_start(page)
     press(page, "Retry")
     page.get_by_label("Seed").fill("-5")
@@ -122,7 +122,7 @@ def test_every_control_is_reached_and_worked_by_keyboard(page: Any) -> None:
     page.get_by_role("button", name="Continue").focus()
     page.keyboard.press("Space")
     wait_until_done(page)
-    page.get_by_label("Shade unlikely words").focus()
+    page.get_by_label("Shade surprises").focus()
     page.keyboard.press("Space")
     assert page.locator(".shaded").count() == 5
 

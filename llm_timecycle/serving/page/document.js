@@ -141,8 +141,13 @@ export function beginBranch(doc, forkId, kept = 0) {
   return { ...next, nextId: saved.nextId + 1 };
 }
 
-/** Adds a token of the model at the end of a fork; the same document where the fork is gone. */
-export function appendToken(doc, forkId, { text, word, logprob, top }) {
+/**
+ * Adds a token of the model at the end of a fork; the same document where the fork is gone.
+ *
+ * A text field holds line feeds only, so a carriage return becomes one.
+ */
+export function appendToken(doc, forkId, { text: written, word, logprob, top }) {
+  const text = written.replace(/\r\n?/g, "\n");
   const fork = getFork(doc, forkId);
   if (!fork || text === "") return doc;
   const at = fork.end;

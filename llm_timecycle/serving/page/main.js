@@ -153,6 +153,7 @@ function showWriting(isWriting) {
 
 function showOutcome({ reason, metrics, error, count }) {
   if (metrics && metrics.time_to_first_token_ms !== null) cycle.showAnswer(metrics, count);
+  countNow();
   if (reason === "lost") connection.report(error ?? {});
   else if (reason === "stopped") say("finishedStop");
   else if (reason === "length" && count > 0) say("finishedLength");
@@ -169,8 +170,7 @@ function sayEnd(count) {
 let countTimer = null;
 
 function countSoon() {
-  clearTimeout(countTimer);
-  if (!writing.isWriting) countTimer = setTimeout(countNow, COUNT_PAUSE_MS);
+  if (!writing.isWriting) countTimer ??= setTimeout(countNow, COUNT_PAUSE_MS);
 }
 
 async function countNow() {
@@ -178,12 +178,12 @@ async function countNow() {
   const output = find("[data-part=tokens]");
   try {
     const count = text === "" ? 0 : await countTokens(connection.props.id, text);
-    if (text === writing.doc.text) {
-      output.textContent = translate("tokens", { count: count.toLocaleString(language) });
-    }
+    output.textContent = translate("tokens", { count: count.toLocaleString(language) });
   } catch {
     output.textContent = ""; // no server, no count; the next request says why
   }
+  countTimer = null;
+  if (text !== writing.doc.text) countSoon();
 }
 
 // What a person does.

@@ -117,6 +117,11 @@ export function testATokenForAForkThatIsGoneChangesNothing() {
   equal(appendToken(doc, 7, token("b")) === doc, true);
 }
 
+export function testACarriageReturnIsALineFeed() {
+  const { doc } = write(createDocument("a"), 1, "\r", "b\r\n");
+  equal([doc.text, ranges(doc)], ["a\nb\n", ["\n", "b\n"]]);
+}
+
 export function testTheTokenAtAPosition() {
   const { doc } = write(createDocument("a"), 1, "bc", "d");
   equal([0, 1, 2, 3, 4].map((p) => findTokenAt(doc, p)), [-1, 0, 0, 1, -1]);

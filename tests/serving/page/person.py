@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-CURSOR = """position => new Promise((resolve) => {
+CURSOR = """position => {
   const field = document.querySelector("textarea");
   field.focus();
   field.setSelectionRange(position, position);
-  requestAnimationFrame(() => setTimeout(resolve));
-})"""
-"""The page hears of the cursor in a task after this one."""
+}"""
+NEXT_PICTURE = "() => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)))"
+"""The page hears of the cursor in a task after the one that moves it."""
 
 
 def read_text(page: Any) -> str:
@@ -22,10 +22,12 @@ def read_status(page: Any) -> str:
 
 
 def read_choices(page: Any) -> list[str]:
+    page.evaluate(NEXT_PICTURE)
     return page.locator("#choices .word").all_inner_texts()
 
 
 def read_chosen(page: Any) -> str:
+    page.evaluate(NEXT_PICTURE)
     return page.locator("#choices [aria-current] .word").inner_text()
 
 
@@ -36,9 +38,7 @@ def list_sent(page: Any) -> list[Any]:
 
 
 def wait_for_text(page: Any, text: str) -> None:
-    page.wait_for_function(
-        "text => document.querySelector('textarea').value === text", arg=text
-    )
+    page.wait_for_function("text => document.querySelector('textarea').value === text", arg=text)
 
 
 def wait_until_done(page: Any) -> None:
@@ -51,6 +51,7 @@ def wait_until_done(page: Any) -> None:
 
 def place_cursor(page: Any, position: int) -> None:
     page.evaluate(CURSOR, position)
+    page.evaluate(NEXT_PICTURE)
 
 
 def type_text(page: Any, text: str) -> None:

@@ -111,7 +111,10 @@ def test_a_server_that_is_killed_and_comes_back(shared_page: Any, runs: Path) ->
             page.locator("textarea").focus()
             press_tab(page)
             assert read_status(page) == "The server asks for an API key."
-            for key, answer in (("wrong", "The server does not take this API key."), ("secret", "")):
+            for key, answer in (
+                ("wrong", "The server does not take this API key."),
+                ("secret", ""),
+            ):
                 page.get_by_label("API key").fill(key)
                 page.keyboard.press("Enter")
                 page.wait_for_function(

@@ -1,4 +1,4 @@
-"""How the page looks and reads: both languages, light and dark, wide and on a phone, by keyboard."""
+"""How the page looks and reads: two languages, light and dark, wide and on a phone; by keyboard."""
 
 from __future__ import annotations
 
@@ -54,6 +54,17 @@ def test_axe_finds_nothing_when_everything_is_shown(page: Any) -> None:
     assert page.locator("#status").get_attribute("data-trouble") is not None
     place_cursor(page, len(read_text(page)) - 2)
     check_looks(page)
+
+
+def test_a_phone_has_room_for_the_text(page: Any) -> None:
+    """The choices are one row above the buttons; both are at the bottom and leave the rest free."""
+    page.set_viewport_size({"width": 390, "height": 844})
+    choose_settings(page, Length=5)
+    write_start(page)
+    choices, dock = (page.locator(each).bounding_box() for each in (".choices", ".dock"))
+    assert choices["y"] + choices["height"] == pytest.approx(dock["y"], abs=1)
+    assert dock["y"] + dock["height"] == pytest.approx(844, abs=1)
+    assert choices["y"] > 844 * 0.7
 
 
 def test_the_page_speaks_chinese(browser: Any, server: RunningServer) -> None:

@@ -50,9 +50,7 @@ def test_tab_goes_on_from_the_end(page: Any, server: RunningServer) -> None:
     assert read_text(page) == expected + "!"
 
 
-def test_the_button_goes_on_from_the_cursor_in_the_middle(
-    page: Any, server: RunningServer
-) -> None:
+def test_the_button_goes_on_from_the_cursor_in_the_middle(page: Any, server: RunningServer) -> None:
     type_text(page, "One morning. The end.")
     place_cursor(page, len("One morning"))
     press(page, "Continue")
@@ -185,6 +183,20 @@ def test_another_model_writes_and_is_remembered(page: Any, server: RunningServer
     assert read_text(page) == "有一天" + write(server, "有一天", model="demo-zh")
     reload(page)
     assert page.get_by_role("combobox").input_value() == "demo-zh"
+
+
+def test_settings_that_were_changed_are_remembered_for_their_model(page: Any) -> None:
+    page.get_by_label("Temperature").fill("1.25")
+    page.get_by_role("combobox").select_option("demo-zh")
+    assert page.get_by_label("Temperature").input_value() == "0.6"
+    page.get_by_role("combobox").select_option("demo")
+    reload(page)
+    assert page.get_by_label("Temperature").input_value() == "1.25"
+    assert page.get_by_label("Seed").input_value() == str(SEED)
+    page.get_by_role("button", name="The model’s defaults").click()
+    reload(page)
+    assert page.get_by_label("Temperature").input_value() == "0.6"
+    assert page.get_by_label("Seed").input_value() == ""
 
 
 @pytest.mark.parametrize("model", ["unicode", "whitespace"])

@@ -33,7 +33,8 @@ def test_every_file_has_its_type_and_the_policy(tmp_path: Path) -> None:
         answer = client.get(path)
         assert answer.status_code == 200
         assert answer.headers["content-type"] == f"{kind}; charset=utf-8"
-        assert "default-src 'self'" in answer.headers["content-security-policy"]
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert "unsafe" not in answer.headers["content-security-policy"]
         assert answer.headers["cache-control"] == "no-cache"
     assert client.get("/").text == "<p>中</p>"
 

@@ -147,7 +147,10 @@ function showWriting(isWriting) {
   shown.hidden = false;
   hidden.hidden = true;
   if (hadFocus) shown.focus();
-  if (isWriting) say("writingNow");
+  if (isWriting) {
+    say("writingNow");
+    choices.show(null, true); // what it lists may be on its way out
+  }
   showButtons();
 }
 

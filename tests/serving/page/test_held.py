@@ -12,6 +12,7 @@ from tests.serving.page.person import (
     place_cursor,
     press,
     press_tab,
+    read_choices,
     read_chosen,
     read_status,
     read_text,
@@ -84,6 +85,17 @@ def test_undo_while_the_model_writes_stops_it(page: Any, held: FakeServer) -> No
     assert read_text(page) == "One morning"
     page.keyboard.press("Control+y")
     assert read_text(page) == "One morning the sea"
+
+
+def test_choices_of_a_text_that_is_being_replaced_are_put_away(page: Any, fake: FakeServer) -> None:
+    write_start(page)
+    assert read_chosen(page) == "and"
+    fake.hold()
+    page.get_by_role("button", name="Retry").click()
+    assert read_choices(page) == []
+    fake.release()
+    wait_until_done(page)
+    assert read_chosen(page) == "old"
 
 
 def test_enter_tab_and_escape_while_composing_are_for_the_input_method(page: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -42,6 +43,11 @@ def score(server: RunningServer, text: str, **fields: Any) -> dict[str, Any]:
     return choice["logprobs"]
 
 
+def show_probability(logprob: float) -> str:
+    percent = 100 * math.exp(logprob)
+    return f"{percent:.0f}%" if percent >= 10 else f"{percent:.1f}%" if percent >= 0.1 else "< 0.1%"
+
+
 def test_a_click_shows_the_ten_likeliest_and_one_is_chosen(
     page: Any, server: RunningServer
 ) -> None:
@@ -54,6 +60,8 @@ def test_a_click_shows_the_ten_likeliest_and_one_is_chosen(
     likeliest = sorted(top, key=lambda token: -top[token])
     assert [word.replace("␣", " ") for word in read_choices(page)] == likeliest
     assert read_chosen(page).replace("␣", " ") == text[at]
+    shares = page.locator("#choices .share").all_inner_texts()
+    assert shares == [show_probability(top[token]) for token in likeliest]
     other = next(word for word in likeliest if word.isalpha() and word != text[at])
     page.locator("#choices button", has_text=other).first.click()
     wait_until_done(page)

@@ -58,6 +58,30 @@ def test_the_text_streams_in_token_by_token(page: Any, held: FakeServer) -> None
     assert read_status(page) == "Stopped."
 
 
+def test_times_are_the_pages_while_it_writes_and_then_the_servers(
+    page: Any, held: FakeServer
+) -> None:
+    start(page, held, 3)
+    assert read_times(page)[0::2] == ["First token", "Writing", "Speed"]
+    held.release()
+    wait_until_done(page)
+    assert read_times(page) == [
+        *("Queue", "2.00 ms", "Prompt", "10.5 ms", "Writing", "12.0 ms"),
+        *("First token", "12.5 ms", "Each token", "3.00 ms", "Speed", "333 tokens/s"),
+        *("Model", "2.00 ms", "Sampling", "0.75 ms", "Text", "0.25 ms"),
+    ]
+    widths = page.locator("#cycle [data-part=token] .stages span").evaluate_all(
+        "parts => parts.map(part => part.getBoundingClientRect().width)"
+    )
+    shares = [width / sum(widths) for width in widths]
+    assert shares == pytest.approx([2 / 3, 0.25, 1 / 12], rel=0.02)
+
+
+def read_times(page: Any) -> list[str]:
+    texts = page.locator("#cycle dt:visible, #cycle dd:visible").all_inner_texts()
+    return [text.strip() for text in texts]
+
+
 def test_a_stop_before_the_first_token_leaves_no_trace(page: Any, held: FakeServer) -> None:
     type_text(page, "a")
     page.keyboard.press("Tab")

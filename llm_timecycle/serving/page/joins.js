@@ -3,7 +3,7 @@
 // `props` is what the server says of a model: {level, word_split, documents, does_eos_end_documents}.
 
 const EOS = "<eos>";
-// No network of this kind remembers more, and a longer prompt only takes time to read.
+// In characters: what is further back takes time to read, and an LSTM has long forgotten it.
 const LONGEST_PROMPT = 20_000;
 
 // A word, but for Chinese characters and Kana, which are joined without spaces.

@@ -145,8 +145,10 @@ export class Writing {
       const fork = getFork(doc, forkId);
       if (!fork) continue;
       const at = fork.end;
+      const lengthBefore = doc.text.length;
       doc = appendToken(doc, forkId, token);
-      selection = selection.map((p) => movePosition(p, at, at, token.text.length));
+      const added = doc.text.length - lengthBefore;
+      selection = selection.map((p) => movePosition(p, at, at, added));
     }
     this.history = amend(this.history, doc);
     this.on.change(doc, selection);

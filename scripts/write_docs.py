@@ -6,6 +6,7 @@
 configs/schema.json                          the JSON Schema of settings files
 docs/settings.md                             every setting
 docs/cli.md                                  every command's help page
+docs/serving.md                              the table of options at its end
 llm_timecycle/generation/keyword_arguments.py   the keyword arguments of `Model.generate`
 """
 
@@ -21,6 +22,7 @@ from pathlib import Path
 import click
 from click.testing import CliRunner
 
+from llm_timecycle.cli import serve
 from llm_timecycle.cli.main import COMMANDS, group
 from llm_timecycle.config.dump import write_value
 from llm_timecycle.config.json_schema import describe_allowed, list_key_schemas, settings_schema
@@ -94,6 +96,23 @@ def render_help(command: tuple[str, ...]) -> str:
     return result.output
 
 
+def write_serving_page() -> str:
+    """docs/serving.md: the text that is there, with the table of options at its end."""
+    text = (ROOT / "docs/serving.md").read_text(encoding="utf-8")
+    mark = f"<!-- Generated {GENERATED} -->\n"
+    lines = ["| Option | Environment variable | Default | Meaning |", "| --- | --- | --- | --- |"]
+    for option in serve.command.params:
+        if isinstance(option, click.Option):
+            cells = (
+                "/".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts)),
+                f"`{serve.ENVIRONMENT}_{str(option.name).upper()}`",
+                f"`{option.default}`" if option.show_default else "",
+                str(option.help),
+            )
+            lines.append(f"| {' | '.join(cells)} |")
+    return text.partition(mark)[0] + mark + "\n" + "\n".join(lines) + "\n"
+
+
 def write_generation_options() -> str:
     """keyword_arguments.py: a TypedDict with a key for every setting of `generation`."""
     lines = [
@@ -118,6 +137,7 @@ PAGES = {
     "configs/schema.json": write_schema,
     "docs/settings.md": write_settings_page,
     "docs/cli.md": write_command_page,
+    "docs/serving.md": write_serving_page,
     "llm_timecycle/generation/keyword_arguments.py": write_generation_options,
 }
 

@@ -12,8 +12,9 @@ ROOT = Path(__file__).parents[1] / PACKAGE
 
 # A file may import from its own room, and from rooms on lower floors.
 FLOORS = {
-    "__main__": 10,
-    "cli": 9,
+    "__main__": 11,
+    "cli": 10,
+    "serving": 9,
     "profiling": 8,
     "training": 7,
     "evaluation": 6,

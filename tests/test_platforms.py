@@ -15,7 +15,8 @@ import builtins, importlib, os, pkgutil, signal, sys, time
 # What the program needs of others comes first: how they import is their business.
 for name in ("tensorflow", "keras", "tokenizers", "matplotlib.figure", "rich.table", "jinja2",
              "prompt_toolkit", "filelock", "tqdm.auto", "click", "pydantic", "ruamel.yaml",
-             "platformdirs", "threadpoolctl", "asyncio", "subprocess", "multiprocessing"):
+             "platformdirs", "threadpoolctl", "asyncio", "subprocess", "multiprocessing",
+             "uvicorn", "starlette.applications", "starlette.middleware.cors", "prometheus_client"):
     importlib.import_module(name)
 
 modules = {"fcntl", "resource", "readline", "termios", "tty", "pty", "pwd", "grp", "curses",

@@ -34,8 +34,11 @@ def test_it_holds_what_the_program_needs_and_nothing_of_the_tests(unpacked: Path
         for path in (ROOT / "data/runs").glob("*/*")
     }
     assert len(runs) == 10
-    page = {f"llm_timecycle/profiling/render/{n}" for n in ("report.html.j2", "report.css")}
-    assert names >= {*shipped, *texts, *runs, *page, "llm_timecycle/py.typed"}
+    report = {f"llm_timecycle/profiling/render/{n}" for n in ("report.html.j2", "report.css")}
+    folder = ROOT / "llm_timecycle/serving/page"
+    page = {path.relative_to(ROOT).as_posix() for path in folder.iterdir()}
+    assert f"{folder.relative_to(ROOT).as_posix()}/index.html" in page
+    assert names >= {*shipped, *texts, *runs, *report, *page, "llm_timecycle/py.typed"}
     assert {name.split("/")[0].split("-")[0] for name in names} == {"llm_timecycle"}
 
 

@@ -22,6 +22,7 @@ COMMANDS = {
     "evaluate": "Score a trained model on held-out text.",
     "generate": "Generate text from a trained model.",
     "profile": "Show where the time goes.",
+    "serve": "Serve trained models over HTTP, with a page to write with.",
     "config": "Make, check and show settings.",
     "demo": "Show what shipped models write, train one for a minute, and compare.",
 }

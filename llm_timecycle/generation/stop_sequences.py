@@ -11,8 +11,8 @@ class StopSequenceFilter:
     >>> stop = StopSequenceFilter(["END"])
     >>> stop.push("The E"), stop.push("N"), stop.push("CORE: EN"), stop.push("D. More")
     ('The ', '', 'ENCORE: ', '')
-    >>> stop.has_stopped
-    True
+    >>> stop.has_stopped, stop.found
+    (True, 'END')
 
     Args:
         stop_sequences: texts of one character or more.
@@ -23,6 +23,7 @@ class StopSequenceFilter:
         self._stop_sequences = tuple(stop_sequences)
         self._held = held
         self.has_stopped = False
+        self.found: str | None = None
 
     def push(self, piece: str) -> str:
         """Add a piece of text; returns the text that can be shown now.
@@ -35,10 +36,11 @@ class StopSequenceFilter:
         if not self._stop_sequences and not self._held:
             return piece
         text = self._held + piece
-        starts = [start for stop in self._stop_sequences if (start := text.find(stop)) >= 0]
-        if starts:
+        found = [(start, stop) for stop in self._stop_sequences if (start := text.find(stop)) >= 0]
+        if found:
+            start, self.found = min(found)
             self.has_stopped, self._held = True, ""
-            return text[: min(starts)]
+            return text[:start]
         shown = len(text) - self._count_held(text)
         self._held = text[shown:]
         return text[:shown]

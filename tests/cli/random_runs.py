@@ -25,10 +25,18 @@ PROGRAM = [sys.executable, "-c", "from llm_timecycle.cli.main import main; main(
 TEXTS = {"char": "abc defg.\n中文", "word": "once upon a time there was a cat\n"}
 
 
-def make_run(path: Path, level: str, text: str | None = None, **generation: object) -> Run:
+def make_run(
+    path: Path,
+    level: str,
+    text: str | None = None,
+    *,
+    word_split: str = "whitespace",
+    **generation: object,
+) -> Run:
     """A run whose weights are drawn, not trained, and which never ends a text by <eos>."""
+    size = 50 if level in TEXTS else 300
     settings = Settings(
-        tokenizer=TokenizerSettings(level=level, vocab_size=50),
+        tokenizer=TokenizerSettings(level=level, vocab_size=size, word_split=word_split),
         model=ModelSettings(embedding_dim=4, num_layers=2, hidden_units=6),
         generation=GenerationSettings(**{"length": 12, "seed": 3, "temperature": 1.0} | generation),
     )

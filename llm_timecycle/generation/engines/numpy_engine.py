@@ -34,6 +34,7 @@ from llm_timecycle.generation.engines.blocked_matmul import (
 )
 from llm_timecycle.generation.engines.engine import group_by_length
 from llm_timecycle.generation.engines.numpy_layer import NumpyLayer, make_norm, pad_with_zeros
+from llm_timecycle.generation.engines.row_states import RowStates
 from llm_timecycle.generation.engines.thread_pool import (
     Job,
     Task,
@@ -173,6 +174,26 @@ class NumpyEngine:
         self._rows = len(rows)
         for layer in self._layers:
             layer.set_state(self._pad(layer.h[rows]), layer.c[rows])
+
+    def take_states(self) -> RowStates:
+        """The state of every row, which the engine then forgets; `give_states` continues."""
+        self._finish_ahead()
+        states = RowStates(tuple((layer.h[: self._rows], layer.c) for layer in self._layers))
+        self._rows = 0
+        return states
+
+    def give_states(self, states: RowStates) -> None:
+        """Continue with these rows instead of those that the engine has."""
+        self._finish_ahead()
+        self._rows = len(states)
+        for layer, (h, c) in zip(self._layers, states.layers, strict=True):
+            layer.set_state(self._pad(h), c)
+
+    def make_zero_states(self, rows: int) -> RowStates:
+        """The states of rows that have read nothing."""
+        dtype = self._embeddings.dtype
+        zeros = [np.zeros((rows, layer.hidden), dtype) for layer in self._layers]
+        return RowStates(tuple((h, h.copy()) for h in zeros))
 
     def read_hidden(self) -> np.ndarray:
         """What went into the output layer last (B, H), or with a projection (B, E)."""

@@ -1,0 +1,311 @@
+"""POST /v1/completions: from the body to what is to be written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from llm_timecycle.config.settings import GenerationSettings
+from llm_timecycle.errors import DataError, UsageError
+from llm_timecycle.generation.decoding import SEED_BYTES
+from llm_timecycle.generation.options import SWITCHES, override_settings
+from llm_timecycle.generation.sample import encode_prompt
+from llm_timecycle.generation.sampling.token_ids import find_tokens
+from llm_timecycle.serving.completions.fields import (
+    Body,
+    read_flag,
+    read_ids,
+    read_number,
+    read_text,
+    read_whole,
+)
+from llm_timecycle.serving.errors import ApiError, refuse_field, show
+from llm_timecycle.serving.models import ServedModel
+from llm_timecycle.serving.writing.jobs import Prompt
+from llm_timecycle.serving.writing.written_text import WritingPlan
+
+DEFAULT_MAX_TOKENS = 16
+LOGPROBS_AT_MOST = 100
+TEXTS_AT_MOST = 128
+STOPS_AT_MOST = 1000
+BIAS_AT_MOST = 100.0
+SEED_AT_MOST = 2**63 - 1
+
+SAMPLING_FIELDS = (
+    *("temperature", "top_k", "top_p", "min_p", "typical_p"),
+    *("repetition_penalty", "presence_penalty", "frequency_penalty"),
+    *("dry_multiplier", "dry_base", "dry_allowed_length", "dry_sequence_breakers"),
+    *("no_repeat_ngram", "xtc_probability", "xtc_threshold"),
+)
+"""Settings of `generation` that a request may set, under the same names."""
+PROTOCOL = GenerationSettings(temperature=1.0)
+"""What a request that sets nothing gets: the protocol's defaults."""
+
+UNSUPPORTED: dict[str, tuple[object, ...]] = {
+    "suffix": (None, ""),
+    "response_format": (None, {"type": "text"}),
+    "grammar": (None, ""),
+    "json_schema": (None,),
+    "guided_json": (None,),
+    "guided_regex": (None,),
+    "guided_choice": (None,),
+    "guided_grammar": (None,),
+    "structured_outputs": (None,),
+    "use_beam_search": (None, False),
+    "mirostat": (None, 0),
+    "prompt_embeds": (None,),
+    "truncate_prompt_tokens": (None,),
+    "include_stop_str_in_output": (None, False),
+    "logits_processors": (None, []),
+}
+"""Fields that would change the text, with the values that leave it as it is."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a request may ask for."""
+
+    max_tokens: int = 4096
+    max_prompt_tokens: int = 100_000
+
+
+@dataclass(frozen=True)
+class CompletionRequest:
+    """A checked request."""
+
+    model: ServedModel
+    prompts: tuple[Prompt, ...]
+    n: int
+    plan: WritingPlan
+    echo: bool
+    stream: bool
+    includes_usage: bool
+    """Whether a stream ends with a chunk of token counts."""
+    includes_ids: bool
+    """Whether the ids of tokens are returned."""
+    includes_metrics: bool
+    """Whether times are returned."""
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether the log-probabilities of the prompts are wanted."""
+        return self.echo and self.plan.top_logprobs is not None
+
+
+def parse_request(body: Body, model: ServedModel, limits: Limits) -> CompletionRequest:
+    """Check every field of a body.
+
+    Raises ApiError, which names the field.
+    """
+    _refuse_unsupported(body)
+    V = model.tokenizer.vocab_size
+    n = read_whole(body, "n", 1, TEXTS_AT_MOST, default=1)
+    best_of = read_whole(body, "best_of", 1, TEXTS_AT_MOST, default=n)
+    if best_of > n:
+        raise refuse_field(
+            "best_of", best_of, f"n ({n}), because texts are not ranked: set n and choose yourself"
+        )
+    echo = read_flag(body, "echo")
+    logprobs = None
+    if body.get("logprobs") is not None:
+        logprobs = read_whole(body, "logprobs", 0, LOGPROBS_AT_MOST, default=0)
+    prompts = _read_prompts(
+        body.get("prompt"), model, limits, is_scored=echo and logprobs is not None
+    )
+    if len(prompts) * n > TEXTS_AT_MOST:
+        raise ApiError(
+            400,
+            f"prompt: received {len(prompts)} prompts with n = {n}; expected at most "
+            f"{TEXTS_AT_MOST} texts in one request",
+            param="prompt",
+        )
+    stream = read_flag(body, "stream")
+    return CompletionRequest(
+        model,
+        prompts,
+        n,
+        _read_plan(body, model, limits, logprobs, V),
+        echo,
+        stream,
+        _read_stream_options(body, stream),
+        read_flag(body, "return_token_ids"),
+        read_flag(body, "metrics"),
+    )
+
+
+def _refuse_unsupported(body: Body) -> None:
+    for name, neutral in UNSUPPORTED.items():
+        value = body.get(name)
+        if not any(value == each and type(value) is type(each) for each in neutral):
+            raise ApiError(
+                400,
+                f"{name}: received {show(value)}; this server does not support {name}, and "
+                f"ignoring it would change the text: leave it out",
+                param=name,
+                code="unsupported_parameter",
+            )
+
+
+def _read_prompts(
+    value: object, model: ServedModel, limits: Limits, *, is_scored: bool
+) -> tuple[Prompt, ...]:
+    """One prompt or several: texts, lists of ids, or null, which begins a document."""
+    if value is None or isinstance(value, str):
+        each: list[object] = [value or ""]
+    elif not isinstance(value, list):
+        raise refuse_field("prompt", value, "a text, a list of texts, or token ids")
+    elif not value:
+        raise refuse_field("prompt", value, "at least one prompt; null begins a document")
+    elif all(isinstance(item, (str, list)) for item in value):
+        each = value
+    elif any(isinstance(item, (str, list)) for item in value):
+        raise refuse_field(
+            "prompt", value, "texts only, token ids only, or lists of token ids only"
+        )
+    else:
+        each = [value]
+    if len(each) > TEXTS_AT_MOST:
+        raise refuse_field("prompt", f"{len(each)} prompts", f"at most {TEXTS_AT_MOST}")
+    return tuple(_read_prompt(item, model, limits, is_scored) for item in each)
+
+
+def _read_prompt(value: object, model: ServedModel, limits: Limits, is_scored: bool) -> Prompt:
+    tokenizer = model.tokenizer
+    if isinstance(value, str):
+        text = read_text(value, "prompt")
+        try:
+            ids = encode_prompt(tokenizer, text)
+        except DataError as error:
+            raise ApiError(400, f"prompt: {error}", param="prompt") from error
+    else:
+        text = None
+        read = read_ids(value, "prompt", tokenizer.vocab_size)
+        ids = np.array(read or [tokenizer.eos_id], np.int64)
+    if len(ids) > limits.max_prompt_tokens:
+        raise ApiError(
+            400,
+            f"prompt: received {len(ids):,} tokens; expected at most {limits.max_prompt_tokens:,}",
+            param="prompt",
+            code="context_length_exceeded",
+        )
+    pieces: tuple[str, ...] = ()
+    if is_scored or text is None:
+        stream = tokenizer.stream()
+        pieces = tuple(stream.push(id) for id in ids.tolist())
+    shown = "".join(pieces) if text is None or is_scored else text  # offsets are into this
+    return Prompt(ids.astype(np.int64), shown, pieces if is_scored else ())
+
+
+def _read_stream_options(body: Body, stream: bool) -> bool:
+    options = body.get("stream_options")
+    if options is None:
+        return False
+    if not isinstance(options, dict):
+        raise refuse_field("stream_options", options, 'an object, such as {"include_usage": true}')
+    if not stream:
+        raise refuse_field("stream_options", options, "none without stream")
+    return read_flag(options, "include_usage")
+
+
+def _read_plan(
+    body: Body, model: ServedModel, limits: Limits, logprobs: int | None, V: int
+) -> WritingPlan:
+    tokenizer = model.tokenizer
+    max_tokens = read_whole(body, "max_tokens", 0, limits.max_tokens, DEFAULT_MAX_TOKENS)
+    min_tokens = read_whole(body, "min_tokens", 0, limits.max_tokens, 0)
+    if min_tokens > max_tokens:
+        raise refuse_field("min_tokens", min_tokens, f"at most max_tokens, which is {max_tokens}")
+    stop_ids = frozenset(
+        []
+        if body.get("stop_token_ids") is None
+        else read_ids(body["stop_token_ids"], "stop_token_ids", V)
+    )
+    seed = read_whole(body, "seed", -1, SEED_AT_MOST, -1)
+    settings_json = _read_sampling(body).model_dump_json()
+    bias = _read_bias(body, model)
+    banned = [tokenizer.unk_id]
+    if read_flag(body, "ignore_eos") and tokenizer.does_eos_end_documents:
+        banned.append(tokenizer.eos_id)
+    ends = {*stop_ids, *([tokenizer.eos_id] if tokenizer.does_eos_end_documents else [])}
+    early = tuple(dict.fromkeys((*banned, *sorted(ends))))
+    if min_tokens and len(early) >= V:
+        raise refuse_field("stop_token_ids", len(stop_ids), "fewer ids than there are tokens")
+    return WritingPlan(
+        model.make_plan(settings_json, tuple(banned), bias),
+        model.make_plan(settings_json, early if min_tokens else tuple(banned), bias),
+        int.from_bytes(os.urandom(SEED_BYTES), "big") if seed == -1 else seed,
+        max_tokens,
+        min_tokens,
+        _read_stops(body),
+        stop_ids,
+        logprobs,
+    )
+
+
+def _read_stops(body: Body) -> tuple[str, ...]:
+    value = body.get("stop")
+    if value is None:
+        return ()
+    stops = value if isinstance(value, list) else [value]
+    if len(stops) > STOPS_AT_MOST:
+        raise refuse_field("stop", f"{len(stops)} texts", f"at most {STOPS_AT_MOST}")
+    texts = tuple(read_text(stop, "stop") for stop in stops)
+    if "" in texts:
+        raise refuse_field("stop", "", "texts of at least one character")
+    return texts
+
+
+def _read_bias(body: Body, model: ServedModel) -> tuple[tuple[int, float], ...]:
+    """What is added to the logits of single tokens; a key of digits is an id, else a token."""
+    value = body.get("logit_bias")
+    if value is None:
+        return ()
+    if not isinstance(value, dict):
+        raise refuse_field("logit_bias", value, 'an object, such as {"42": -100}')
+    V, added = model.tokenizer.vocab_size, {}
+    for key, number in value.items():
+        amount = read_number(number, "logit_bias")
+        if abs(amount) > BIAS_AT_MOST:
+            raise refuse_field("logit_bias", number, "numbers from -100 to 100")
+        if key.isascii() and key.isdigit():
+            if len(key) > 9 or int(key) >= V:
+                raise refuse_field("logit_bias", key, f"token ids from 0 to {V - 1}")
+            id = int(key)
+        else:
+            try:
+                (id,) = find_tokens(model.tokenizer, "logit_bias", [read_text(key, "logit_bias")])
+            except UsageError as error:
+                raise ApiError(400, str(error), param="logit_bias") from error
+        added[id] = amount
+    return tuple(sorted(added.items()))
+
+
+def _read_sampling(body: Body) -> GenerationSettings:
+    """The protocol's defaults with the fields of the body."""
+    given: dict[str, Any] = {
+        name: body[name] for name in SAMPLING_FIELDS if body.get(name) is not None
+    }
+    if given.get("top_k") in (0, -1) and not isinstance(given["top_k"], bool):
+        del given["top_k"]  # both mean no limit
+    neutral = PROTOCOL.model_dump()
+    for name, switch in SWITCHES.items():  # without its switch, a setting changes nothing
+        if given.get(switch, neutral.get(switch)) == neutral.get(switch):
+            given.pop(name, None)
+    for name, value in given.items():
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            read_number(value, name)
+    try:
+        return override_settings(PROTOCOL, given, write_value=show)
+    except UsageError as error:
+        message = str(error)
+        raise ApiError(400, message, param=message.partition(":")[0]) from error
+
+
+def describe_defaults(settings: GenerationSettings) -> Mapping[str, Any]:
+    """Settings of a run under the names that a request gives them."""
+    values = settings.model_dump(include=set(SAMPLING_FIELDS))
+    return {**values, "max_tokens": settings.length, "stop": settings.stop, "seed": settings.seed}

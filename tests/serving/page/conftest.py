@@ -1,0 +1,124 @@
+"""A browser, servers to talk to, and the page as a person opens it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.random_runs import make_run
+from tests.serving.page.fake_server import FakeServer
+from tests.serving.servers import RunningServer, start_server
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+WORDS = 'once upon a time there was a cat, and "the cat" sat.\n'
+FEW_WORDS = "once upon a time, cats sat.\n"
+"""Fewer than ten, so that all of them are choices."""
+PROMPT_AT_MOST = 1000
+WINDOW = {"width": 1200, "height": 900}
+FORGET = """() => {
+  localStorage.clear();
+  Storage.prototype.setItem = () => {};
+  window.addEventListener("beforeunload", (event) => event.stopImmediatePropagation(), true);
+}"""
+"""Leaves nothing to the next test, and leaves without a question."""
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium; where there is none, the tests of the page are skipped."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.skip("the page needs a browser: apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        is_root = hasattr(os, "geteuid") and os.geteuid() == 0
+        arguments = ["--no-sandbox"] if is_root else []
+        opened = driver.chromium.launch(executable_path=found, args=arguments)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with two models of words that have random weights and write without end."""
+    root = tmp_path_factory.mktemp("page")
+    make_run(root / "unicode", "word", WORDS, word_split="unicode")
+    make_run(root / "whitespace", "word", FEW_WORDS)
+    return root
+
+
+@pytest.fixture(scope="session")
+def server(runs: Path) -> Iterator[RunningServer]:
+    """The real one, with the shipped models and those two."""
+    limit = ("--max-prompt-tokens", str(PROMPT_AT_MOST))
+    models = ("demo", "demo-zh", runs / "unicode", runs / "whitespace")
+    with start_server(*models, *limit) as running:
+        yield running
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeServer]:
+    """A server that writes what is known beforehand, and only as fast as a test lets it."""
+    with FakeServer() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def shared_page(browser: Any) -> Iterator[Any]:
+    """One page for most tests: a new one takes four times as long to open."""
+    with open_page(browser) as opened:
+        yield opened
+
+
+@pytest.fixture
+def page(shared_page: Any, server: RunningServer) -> Iterator[Any]:
+    """The page of the real server, as new."""
+    with visit(shared_page, server.url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def fake_page(shared_page: Any, fake: FakeServer) -> Iterator[Any]:
+    """The page of the fake server, as new."""
+    with visit(shared_page, fake.url) as opened:
+        yield opened
+
+
+@contextmanager
+def open_page(browser: Any, **settings: Any) -> Iterator[Any]:
+    """A page in a profile that is empty, which notes its `requests` and `troubles`."""
+    context = browser.new_context(**{"locale": "en-GB", "viewport": WINDOW, **settings})
+    page = context.new_page()
+    page.seen_requests, page.troubles = [], []
+
+    def hear(message: Any) -> None:
+        if "Content Security Policy" in message.text:
+            page.troubles.append(message.text)
+
+    page.on("request", lambda request: page.seen_requests.append(request))
+    page.on("pageerror", lambda error: page.troubles.append(str(error)))
+    page.on("console", hear)
+    yield page
+    context.close()
+
+
+@contextmanager
+def visit(page: Any, url: str) -> Iterator[Any]:
+    """The page of a server; an error on it, or a request to anywhere else, fails the test."""
+    page.set_viewport_size(WINDOW)
+    page.emulate_media(color_scheme="light")
+    page.goto(url)
+    page.wait_for_selector("#setting-temperature")
+    yield page
+    page.evaluate(FORGET)
+    page.goto("about:blank")
+    elsewhere = [r.url for r in page.seen_requests if not r.url.startswith((url, "data:", "blob:"))]
+    troubles = page.troubles + elsewhere
+    page.seen_requests, page.troubles = [], []
+    assert troubles == []

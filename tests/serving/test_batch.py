@@ -1,0 +1,261 @@
+"""Continuous batching: a text is the same alone and in company, whenever it joins."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from llm_timecycle.config.settings import GenerationSettings, ModelSettings
+from llm_timecycle.config.weight_shapes import compute_parameter_shapes
+from llm_timecycle.errors import RunError
+from llm_timecycle.generation.engines.numpy_engine import NumpyEngine
+from llm_timecycle.generation.generator import TextGenerator
+from llm_timecycle.generation.sampling.pipeline import SamplingPlan
+from llm_timecycle.generation.scoring import score_text
+from llm_timecycle.serving.writing.batch import WINDOW, Batch
+from llm_timecycle.serving.writing.jobs import Job, Prompt, Update
+from llm_timecycle.serving.writing.written_text import WritingPlan
+from tests.generation.fake_engine import BYTES, CHARACTERS, make_tokenizer
+
+NETWORK = ModelSettings(embedding_dim=8, num_layers=2, hidden_units=16)
+PLAIN = SamplingPlan(GenerationSettings(temperature=1.0), banned=(0,))
+PENALIZED = SamplingPlan(
+    GenerationSettings(temperature=0.8, frequency_penalty=0.4, dry_multiplier=0.8, top_k=4),
+    banned=(0,),
+)
+
+
+def make_engine(tokenizer=CHARACTERS, *, seed: int = 5, can_end: bool = False) -> NumpyEngine:
+    shapes = compute_parameter_shapes(NETWORK, tokenizer.vocab_size)
+    rng = np.random.default_rng(seed)
+    weights = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    if not can_end:
+        weights["output.bias"][tokenizer.eos_id] = -1000.0
+    return NumpyEngine(weights, NETWORK)
+
+
+def make_batch(max_rows: int = 8, tokenizer=CHARACTERS, **kinds: bool) -> Batch:
+    ticks = itertools.count()
+    return Batch(make_engine(tokenizer, **kinds), max_rows, lambda: float(next(ticks)))
+
+
+def make_job(
+    *prompts: Sequence[int],
+    n: int = 1,
+    length: int = 10,
+    seed: int = 1,
+    sampling: SamplingPlan = PLAIN,
+    tokenizer=CHARACTERS,
+    scored: bool = False,
+    streamed: bool = False,
+    **plan: object,
+) -> Job:
+    written = WritingPlan(sampling, sampling, seed, length, **plan)
+    made = [Prompt(np.array(ids), "", ("",) * len(ids)) for ids in prompts]
+    return Job(tokenizer, made, n, written, is_scored=scored, is_streamed=streamed)
+
+
+def finish(batch: Batch) -> list[Update]:
+    updates = []
+    while batch.has_work:
+        updates += batch.advance()
+    return updates
+
+
+def list_ids(job: Job) -> list[list[int]]:
+    assert job.unfinished == 0
+    return [text.ids for text in job.texts]
+
+
+def test_a_text_is_the_one_that_generate_writes() -> None:
+    batch = make_batch()
+    job = make_job([2, 3, 4], n=3, length=20)
+    batch.add(job)
+    finish(batch)
+    direct = GenerationSettings(temperature=1.0, seed=1, length=20)
+    prompt = CHARACTERS.decode([2, 3, 4])
+    texts = TextGenerator(make_engine(), CHARACTERS, direct).generate(prompt, 3)
+    assert list_ids(job) == [list(text.ids) for text in texts]
+
+
+REQUESTS = st.lists(
+    st.fixed_dictionaries(
+        {
+            "prompt": st.lists(st.integers(2, 5), min_size=1, max_size=2 * WINDOW + 5),
+            "n": st.integers(1, 4),
+            "length": st.integers(0, 12),
+            "seed": st.integers(0, 3),
+            "joins": st.integers(0, 20),
+            "penalized": st.booleans(),
+            "scored": st.booleans(),
+        }
+    ),
+    min_size=2,
+    max_size=6,
+)
+
+
+@given(requests=REQUESTS, max_rows=st.integers(1, 9))
+@settings(max_examples=40, deadline=None)
+def test_company_changes_no_bit(requests: list[dict], max_rows: int) -> None:
+    def make(request: dict) -> Job:
+        return make_job(
+            request["prompt"],
+            n=request["n"],
+            length=request["length"],
+            seed=request["seed"],
+            sampling=PENALIZED if request["penalized"] else PLAIN,
+            scored=request["scored"],
+            top_logprobs=2,
+        )
+
+    together, jobs = make_batch(max_rows), [make(request) for request in requests]
+    for turn in range(21):
+        for request, job in zip(requests, jobs, strict=True):
+            if request["joins"] == turn:
+                together.add(job)
+        together.advance()
+        assert together.rows <= max_rows
+    finish(together)
+    for request, job in zip(requests, jobs, strict=True):
+        alone, only = make_batch(), make(request)
+        alone.add(only)
+        finish(alone)
+        assert list_ids(job) == list_ids(only)
+        assert [text.records for text in job.texts] == [text.records for text in only.texts]
+        scores = [s.records if s else None for s in job.scores]
+        assert scores == [s.records if s else None for s in only.scores]
+
+
+def test_a_prompt_is_scored_as_score_text_does() -> None:
+    text = "abc\n中文ab" * 30
+    ids = [CHARACTERS.eos_id, *CHARACTERS.encode(text).tolist()]
+    job = make_job(ids, length=0, scored=True, top_logprobs=1)
+    batch = make_batch()
+    batch.add(job)
+    finish(batch)
+    (scores,) = job.scores
+    first, *others = scores.records
+    assert first.logprob is None
+    expected = score_text(make_engine(), CHARACTERS, text).log_probabilities
+    assert [record.logprob for record in others] == pytest.approx(expected, abs=1e-6)
+    for record in others:
+        ((likeliest, logprob),) = record.top
+        assert record.logprob <= logprob
+        assert (likeliest == record.id) == (record.logprob == logprob)
+
+
+def test_a_long_prompt_is_read_in_windows_while_others_write() -> None:
+    batch = make_batch()
+    writer = make_job([2], length=50, streamed=True)
+    batch.add(writer)
+    batch.advance()
+    reader = make_job([2, 3] * 5 * WINDOW, length=1)
+    batch.add(reader)
+    turns = 0
+    while reader.unfinished:
+        before = len(writer.texts[0].ids)
+        batch.advance()
+        turns += 1
+        assert len(writer.texts[0].ids) == before + 1
+    assert turns == 10
+
+
+def test_a_cancelled_job_leaves_before_the_next_token() -> None:
+    batch = make_batch(2)
+    job, other = make_job([2], n=2, length=100), make_job([3], length=5)
+    batch.add(job)
+    batch.add(other)
+    batch.advance()
+    assert batch.rows == 2
+    job.is_cancelled = True
+    batch.advance()
+    assert batch.list_jobs() == [other]
+    finish(batch)
+    assert len(job.texts[0].ids) <= 2
+    assert len(other.texts[0].ids) == 5
+
+
+def test_more_texts_than_rows_are_written_one_after_another() -> None:
+    few, many = make_batch(2), make_batch(16)
+    jobs = [make_job([2, 3], [4], n=5, length=7) for _ in range(2)]
+    few.add(jobs[0])
+    many.add(jobs[1])
+    finish(few)
+    finish(many)
+    assert list_ids(jobs[0]) == list_ids(jobs[1])
+
+
+def test_every_token_of_a_stream_is_reported_once_in_order() -> None:
+    batch = make_batch()
+    job = make_job([2], [3, 4], n=2, length=6, streamed=True)
+    batch.add(job)
+    updates = finish(batch)
+    for index, text in enumerate(job.texts):
+        own = [update for update in updates if update.text == index]
+        assert [update.id for update in own] == text.ids
+        assert "".join(update.piece for update in own) == text.text
+        assert [update.is_text_finished for update in own] == [False] * 5 + [True]
+    assert [update.is_finished for update in updates].count(True) == 1
+    assert updates[-1].is_finished
+    assert sorted(update.prompt for update in updates if update.prompt is not None) == [0, 1]
+
+
+def test_an_end_of_document_and_a_stop_token_end_a_text() -> None:
+    batch = make_batch(can_end=True)
+    ended = [make_job([2], length=200, seed=seed) for seed in range(20)]
+    stopped = [make_job([2], length=200, seed=seed, stop_ids=frozenset({3})) for seed in range(20)]
+    for job in (*ended, *stopped):
+        batch.add(job)
+    finish(batch)
+    for job in ended:
+        (text,) = job.texts
+        assert (text.finish_reason, text.stop_reason) == ("stop", None)
+        assert text.ids[-1] == CHARACTERS.eos_id
+    reasons = {job.texts[0].stop_reason for job in stopped}
+    assert reasons == {3, None}
+    assert all(3 not in job.texts[0].ids[:-1] for job in stopped)
+
+
+def test_weights_that_are_not_finite_are_an_error() -> None:
+    shapes = compute_parameter_shapes(NETWORK, CHARACTERS.vocab_size)
+    weights = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    weights["output.bias"][:] = np.nan
+    batch = Batch(NumpyEngine(weights, NETWORK), 4, lambda: 0.0)
+    batch.add(make_job([2]))
+    with pytest.raises(RunError, match="not finite"):
+        batch.advance()
+    assert len(batch.list_jobs()) == 1
+    batch.clear()
+    assert not batch.has_work
+
+
+def test_half_a_character_waits_for_its_other_half() -> None:
+    tokenizer = BYTES
+    ids = tokenizer.encode("中").tolist()
+    forced = SamplingPlan(
+        GenerationSettings(temperature=0.0), banned=(0,), bias=((ids[1], 1e5), (ids[2], 0.0))
+    )
+    batch = make_batch(tokenizer=tokenizer)
+    job = make_job(
+        [*tokenizer.encode("a").tolist(), ids[0]], length=1, sampling=forced, tokenizer=tokenizer
+    )
+    batch.add(job)
+    finish(batch)
+    (text,) = job.texts
+    assert text.ids == [ids[1]]
+    assert text.text == "\ufffd"  # cut inside the character
+
+
+def test_words_continue_an_open_line() -> None:
+    words = make_tokenizer("the cat sat\n", "word")
+    job = make_job(words.encode("the").tolist(), length=3, tokenizer=words)
+    batch = make_batch(tokenizer=words)
+    batch.add(job)
+    finish(batch)
+    assert job.texts[0].text == words.decode([*words.encode("the"), *job.texts[0].ids])[3:]

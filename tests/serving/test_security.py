@@ -1,0 +1,127 @@
+"""Who may ask: host names, origins, the API key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from llm_timecycle.runs.directory import Run
+from tests.serving.servers import RunningServer, start_server
+
+KEY = "sesame-42"
+
+
+@pytest.fixture(scope="module")
+def guarded(runs: dict[str, Run], tmp_path_factory: pytest.TempPathFactory) -> Iterator:
+    file = tmp_path_factory.mktemp("key") / "key.txt"
+    file.write_text(f"{KEY}\nnot this\n")
+    with start_server(
+        runs["char"].path,
+        *("--api-key-file", file, "--cors-origin", "https://example.org"),
+        LLM_TIMECYCLE_SERVE_ALLOWED_HOST="writer.lan other.lan",
+    ) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:80", "127.0.0.1:8080", "[::1]:80", "192.168.1.5"]
+)
+def test_names_of_this_machine_and_addresses_are_known(server: RunningServer, host: str) -> None:
+    assert server.client.get("/v1/models", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example", "", "a@localhost"])
+def test_other_names_are_refused(server: RunningServer, host: str) -> None:
+    for path in ("/v1/models", "/health", "/"):
+        answer = server.client.get(path, headers={"Host": host})
+        assert answer.status_code == 421
+        assert answer.json()["error"]["code"] == "unknown_host"
+
+
+def test_further_names_can_be_allowed(guarded: RunningServer) -> None:
+    for host, status in (("writer.lan:8080", 200), ("other.lan", 200), ("third.lan", 421)):
+        answer = guarded.client.get("/v1/models", headers={"Host": host})
+        assert answer.status_code == status
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost:1"])
+def test_pages_of_other_origins_are_refused(server: RunningServer, origin: str) -> None:
+    answer = server.post({"prompt": "a"}, headers={"Origin": origin})
+    assert answer.status_code == 403
+    assert not any("access-control" in name for name in answer.headers)
+
+
+def test_the_own_page_may_ask(server: RunningServer) -> None:
+    assert server.post({"prompt": "a"}, headers={"Origin": server.url}).status_code == 200
+
+
+def test_an_allowed_origin_gets_its_headers(guarded: RunningServer) -> None:
+    origin = {"Origin": "https://example.org"}
+    asked = guarded.client.options(
+        "/v1/completions",
+        headers={
+            **origin,
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Headers": "authorization, content-type",
+        },
+    )
+    assert asked.status_code == 200
+    assert asked.headers["access-control-allow-origin"] == "https://example.org"
+    headers = {**origin, "Authorization": f"Bearer {KEY}"}
+    answer = guarded.post({"prompt": "a"}, headers=headers)
+    assert answer.status_code == 200
+    assert answer.headers["access-control-allow-origin"] == "https://example.org"
+
+
+@pytest.mark.parametrize(
+    "given", [None, "", "Bearer", "Bearer wrong", f"Basic {KEY}", f"Bearer {KEY}x", "Bearer \xe4"]
+)
+def test_without_the_key_nothing_is_written(guarded: RunningServer, given: str | None) -> None:
+    headers = {} if given is None else {"Authorization": given.encode("latin-1")}
+    for path in ("/v1/completions", "/tokenize"):
+        answer = guarded.post({"prompt": "a"}, path, headers=headers)
+        assert answer.status_code == 401
+        assert answer.json()["error"]["code"] == "invalid_api_key"
+    assert guarded.client.get("/props", headers=headers).status_code == 401
+
+
+def test_with_the_key_everything_is(guarded: RunningServer) -> None:
+    headers = {"Authorization": f"Bearer {KEY}"}
+    assert guarded.post({"prompt": "a"}, headers=headers).status_code == 200
+
+
+def test_health_and_models_are_open(guarded: RunningServer) -> None:
+    for path in ("/health", "/v1/models", "/v1/models/char"):
+        assert guarded.client.get(path).status_code == 200
+
+
+def test_a_key_may_come_from_the_environment(runs: dict[str, Run]) -> None:
+    with start_server(runs["char"].path, LLM_TIMECYCLE_SERVE_API_KEY=KEY) as running:
+        assert running.client.get("/props").status_code == 401
+
+
+def test_nothing_of_a_request_is_logged_unescaped(runs: dict[str, Run]) -> None:
+    with start_server(runs["char"].path) as running:
+        running.client.get("/%1b[31mred%0anew line")
+        running.refuse(404, {"model": "\x1b[31m\n", "prompt": "a"})
+        _, printed = running.end()
+    assert "\x1b" not in printed
+    assert printed.strip() in ("", "Stopped.")
+
+
+def test_no_path_reaches_a_file(server: RunningServer) -> None:
+    for path in ("/../../app.py", "/%2e%2e/app.py", "/..%2f..%2fetc/passwd", "/app.py"):
+        assert server.client.get(path).status_code == 404
+
+
+def test_a_key_and_its_file_together_are_refused(runs: dict[str, Run], tmp_path: Path) -> None:
+    import subprocess
+
+    from tests.serving.servers import PROGRAM
+
+    arguments = [*PROGRAM, str(runs["char"].path), "--api-key", "a", "--api-key-file", "b"]
+    ended = subprocess.run(arguments, capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert "--api-key-file" in ended.stderr

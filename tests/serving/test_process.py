@@ -134,6 +134,9 @@ def test_a_request_that_takes_too_long_is_a_504(runs: dict[str, Run]) -> None:
         ([], 2, "RUN"),
         (["RUN", "RUN"], 2, "two runs are called char"),
         (["RUN", "--port", "70000"], 2, "--port"),
+        (["RUN", "--host", "nowhere.invalid"], 2, "no address of this machine"),
+        (["RUN", "--host", "203.0.113.7"], 2, "no address of this machine"),
+        (["RUN", "--chat-template", "chatml"], 2, "'names', 'lines'"),
     ],
 )
 def test_what_cannot_be_served_is_said(
@@ -151,7 +154,7 @@ def test_a_port_in_use_is_said(server: RunningServer, runs: dict[str, Run]) -> N
         [*PROGRAM, str(runs["char"].path), "--port", port], capture_output=True, text=True
     )
     assert ended.returncode == 2
-    assert f"port {port}" in ended.stderr
+    assert f"port {port}: another program uses this port" in ended.stderr
 
 
 def test_damaged_weights_end_the_server(runs: dict[str, Run], tmp_path) -> None:

@@ -28,81 +28,80 @@ PACKAGES = ("starlette", "uvicorn")
 Function = TypeVar("Function", bound=Callable[..., object])
 
 
-def option(*names: str, **kinds: Any) -> Callable[[Function], Function]:
-    """An option whose help names its default and its environment variable."""
-    return click.option(*names, show_envvar=True, **kinds)
-
-
-def whole(name: str, least: int, default: int, help: str) -> Callable[[Function], Function]:
+def whole(
+    name: str, least: int, default: int, help: str, metavar: str = "N"
+) -> Callable[[Function], Function]:
     """An option for a whole number."""
-    return option(
+    return click.option(
         name,
         type=click.IntRange(least),
         default=default,
         show_default=True,
-        metavar="N",
+        metavar=metavar,
         help=help,
     )
 
 
 @click.command("serve", context_settings={**HELP, "auto_envvar_prefix": ENVIRONMENT})
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
-@option(
+@click.option(
     "--host",
     default="127.0.0.1",
     show_default=True,
     metavar="ADDRESS",
-    help="The address to listen on. 0.0.0.0 lets other machines in: set an API key then.",
+    help="Address to listen on. 0.0.0.0 lets other machines in: set an API key then.",
 )
-@option(
+@click.option(
     "--port",
     type=click.IntRange(0, 65_535),
     default=8080,
     show_default=True,
     metavar="N",
-    help="The port to listen on; 0 takes a free one.",
+    help="Port to listen on; 0 takes a free one.",
 )
-@option(
+@click.option(
     "--allowed-host",
     multiple=True,
     metavar="NAME",
-    help="A name that requests may give the server, beside localhost and addresses; * allows all. "
-    "Repeatable.",
+    help="Another name by which requests may call the server; localhost and addresses are always "
+    "allowed. * allows all. Repeatable.",
 )
-@option(
+@click.option(
     "--cors-origin",
     multiple=True,
     metavar="ORIGIN",
-    help="An origin, such as https://example.org, whose pages may use the server; * allows all. "
+    help="Origin whose web pages may use the server, such as https://example.org. * allows all. "
     "Repeatable.",
 )
-@option(
+@click.option(
     "--api-key",
     metavar="KEY",
-    help="A key that requests must give as Authorization: Bearer KEY. Lists of processes show it "
-    "to other users: the variable or the file is safer.",
+    help="Key that requests must send as Authorization: Bearer KEY. Other users of the machine see "
+    "it in the list of processes: better give it in a file or the environment.",
 )
-@option(
+@click.option(
     "--api-key-file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="A file that holds the key, on its first line.",
+    help="File with the key on its first line.",
 )
-@option(
+@click.option(
     "--chat-template",
     type=click.Choice(["names", "lines"]),
-    help="For runs trained on dialogues, answer /v1/chat/completions too. How the dialogues are "
-    'written: "User: ..." and "Assistant: ..." (names), or a line for each turn (lines).',
+    help="For runs trained on dialogues: also answer /v1/chat/completions. Turns begin with User: "
+    "or Assistant: (names), or each turn is a line (lines).",
 )
-@option("--page/--no-page", default=True, show_default=True, help="Serve the page to write with.")
-@option("--metrics", is_flag=True, help="Answer /metrics for Prometheus.")
+@click.option(
+    "--page/--no-page", default=True, show_default=True, help="Serve the page to write with."
+)
+@click.option("--metrics", is_flag=True, help="Answer /metrics for Prometheus.")
 @whole("--max-batch", 1, 32, "Most texts written at the same time; others wait.")
 @whole("--max-queue", 1, 256, "Most requests that wait; further ones get status 429.")
 @whole("--max-tokens", 1, 4096, "Largest max_tokens of a request.")
 @whole("--max-prompt-tokens", 1, 100_000, "Longest prompt, in tokens.")
 @whole("--max-body-bytes", 1000, 4_000_000, "Largest request, in bytes.")
-@whole("--timeout", 1, 600, "Most seconds for one request.")
-@whole("--drain", 1, 60, "Seconds that SIGTERM gives requests to finish.")
+@whole("--timeout", 1, 600, "Longest time for one request.", "SECONDS")
+@whole("--drain", 1, 60, "How long SIGTERM lets requests finish.", "SECONDS")
 def command(runs: tuple[Path, ...], **options: Any) -> None:
     """Serve trained models over HTTP: completions, log-probabilities, and a page to write with.
 
@@ -111,6 +110,9 @@ def command(runs: tuple[Path, ...], **options: Any) -> None:
 
     The page is at the address that the command prints. Programs use it as they use the OpenAI
     completions API, with that address and /v1 as base URL; GET /openapi.json describes every field.
+
+    Options can also come from the environment: --max-batch from LLM_TIMECYCLE_SERVE_MAX_BATCH, and
+    so on.
 
     \b
     llm-timecycle serve demo
@@ -175,7 +177,8 @@ def _read_access(options: dict[str, Any]) -> Access:
 
 
 def _read_key(options: dict[str, Any]) -> str | None:
-    key, file = options["api_key"], options["api_key_file"]
+    key: str | None = options["api_key"]
+    file: Path | None = options["api_key_file"]
     source = "--api-key"
     if key is not None and file is not None:
         raise UsageError("--api-key and --api-key-file: received both; expected one of them")

@@ -15,7 +15,7 @@ from llm_timecycle.generation.sample import encode_prompt
 from llm_timecycle.serving.chat.templates import ChatTemplate
 from llm_timecycle.serving.completions.fields import read_flag, read_ids, read_text
 from llm_timecycle.serving.completions.sampling import describe_defaults, list_not_served
-from llm_timecycle.serving.errors import RETRY_AFTER_S, ApiError
+from llm_timecycle.serving.errors import RETRY_AFTER_S, ApiError, refuse_field
 from llm_timecycle.serving.http import answer_json, read_body
 from llm_timecycle.serving.models import ENGINE, ServedModel, find_model
 from llm_timecycle.serving.service import Service
@@ -147,8 +147,10 @@ def _tokenize(body: dict[str, Any], model: ServedModel) -> dict[str, Any]:
 
     A text that is `<eos>` and nothing else is that token, as evaluation programs expect it.
     """
-    name = "content" if "prompt" not in body and "content" in body else "prompt"
-    text = read_text(body.get(name), name)
+    texts = {name: read_text(body[name], name) for name in ("content", "prompt") if name in body}
+    if not texts:
+        raise refuse_field("prompt", None, "a text")
+    name, text = texts.popitem()
     tokenizer = model.tokenizer
     adds_special = body.get("add_special_tokens") is None or read_flag(body, "add_special_tokens")
     try:

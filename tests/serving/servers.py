@@ -91,7 +91,8 @@ def start_server(*arguments: str | Path, **environment: str) -> Iterator[Running
             )
         try:
             url = wait_for_address(process, log)
-            with httpx2.Client(base_url=url, timeout=60, trust_env=False) as client:
+            kept = httpx2.Limits(keepalive_expiry=1.0)  # well before the server lets go
+            with httpx2.Client(base_url=url, timeout=60, trust_env=False, limits=kept) as client:
                 wait_until_loaded(client)
                 yield RunningServer(process, url, client, log)
                 assert "Traceback" not in log.read_text(encoding="utf-8")

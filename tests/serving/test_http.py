@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 
 import pytest
+from starlette.requests import Request
 from starlette.testclient import TestClient
+from starlette.types import Message
 
 from llm_timecycle.runs.directory import Run
 from llm_timecycle.serving.app import Access, make_app
+from llm_timecycle.serving.completions.endpoint import Completions
+from llm_timecycle.serving.completions.request import Limits, parse_request
 from llm_timecycle.serving.models import open_models
 from llm_timecycle.serving.service import Service, ServiceLimits
 from tests.serving.servers import RunningServer, start_server
@@ -105,6 +110,44 @@ def test_numbers_beyond_all_bounds(server: RunningServer, number: str) -> None:
             assert answer.json()["error"]["param"] in (name, None)
         else:
             assert (name, number[:2]) == ("temperature", "0.")
+
+
+def test_silence_is_filled_with_comments(runs: dict[str, Run]) -> None:
+    limits = ServiceLimits(Limits(max_tokens=1_000_000), max_batch=1)
+    service = Service(open_models([runs["char"].path]), limits)
+    sent: list[bytes] = []
+
+    async def answer() -> None:
+        service.start()
+        while service.status != "ok":
+            await asyncio.sleep(0.01)
+        (model,) = service.models.values()
+        long = parse_request({"max_tokens": 1_000_000}, model, limits.request)
+        first, _ = service.submit(long, service.now_s())  # has the only row
+
+        async def receive() -> Message:
+            if not received:
+                received.append(True)
+                return {"type": "http.request", "body": json.dumps(body).encode()}
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        async def send(message: Message) -> None:
+            sent.append(message.get("body", b""))
+            if sent.count(b": ping\n\n") == 3:
+                service.cancel(first)
+
+        received: list[bool] = []
+        body = {"prompt": "a", "stream": True, "max_tokens": 4}
+        scope = {"type": "http", "method": "POST", "headers": []}
+        completions = Completions(service, ping_s=0.02)
+        response = await completions.answer(Request(scope, receive))
+        await asyncio.wait_for(response(scope, receive, send), 60)
+        service.stop()
+
+    asyncio.run(answer())
+    assert sent[:4] == [b"", *[b": ping\n\n"] * 3]
+    assert sent[-1].endswith(b"data: [DONE]\n\n")
 
 
 def test_before_the_model_is_loaded_there_is_a_word(runs: dict[str, Run]) -> None:

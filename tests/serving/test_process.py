@@ -38,9 +38,11 @@ def read_health(running: RunningServer) -> dict:
 
 
 def send_request(running: RunningServer, body: dict) -> socket.socket:
-    """A connection on which a request has been sent and nothing is read."""
+    """A connection on which a request has been sent and nothing is read; it takes little in."""
     host, port = running.url.removeprefix("http://").split(":")
-    connection = socket.create_connection((host, int(port)))
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect((host, int(port)))
     content = json.dumps(body).encode()
     head = (
         f"POST /v1/completions HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(content)}\r\n\r\n"

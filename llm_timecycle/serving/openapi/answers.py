@@ -18,8 +18,6 @@ from llm_timecycle.serving.openapi.schemas import (
 )
 
 _MILLISECONDS = or_null({"type": "number", "minimum": 0})
-_FINISH_REASON = {"enum": ["stop", "length", None]}
-_STOP_REASON = {"type": ["string", "integer", "null"]}
 
 _ERROR = make_object(
     {
@@ -51,22 +49,25 @@ _METRICS = make_object(
 )
 
 
-def _describe_choice(told: Schema) -> Schema:
+def _describe_text(kind: str, told: Schema, *, is_chunk: bool = False) -> Schema:
+    """A completion or a chat, whole or a chunk of a stream.
+
+    Args:
+        kind: the word for it, its `object`.
+        told: where a choice has its text.
+    """
     ids = {"prompt_token_ids": IDS, "token_ids": IDS}
-    return make_object(
+    choice = make_object(
         {
             "index": COUNT,
             **told,
             "logprobs": or_null(refer("Logprobs")),
-            "finish_reason": _FINISH_REASON,
-            "stop_reason": _STOP_REASON,
+            "finish_reason": {"enum": ["stop", "length", None]},
+            "stop_reason": {"type": ["string", "integer", "null"]},
             **ids,
         },
-        optional=[*ids],
+        optional=[*ids, *(["stop_reason"] if is_chunk else [])],
     )
-
-
-def _describe_whole(kind: str, told: Schema) -> Schema:
     return make_object(
         {
             "id": TEXT,
@@ -74,17 +75,25 @@ def _describe_whole(kind: str, told: Schema) -> Schema:
             "created": COUNT,
             "model": TEXT,
             "system_fingerprint": TEXT,
-            "choices": list_of(_describe_choice(told)),
-            "usage": refer("Usage"),
+            "choices": list_of(choice),
+            "usage": or_null(refer("Usage")) if is_chunk else refer("Usage"),
             "metrics": refer("Metrics"),
         },
-        optional=["metrics"],
+        optional=["metrics", *(["usage"] if is_chunk else [])],
     )
 
 
-_MESSAGE = make_object(
-    {"role": {"const": "assistant"}, "content": TEXT, "refusal": {"type": "null"}}
-)
+def describe_event(chunk: Schema) -> Schema:
+    """An event of a stream: a chunk, an error, or the word at the end."""
+    content = {"anyOf": [chunk, refer("Error")]}
+    text = {**TEXT, "contentMediaType": "application/json", "contentSchema": content}
+    data = {"anyOf": [{"const": "[DONE]"}, text]}
+    return {"type": "object", "required": ["data"], "properties": {"data": data}}
+
+
+_ROLE = {"const": "assistant"}
+_MESSAGE = make_object({"role": _ROLE, "content": TEXT, "refusal": {"type": "null"}})
+_DELTA = make_object({"role": _ROLE, "content": TEXT}, optional=["role", "content"])
 _MODEL = make_object(
     {
         "id": TEXT,
@@ -152,8 +161,12 @@ _TOKENIZER = make_object(
 
 ANSWERS: dict[str, Schema] = {
     "Error": _ERROR,
-    "Completion": _describe_whole("text_completion", {"text": TEXT}),
-    "ChatCompletion": _describe_whole("chat.completion", {"message": _MESSAGE}),
+    "Completion": _describe_text("text_completion", {"text": TEXT}),
+    "CompletionChunk": _describe_text("text_completion", {"text": TEXT}, is_chunk=True),
+    "ChatCompletion": _describe_text("chat.completion", {"message": _MESSAGE}),
+    "ChatCompletionChunk": _describe_text(
+        "chat.completion.chunk", {"delta": _DELTA}, is_chunk=True
+    ),
     "Logprobs": _LOGPROBS,
     "Usage": _USAGE,
     "Metrics": _METRICS,

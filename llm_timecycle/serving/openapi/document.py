@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from llm_timecycle import __version__
-from llm_timecycle.serving.openapi.answers import ANSWERS
+from llm_timecycle.serving.openapi.answers import ANSWERS, describe_event
 from llm_timecycle.serving.openapi.bodies import (
     describe_chat,
     describe_completion,
@@ -32,7 +32,7 @@ OTHER_ERRORS = (
 
 
 def describe_api(service: Service, *, has_metrics: bool, has_chat: bool) -> Schema:
-    """The OpenAPI 3.1 document for what this server answers."""
+    """The OpenAPI 3.2 document for what this server answers."""
     limits = service.limits.request
     paths: Schema = {
         "/v1/completions": _post_text(
@@ -69,7 +69,7 @@ def describe_api(service: Service, *, has_metrics: bool, has_chat: bool) -> Sche
     if has_metrics:
         paths["/metrics"] = _get("Prometheus metrics.", TEXT, media="text/plain")
     return {
-        "openapi": "3.1.0",
+        "openapi": "3.2.0",
         "info": {
             "title": "llm-timecycle",
             "version": __version__,
@@ -103,8 +103,12 @@ def _get_health() -> Schema:
 
 
 def _post_text(summary: str, body: Schema, answer: str) -> Schema:
-    media = {"application/json": refer(answer), "text/event-stream": TEXT}
-    return _post(summary, body, media, BODY_ERRORS | ENGINE_ERRORS)
+    described = _post(
+        summary, body, {"application/json": refer(answer)}, BODY_ERRORS | ENGINE_ERRORS
+    )
+    events = {"itemSchema": describe_event(refer(f"{answer}Chunk"))}
+    described["post"]["responses"]["200"]["content"]["text/event-stream"] = events
+    return described
 
 
 def _post(

@@ -13,6 +13,7 @@ import click
 
 from llm_timecycle.cli.options import HELP
 from llm_timecycle.errors import TimecycleError, UsageError
+from llm_timecycle.serving.chat.templates import TEMPLATES, ChatTemplate, check_template
 from llm_timecycle.serving.completions.request import Limits
 from llm_timecycle.serving.completions.sampling import list_not_served
 from llm_timecycle.serving.models import ServedModel, open_models
@@ -20,10 +21,8 @@ from llm_timecycle.serving.service import Service, ServiceLimits
 
 if TYPE_CHECKING:
     from llm_timecycle.serving.app import Access
-    from llm_timecycle.serving.chat.templates import ChatTemplate
 
 ENVIRONMENT = "LLM_TIMECYCLE_SERVE"
-KEY_VARIABLE = f"{ENVIRONMENT}_API_KEY"
 PACKAGES = ("starlette", "uvicorn")
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -87,7 +86,7 @@ def whole(
 )
 @click.option(
     "--chat-template",
-    type=click.Choice(["names", "lines"]),
+    type=click.Choice(list(TEMPLATES)),
     help="For runs trained on dialogues: also answer /v1/chat/completions. Turns begin with User: "
     "or Assistant: (names), or each turn is a line (lines).",
 )
@@ -182,8 +181,9 @@ def _read_key(options: dict[str, Any]) -> str | None:
     source = "--api-key"
     if key is not None and file is not None:
         raise UsageError("--api-key and --api-key-file: received both; expected one of them")
-    if key is None and os.environ.get(KEY_VARIABLE) == "":  # click takes it for none
-        key, source = "", KEY_VARIABLE
+    for variable in (f"{ENVIRONMENT}_API_KEY", f"{ENVIRONMENT}_API_KEY_FILE"):
+        if key is None and file is None and os.environ.get(variable) == "":
+            raise UsageError(f"{variable} is empty: give it a value, or unset it to need no key")
     if file is not None:
         source = f"--api-key-file {file}"
         try:
@@ -201,8 +201,6 @@ def _read_key(options: dict[str, Any]) -> str | None:
 def _choose_template(name: str | None, models: Mapping[str, ServedModel]) -> ChatTemplate | None:
     if name is None:
         return None
-    from llm_timecycle.serving.chat.templates import TEMPLATES, check_template
-
     template = TEMPLATES[name]
     for model in models.values():
         check_template(template, model.tokenizer, model.name)

@@ -126,7 +126,8 @@ def test_no_path_reaches_a_file(server: RunningServer) -> None:
         (["--api-key-file", "FILE"], None, "key.txt: expected a key of printable ASCII characters"),
         (["--api-key", " "], None, "--api-key: expected a key"),
         (["--api-key", "schlüssel"], None, "found other characters"),
-        ([], "", "LLM_TIMECYCLE_SERVE_API_KEY: expected a key"),
+        ([], "LLM_TIMECYCLE_SERVE_API_KEY", "LLM_TIMECYCLE_SERVE_API_KEY is empty"),
+        ([], "LLM_TIMECYCLE_SERVE_API_KEY_FILE", "LLM_TIMECYCLE_SERVE_API_KEY_FILE is empty"),
     ],
 )
 def test_a_key_that_cannot_be_used_is_said(
@@ -139,7 +140,7 @@ def test_a_key_that_cannot_be_used_is_said(
     file = tmp_path / "key.txt"
     file.write_text("\n")
     named = [str(file) if word == "FILE" else word for word in arguments]
-    environment = {} if variable is None else {"LLM_TIMECYCLE_SERVE_API_KEY": variable}
+    environment = {} if variable is None else {variable: ""}
     ended = subprocess.run(
         [*PROGRAM, str(runs["char"].path), *named],
         capture_output=True,

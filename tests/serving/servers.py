@@ -79,13 +79,18 @@ def read_events(text: str) -> list[str]:
 
 
 @contextmanager
-def start_server(*arguments: str | Path, **environment: str) -> Iterator[RunningServer]:
-    """A server on a free port, until the end of the block; it must not have printed a traceback."""
+def start_server(
+    *arguments: str | Path, port: int = 0, **environment: str
+) -> Iterator[RunningServer]:
+    """A server on a free port, or on this one, until the end of the block.
+
+    It must not have printed a traceback.
+    """
     with TemporaryDirectory() as folder:
         log = Path(folder) / "stderr.txt"
         with log.open("wb") as stderr:
             process = subprocess.Popen(
-                [*PROGRAM, *map(str, arguments), "--port", "0"],
+                [*PROGRAM, *map(str, arguments), "--port", str(port)],
                 stderr=stderr,
                 env={**os.environ, **environment},
             )

@@ -51,6 +51,7 @@ WRONG = [
     ("ban", "a"),
     ("ban", [1]),
     ("ban", ["not a token"]),
+    ("ban", ["a" * 1001]),
     ("ban", ["a"] * 1025),
     ("allow_unknown", 1),
     ("dry_base", "high"),

@@ -59,7 +59,7 @@ def test_every_field_is_described(server: RunningServer) -> None:
 
 def test_cases_made_from_the_description(server: RunningServer, tmp_path: Path) -> None:
     arguments = [
-        *("run", f"{server.url}/openapi.json", "--phases", "fuzzing", "--max-examples", "12"),
+        *("run", f"{server.url}/openapi.json", "--phases", "fuzzing", "--max-examples", "6"),
         *("--seed", "1", "--exclude-checks", "positive_data_acceptance", "--no-color"),
         *("--generation-database", "none"),
     ]

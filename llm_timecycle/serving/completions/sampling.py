@@ -22,6 +22,7 @@ from llm_timecycle.serving.models import ServedModel
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 TEXTS_AT_MOST = 1024  # in one list
+CHARACTERS_AT_MOST = 1000  # in one text of it
 BIAS_AT_MOST = 1000.0  # the protocol's clients stay within 100
 
 SAMPLING_FIELDS = (
@@ -165,7 +166,11 @@ def _read_ban(body: Body, tokenizer: Tokenizer) -> list[int]:
 def _read_texts(value: Sequence[object], name: str) -> list[str]:
     if len(value) > TEXTS_AT_MOST:
         raise refuse_field(name, f"{len(value)} texts", f"at most {TEXTS_AT_MOST}")
-    return [read_text(text, name) for text in value]
+    texts = [read_text(text, name) for text in value]
+    for text in texts:
+        if len(text) > CHARACTERS_AT_MOST:
+            raise refuse_field(name, text, f"texts of at most {CHARACTERS_AT_MOST} characters")
+    return texts
 
 
 def _find_tokens(tokenizer: Tokenizer, name: str, texts: Sequence[object]) -> list[int]:

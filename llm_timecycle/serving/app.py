@@ -19,18 +19,15 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
-from llm_timecycle.serving.chat.request import parse_chat
-from llm_timecycle.serving.chat.response import ChatAnswer
-from llm_timecycle.serving.chat.templates import ChatTemplate
 from llm_timecycle.serving.completions.endpoint import Completions, Form
 from llm_timecycle.serving.endpoints import Endpoints
 from llm_timecycle.serving.errors import ApiError
 from llm_timecycle.serving.http import answer_error, answer_json
-from llm_timecycle.serving.openapi.document import describe_api
 from llm_timecycle.serving.security import HostCheck, KeyCheck
 from llm_timecycle.serving.service import Service
 
 if TYPE_CHECKING:
+    from llm_timecycle.serving.chat.templates import ChatTemplate
     from llm_timecycle.serving.statistics import Statistics
 
 PAGE = Path(__file__).parent / "page"
@@ -105,7 +102,9 @@ def _list_routes(
 ) -> Sequence[BaseRoute]:
     endpoints, completions = Endpoints(service, template), Completions(service)
 
-    def describe() -> Response:
+    def describe() -> Response:  # imported late: a server starts sooner without it
+        from llm_timecycle.serving.openapi.document import describe_api
+
         has = {"has_metrics": statistics is not None, "has_chat": template is not None}
         return answer_json(describe_api(service, **has))
 
@@ -137,6 +136,9 @@ def _route_chat(service: Service, endpoints: Endpoints, template: ChatTemplate |
     path = "/v1/chat/completions"
     if template is None:
         return Route(path, endpoints.refuse_chat, methods=["GET", "POST"])
+    from llm_timecycle.serving.chat.request import parse_chat
+    from llm_timecycle.serving.chat.response import ChatAnswer
+
     form = Form(partial(parse_chat, template=template), ChatAnswer)
     return Route(path, Completions(service, form).answer, methods=["POST"])
 

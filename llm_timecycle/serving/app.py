@@ -22,7 +22,7 @@ from starlette.types import ASGIApp
 from llm_timecycle.serving.completions.endpoint import Completions, Form
 from llm_timecycle.serving.endpoints import Endpoints
 from llm_timecycle.serving.errors import ApiError
-from llm_timecycle.serving.http import answer_error, answer_json
+from llm_timecycle.serving.http import ClientLeft, answer_error, answer_json
 from llm_timecycle.serving.security import HostCheck, KeyCheck
 from llm_timecycle.serving.service import Service
 
@@ -39,6 +39,7 @@ PAGE_HEADERS = {
     "Referrer-Policy": "no-referrer",
 }
 PAGE_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+LEFT = 499  # a status that no client sees, because it has gone
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -81,6 +82,7 @@ def make_app(
         exception_handlers={
             ApiError: _answer_api_error,
             HTTPException: _answer_http_error,
+            ClientLeft: _answer_nobody,
             Exception: _answer_internal_error,
         },
         lifespan=lifespan,
@@ -176,6 +178,10 @@ async def _answer_http_error(request: Request, error: Exception) -> Response:
     }.get(error.status_code, str(error.detail))
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code)
     return answer_error(ApiError(error.status_code, message, code=code, headers=error.headers))
+
+
+async def _answer_nobody(request: Request, error: Exception) -> Response:
+    return Response(status_code=LEFT)
 
 
 async def _answer_internal_error(request: Request, error: Exception) -> Response:

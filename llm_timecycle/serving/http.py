@@ -7,7 +7,7 @@ import json
 from collections.abc import Awaitable, Mapping
 from typing import Any, TypeVar
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive
 
@@ -36,12 +36,16 @@ def answer_error(error: ApiError) -> Response:
 async def read_body(request: Request, max_bytes: int, timeout_s: float) -> dict[str, Any]:
     """The JSON object of a request.
 
-    Raises ApiError: 413 if it is too large, 408 if it does not arrive in time, 400 if it is no
-    JSON object.
+    Raises:
+        ApiError: 413 if it is too large, 408 if it does not arrive in time, 400 if it is no JSON
+            object.
+        ClientLeft: it breaks off.
     """
     try:
         async with asyncio.timeout(timeout_s):
             content = await _receive(request, max_bytes)
+    except ClientDisconnect:
+        raise ClientLeft from None
     except TimeoutError:
         raise ApiError(
             408, f"the body did not arrive within {timeout_s:g} s", code="timeout"

@@ -162,6 +162,17 @@ def test_before_the_model_is_loaded_there_is_a_word(runs: dict[str, Run]) -> Non
     assert client.get("/v1/models").status_code == 200
 
 
+def test_a_client_that_leaves_within_its_body_is_no_error(runs: dict[str, Run]) -> None:
+    with start_server(runs["char"].path) as running:
+        host, port = running.url.removeprefix("http://").split(":")
+        for path in (b"/v1/completions", b"/tokenize"):
+            with socket.create_connection((host, int(port))) as connection:
+                connection.sendall(b"POST " + path + b" HTTP/1.0\r\nContent-Length: 9\r\n\r\n{")
+        assert running.write(prompt="a", seed=1)
+        _, printed = running.end()
+    assert "Error" not in printed
+
+
 def test_a_body_that_does_not_come_is_a_408(runs: dict[str, Run]) -> None:
     with start_server(runs["char"].path, "--timeout", "1") as running:
         head = b"POST /v1/completions HTTP/1.0\r\nContent-Length: 100\r\n\r\n{"

@@ -18,7 +18,6 @@ from llm_timecycle.serving.completions.request import CompletionRequest, Limits,
 from llm_timecycle.serving.completions.response import Answer, write_json
 from llm_timecycle.serving.errors import ApiError
 from llm_timecycle.serving.http import (
-    ClientLeft,
     answer_json,
     read_body,
     wait_for_disconnect,
@@ -29,7 +28,6 @@ from llm_timecycle.serving.service import Service
 from llm_timecycle.serving.writing.jobs import Job, Update
 
 PING_S = 15.0
-LEFT = 499  # a status that no client sees, because it has gone
 STREAM_HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -89,8 +87,6 @@ class Completions:
             return _Stream(service, asked, job, outbox, answer, deadline_s, self._ping_s)
         try:
             await wait_unless_left(request.receive, _wait_for_end(service, job, outbox, deadline_s))
-        except ClientLeft:
-            return Response(status_code=LEFT)
         finally:
             service.cancel(job)
         return answer_json(await asyncio.to_thread(answer.describe_whole))

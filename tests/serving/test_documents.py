@@ -17,8 +17,9 @@ CURLS = dict(re.findall(rf"curl {ADDRESS}(\S+) -d '(.*)'", PAGE))
 PYTHON = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
-def run_example(code: str, server: RunningServer) -> None:
-    exec(code.replace(ADDRESS, server.url).replace('"demo"', '"char"'), {})
+def run_examples(server: RunningServer, *examples: str) -> None:
+    code = "\n".join(examples).replace(ADDRESS, server.url).replace('"demo"', '"char"')
+    exec(code, {})
 
 
 def test_the_curl_examples(server: RunningServer, tmp_path: Path) -> None:
@@ -32,7 +33,7 @@ def test_the_curl_examples(server: RunningServer, tmp_path: Path) -> None:
 def test_the_example_with_the_official_client(
     server: RunningServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_example(PYTHON[0], server)
+    run_examples(server, PYTHON[0])
     written = server.write(prompt="One morning", max_tokens=40, seed=1)
     assert capsys.readouterr().out == f"{written}\n"
 
@@ -40,7 +41,8 @@ def test_the_example_with_the_official_client(
 def test_the_example_with_the_settings_of_the_run(
     server: RunningServer, runs: dict[str, Run], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_example(PYTHON[1], server)
-    printed = capsys.readouterr().out
+    run_examples(server, *PYTHON)
+    begun = server.write(prompt="One morning", max_tokens=40, seed=1)
+    printed = capsys.readouterr().out.removeprefix(f"{begun}\n")
     prompt = ("--prompt", "One morning", "--seed", "3", "--no-stream")
     assert f"One morning{printed}" == call(runs["char"].path, *prompt).stdout

@@ -106,11 +106,17 @@ def write_serving_page() -> str:
             cells = (
                 "/".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts)),
                 f"`{serve.ENVIRONMENT}_{str(option.name).upper()}`",
-                f"`{option.default}`" if option.show_default else "",
+                _write_default(option),
                 str(option.help),
             )
             lines.append(f"| {' | '.join(cells)} |")
     return text.partition(mark)[0] + mark + "\n" + "\n".join(lines) + "\n"
+
+
+def _write_default(option: click.Option) -> str:
+    if option.is_flag:
+        return "on" if option.default is True else "off"
+    return f"`{option.default}`" if option.show_default else ""
 
 
 def write_generation_options() -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ipaddress
+import os
+from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,8 +13,10 @@ import click
 
 from llm_timecycle.cli.options import HELP
 from llm_timecycle.errors import TimecycleError, UsageError
+from llm_timecycle.serving.chat.templates import TEMPLATES, ChatTemplate, check_template
 from llm_timecycle.serving.completions.request import Limits
-from llm_timecycle.serving.models import open_models
+from llm_timecycle.serving.completions.sampling import list_not_served
+from llm_timecycle.serving.models import ServedModel, open_models
 from llm_timecycle.serving.service import Service, ServiceLimits
 
 if TYPE_CHECKING:
@@ -23,77 +27,91 @@ PACKAGES = ("starlette", "uvicorn")
 Function = TypeVar("Function", bound=Callable[..., object])
 
 
-def option(*names: str, **kinds: Any) -> Callable[[Function], Function]:
-    """An option whose help names its default and its environment variable."""
-    return click.option(*names, show_envvar=True, **kinds)
-
-
-def whole(name: str, least: int, default: int, help: str) -> Callable[[Function], Function]:
+def whole(
+    name: str, least: int, default: int, help: str, metavar: str = "N"
+) -> Callable[[Function], Function]:
     """An option for a whole number."""
-    return option(
+    return click.option(
         name,
         type=click.IntRange(least),
         default=default,
         show_default=True,
-        metavar="N",
+        metavar=metavar,
         help=help,
     )
 
 
 @click.command("serve", context_settings={**HELP, "auto_envvar_prefix": ENVIRONMENT})
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
-@option(
+@click.option(
     "--host",
     default="127.0.0.1",
     show_default=True,
     metavar="ADDRESS",
-    help="The address to listen on. 0.0.0.0 lets other machines in: set --api-key then.",
+    help="Address to listen on. 0.0.0.0 lets other machines in: set an API key then.",
 )
-@option(
+@click.option(
     "--port",
     type=click.IntRange(0, 65_535),
     default=8080,
     show_default=True,
     metavar="N",
-    help="The port to listen on; 0 takes a free one.",
+    help="Port to listen on; 0 takes a free one.",
 )
-@option(
+@click.option(
     "--allowed-host",
     multiple=True,
     metavar="NAME",
-    help="A name that requests may give the server, beside localhost and addresses; * allows all. "
-    "Repeatable.",
+    help="Another name by which requests may call the server; localhost and addresses are always "
+    "allowed. * allows all. Repeatable.",
 )
-@option(
+@click.option(
     "--cors-origin",
     multiple=True,
     metavar="ORIGIN",
-    help="An origin, such as https://example.org, whose pages may use the server; * allows all. "
+    help="Origin whose web pages may use the server, such as https://example.org. * allows all. "
     "Repeatable.",
 )
-@option("--api-key", metavar="KEY", help="A key that requests must give as Authorization: Bearer.")
-@option(
+@click.option(
+    "--api-key",
+    metavar="KEY",
+    help="Key that requests must send as Authorization: Bearer KEY. Other users of the machine see "
+    "it in the list of processes: better give it in a file or the environment.",
+)
+@click.option(
     "--api-key-file",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="A file that holds the key, on its first line.",
+    help="File with the key on its first line.",
 )
-@option("--page/--no-page", default=True, show_default=True, help="Serve the page to write with.")
-@option("--metrics", is_flag=True, help="Answer /metrics for Prometheus.")
-@whole("--max-batch", 1, 32, "Texts that are written at once.")
-@whole("--max-queue", 1, 256, "Requests that may wait; more get a 429.")
-@whole("--max-tokens", 1, 4096, "The largest max_tokens of a request.")
-@whole("--max-prompt-tokens", 1, 100_000, "The longest prompt.")
-@whole("--max-body-bytes", 1000, 4_000_000, "The largest body of a request.")
-@whole("--timeout", 1, 600, "Seconds that one request may take.")
-@whole("--drain", 1, 60, "Seconds that SIGTERM waits for requests that are being answered.")
+@click.option(
+    "--chat-template",
+    type=click.Choice(list(TEMPLATES)),
+    help="For runs trained on dialogues: also answer /v1/chat/completions. Turns begin with User: "
+    "or Assistant: (names), or each turn is a line (lines).",
+)
+@click.option(
+    "--page/--no-page", default=True, show_default=True, help="Serve the page to write with."
+)
+@click.option("--metrics", is_flag=True, help="Answer /metrics for Prometheus.")
+@whole("--max-batch", 1, 32, "Most texts written at the same time; others wait.")
+@whole("--max-queue", 1, 256, "Most requests that wait; further ones get status 429.")
+@whole("--max-tokens", 1, 4096, "Largest max_tokens of a request.")
+@whole("--max-prompt-tokens", 1, 100_000, "Longest prompt, in tokens.")
+@whole("--max-body-bytes", 1000, 4_000_000, "Largest request, in bytes.")
+@whole("--timeout", 1, 600, "Longest time for one request.", "SECONDS")
+@whole("--drain", 1, 60, "How long SIGTERM lets requests finish.", "SECONDS")
 def command(runs: tuple[Path, ...], **options: Any) -> None:
     """Serve trained models over HTTP: completions, log-probabilities, and a page to write with.
 
     Each RUN is a run directory, or a model that comes with the program: demo (English) or demo-zh
     (Chinese). Requests choose one by its name; the first is the default.
 
-    The endpoints are those of the OpenAI completions API; GET /openapi.json describes them all.
+    The page is at the address that the command prints. Programs use it as they use the OpenAI
+    completions API, with that address and /v1 as base URL; GET /openapi.json describes every field.
+
+    Options can also come from the environment: --max-batch from LLM_TIMECYCLE_SERVE_MAX_BATCH, and
+    so on.
 
     \b
     llm-timecycle serve demo
@@ -106,6 +124,7 @@ def command(runs: tuple[Path, ...], **options: Any) -> None:
 
     access = _read_access(options)
     models = open_models(runs)
+    template = _choose_template(options["chat_template"], models)
     failures: list[TimecycleError] = []
 
     def fail(error: TimecycleError) -> None:
@@ -121,11 +140,13 @@ def command(runs: tuple[Path, ...], **options: Any) -> None:
         service.note = statistics.note
     listener = bind_socket(options["host"], options["port"])
     page = PAGE if options["page"] and (PAGE / "index.html").exists() else None
-    app = make_app(service, access, statistics=statistics, page=page)
+    app = make_app(service, access, statistics=statistics, page=page, chat_template=template)
     address = _write_address(options["host"], listener.getsockname()[1])
 
     def announce() -> None:
         click.echo(f"Serving {', '.join(models)} at {address}; Ctrl-C stops.", err=True)
+        for warning in _list_warnings(options["host"], access, models):
+            click.echo(f"Warning: {warning}", err=True)
 
     server = Server(app, service, options["drain"], announce)
     try:
@@ -150,23 +171,66 @@ def _check_packages(*, has_metrics: bool) -> None:
 def _read_access(options: dict[str, Any]) -> Access:
     from llm_timecycle.serving.app import Access
 
-    key, file = options["api_key"], options["api_key_file"]
+    names = options["allowed_host"]
+    return Access((*names, options["host"]), options["cors_origin"], _read_key(options))
+
+
+def _read_key(options: dict[str, Any]) -> str | None:
+    key: str | None = options["api_key"]
+    file: Path | None = options["api_key_file"]
+    source = "--api-key"
     if key is not None and file is not None:
         raise UsageError("--api-key and --api-key-file: received both; expected one of them")
+    for variable in (f"{ENVIRONMENT}_API_KEY", f"{ENVIRONMENT}_API_KEY_FILE"):
+        if key is None and file is None and os.environ.get(variable) == "":
+            raise UsageError(f"{variable} is empty: give it a value, or unset it to need no key")
     if file is not None:
+        source = f"--api-key-file {file}"
         try:
-            lines = file.read_text(encoding="utf-8").splitlines()
+            lines = file.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"--api-key-file: cannot read {file}: {error}") from error
+            reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+            raise UsageError(f"{source}: cannot read it: {reason}") from error
         key = lines[0].strip() if lines else ""
     if key is not None and not (key.isascii() and key.isprintable() and key.strip()):
-        raise UsageError("--api-key: expected printable ASCII characters, at least one")
-    names = options["allowed_host"]
-    return Access((*names, options["host"]), options["cors_origin"], key)
+        found = "nothing" if not key.strip() else "other characters"
+        raise UsageError(f"{source}: expected a key of printable ASCII characters, found {found}")
+    return key
+
+
+def _choose_template(name: str | None, models: Mapping[str, ServedModel]) -> ChatTemplate | None:
+    if name is None:
+        return None
+    template = TEMPLATES[name]
+    for model in models.values():
+        check_template(template, model.tokenizer, model.name)
+    return template
+
+
+def _list_warnings(host: str, access: Access, models: Mapping[str, ServedModel]) -> Iterator[str]:
+    """What the one who starts the server should know."""
+    if access.api_key is None and not _is_loopback(host):
+        yield (
+            "no API key is set, so everyone who reaches this address can use the server; "
+            "--api-key-file sets one"
+        )
+    for model in models.values():
+        if ignored := list_not_served(model.generation):
+            named = " and ".join(f"{name}: {value}" for name, value in ignored.items())
+            yield (
+                f"the settings of {model.run.name} have {named}, which generate follows and the "
+                f"server does not"
+            )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _read_limits(options: dict[str, Any]) -> ServiceLimits:
-
     return ServiceLimits(
         Limits(options["max_tokens"], options["max_prompt_tokens"]),
         max_batch=options["max_batch"],
@@ -177,5 +241,7 @@ def _read_limits(options: dict[str, Any]) -> ServiceLimits:
 
 
 def _write_address(host: str, port: int) -> str:
+    """The address to open on this machine."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     shown = f"[{host}]" if ":" in host else host
     return f"http://{shown}:{port}"

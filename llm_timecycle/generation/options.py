@@ -30,6 +30,8 @@ def override_settings(
     given: Mapping[str, Any],
     write_name: Callable[[str], str] = lambda name: name,
     write_value: Callable[[object], str] = repr,
+    *,
+    allows_idle: bool = False,
 ) -> GenerationSettings:
     """The settings, with the given ones replaced and checked as those of a file are.
 
@@ -38,10 +40,11 @@ def override_settings(
         given: values by name; lists may be tuples or sets, and numbers may be NumPy's.
         write_name: how the user writes the name of a setting, such as `--top-k`.
         write_value: how the user writes a value, or a number of `bias`.
+        allows_idle: whether values may have no effect because of the others.
 
     Raises:
-        UsageError: names that do not exist, values that are wrong, or values that have no effect
-            because of the others; one line each.
+        UsageError: names that do not exist, values that are wrong, or values that have no effect;
+            one line each.
 
     >>> override_settings(GenerationSettings(), {"top_k": 5}).top_k
     5
@@ -58,7 +61,7 @@ def override_settings(
         wrong = dict.fromkeys(str(detail["loc"][0]) for detail in error.errors())
         lines = [_explain_wrong(name, values.get(name), write_name, write_value) for name in wrong]
         raise UsageError("\n".join(lines)) from None
-    if idle := _find_idle(changed, given):
+    if not allows_idle and (idle := _find_idle(changed, given)):
         raise UsageError("\n".join(_explain_idle(name, changed, write_name) for name in idle))
     return changed
 

@@ -7,6 +7,7 @@ import contextlib
 import mimetypes
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,15 +19,15 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
-from llm_timecycle.serving.completions.endpoint import Completions
+from llm_timecycle.serving.completions.endpoint import Completions, Form
 from llm_timecycle.serving.endpoints import Endpoints
 from llm_timecycle.serving.errors import ApiError
-from llm_timecycle.serving.http import answer_error, answer_json
-from llm_timecycle.serving.openapi import describe_api
+from llm_timecycle.serving.http import ClientLeft, answer_error, answer_json
 from llm_timecycle.serving.security import HostCheck, KeyCheck
 from llm_timecycle.serving.service import Service
 
 if TYPE_CHECKING:
+    from llm_timecycle.serving.chat.templates import ChatTemplate
     from llm_timecycle.serving.statistics import Statistics
 
 PAGE = Path(__file__).parent / "page"
@@ -40,6 +41,7 @@ PAGE_HEADERS = {
     "Referrer-Policy": "no-referrer",
 }
 PAGE_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+LEFT = 499  # a status that no client sees, because it has gone
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -58,6 +60,7 @@ def make_app(
     *,
     statistics: Statistics | None = None,
     page: Path | None = None,
+    chat_template: ChatTemplate | None = None,
 ) -> ASGIApp:
     """The application.
 
@@ -66,6 +69,7 @@ def make_app(
         access: who may ask.
         statistics: what `/metrics` answers; None turns it off.
         page: the directory of the page; None turns it off.
+        chat_template: how dialogues are written; None turns chat off.
     """
     pages = _list_pages(page) if page is not None else []
 
@@ -76,10 +80,11 @@ def make_app(
         service.stop()
 
     app = Starlette(
-        routes=[*_list_routes(service, statistics), *pages],
+        routes=[*_list_routes(service, statistics, chat_template), *pages],
         exception_handlers={
             ApiError: _answer_api_error,
             HTTPException: _answer_http_error,
+            ClientLeft: _answer_nobody,
             Exception: _answer_internal_error,
         },
         lifespan=lifespan,
@@ -96,22 +101,25 @@ def make_app(
     return HostCheck(protected, access.host_names, access.cors_origins)
 
 
-def _list_routes(service: Service, statistics: Statistics | None) -> Sequence[BaseRoute]:
-    endpoints, completions = Endpoints(service), Completions(service)
+def _list_routes(
+    service: Service, statistics: Statistics | None, template: ChatTemplate | None
+) -> Sequence[BaseRoute]:
+    endpoints, completions = Endpoints(service, template), Completions(service)
 
-    def describe() -> Response:
-        return answer_json(describe_api(service, has_metrics=statistics is not None))
+    def describe() -> Response:  # imported late: a server starts sooner without it
+        from llm_timecycle.serving.openapi.document import describe_api
 
-    async def answer_completions(request: Request) -> Response:
-        return await completions(request)
+        has = {"has_metrics": statistics is not None, "has_chat": template is not None}
+        return answer_json(describe_api(service, **has))
 
     async def answer_description(request: Request) -> Response:
         return await asyncio.to_thread(describe)
 
     routes = [
-        Route("/v1/completions", answer_completions, methods=["POST"]),
-        Route("/v1/chat/completions", endpoints.chat, methods=["GET", "POST"]),
+        Route("/v1/completions", completions.answer, methods=["POST"]),
+        _route_chat(service, endpoints, template),
         Route("/v1/models", endpoints.models),
+        Route("/v1/models/", endpoints.models),
         Route("/v1/models/{name:path}", endpoints.model),
         Route("/health", endpoints.health),
         Route("/props", endpoints.props),
@@ -126,6 +134,17 @@ def _list_routes(service: Service, statistics: Statistics | None) -> Sequence[Ba
     if statistics is not None:
         routes.append(Route("/metrics", statistics.answer))
     return routes
+
+
+def _route_chat(service: Service, endpoints: Endpoints, template: ChatTemplate | None) -> BaseRoute:
+    path = "/v1/chat/completions"
+    if template is None:
+        return Route(path, endpoints.refuse_chat, methods=["GET", "POST"])
+    from llm_timecycle.serving.chat.request import parse_chat
+    from llm_timecycle.serving.chat.response import ChatAnswer
+
+    form = Form(partial(parse_chat, template=template), ChatAnswer)
+    return Route(path, Completions(service, form).answer, methods=["POST"])
 
 
 def _list_pages(directory: Path) -> list[BaseRoute]:
@@ -161,6 +180,10 @@ async def _answer_http_error(request: Request, error: Exception) -> Response:
     }.get(error.status_code, str(error.detail))
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code)
     return answer_error(ApiError(error.status_code, message, code=code, headers=error.headers))
+
+
+async def _answer_nobody(request: Request, error: Exception) -> Response:
+    return Response(status_code=LEFT)
 
 
 async def _answer_internal_error(request: Request, error: Exception) -> Response:

@@ -12,9 +12,10 @@ from starlette.responses import Response
 from llm_timecycle import __version__
 from llm_timecycle.errors import DataError
 from llm_timecycle.generation.sample import encode_prompt
+from llm_timecycle.serving.chat.templates import ChatTemplate
 from llm_timecycle.serving.completions.fields import read_flag, read_ids, read_text
-from llm_timecycle.serving.completions.request import describe_defaults
-from llm_timecycle.serving.errors import RETRY_AFTER_S, ApiError
+from llm_timecycle.serving.completions.sampling import describe_defaults, list_not_served
+from llm_timecycle.serving.errors import RETRY_AFTER_S, ApiError, refuse_field
 from llm_timecycle.serving.http import answer_json, read_body
 from llm_timecycle.serving.models import ENGINE, ServedModel, find_model
 from llm_timecycle.serving.service import Service
@@ -25,10 +26,11 @@ class Endpoints:
 
     Args:
         service: the models.
+        template: how dialogues are written; None if there is no chat.
     """
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(self, service: Service, template: ChatTemplate | None = None) -> None:
+        self._service, self._template = service, template
 
     async def health(self, request: Request) -> Response:
         """GET /health: 200 once the models are loaded, 503 with a word before and at the end."""
@@ -63,20 +65,19 @@ class Endpoints:
                     "max_body_bytes": limits.max_body_bytes,
                     "timeout_s": limits.timeout_s,
                 },
+                "chat_template": None if self._template is None else self._template.name,
                 "models": [_describe_props(model) for model in self._service.models.values()],
             }
         )
 
     async def tokenize(self, request: Request) -> Response:
         """POST /tokenize: the ids of a text."""
-        body = await read_body(request, self._service.limits.max_body_bytes)
-        model = find_model(self._service.models, body.get("model"))
+        body, model = await self._read(request)
         return answer_json(await asyncio.to_thread(_tokenize, body, model))
 
     async def detokenize(self, request: Request) -> Response:
         """POST /detokenize: the text of ids."""
-        body = await read_body(request, self._service.limits.max_body_bytes)
-        model = find_model(self._service.models, body.get("model"))
+        body, model = await self._read(request)
         ids = read_ids(body.get("tokens"), "tokens", model.tokenizer.vocab_size)
         text = await asyncio.to_thread(model.tokenizer.decode, ids)
         return answer_json({"prompt": text, "content": text})
@@ -106,15 +107,21 @@ class Endpoints:
             }
         )
 
-    async def chat(self, request: Request) -> Response:
-        """/v1/chat/completions: not what a model of plain text can do."""
+    async def refuse_chat(self, request: Request) -> Response:
+        """/v1/chat/completions without a template: not what a model of plain text does."""
         names = ", ".join(self._service.models)
         raise ApiError(
             404,
-            f"the models here ({names}) continue text; they were not trained on dialogues and have "
-            f"no chat template. Use POST /v1/completions with a prompt",
+            f"the models here ({names}) are base models: they continue a text, and have not "
+            f"learned to answer messages. Send a prompt to POST /v1/completions. If one was "
+            f"trained on dialogues, whoever runs the server can choose a chat template",
             code="not_a_chat_model",
         )
+
+    async def _read(self, request: Request) -> tuple[dict[str, Any], ServedModel]:
+        limits = self._service.limits
+        body = await read_body(request, limits.max_body_bytes, limits.timeout_s)
+        return body, find_model(self._service.models, body.get("model"))
 
 
 def _describe_props(model: ServedModel) -> dict[str, Any]:
@@ -130,7 +137,8 @@ def _describe_props(model: ServedModel) -> dict[str, Any]:
         "embedding_dim": settings.model.embedding_dim,
         "num_layers": settings.model.num_layers,
         "hidden_units": settings.model.hidden_units,
-        "generation": describe_defaults(model.generation),
+        "generation": describe_defaults(model.generation, tokenizer),
+        "not_served": list_not_served(model.generation),
     }
 
 
@@ -139,8 +147,10 @@ def _tokenize(body: dict[str, Any], model: ServedModel) -> dict[str, Any]:
 
     A text that is `<eos>` and nothing else is that token, as evaluation programs expect it.
     """
-    name = "content" if "prompt" not in body and "content" in body else "prompt"
-    text = read_text(body.get(name), name)
+    texts = {name: read_text(body[name], name) for name in ("content", "prompt") if name in body}
+    if not texts:
+        raise refuse_field("prompt", None, "a text")
+    name, text = texts.popitem()
     tokenizer = model.tokenizer
     adds_special = body.get("add_special_tokens") is None or read_flag(body, "add_special_tokens")
     try:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,8 @@ INVALID = "invalid_request_error"
 SERVER = "server_error"
 RETRY_AFTER_S = {429: 1, 503: 1}
 SHOWN_AT_MOST = 100  # characters of a received value
+_SHORT = reprlib.Repr()  # reads only the beginning of what may be large or deep
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = _SHORT.maxlist = SHOWN_AT_MOST
 
 
 class ApiError(Exception):
@@ -66,6 +69,10 @@ def refuse_field(param: str, received: object, expected: str) -> ApiError:
 
 
 def show(value: object) -> str:
-    """A received value, shortened, with everything escaped that is not printable."""
-    shown = repr(value)
+    """A received value, shortened, with everything escaped that is not printable.
+
+    >>> show("a\\x1b"), len(show(list(range(1000)))), show([[[[[[[[1]]]]]]]])
+    ("'a\\\\x1b'", 100, '[[[[[[[...]]]]]]]')
+    """
+    shown = _SHORT.repr(value)
     return shown if len(shown) <= SHOWN_AT_MOST else f"{shown[: SHOWN_AT_MOST - 3]}..."

@@ -7,7 +7,7 @@ import json
 from collections.abc import Awaitable, Mapping
 from typing import Any, TypeVar
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive
 
@@ -33,11 +33,38 @@ def answer_error(error: ApiError) -> Response:
     return answer_json(error.to_json(), error.status, error.headers)
 
 
-async def read_body(request: Request, max_bytes: int) -> dict[str, Any]:
+async def read_body(request: Request, max_bytes: int, timeout_s: float) -> dict[str, Any]:
     """The JSON object of a request.
 
-    Raises ApiError: 413 if it is too large, 400 if it is no JSON object.
+    Raises:
+        ApiError: 413 if it is too large, 408 if it does not arrive in time, 400 if it is no JSON
+            object.
+        ClientLeft: it breaks off.
     """
+    try:
+        async with asyncio.timeout(timeout_s):
+            content = await _receive(request, max_bytes)
+    except ClientDisconnect:
+        raise ClientLeft from None
+    except TimeoutError:
+        raise ApiError(
+            408, f"the body did not arrive within {timeout_s:g} s", code="timeout"
+        ) from None
+    try:
+        body = json.loads(content, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise ApiError(
+            400, f"the body is not JSON in UTF-8: {reason}", code="invalid_json"
+        ) from error
+    if not isinstance(body, dict):
+        raise ApiError(
+            400, f"the body is {show(body)}; expected a JSON object", code="invalid_json"
+        )
+    return body
+
+
+async def _receive(request: Request, max_bytes: int) -> bytearray:
     too_large = ApiError(
         413,
         f"the body is larger than the {max_bytes:,} bytes that this server reads",
@@ -51,18 +78,7 @@ async def read_body(request: Request, max_bytes: int) -> dict[str, Any]:
         content += piece
         if len(content) > max_bytes:
             raise too_large
-    try:
-        body = json.loads(content, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise ApiError(
-            400, f"the body is not JSON in UTF-8: {reason}", code="invalid_json"
-        ) from error
-    if not isinstance(body, dict):
-        raise ApiError(
-            400, f"the body is {show(body)}; expected a JSON object", code="invalid_json"
-        )
-    return body
+    return content
 
 
 def _refuse_constant(name: str) -> object:

@@ -55,7 +55,7 @@ class ServedModel:
             "object": "model",
             "created": self.created_s,
             "owned_by": "llm-timecycle",
-            "root": self.run.name,
+            "root": self.name,
             "parent": None,
             "max_model_len": None,
         }

@@ -42,8 +42,10 @@ class HostCheck:
         if scope["type"] == "http":
             headers = Headers(scope=scope)
             host, origin = headers.get("host", ""), headers.get("origin")
+            # HTTP/1.0, as checks of health speak it, needs no Host; a browser always sends one.
+            is_nameless = scope["http_version"] == "1.0" and "host" not in headers
             error = None
-            if not self._is_known(host):
+            if not is_nameless and not self._is_known(host):
                 error = ApiError(
                     421,
                     f"Host: {show(host)} is not a name of this server; whoever runs it can allow "

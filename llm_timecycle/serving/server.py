@@ -6,6 +6,7 @@ takes no more requests and finishes those that are there.
 
 from __future__ import annotations
 
+import errno
 import signal
 import socket
 from collections.abc import Callable, Sequence
@@ -15,7 +16,6 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from llm_timecycle.errors import UsageError
-from llm_timecycle.files import explain_os_error
 from llm_timecycle.serving.service import Service
 
 STOP_S = 1
@@ -86,9 +86,19 @@ def bind_socket(host: str, port: int) -> socket.socket:
     except (OSError, UnicodeError) as error:
         if listener is not None:
             listener.close()
-        reason = explain_os_error(error) if isinstance(error, OSError) else str(error)
-        raise UsageError(
-            f"cannot listen on {host}, port {port}: {reason}. Choose another port, or stop the "
-            f"program that uses this one"
-        ) from error
+        raise UsageError(f"cannot listen on {host}, port {port}: {_explain(error)}") from error
     return listener
+
+
+def _explain(error: OSError | UnicodeError) -> str:
+    number = error.errno if isinstance(error, OSError) else None
+    if number == errno.EADDRINUSE:
+        return "another program uses this port. Choose another one; 0 takes a free one"
+    if number in {errno.EACCES, errno.EPERM}:
+        return "ports below 1024 need special rights. Choose a port from 1024 to 65535"
+    if isinstance(error, (socket.gaierror, UnicodeError)) or number == errno.EADDRNOTAVAIL:
+        return (
+            "this is no address of this machine. 127.0.0.1 is for programs on this machine, "
+            "0.0.0.0 for other machines, too"
+        )
+    return str(error.strerror if isinstance(error, OSError) else error)

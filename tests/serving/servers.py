@@ -8,10 +8,12 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx2
@@ -23,9 +25,11 @@ PROGRAM = [sys.executable, "-m", "llm_timecycle", "serve"]
 class RunningServer:
     """A server, ready for requests."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[bytes]
     url: str
     client: httpx2.Client = field(repr=False)
+    log: Path
+    """What it prints on stderr."""
 
     def post(self, body: object, path: str = "/v1/completions", **kinds: Any) -> httpx2.Response:
         if isinstance(body, (bytes, str)):
@@ -60,10 +64,10 @@ class RunningServer:
         return answer.json()["error"]
 
     def end(self, number: int = signal.SIGINT) -> tuple[int, str]:
-        """Send a signal; the exit status and what was printed."""
+        """Send a signal; the exit status, and what was printed after the first line."""
         self.process.send_signal(number)
-        _, printed = self.process.communicate(timeout=20)
-        return self.process.returncode, printed
+        status = self.process.wait(timeout=20)
+        return status, self.log.read_text(encoding="utf-8").partition("\n")[2]
 
 
 def read_events(text: str) -> list[str]:
@@ -78,24 +82,38 @@ def read_events(text: str) -> list[str]:
 def start_server(
     *arguments: str | Path, port: int = 0, **environment: str
 ) -> Iterator[RunningServer]:
-    """A server on a free port, or on this one, until the end of the block."""
-    process = subprocess.Popen(
-        [*PROGRAM, *map(str, arguments), "--port", str(port)],
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **environment},
-    )
-    assert process.stderr is not None
-    try:
-        line = process.stderr.readline()
-        found = re.search(r"at (http://\S+);", line)
-        assert found, line + process.stderr.read()
-        with httpx2.Client(base_url=found[1], timeout=60, trust_env=False) as client:
-            wait_until_loaded(client)
-            yield RunningServer(process, found[1], client)
-    finally:
-        process.kill()
-        process.communicate()
+    """A server on a free port, or on this one, until the end of the block.
+
+    It must not have printed a traceback.
+    """
+    with TemporaryDirectory() as folder:
+        log = Path(folder) / "stderr.txt"
+        with log.open("wb") as stderr:
+            process = subprocess.Popen(
+                [*PROGRAM, *map(str, arguments), "--port", str(port)],
+                stderr=stderr,
+                env={**os.environ, **environment},
+            )
+        try:
+            url = wait_for_address(process, log)
+            kept = httpx2.Limits(keepalive_expiry=1.0)  # well before the server lets go
+            with httpx2.Client(base_url=url, timeout=60, trust_env=False, limits=kept) as client:
+                wait_until_loaded(client)
+                yield RunningServer(process, url, client, log)
+                assert "Traceback" not in log.read_text(encoding="utf-8")
+        finally:
+            process.kill()
+            process.wait()
+
+
+def wait_for_address(process: subprocess.Popen[bytes], log: Path) -> str:
+    while True:
+        has_ended = process.poll() is not None
+        printed = log.read_text(encoding="utf-8")
+        if found := re.search(r"at (http://\S+); Ctrl-C stops\.\n", printed):
+            return found[1]
+        assert not has_ended, printed
+        time.sleep(0.01)
 
 
 def wait_until_loaded(client: httpx2.Client) -> None:

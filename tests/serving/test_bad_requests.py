@@ -14,6 +14,7 @@ WRONG = [
     ("prompt", 5),
     ("prompt", []),
     ("prompt", ["a", 1]),
+    ("prompt", ["a", [1]]),
     ("prompt", [1, True]),
     ("prompt", [-1]),
     ("prompt", [10**6]),
@@ -45,7 +46,20 @@ WRONG = [
     ("logit_bias", [1]),
     ("logit_bias", {"999999": 1}),
     ("logit_bias", {"not a token": 1}),
-    ("logit_bias", {"1": 101}),
+    ("logit_bias", {"1": 1001}),
+    ("logit_bias", {str(id): 0 for id in range(1025)}),
+    ("ban", "a"),
+    ("ban", [1]),
+    ("ban", ["not a token"]),
+    ("ban", ["a" * 1001]),
+    ("ban", ["a"] * 1025),
+    ("allow_unknown", 1),
+    ("dry_base", "high"),
+    ("dry_base", 0.5),
+    ("dry_sequence_breakers", [""]),
+    ("dry_sequence_breakers", [1]),
+    ("xtc_threshold", 0.9),
+    ("no_repeat_ngram", -1),
     ("logit_bias", {"1": "much"}),
     ("seed", -2),
     ("seed", 2**63),
@@ -66,6 +80,8 @@ WRONG = [
     ("grammar", "root ::= a"),
     ("guided_json", {}),
     ("use_beam_search", True),
+    ("beams", 4),
+    ("cache", 0.2),
 ]
 
 
@@ -116,9 +132,14 @@ def test_paths_and_methods_that_are_not_there(server: RunningServer) -> None:
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
     answer = server.client.get("/v1/completions")
     assert (answer.status_code, answer.json()["error"]["code"]) == (405, "method_not_allowed")
-    answer = server.client.post("/v1/chat/completions", json={})
+    answer = server.client.get("/v1/chat/completions")
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_a_chat_model")
-    assert "/v1/completions" in answer.json()["error"]["message"]
+
+
+def test_chat_without_a_template_says_what_the_models_are(server: RunningServer) -> None:
+    error = server.refuse(404, {"messages": []}, path="/v1/chat/completions")
+    for word in ("base models", "char, word, byte, subword", "/v1/completions", "chat template"):
+        assert word in error["message"]
 
 
 JSON = st.recursive(
@@ -133,12 +154,38 @@ JSON = st.recursive(
 NAMES = st.sampled_from(sorted({name for name, _ in WRONG}))
 
 
-@given(body=st.dictionaries(NAMES, JSON, max_size=4))
-@settings(
+MANY = settings(
     max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
+
+
+@given(body=st.dictionaries(NAMES, JSON, max_size=4))
+@MANY
 def test_no_body_gives_a_server_error(server: RunningServer, body: dict) -> None:
     answer = server.post(json.dumps(body))
     assert answer.status_code in (200, 400), answer.text
     if answer.status_code == 400:
-        assert answer.json()["error"]["param"] in body
+        error = answer.json()["error"]
+        assert error["param"] in body
+        assert error["message"].startswith(error["param"])
+
+
+@given(wrong=st.sampled_from(WRONG), others=st.dictionaries(NAMES, st.none(), max_size=4))
+@MANY
+def test_a_malformed_body_is_refused_for_its_field(
+    server: RunningServer, wrong: tuple[str, object], others: dict
+) -> None:
+    name, value = wrong
+    assert server.refuse(400, {"prompt": "a", **others, name: value})["param"] == name
+
+
+@given(cut=st.integers(0, 60), piece=st.binary(max_size=4), length=st.integers(0, 5))
+@MANY
+def test_damaged_bytes_are_no_server_error(
+    server: RunningServer, cut: int, piece: bytes, length: int
+) -> None:
+    body = b'{"prompt": ["a", "b"], "max_tokens": 2, "stop": "c", "seed": 1}'
+    answer = server.post(body[:cut] + piece + body[cut + length :])
+    assert answer.status_code in (200, 400), answer.text
+    if answer.status_code == 400:
+        assert answer.json()["error"]["code"] == "invalid_json" or answer.json()["error"]["param"]

@@ -95,12 +95,3 @@ def test_metrics_count_tokens(server: RunningServer) -> None:
         )
     }
     assert list(gained.values()) == [3, 10, 1, 8, 2]
-
-
-def test_the_description_lists_every_path(server: RunningServer) -> None:
-    described = server.client.get("/openapi.json").json()
-    assert described["openapi"] == "3.1.0"
-    for path, methods in described["paths"].items():
-        for method in methods:
-            answer = server.client.request(method, path, json={} if method == "post" else None)
-            assert str(answer.status_code) in methods[method]["responses"], (path, answer.text)

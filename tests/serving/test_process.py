@@ -38,9 +38,11 @@ def read_health(running: RunningServer) -> dict:
 
 
 def send_request(running: RunningServer, body: dict) -> socket.socket:
-    """A connection on which a request has been sent and nothing is read."""
+    """A connection on which a request has been sent and nothing is read; it takes little in."""
     host, port = running.url.removeprefix("http://").split(":")
-    connection = socket.create_connection((host, int(port)))
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.connect((host, int(port)))
     content = json.dumps(body).encode()
     head = (
         f"POST /v1/completions HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(content)}\r\n\r\n"
@@ -134,6 +136,9 @@ def test_a_request_that_takes_too_long_is_a_504(runs: dict[str, Run]) -> None:
         ([], 2, "RUN"),
         (["RUN", "RUN"], 2, "two runs are called char"),
         (["RUN", "--port", "70000"], 2, "--port"),
+        (["RUN", "--host", "nowhere.invalid"], 2, "no address of this machine"),
+        (["RUN", "--host", "203.0.113.7"], 2, "no address of this machine"),
+        (["RUN", "--chat-template", "chatml"], 2, "'names', 'lines'"),
     ],
 )
 def test_what_cannot_be_served_is_said(
@@ -151,7 +156,7 @@ def test_a_port_in_use_is_said(server: RunningServer, runs: dict[str, Run]) -> N
         [*PROGRAM, str(runs["char"].path), "--port", port], capture_output=True, text=True
     )
     assert ended.returncode == 2
-    assert f"port {port}" in ended.stderr
+    assert f"port {port}: another program uses this port" in ended.stderr
 
 
 def test_damaged_weights_end_the_server(runs: dict[str, Run], tmp_path) -> None:

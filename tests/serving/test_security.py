@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from llm_timecycle.runs.directory import Run
-from tests.serving.servers import RunningServer, start_server
+from tests.serving.servers import PROGRAM, RunningServer, start_server
 
 KEY = "sesame-42"
 
@@ -116,12 +118,44 @@ def test_no_path_reaches_a_file(server: RunningServer) -> None:
         assert server.client.get(path).status_code == 404
 
 
-def test_a_key_and_its_file_together_are_refused(runs: dict[str, Run], tmp_path: Path) -> None:
-    import subprocess
-
-    from tests.serving.servers import PROGRAM
-
-    arguments = [*PROGRAM, str(runs["char"].path), "--api-key", "a", "--api-key-file", "b"]
-    ended = subprocess.run(arguments, capture_output=True, text=True)
+@pytest.mark.parametrize(
+    ("arguments", "variable", "message"),
+    [
+        (["--api-key", "a", "--api-key-file", "FILE"], None, "received both"),
+        (["--api-key-file", "none.txt"], None, "--api-key-file none.txt: cannot read it: No such"),
+        (["--api-key-file", "FILE"], None, "key.txt: expected a key of printable ASCII characters"),
+        (["--api-key", " "], None, "--api-key: expected a key"),
+        (["--api-key", "schlüssel"], None, "found other characters"),
+        ([], "LLM_TIMECYCLE_SERVE_API_KEY", "LLM_TIMECYCLE_SERVE_API_KEY is empty"),
+        ([], "LLM_TIMECYCLE_SERVE_API_KEY_FILE", "LLM_TIMECYCLE_SERVE_API_KEY_FILE is empty"),
+    ],
+)
+def test_a_key_that_cannot_be_used_is_said(
+    runs: dict[str, Run],
+    tmp_path: Path,
+    arguments: list[str],
+    variable: str | None,
+    message: str,
+) -> None:
+    file = tmp_path / "key.txt"
+    file.write_text("\n")
+    named = [str(file) if word == "FILE" else word for word in arguments]
+    environment = {} if variable is None else {variable: ""}
+    ended = subprocess.run(
+        [*PROGRAM, str(runs["char"].path), *named],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
     assert ended.returncode == 2
-    assert "--api-key-file" in ended.stderr
+    assert message in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(("host", "is_open"), [("0.0.0.0", True), ("127.0.0.1", False)])
+def test_an_open_address_without_a_key_gets_a_warning(
+    runs: dict[str, Run], host: str, is_open: bool
+) -> None:
+    with start_server(runs["char"].path, "--host", host) as running:
+        _, printed = running.end()
+    assert ("no API key is set" in printed) == is_open

@@ -10,6 +10,8 @@ from llm_timecycle.errors import UsageError
 from llm_timecycle.generation.sampling.pipeline import SamplingPlan
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
+MOST_EXPLAINED = 20  # looking for the nearest token reads the whole vocabulary
+
 
 def make_plan(
     settings: GenerationSettings,
@@ -60,23 +62,29 @@ def find_ends(tokenizer: Tokenizer) -> tuple[int, ...]:
 
 
 def find_tokens(tokenizer: Tokenizer, setting: str, texts: Sequence[str]) -> list[int]:
-    """The id of each text; one UsageError names every text that is not a token.
+    """The id of each text; one UsageError names the texts that are not a token.
 
     A text means the one token that it is encoded as, or else the token that is shown like it: ` th`
     and `th` are two tokens at subword level, `\\n` is a line break, `<eos>` the end of a text.
     """
-    ids, problems = [], []
+    ids: list[int] = []
+    unclear: list[str] = []
+    shown: list[str] = []
     for text in texts:
         encoded = tokenizer.encode(text)
         if len(encoded) == 1 and encoded[0] != tokenizer.unk_id:
             ids.append(int(encoded[0]))
             continue
-        shown = [tokenizer.token(id) for id in range(tokenizer.vocab_size)]
+        shown = shown or [tokenizer.token(id) for id in range(tokenizer.vocab_size)]
         if text in shown:
             ids.append(shown.index(text))
         else:
-            problems.append(_explain_no_token(tokenizer, setting, text, shown))
-    if problems:
+            unclear.append(text)
+    if unclear:
+        explained = unclear[:MOST_EXPLAINED]
+        problems = [_explain_no_token(tokenizer, setting, text, shown) for text in explained]
+        if others := len(unclear) - len(explained):
+            problems.append(f"{setting}: {others:,} others are not one token, either")
         raise UsageError("\n".join(problems))
     return ids
 

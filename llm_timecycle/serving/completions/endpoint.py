@@ -1,31 +1,33 @@
-"""POST /v1/completions: texts, whole or as a stream of events."""
+"""POST /v1/completions: texts, whole or as a stream of events; the same for other forms of it."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from llm_timecycle.serving.completions.fields import Body
 from llm_timecycle.serving.completions.outbox import Outbox
-from llm_timecycle.serving.completions.request import CompletionRequest, parse_request
+from llm_timecycle.serving.completions.request import CompletionRequest, Limits, parse_request
 from llm_timecycle.serving.completions.response import Answer, write_json
 from llm_timecycle.serving.errors import ApiError
 from llm_timecycle.serving.http import (
-    ClientLeft,
     answer_json,
     read_body,
     wait_for_disconnect,
     wait_unless_left,
 )
-from llm_timecycle.serving.models import find_model
+from llm_timecycle.serving.models import ServedModel, find_model
 from llm_timecycle.serving.service import Service
-from llm_timecycle.serving.writing.jobs import Job
+from llm_timecycle.serving.writing.jobs import Job, Update
 
 PING_S = 15.0
-LEFT = 499  # a status that no client sees, because it has gone
 STREAM_HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -33,37 +35,68 @@ STREAM_HEADERS = [
 ]
 
 
+class AnyAnswer(Protocol):
+    """What writes an answer; `completions.response.Answer` is one."""
+
+    def describe_whole(self) -> dict[str, Any]:
+        """The answer without a stream, once the job has finished."""
+
+    def describe_update(self, update: Update) -> list[dict[str, Any]]:
+        """The chunks of a stream for an update."""
+
+    def describe_end(self) -> list[dict[str, Any]]:
+        """The chunks after the last text."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """How requests are read and answers are written."""
+
+    parse: Callable[[Body, ServedModel, Limits], CompletionRequest]
+    make_answer: Callable[[CompletionRequest, Job, int], AnyAnswer]
+
+
+COMPLETIONS = Form(parse_request, Answer)
+
+
 class Completions:
     """The endpoint.
 
     Args:
         service: the models.
+        form: how it reads and writes.
         ping_s: after how many seconds of silence a stream gets a comment.
     """
 
-    def __init__(self, service: Service, ping_s: float = PING_S) -> None:
-        self._service, self._ping_s = service, ping_s
+    def __init__(
+        self, service: Service, form: Form = COMPLETIONS, *, ping_s: float = PING_S
+    ) -> None:
+        self._service, self._form, self._ping_s = service, form, ping_s
 
-    async def __call__(self, request: Request) -> Response:
+    async def answer(self, request: Request) -> Response:
         """Answer one request."""
         service = self._service
         arrival_s = service.now_s()
         service.check_is_ready()
-        body = await read_body(request, service.limits.max_body_bytes)
+        body = await read_body(request, service.limits.max_body_bytes, service.limits.timeout_s)
         model = find_model(service.models, body.get("model"))
-        asked = await asyncio.to_thread(parse_request, body, model, service.limits.request)
-        job, outbox = service.submit(asked, arrival_s)
-        answer = Answer(asked, job, int(time.time()))
+        asked, job, outbox = await asyncio.to_thread(self._submit, body, model, arrival_s)
+        answer = self._form.make_answer(asked, job, int(time.time()))
         deadline_s = arrival_s + service.limits.timeout_s
         if asked.stream:
             return _Stream(service, asked, job, outbox, answer, deadline_s, self._ping_s)
         try:
             await wait_unless_left(request.receive, _wait_for_end(service, job, outbox, deadline_s))
-        except ClientLeft:
-            return Response(status_code=LEFT)
         finally:
             service.cancel(job)
         return answer_json(await asyncio.to_thread(answer.describe_whole))
+
+    def _submit(
+        self, body: Body, model: ServedModel, arrival_s: float
+    ) -> tuple[CompletionRequest, Job, Outbox]:
+        """Check and queue a request; a long prompt takes a while, so not in the event loop."""
+        asked = self._form.parse(body, model, self._service.limits.request)
+        return asked, *self._service.submit(asked, arrival_s)
 
 
 async def _wait_for_end(service: Service, job: Job, outbox: Outbox, deadline_s: float) -> None:
@@ -96,7 +129,7 @@ class _Stream(Response):
         request: CompletionRequest,
         job: Job,
         outbox: Outbox,
-        answer: Answer,
+        answer: AnyAnswer,
         deadline_s: float,
         ping_s: float,
     ) -> None:

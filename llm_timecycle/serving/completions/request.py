@@ -5,24 +5,20 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from llm_timecycle.config.settings import GenerationSettings
-from llm_timecycle.errors import DataError, UsageError
+from llm_timecycle.errors import DataError
 from llm_timecycle.generation.decoding import SEED_BYTES
-from llm_timecycle.generation.options import SWITCHES, override_settings
 from llm_timecycle.generation.sample import encode_prompt
-from llm_timecycle.generation.sampling.token_ids import find_tokens
 from llm_timecycle.serving.completions.fields import (
     Body,
     read_flag,
     read_ids,
-    read_number,
     read_text,
     read_whole,
 )
+from llm_timecycle.serving.completions.sampling import Drawing
 from llm_timecycle.serving.errors import ApiError, refuse_field, show
 from llm_timecycle.serving.models import ServedModel
 from llm_timecycle.serving.writing.jobs import Prompt
@@ -32,18 +28,7 @@ DEFAULT_MAX_TOKENS = 16
 LOGPROBS_AT_MOST = 100
 TEXTS_AT_MOST = 128
 STOPS_AT_MOST = 1000
-BIAS_AT_MOST = 100.0
 SEED_AT_MOST = 2**63 - 1
-
-SAMPLING_FIELDS = (
-    *("temperature", "top_k", "top_p", "min_p", "typical_p"),
-    *("repetition_penalty", "presence_penalty", "frequency_penalty"),
-    *("dry_multiplier", "dry_base", "dry_allowed_length", "dry_sequence_breakers"),
-    *("no_repeat_ngram", "xtc_probability", "xtc_threshold"),
-)
-"""Settings of `generation` that a request may set, under the same names."""
-PROTOCOL = GenerationSettings(temperature=1.0)
-"""What a request that sets nothing gets: the protocol's defaults."""
 
 UNSUPPORTED: dict[str, tuple[object, ...]] = {
     "suffix": (None, ""),
@@ -56,6 +41,8 @@ UNSUPPORTED: dict[str, tuple[object, ...]] = {
     "guided_grammar": (None,),
     "structured_outputs": (None,),
     "use_beam_search": (None, False),
+    "beams": (None, 1),
+    "cache": (None, 0, 0.0, False),
     "mirostat": (None, 0),
     "prompt_embeds": (None,),
     "truncate_prompt_tokens": (None,),
@@ -101,7 +88,7 @@ def parse_request(body: Body, model: ServedModel, limits: Limits) -> CompletionR
 
     Raises ApiError, which names the field.
     """
-    _refuse_unsupported(body)
+    refuse_unsupported(body, UNSUPPORTED)
     V = model.tokenizer.vocab_size
     n = read_whole(body, "n", 1, TEXTS_AT_MOST, default=1)
     best_of = read_whole(body, "best_of", 1, TEXTS_AT_MOST, default=n)
@@ -137,8 +124,9 @@ def parse_request(body: Body, model: ServedModel, limits: Limits) -> CompletionR
     )
 
 
-def _refuse_unsupported(body: Body) -> None:
-    for name, neutral in UNSUPPORTED.items():
+def refuse_unsupported(body: Body, unsupported: Mapping[str, tuple[object, ...]]) -> None:
+    """Raise ApiError for a field that would change the text, where its value is not neutral."""
+    for name, neutral in unsupported.items():
         value = body.get(name)
         if not any(value == each and type(value) is type(each) for each in neutral):
             raise ApiError(
@@ -160,7 +148,7 @@ def _read_prompts(
         raise refuse_field("prompt", value, "a text, a list of texts, or token ids")
     elif not value:
         raise refuse_field("prompt", value, "at least one prompt; null begins a document")
-    elif all(isinstance(item, (str, list)) for item in value):
+    elif any(all(isinstance(item, kind) for item in value) for kind in (str, list)):
         each = value
     elif any(isinstance(item, (str, list)) for item in value):
         raise refuse_field(
@@ -214,7 +202,6 @@ def _read_stream_options(body: Body, stream: bool) -> bool:
 def _read_plan(
     body: Body, model: ServedModel, limits: Limits, logprobs: int | None, V: int
 ) -> WritingPlan:
-    tokenizer = model.tokenizer
     max_tokens = read_whole(body, "max_tokens", 0, limits.max_tokens, DEFAULT_MAX_TOKENS)
     min_tokens = read_whole(body, "min_tokens", 0, limits.max_tokens, 0)
     if min_tokens > max_tokens:
@@ -225,28 +212,25 @@ def _read_plan(
         else read_ids(body["stop_token_ids"], "stop_token_ids", V)
     )
     seed = read_whole(body, "seed", -1, SEED_AT_MOST, -1)
-    settings_json = _read_sampling(body).model_dump_json()
-    bias = _read_bias(body, model)
-    banned = [tokenizer.unk_id]
-    if read_flag(body, "ignore_eos") and tokenizer.does_eos_end_documents:
-        banned.append(tokenizer.eos_id)
-    ends = {*stop_ids, *([tokenizer.eos_id] if tokenizer.does_eos_end_documents else [])}
-    early = tuple(dict.fromkeys((*banned, *sorted(ends))))
-    if min_tokens and len(early) >= V:
-        raise refuse_field("stop_token_ids", len(stop_ids), "fewer ids than there are tokens")
+    drawing = Drawing(body, model)
+    sampling = drawing.make_plan()
     return WritingPlan(
-        model.make_plan(settings_json, tuple(banned), bias),
-        model.make_plan(settings_json, early if min_tokens else tuple(banned), bias),
+        sampling,
+        drawing.make_early_plan(stop_ids) if min_tokens else sampling,
         int.from_bytes(os.urandom(SEED_BYTES), "big") if seed == -1 else seed,
         max_tokens,
         min_tokens,
-        _read_stops(body),
+        read_stop_texts(body),
         stop_ids,
         logprobs,
     )
 
 
-def _read_stops(body: Body) -> tuple[str, ...]:
+def read_stop_texts(body: Body) -> tuple[str, ...]:
+    """The texts before which a text ends.
+
+    Raises ApiError, which names the field.
+    """
     value = body.get("stop")
     if value is None:
         return ()
@@ -257,55 +241,3 @@ def _read_stops(body: Body) -> tuple[str, ...]:
     if "" in texts:
         raise refuse_field("stop", "", "texts of at least one character")
     return texts
-
-
-def _read_bias(body: Body, model: ServedModel) -> tuple[tuple[int, float], ...]:
-    """What is added to the logits of single tokens; a key of digits is an id, else a token."""
-    value = body.get("logit_bias")
-    if value is None:
-        return ()
-    if not isinstance(value, dict):
-        raise refuse_field("logit_bias", value, 'an object, such as {"42": -100}')
-    V, added = model.tokenizer.vocab_size, {}
-    for key, number in value.items():
-        amount = read_number(number, "logit_bias")
-        if abs(amount) > BIAS_AT_MOST:
-            raise refuse_field("logit_bias", number, "numbers from -100 to 100")
-        if key.isascii() and key.isdigit():
-            if len(key) > 9 or int(key) >= V:
-                raise refuse_field("logit_bias", key, f"token ids from 0 to {V - 1}")
-            id = int(key)
-        else:
-            try:
-                (id,) = find_tokens(model.tokenizer, "logit_bias", [read_text(key, "logit_bias")])
-            except UsageError as error:
-                raise ApiError(400, str(error), param="logit_bias") from error
-        added[id] = amount
-    return tuple(sorted(added.items()))
-
-
-def _read_sampling(body: Body) -> GenerationSettings:
-    """The protocol's defaults with the fields of the body."""
-    given: dict[str, Any] = {
-        name: body[name] for name in SAMPLING_FIELDS if body.get(name) is not None
-    }
-    if given.get("top_k") in (0, -1) and not isinstance(given["top_k"], bool):
-        del given["top_k"]  # both mean no limit
-    neutral = PROTOCOL.model_dump()
-    for name, switch in SWITCHES.items():  # without its switch, a setting changes nothing
-        if given.get(switch, neutral.get(switch)) == neutral.get(switch):
-            given.pop(name, None)
-    for name, value in given.items():
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            read_number(value, name)
-    try:
-        return override_settings(PROTOCOL, given, write_value=show)
-    except UsageError as error:
-        message = str(error)
-        raise ApiError(400, message, param=message.partition(":")[0]) from error
-
-
-def describe_defaults(settings: GenerationSettings) -> Mapping[str, Any]:
-    """Settings of a run under the names that a request gives them."""
-    values = settings.model_dump(include=set(SAMPLING_FIELDS))
-    return {**values, "max_tokens": settings.length, "stop": settings.stop, "seed": settings.seed}

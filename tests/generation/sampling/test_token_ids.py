@@ -56,6 +56,14 @@ def test_a_text_that_is_no_token_is_named() -> None:
     ]
 
 
+def test_not_more_than_some_are_explained() -> None:
+    with pytest.raises(UsageError) as caught:
+        find_tokens(WORDS, "ban", [f"dog{number}" for number in range(1023)])
+    *explained, last = str(caught.value).splitlines()
+    assert len(explained) == 20
+    assert last == "ban: 1,003 others are not one token, either"
+
+
 def test_unk_is_banned_unless_it_is_allowed() -> None:
     assert make_plan(GenerationSettings(), WORDS).banned == (WORDS.unk_id,)
     assert make_plan(GenerationSettings(allow_unknown=True), WORDS).banned == ()

@@ -18,7 +18,7 @@ sizes, and both servers are measured alternately.
 
 The second has clients write, sends one long prompt in the middle, and prints the gaps between the
 tokens of the others before and while it is read. The third prints the time from the command to the
-first connection that is accepted.
+first answer, which may be that the model is loading, and until it is loaded.
 """
 
 from __future__ import annotations
@@ -74,14 +74,22 @@ def list_serve(run: Path, *options: str) -> list[str | Path]:
     return [sys.executable, "-m", "llm_timecycle", "serve", run, *options]
 
 
-def wait_until_loaded(port: int) -> None:
-    """Return once the server answers."""
-    status = 0
-    while status != 200:
-        connection = HTTPConnection("127.0.0.1", port)
+def ask_health(port: int) -> int | None:
+    """The status of /health; None while nothing listens."""
+    connection = HTTPConnection("127.0.0.1", port)
+    try:
         connection.request("GET", "/health")
-        status = connection.getresponse().status
+        return connection.getresponse().status
+    except ConnectionRefusedError:
+        return None
+    finally:
         connection.close()
+
+
+def wait_until_loaded(port: int) -> None:
+    """Return once the model is loaded."""
+    while ask_health(port) != 200:
+        time.sleep(0.001)
 
 
 class EngineAlone:
@@ -184,7 +192,7 @@ def measure_long_prompt(asked: argparse.Namespace, run: Run) -> None:
 
 
 def measure_start(asked: argparse.Namespace) -> None:
-    """Print the time from the command to the first connection."""
+    """Print the time from the command to the first answer, and until the model is loaded."""
     spent = []
     for _ in range(asked.requests):
         with socket.socket() as free:
@@ -195,18 +203,14 @@ def measure_start(asked: argparse.Namespace) -> None:
             [str(word) for word in list_serve(asked.run, "--port", str(port))],
             stderr=subprocess.DEVNULL,
         )
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port)).close()
-                break
-            except ConnectionRefusedError:
-                time.sleep(0.001)
-        accepted_s = time.perf_counter() - start_s
+        while ask_health(port) is None:
+            time.sleep(0.001)
+        answered_s = time.perf_counter() - start_s
         wait_until_loaded(port)
-        spent.append((accepted_s, time.perf_counter() - start_s))
+        spent.append((answered_s, time.perf_counter() - start_s))
         process.terminate()
         process.wait()
-    for name, each in zip(("accepting", "loaded"), zip(*spent, strict=True), strict=True):
+    for name, each in zip(("answering", "loaded"), zip(*spent, strict=True), strict=True):
         print(f"{name:9} median {median(each):.2f} s, from {min(each):.2f} to {max(each):.2f} s")
 
 

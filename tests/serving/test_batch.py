@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import pytest
@@ -18,8 +18,8 @@ from llm_timecycle.generation.generator import TextGenerator
 from llm_timecycle.generation.sampling.pipeline import SamplingPlan
 from llm_timecycle.generation.scoring import score_text
 from llm_timecycle.serving.writing.batch import WINDOW_S, Batch
-from llm_timecycle.serving.writing.jobs import Job, Prompt, Update
-from llm_timecycle.serving.writing.written_text import WritingPlan
+from llm_timecycle.serving.writing.jobs import Job, Prompt, PromptScores, Update
+from llm_timecycle.serving.writing.written_text import WritingPlan, WrittenText
 from tests.generation.fake_engine import BYTES, CHARACTERS, make_tokenizer
 
 NETWORK = ModelSettings(embedding_dim=8, num_layers=2, hidden_units=16)
@@ -74,6 +74,19 @@ def finish(batch: Batch) -> list[Update]:
     return updates
 
 
+def assert_same_records(
+    found: Iterable[WrittenText | PromptScores], expected: Iterable[WrittenText | PromptScores]
+) -> None:
+    """To the last bit where the engine promises it, else to rounding."""
+    for one, other in zip(found, expected, strict=True):
+        if make_engine().is_exact:
+            assert one.records == other.records
+            continue
+        for record, same in zip(one.records, other.records, strict=True):
+            assert (record.id, record.offset) == (same.id, same.offset)
+            assert record.logprob == pytest.approx(same.logprob, abs=1e-4)
+
+
 def list_ids(job: Job) -> list[list[int]]:
     assert job.unfinished == 0
     return [text.ids for text in job.texts]
@@ -109,7 +122,7 @@ REQUESTS = st.lists(
 
 @given(requests=REQUESTS, max_rows=st.integers(1, 9))
 @settings(max_examples=40, deadline=None)
-def test_company_changes_no_bit(requests: list[dict], max_rows: int) -> None:
+def test_company_changes_nothing(requests: list[dict], max_rows: int) -> None:
     def make(request: dict) -> Job:
         return make_job(
             request["prompt"],
@@ -134,9 +147,8 @@ def test_company_changes_no_bit(requests: list[dict], max_rows: int) -> None:
         alone.add(only)
         finish(alone)
         assert list_ids(job) == list_ids(only)
-        assert [text.records for text in job.texts] == [text.records for text in only.texts]
-        scores = [s.records if s else None for s in job.scores]
-        assert scores == [s.records if s else None for s in only.scores]
+        assert_same_records(job.texts, only.texts)
+        assert_same_records(filter(None, job.scores), filter(None, only.scores))
 
 
 def test_a_prompt_is_scored_as_score_text_does() -> None:

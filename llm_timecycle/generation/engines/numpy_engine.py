@@ -50,8 +50,7 @@ class NumpyEngine:
     """An `Engine` over weights by name, in the weights' own precision.
 
     The logits of a row do not depend on the other rows, on their number, or on whether its tokens
-    came in a prompt or one by one: bit for bit if the weights are in blocks (`blocked_matmul`), to
-    float32 rounding otherwise.
+    came in a prompt or one by one: bit for bit if `is_exact`, to float32 rounding otherwise.
 
     The weights are used where they are (such as mapped from a file) until the second token or a
     long prompt, and are then packed into the order that is fastest to read.
@@ -63,6 +62,9 @@ class NumpyEngine:
     >>> engine = NumpyEngine(weights, settings)
     >>> engine.prefill(np.array([[4, 0, 2]])).shape, engine.step(np.array([1])).tolist()
     ((1, 5), [[0.0, 0.0, 0.0, 0.0, 0.0]])
+
+    Attributes:
+        is_exact: whether the weights are in blocks (`blocked_matmul`).
     """
 
     def __init__(self, weights: Mapping[str, np.ndarray], settings: ModelSettings) -> None:
@@ -73,9 +75,9 @@ class NumpyEngine:
         kernels = [weights[f"lstm_{layer}.{kind}"] for layer in range(1, L + 1) for kind in kinds]
         last = [weights[name] for name in ("projection.kernel",) if name in weights]
         self._matrices, self._chunk_rows = make_matrices([*kernels, *last, output])
-        self._is_in_blocks = self._chunk_rows > 1
+        self.is_exact = self._chunk_rows > 1
         self._packed_for_prompts, self._packed_for_steps = self._matrices[: 2 * L], self._matrices
-        if not self._is_in_blocks:  # then only h U of a prompt is one row times one matrix
+        if not self.is_exact:  # then only h U of a prompt is one row times one matrix
             self._packed_for_prompts, self._packed_for_steps = self._matrices[1 : 2 * L : 2], []
         self._layers = [
             NumpyLayer(
@@ -136,7 +138,7 @@ class NumpyEngine:
             self._pack(self._packed_for_prompts)
         windows = cut_into_windows(lengths.tolist())
         ids = order_by_time(texts, lengths)
-        is_crowded = min(len(windows), len(self._layers)) > 1 and not self._is_in_blocks
+        is_crowded = min(len(windows), len(self._layers)) > 1 and not self.is_exact
         x: dict[int, np.ndarray] = {}  # the next input of each layer
         read = 0
 
@@ -261,7 +263,7 @@ class NumpyEngine:
 
     def _is_shared(self, products: Sequence[Product]) -> bool:
         """Whether products take long enough to be worth waking another core."""
-        if not self._is_in_blocks:  # then BLAS splits them
+        if not self.is_exact:  # then BLAS splits them
             return False
         weight_bytes = sum(matrix.bytes for matrix, _, _ in products)
         rows = len(products[0][1])

@@ -172,8 +172,8 @@ def _compare_ports(asked: argparse.Namespace, run: Run, ports: dict[str, int]) -
 def measure_long_prompt(asked: argparse.Namespace, run: Run) -> None:
     """Print how a long prompt delays the tokens of others."""
     rng = np.random.default_rng(1)
-    writer = Load(rng.integers(2, run.vocab_size, 32).tolist(), 128, asked.requests * 8)
-    reader = Load(rng.integers(2, run.vocab_size, asked.long_prompt).tolist(), 1, 1, wait_s=1.0)
+    writer = Load(rng.integers(2, run.vocab_size, 32).tolist(), 128, requests=0)
+    reader = Load(rng.integers(2, run.vocab_size, asked.long_prompt).tolist(), 1, wait_s=2.0)
     with start(list_serve(asked.run, "--port", "0", "--max-tokens", "100000")) as port:
         wait_until_loaded(port)
         *writers, long = measure(port, [*[writer] * WRITERS, reader])
@@ -187,7 +187,7 @@ def measure_long_prompt(asked: argparse.Namespace, run: Run) -> None:
         (f"before a prompt of {asked.long_prompt:,} tokens", before),
         ("during", during),
     ):
-        print(f"{name:41} {show_ms(each)} {1000 * max(each):7.1f}")
+        print(f"{name:41} {show_ms(each)} {1000 * max(each, default=0.0):7.1f}")
     print(f"the long prompt's first token came after {long.first_s[0]:.2f} s")
 
 

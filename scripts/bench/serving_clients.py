@@ -25,6 +25,7 @@ class Load:
     prompt: Sequence[int]
     tokens: int
     requests: int = 1
+    """Of each client; 0 goes on until those of the others are answered."""
     wait_s: float = 0.0
     """Before the first one."""
 
@@ -113,20 +114,23 @@ def measure(port: int, loads: Sequence[Load]) -> list[Times]:
     Raises ConnectionError if an answer is not whole.
     """
     each = [Times() for _ in loads]
+    unfinished = sum(load.requests > 0 for load in loads)
     clients = [_Client(port, load, number, each[number]) for number, load in enumerate(loads)]
     waiting = sorted(clients, key=lambda client: client.due_s)
     start_s, start_cpu_s = time.perf_counter(), time.process_time()
     with selectors.DefaultSelector() as selector:
-        while waiting or selector.get_map():
+        while unfinished:
             while waiting and waiting[0].due_s <= time.perf_counter():
                 client = waiting.pop(0)
                 selector.register(client.connection, selectors.EVENT_READ, client)
                 client.send()
-            timeout_s = waiting[0].due_s - time.perf_counter() if waiting else None
-            for key, _ in selector.select(timeout_s and max(0.0, timeout_s)):
+            wait_s = max(0.0, waiting[0].due_s - time.perf_counter()) if waiting else None
+            for key, _ in selector.select(wait_s):
                 if not key.data.receive():
                     selector.unregister(key.fileobj)
-                    key.data.connection.close()
+                    unfinished -= 1
+    for client in clients:
+        client.connection.close()
     for times in each:
         times.wall_s = time.perf_counter() - start_s
         times.cpu_s = time.process_time() - start_cpu_s

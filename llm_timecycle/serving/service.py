@@ -7,13 +7,13 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from llm_timecycle.errors import TimecycleError
 from llm_timecycle.generation.engines.numpy_engine import NumpyEngine
 from llm_timecycle.serving.completions.outbox import Outbox
 from llm_timecycle.serving.completions.request import CompletionRequest, Limits
+from llm_timecycle.serving.delivery import Delivery
 from llm_timecycle.serving.errors import ApiError
 from llm_timecycle.serving.models import ServedModel
 from llm_timecycle.serving.writing.batch import Batch
@@ -150,17 +150,13 @@ class Service:
         except TimecycleError as error:
             self._on_failure(error)
             return
-        engine = EngineThread(batches, self._deliver, self.limits.max_queue)
+        assert self._loop is not None
+        delivery = Delivery(self._loop, self._dispatch, self._now)
+        engine = EngineThread(batches, delivery.put, self.limits.max_queue)
         engine.start()
         self._engine = engine
         if self._is_stopping:
             engine.stop()
-
-    def _deliver(self, updates: Sequence[Update]) -> None:
-        """Hand updates to the event loop, from the engine thread."""
-        assert self._loop is not None
-        with suppress(RuntimeError):  # the loop has been closed: nobody waits any more
-            self._loop.call_soon_threadsafe(self._dispatch, updates)
 
     def _dispatch(self, updates: Sequence[Update]) -> None:
         for update in updates:

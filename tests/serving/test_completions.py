@@ -81,8 +81,9 @@ def test_a_stream_ends_as_the_protocol_says(server: RunningServer) -> None:
     body = {"prompt": "a", "max_tokens": 6, "seed": 1}
     chunks = server.stream(**body)
     assert len({chunk["id"] for chunk in chunks}) == 1
-    reasons = [chunk["choices"][0]["finish_reason"] for chunk in chunks]
-    assert reasons == [None] * 5 + ["length"]
+    *reasons, last = [chunk["choices"][0]["finish_reason"] for chunk in chunks]
+    assert set(reasons) <= {None}
+    assert last == "length"
     assert all("usage" not in chunk for chunk in chunks)
     text = "".join(chunk["choices"][0]["text"] for chunk in chunks)
     assert text == server.write(**body)

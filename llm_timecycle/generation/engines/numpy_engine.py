@@ -32,8 +32,8 @@ from llm_timecycle.generation.engines.blocked_matmul import (
     make_task,
     pad_rows,
 )
-from llm_timecycle.generation.engines.engine import group_by_length
 from llm_timecycle.generation.engines.numpy_layer import NumpyLayer, make_norm, pad_with_zeros
+from llm_timecycle.generation.engines.prompt_windows import Span, cut_into_windows, order_by_time
 from llm_timecycle.generation.engines.row_states import RowStates
 from llm_timecycle.generation.engines.thread_pool import (
     Job,
@@ -42,7 +42,6 @@ from llm_timecycle.generation.engines.thread_pool import (
     limit_blas_to_one_thread,
 )
 
-PREFILL_WINDOW = 64  # tokens that a layer reads while the layer above reads the window before
 SHARED_FROM_BYTES = 12_000_000  # waking another core takes as long as reading about 3 MB
 PACKED_FOR_TOKENS = 64  # a prompt this long is worth packing the weights of the layers first
 
@@ -51,8 +50,7 @@ class NumpyEngine:
     """An `Engine` over weights by name, in the weights' own precision.
 
     The logits of a row do not depend on the other rows, on their number, or on whether its tokens
-    came in a prompt or one by one: bit for bit if the weights are in blocks (`blocked_matmul`), to
-    float32 rounding otherwise.
+    came in a prompt or one by one: bit for bit if `is_exact`, to float32 rounding otherwise.
 
     The weights are used where they are (such as mapped from a file) until the second token or a
     long prompt, and are then packed into the order that is fastest to read.
@@ -64,6 +62,9 @@ class NumpyEngine:
     >>> engine = NumpyEngine(weights, settings)
     >>> engine.prefill(np.array([[4, 0, 2]])).shape, engine.step(np.array([1])).tolist()
     ((1, 5), [[0.0, 0.0, 0.0, 0.0, 0.0]])
+
+    Attributes:
+        is_exact: whether the weights are in blocks (`blocked_matmul`).
     """
 
     def __init__(self, weights: Mapping[str, np.ndarray], settings: ModelSettings) -> None:
@@ -74,9 +75,9 @@ class NumpyEngine:
         kernels = [weights[f"lstm_{layer}.{kind}"] for layer in range(1, L + 1) for kind in kinds]
         last = [weights[name] for name in ("projection.kernel",) if name in weights]
         self._matrices, self._chunk_rows = make_matrices([*kernels, *last, output])
-        self._is_in_blocks = self._chunk_rows > 1
+        self.is_exact = self._chunk_rows > 1
         self._packed_for_prompts, self._packed_for_steps = self._matrices[: 2 * L], self._matrices
-        if not self._is_in_blocks:  # then only h U of a prompt is one row times one matrix
+        if not self.is_exact:  # then only h U of a prompt is one row times one matrix
             self._packed_for_prompts, self._packed_for_steps = self._matrices[1 : 2 * L : 2], []
         self._layers = [
             NumpyLayer(
@@ -103,59 +104,73 @@ class NumpyEngine:
         self._rows = 0
 
     def prefill(self, ids: np.ndarray) -> np.ndarray:
-        """Read ids (B, T), T >= 1; returns the logits (B, V) for the token after the last.
-
-        Layers run in parallel, each one window behind the layer below. x W is one product for all
-        tokens of a window; only h U waits for the token before.
-        """
-        B, T = ids.shape
-        self._finish_ahead()
-        self._begin(B)
-        if T == 0:
-            raise UsageError("expected a prompt of at least one token, received none")
-        if T >= PACKED_FOR_TOKENS:
-            self._pack(self._packed_for_prompts)
-        windows = -(-T // PREFILL_WINDOW)
-        is_crowded = min(windows, len(self._layers)) > 1 and not self._is_in_blocks
-        x: dict[int, np.ndarray] = {}  # the next input of each layer
-
-        def read_window(layer: int) -> None:
-            x[layer] = self._layers[layer].read_window(x[layer], self._chunk_rows)
-
-        with limit_blas_to_one_thread() if is_crowded else nullcontext():
-            for wave in range(windows + len(self._layers) - 1):
-                if wave < windows:
-                    start = wave * PREFILL_WINDOW
-                    x[0] = self._embeddings[ids[:, start : start + PREFILL_WINDOW].T]  # (T, B, E)
-                self._pool.run([partial(read_window, layer) for layer in x])
-                x = {layer + 1: h for layer, h in x.items() if layer + 1 < len(self._layers)}
-        return self._compute_last_logits()
+        """Read ids (B, T), T >= 1; returns the logits (B, V) for the token after the last."""
+        self.extend(list(ids))
+        return self.compute_logits()
 
     def prefill_each(self, texts: Sequence[np.ndarray]) -> np.ndarray:
         """Start new texts of different lengths, one per row; see `Engine`."""
-        groups, logits, states = group_by_length(texts), [], []
-        for group in groups:
-            self.reset()
-            logits.append(self.prefill(np.stack([texts[position] for position in group])))
-            self._finish_ahead()
-            states.append([(layer.h[: len(group)], layer.c) for layer in self._layers])
-        order = np.argsort([position for group in groups for position in group])
-        self._rows = len(texts)
-        for layer, parts in zip(self._layers, zip(*states, strict=True), strict=True):
-            h, c = (np.concatenate(each)[order] for each in zip(*parts, strict=True))
-            layer.set_state(self._pad(h), c)
-        return np.concatenate(logits)[order]
+        self.reset()
+        order = sorted(range(len(texts)), key=lambda row: -len(texts[row]))
+        self.extend([texts[row] for row in order])
+        logits, rows = self.compute_logits(), np.argsort(order)
+        self.select_rows(rows.tolist())
+        self._hidden = self._hidden[rows]
+        return logits[rows]
+
+    def extend(self, texts: Sequence[np.ndarray]) -> None:
+        """Read on, each row its own tokens.
+
+        Layers run in parallel, each one window behind the layer below. x W is one product for all
+        tokens of a window; only h U waits for the token before.
+
+        Args:
+            texts: the ids that each row reads, one or more; the longest text first.
+        """
+        self._finish_ahead()
+        self._begin(len(texts))
+        lengths = np.array([len(text) for text in texts])
+        if lengths.min() == 0:
+            raise UsageError("expected a prompt of at least one token, received none")
+        if (lengths[1:] > lengths[:-1]).any():
+            raise UsageError("expected the longest text first")
+        if lengths[0] >= PACKED_FOR_TOKENS:
+            self._pack(self._packed_for_prompts)
+        windows = cut_into_windows(lengths.tolist())
+        ids = order_by_time(texts, lengths)
+        is_crowded = min(len(windows), len(self._layers)) > 1 and not self.is_exact
+        x: dict[int, np.ndarray] = {}  # the next input of each layer
+        read = 0
+
+        def read_window(layer: int, spans: Sequence[Span]) -> None:
+            x[layer] = self._layers[layer].read_window(x[layer], spans, self._chunk_rows)
+
+        with limit_blas_to_one_thread() if is_crowded else nullcontext():
+            for wave in range(len(windows) + len(self._layers) - 1):
+                if wave < len(windows):
+                    end = read + sum(B * T for B, T in windows[wave])
+                    x[0], read = self._embeddings[ids[read:end]], end
+                self._pool.run([partial(read_window, layer, windows[wave - layer]) for layer in x])
+                x = {layer + 1: h for layer, h in x.items() if layer + 1 < len(self._layers)}
+
+    def compute_logits(self) -> np.ndarray:
+        """The logits (B, V) for the token after the last that each row has read.
+
+        h U of every layer, which the next token needs, can be computed already. Another core starts
+        with it once it has nothing left to do for the logits, while a token is sampled from them.
+        """
+        return self._multiply_output(self._layers[-1].output, self._rows, self._start_ahead)
 
     def read(self, ids: np.ndarray) -> np.ndarray:
         """Read ids (B, T), T >= 1; returns the logits after each (B, T, V), all in memory."""
         B, T = ids.shape
         self._finish_ahead()
         self._begin(B)
-        x = self._embeddings[ids.T]
+        x = self._embeddings[ids.T.reshape(-1)]
         for layer in self._layers:
-            x = layer.read_window(x, self._chunk_rows)
-        outputs = pad_with_zeros(x.reshape(T * B, -1), pad_rows(T * B, self._chunk_rows))
-        logits = self._compute_logits(outputs, T * B).reshape(T, B, -1)
+            x = layer.read_window(x, [(B, T)], self._chunk_rows)
+        outputs = pad_with_zeros(x, pad_rows(T * B, self._chunk_rows))
+        logits = self._multiply_output(outputs, T * B).reshape(T, B, -1)
         return np.swapaxes(logits, 0, 1)
 
     def step(self, ids: np.ndarray) -> np.ndarray:
@@ -166,7 +181,7 @@ class NumpyEngine:
         x = self._pad(self._embeddings[ids])
         for layer in self._layers:
             x = layer.read_token(x, self._share, has_products)
-        return self._compute_last_logits()
+        return self.compute_logits()
 
     def select_rows(self, rows: Sequence[int]) -> None:
         """Continue with these rows, in this order; a row may be dropped or repeated."""
@@ -187,7 +202,7 @@ class NumpyEngine:
         self._finish_ahead()
         self._rows = len(states)
         for layer, (h, c) in zip(self._layers, states.layers, strict=True):
-            layer.set_state(self._pad(h), c)
+            layer.set_state(self._pad(h), c.copy())
 
     def make_zero_states(self, rows: int) -> RowStates:
         """The states of rows that have read nothing."""
@@ -215,15 +230,7 @@ class NumpyEngine:
         """rows (B, K) padded with zeros to (P, K)."""
         return pad_with_zeros(rows, pad_rows(self._rows, self._chunk_rows))
 
-    def _compute_last_logits(self) -> np.ndarray:
-        """The logits (B, V) after the last layer's output.
-
-        h U of every layer, which the next token needs, can be computed already. Another core starts
-        with it once it has nothing left to do for the logits, while a token is sampled from them.
-        """
-        return self._compute_logits(self._layers[-1].output, self._rows, self._start_ahead)
-
-    def _compute_logits(
+    def _multiply_output(
         self, output: np.ndarray, rows: int, start_next: Callable[[], None] = lambda: None
     ) -> np.ndarray:
         """The logits (rows, V) of the last layer's output (P, H); `start_next` as in `_share`."""
@@ -256,7 +263,7 @@ class NumpyEngine:
 
     def _is_shared(self, products: Sequence[Product]) -> bool:
         """Whether products take long enough to be worth waking another core."""
-        if not self._is_in_blocks:  # then BLAS splits them
+        if not self.is_exact:  # then BLAS splits them
             return False
         weight_bytes = sum(matrix.bytes for matrix, _, _ in products)
         rows = len(products[0][1])

@@ -11,6 +11,7 @@ import numpy as np
 
 from llm_timecycle.config.weight_shapes import LAYER_NORM_EPSILON
 from llm_timecycle.generation.engines.blocked_matmul import Matrix, Product, pad_rows
+from llm_timecycle.generation.engines.prompt_windows import Span
 
 Share = Callable[[Sequence[Product]], None]
 
@@ -76,17 +77,21 @@ class NumpyLayer:
     def set_state(self, h: np.ndarray, c: np.ndarray) -> None:
         """Continue from h (P, H) and c (B, H)."""
         self.h, self.c, self.output = h, c, h
-        (P, H), B = h.shape, len(c)
-        self._x_products = np.empty((P, self._kernel.columns), h.dtype)
+        self._x_products = np.empty((len(h), self._kernel.columns), h.dtype)
         self._h_products = np.empty_like(self._x_products)
-        self._gates = np.empty((4, B, H), h.dtype)
+        self._use_rows(len(c))
+
+    def _use_rows(self, B: int) -> None:
+        """Let the tokens that follow change the state of the first B rows only."""
+        H = self.hidden
+        self._gates = np.empty((4, B, H), self.h.dtype)
         self._each_gate = tuple(self._gates)
         self._z = self._gates.transpose(1, 0, 2)
         self._z_x, self._z_h = (
             products[:B, : 4 * H].reshape(B, 4, H)
             for products in (self._x_products, self._h_products)
         )
-        self._h_read = h[:B]
+        self._h_used, self._c_used = self.h[:B], self.c[:B]
 
     @property
     def recurrent_product(self) -> Product:
@@ -104,30 +109,40 @@ class NumpyLayer:
             self.output = x + self.h
         return self.output
 
-    def read_window(self, x: np.ndarray, chunk_rows: int) -> np.ndarray:
-        """Read x (T, B, D); returns the output after each token (T, B, H)."""
-        T, B, D = x.shape
+    def read_window(self, x: np.ndarray, spans: Sequence[Span], chunk_rows: int) -> np.ndarray:
+        """Read x (N, D), in the order of time; returns the output after each token (N, H)."""
+        N = len(x)
         read = x if self._norm is None else self._norm(x)
-        rows = pad_with_zeros(read.reshape(T * B, D), pad_rows(T * B, chunk_rows))
+        rows = pad_with_zeros(read, pad_rows(N, chunk_rows))
         products = np.empty((len(rows), self._kernel.columns), x.dtype)
         self._kernel.multiply(rows, products, 0, self._kernel.parts)
-        z = products[: T * B, : len(self._bias)]
+        z = products[:N, : len(self._bias)]
         z += self._bias
-        z = z.reshape(T, B, 4, self.hidden)
-        h = np.empty((T, B, self.hidden), x.dtype)
-        U = self._recurrent_kernel
-        for t in range(T):
-            U.multiply(self.h, self._h_products, 0, U.parts)
-            self._update(z[t])
-            h[t] = self._h_read
+        z = z.reshape(N, 4, self.hidden)
+        h = np.empty((N, self.hidden), x.dtype)
+        U, end = self._recurrent_kernel, 0
+        last: list[slice] = []  # of each span, the rows of its last token
+        for B, T in spans:
+            self._use_rows(B)
+            P = pad_rows(B, chunk_rows)
+            before, product = self.h[:P], self._h_products[:P]
+            for start in range(end, end + B * T, B):
+                end = start + B
+                U.multiply(before, product, 0, U.parts)
+                self._update(z[start:end])
+                h[start:end] = self._h_used
+            last.append(slice(start, end))
+        self._use_rows(len(self.c))
         if self._is_residual:
             h += x
-            self.output = pad_with_zeros(h[-1], len(self.h))
+            self.output = self.output.copy()
+            for each in last:
+                self.output[: each.stop - each.start] = h[each]
         return h
 
     def _update(self, z_x: np.ndarray) -> None:
         """Update the state by a token, from z_x = x W + b (B, 4, H) and h U."""
-        gates, c = self._gates, self.c
+        gates, c = self._gates, self._c_used
         np.add(z_x, self._z_h, self._z)
         np.multiply(gates, self._scale, gates)
         np.tanh(gates, gates)
@@ -138,4 +153,4 @@ class NumpyLayer:
         np.multiply(c, f, c)
         np.add(c, i, c)
         np.tanh(c, g)
-        np.multiply(o, g, self._h_read)
+        np.multiply(o, g, self._h_used)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -121,7 +121,10 @@ def _explain_timeout(service: Service) -> ApiError:
 
 
 class _Stream(Response):
-    """The answer as server-sent events, one for each token that shows something."""
+    """The answer as server-sent events.
+
+    Tokens that have come together share one, unless each has its log-probabilities.
+    """
 
     def __init__(
         self,
@@ -135,6 +138,7 @@ class _Stream(Response):
     ) -> None:
         self._service, self._job, self._outbox = service, job, outbox
         self._answer, self._deadline_s, self._ping_s = answer, deadline_s, ping_s
+        self._joins = request.plan.top_logprobs is None
         self.status_code, self.background = 200, None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -168,6 +172,8 @@ class _Stream(Response):
             if left_s > self._ping_s:
                 return b": ping\n\n", False
             return _write_event(_explain_timeout(self._service).to_json()), True
+        if self._joins:
+            updates = _join_updates(updates)
         content = bytearray()
         for update in updates:
             if update.error is not None:
@@ -179,6 +185,16 @@ class _Stream(Response):
                     content += _write_event(chunk)
                 return bytes(content) + b"data: [DONE]\n\n", True
         return bytes(content), False
+
+
+def _join_updates(updates: Sequence[Update]) -> list[Update]:
+    """The same with those of each text as one, which stands where the last of them stood."""
+    joined: dict[tuple[int | None, int | None], Update] = {}
+    for update in updates:
+        key = update.prompt, update.text
+        earlier = joined.pop(key, None)
+        joined[key] = update if earlier is None else earlier.join(update)
+    return list(joined.values())
 
 
 def _write_event(value: object) -> bytes:

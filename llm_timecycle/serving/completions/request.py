@@ -100,9 +100,8 @@ def parse_request(body: Body, model: ServedModel, limits: Limits) -> CompletionR
     logprobs = None
     if body.get("logprobs") is not None:
         logprobs = read_whole(body, "logprobs", 0, LOGPROBS_AT_MOST, default=0)
-    prompts = _read_prompts(
-        body.get("prompt"), model, limits, is_scored=echo and logprobs is not None
-    )
+    is_scored = echo and logprobs is not None
+    prompts = _read_prompts(body.get("prompt"), model, limits, echo=echo, is_scored=is_scored)
     if len(prompts) * n > TEXTS_AT_MOST:
         raise ApiError(
             400,
@@ -139,7 +138,7 @@ def refuse_unsupported(body: Body, unsupported: Mapping[str, tuple[object, ...]]
 
 
 def _read_prompts(
-    value: object, model: ServedModel, limits: Limits, *, is_scored: bool
+    value: object, model: ServedModel, limits: Limits, *, echo: bool, is_scored: bool
 ) -> tuple[Prompt, ...]:
     """One prompt or several: texts, lists of ids, or null, which begins a document."""
     if value is None or isinstance(value, str):
@@ -158,10 +157,12 @@ def _read_prompts(
         each = [value]
     if len(each) > TEXTS_AT_MOST:
         raise refuse_field("prompt", f"{len(each)} prompts", f"at most {TEXTS_AT_MOST}")
-    return tuple(_read_prompt(item, model, limits, is_scored) for item in each)
+    return tuple(_read_prompt(item, model, limits, echo=echo, is_scored=is_scored) for item in each)
 
 
-def _read_prompt(value: object, model: ServedModel, limits: Limits, is_scored: bool) -> Prompt:
+def _read_prompt(
+    value: object, model: ServedModel, limits: Limits, *, echo: bool, is_scored: bool
+) -> Prompt:
     tokenizer = model.tokenizer
     if isinstance(value, str):
         text = read_text(value, "prompt")
@@ -181,7 +182,7 @@ def _read_prompt(value: object, model: ServedModel, limits: Limits, is_scored: b
             code="context_length_exceeded",
         )
     pieces: tuple[str, ...] = ()
-    if is_scored or text is None:
+    if is_scored or (echo and text is None):
         stream = tokenizer.stream()
         pieces = tuple(stream.push(id) for id in ids.tolist())
     shown = "".join(pieces) if text is None or is_scored else text  # offsets are into this

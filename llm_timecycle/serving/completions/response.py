@@ -102,7 +102,7 @@ class Answer:
             choice["finish_reason"] = text.finish_reason
             choice["stop_reason"] = text.stop_reason
         if self._request.includes_ids:
-            choice["token_ids"] = [] if update.id is None else [update.id]
+            choice["token_ids"] = list(update.ids)
         return chunk
 
     def _make_chunk(

@@ -1,17 +1,17 @@
 """Continuous batching: texts join the batch at the next token, and leave it when they end.
 
 `advance` is one turn: prompts are read a window further, then every text gets a token. A window is
-small while texts are being written, so that a long prompt does not hold them up. The logits of a
+short while texts are being written, so that a long prompt does not hold them up. The logits of a
 row do not depend on the rows beside it (see `numpy_engine`), and each text has random numbers that
 depend on its seed alone, so a text is the same alone and in company.
 
-Shapes: B rows, T tokens of a window, V vocabulary.
+Shapes: B rows, V vocabulary.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,33 +22,14 @@ from llm_timecycle.generation.sampling.pipeline import (
     SamplingPlan,
     check_finite,
     compute_logprobs,
-    rank_tokens,
     sample_tokens,
 )
-from llm_timecycle.serving.writing.jobs import Job, PromptScores, Update
+from llm_timecycle.serving.writing.jobs import Job, Update
+from llm_timecycle.serving.writing.prompts import PromptReader, Reading, rank_likeliest
 from llm_timecycle.serving.writing.written_text import WrittenText
 
-WINDOW_ALONE = 512  # tokens of a prompt that are read at once while nobody is writing
-WINDOW = 32  # and while somebody is, or where every token is scored
-ROWS_TIMES_TOKENS = 1024  # of prompts that are read together
-
-
-class _Reading:
-    """A prompt that is being read, and the texts that wait for its end."""
-
-    def __init__(self, job: Job, number: int) -> None:
-        self.job, self.number = job, number
-        self.ids = job.prompts[number].ids
-        self.position = 0
-        self.states: RowStates | None = None
-        self.logits: np.ndarray | None = None  # (1, V) after the last token
-        self.scores: PromptScores | None = job.scores[number]
-        first = number * job.n
-        self.waiting = deque(range(first, first + job.n))  # the texts, by index
-
-    @property
-    def left(self) -> int:
-        return len(self.ids) - self.position
+WINDOW_S = 0.02  # for which prompts are read between two tokens of those who are writing
+WINDOW_ALONE_S = 0.1  # while nobody is
 
 
 class _Row(NamedTuple):
@@ -75,16 +56,16 @@ class Batch:
 
     def __init__(self, engine: NumpyEngine, max_rows: int, now: Callable[[], float]) -> None:
         self._engine, self._max_rows, self._now = engine, max_rows, now
-        self._queue: deque[_Reading] = deque()
-        self._readings: list[_Reading] = []
-        self._ready: deque[_Reading] = deque()
+        self._queue: deque[Reading] = deque()
+        self._reader = PromptReader(engine, now)
+        self._ready: deque[Reading] = deque()
         self._rows: list[_Row] = []
         self._updates: list[Update] = []
 
     @property
     def has_work(self) -> bool:
         """Whether `advance` would do something."""
-        return bool(self._queue or self._readings or self._ready or self._rows)
+        return bool(self._queue or self._reader.readings or self._ready or self._rows)
 
     @property
     def rows(self) -> int:
@@ -93,18 +74,18 @@ class Batch:
 
     def add(self, job: Job) -> None:
         """Queue a job; its prompts are read as rows become free."""
-        self._queue.extend(_Reading(job, number) for number in range(len(job.prompts)))
+        self._queue.extend(Reading(job, number) for number in range(len(job.prompts)))
 
     def list_jobs(self) -> list[Job]:
         """Every job that is not finished, in the order of arrival as far as it is known."""
-        readings = (*self._ready, *self._readings, *self._queue)
+        readings = (*self._ready, *self._reader.readings, *self._queue)
         jobs = [row.job for row in self._rows] + [reading.job for reading in readings]
         return list(dict.fromkeys(jobs))
 
     def clear(self) -> None:
         """Forget everything, after an error or at the end."""
         self._queue.clear()
-        self._readings, self._rows, self._updates = [], [], []
+        self._reader.readings, self._rows, self._updates = [], [], []
         self._ready.clear()
         self._engine.reset()
 
@@ -115,9 +96,9 @@ class Batch:
         """
         self._drop_cancelled()
         self._admit()
-        if self._readings or self._can_join():
+        if self._reader.readings or self._can_join():
             held = self._engine.take_states() if self._rows else None
-            if self._readings:
+            if self._reader.readings:
                 self._read_window()
             joining = self._join_ready()
             parts = [part for part in (held, *joining) if part is not None]
@@ -131,7 +112,8 @@ class Batch:
     def _drop_cancelled(self) -> None:
         self._queue = deque(r for r in self._queue if not r.job.is_cancelled)
         self._ready = deque(r for r in self._ready if not r.job.is_cancelled)
-        self._readings = [r for r in self._readings if not r.job.is_cancelled]
+        reader = self._reader
+        reader.readings = [r for r in reader.readings if not r.job.is_cancelled]
         self._keep([not row.job.is_cancelled for row in self._rows])
 
     def _keep(self, kept: Sequence[bool]) -> None:
@@ -152,94 +134,56 @@ class Batch:
             reading = self._queue.popleft()
             if reading.job.times.start_s is None:
                 reading.job.times.start_s = now_s
-            self._readings.append(reading)
+            self._reader.readings.append(reading)
 
     def _count_taken(self) -> int:
-        return len(self._rows) + len(self._readings) + len(self._ready)
+        return len(self._rows) + len(self._reader.readings) + len(self._ready)
 
     def _can_join(self) -> bool:
         return bool(self._ready) and len(self._rows) < self._max_rows
 
     def _read_window(self) -> None:
         """Read some prompts further; those that are done become ready."""
-        is_scored = self._readings[0].scores is not None
-        group = [r for r in self._readings if (r.scores is not None) == is_scored]
-        group = group[:1] if is_scored else group
-        most = WINDOW_ALONE if not self._rows and not is_scored else WINDOW
-        most = max(1, min(most, ROWS_TIMES_TOKENS // len(group)))
-        T = min(most, *(reading.left for reading in group))
-        ids = np.stack([r.ids[r.position : r.position + T] for r in group])
-        engine = self._engine
-        if any(reading.states is not None for reading in group):
-            nothing = engine.make_zero_states(1)
-            states = [nothing if r.states is None else r.states for r in group]
-            engine.give_states(RowStates.join(states))
-        if is_scored:
-            (each,) = engine.read(ids)
-            self._score(group[0], each)
-            logits = each[np.newaxis, -1]
-        else:
-            logits = engine.prefill(ids)
-        after = engine.take_states()
-        for row, reading in enumerate(group):
-            reading.position += T
-            reading.states = after.select([row])
-            if reading.left == 0:
-                reading.logits = logits[[row]]
-        done = [reading for reading in group if reading.left == 0]
-        self._readings = [reading for reading in self._readings if reading.left > 0]
-        for reading in done:
+        for reading in self._reader.read_window(WINDOW_S if self._rows else WINDOW_ALONE_S):
             self._ready.append(reading)
             if reading.job.is_streamed:
                 self._updates.append(Update(reading.job, prompt=reading.number))
 
-    def _score(self, reading: _Reading, logits: np.ndarray) -> None:
-        """Record the tokens after each of a window, from the logits (T, V)."""
-        assert reading.scores is not None
-        start = reading.position + 1
-        ids = reading.ids[start : start + len(logits)]
-        logits = logits[: len(ids)]
-        if not len(ids):
-            return
-        check_finite(logits)
-        logprobs = compute_logprobs(logits, ids).tolist()
-        tops = _rank(logits, reading.job.plan.top_logprobs or 0)
-        for id, logprob, top in zip(ids.tolist(), logprobs, tops, strict=True):
-            reading.scores.add(id, logprob, top)
-
     def _join_ready(self) -> list[RowStates]:
         """Give the first token to texts whose prompt is read; the states of those that go on."""
-        joining = []
+        free = self._max_rows - len(self._rows)
+        rows: list[_Row] = []
+        logits: list[np.ndarray] = []
+        states: list[RowStates] = []
         while self._ready:
             reading = self._ready[0]
-            free = self._max_rows - len(self._rows)
             if reading.job.plan.max_tokens == 0:
                 self._finish_unwritten(reading)
-                self._ready.popleft()
-                continue
-            indices = [reading.waiting.popleft() for _ in range(min(free, len(reading.waiting)))]
-            if indices:
-                assert reading.logits is not None
-                assert reading.states is not None
-                rows = [_Row(reading.job, index, [0.0]) for index in indices]
-                is_going_on = self._write(rows, np.repeat(reading.logits, len(rows), axis=0))
-                new = [row for row, goes_on in zip(rows, is_going_on, strict=True) if goes_on]
-                if new:
-                    joining.append(reading.states.select([0] * len(new)))
-                self._rows += new
-            if not reading.waiting:
-                self._ready.popleft()
-            elif len(self._rows) >= self._max_rows:
+                reading.waiting.clear()
+            assert reading.logits is not None
+            assert reading.states is not None
+            while reading.waiting and len(rows) < free:
+                rows.append(_Row(reading.job, reading.waiting.popleft(), [0.0]))
+                logits.append(reading.logits)
+                states.append(reading.states)
+            if reading.waiting:
                 break
-        return joining
+            self._ready.popleft()
+        if not rows:
+            return []
+        before, self._rows = self._rows, self._rows + rows  # all are listed if an error comes
+        is_going_on = self._write(rows, np.concatenate(logits))
+        new = [row for row, goes_on in zip(rows, is_going_on, strict=True) if goes_on]
+        self._rows = before + new
+        return [each for each, goes_on in zip(states, is_going_on, strict=True) if goes_on]
 
-    def _finish_unwritten(self, reading: _Reading) -> None:
+    def _finish_unwritten(self, reading: Reading) -> None:
         job, now_s = reading.job, self._now()
         for index in reading.waiting:
             job.texts[index].finish_empty()
             self._note_end(job, now_s)
             is_end = job.unfinished == 0
-            self._updates.append(Update(job, None, index, "", None, None, True, is_end))
+            self._updates.append(Update(job, None, index, "", (), None, True, is_end))
 
     def _step(self) -> None:
         """One more token for every row."""
@@ -288,7 +232,7 @@ class Batch:
         if job.is_streamed or is_job_end:
             record = text.records[-1] if text.records else None
             self._updates.append(
-                Update(job, None, row.number, piece, id, record, is_end, is_job_end)
+                Update(job, None, row.number, piece, (id,), record, is_end, is_job_end)
             )
 
     def _note_end(self, job: Job, now_s: float) -> None:
@@ -328,16 +272,6 @@ class Batch:
             asked = place.text.plan.top_logprobs
             if asked is not None:
                 (logprob,) = compute_logprobs(logits[[row]], ids[[row]]).tolist()
-                (top,) = _rank(logits[[row]], asked)
+                (top,) = rank_likeliest(logits[[row]], asked)
                 records[row] = logprob, top
         return records
-
-
-def _rank(logits: np.ndarray, n: int) -> Iterable[tuple[tuple[int, float], ...]]:
-    """The n likeliest tokens of each row (B, V), with their log-probabilities."""
-    if n == 0:
-        return [()] * len(logits)
-    ids, logprobs = rank_tokens(logits, min(n, logits.shape[1]))
-    return [
-        tuple(zip(*each, strict=True)) for each in zip(ids.tolist(), logprobs.tolist(), strict=True)
-    ]

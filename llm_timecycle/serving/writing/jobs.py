@@ -22,11 +22,11 @@ class Update(NamedTuple):
     prompt: int | None = None
     """The prompt that has been read and scored."""
     text: int | None = None
-    """The text, by its index, that has a token more."""
+    """The text, by its index, that has tokens more."""
     piece: str = ""
-    """What can be sent of it."""
-    id: int | None = None
-    """That token."""
+    """What can be sent because of them."""
+    ids: tuple[int, ...] = ()
+    """Those tokens; one, until updates are joined."""
     record: TokenRecord | None = None
     is_text_finished: bool = False
     """Whether that text has ended."""
@@ -34,6 +34,10 @@ class Update(NamedTuple):
     """Whether the job has."""
     error: ApiError | None = None
     """What ended it early."""
+
+    def join(self, later: Update) -> Update:
+        """This update and a later one of the same text as one; no log-probabilities are kept."""
+        return later._replace(piece=self.piece + later.piece, ids=self.ids + later.ids)
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from threadpoolctl import threadpool_info
 from llm_timecycle.config.settings import GenerationSettings, ModelSettings, TokenizerSettings
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import UsageError
-from llm_timecycle.generation.engines import blocked_matmul, numpy_engine
+from llm_timecycle.generation.engines import blocked_matmul, prompt_windows
 from llm_timecycle.generation.engines.numpy_engine import NumpyEngine
 from llm_timecycle.generation.engines.numpy_layer import NumpyLayer
 from llm_timecycle.generation.engines.thread_pool import ThreadPool
@@ -86,7 +87,7 @@ def engine() -> NumpyEngine:
 def test_a_prompt_longer_than_a_window_is_the_same_as_token_by_token(
     engine: NumpyEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(numpy_engine, "PREFILL_WINDOW", 3)
+    monkeypatch.setattr(prompt_windows, "LONGEST_WINDOW", 3)
     ids = np.array([[1, 8, 0, 3, 3, 7, 2]])
     in_windows = engine.prefill(ids)
     engine.reset()
@@ -174,7 +175,7 @@ def test_a_prompt_gives_the_same_however_it_is_cut(
 ) -> None:
     settings = ModelSettings(embedding_dim=64, hidden_units=128, num_layers=3, **options)
     engine = make_calm_engine(settings, 300)
-    T = 2 * numpy_engine.PREFILL_WINDOW + 3
+    T = 2 * prompt_windows.LONGEST_WINDOW + 3
     ids = np.random.default_rng(4).integers(0, 300, (rows, T))
     whole = engine.prefill(ids)
     engine.reset()
@@ -216,7 +217,7 @@ def step_after(settings: ModelSettings, ids: np.ndarray) -> np.ndarray:
 def test_the_library_has_its_threads_back_after_a_long_prompt(is_exact: bool) -> None:
     engine = make_calm_engine(ModelSettings(embedding_dim=8, hidden_units=8), 20)
     before = [library["num_threads"] for library in threadpool_info()]
-    engine.prefill(np.zeros((1, 3 * numpy_engine.PREFILL_WINDOW), np.int64))
+    engine.prefill(np.zeros((1, 3 * prompt_windows.LONGEST_WINDOW), np.int64))
     assert [library["num_threads"] for library in threadpool_info()] == before
 
 
@@ -230,17 +231,17 @@ def test_a_new_text_does_not_meet_what_ctrl_c_left_at_work(
     engine._pool = ThreadPool(2)
     read_window, calls = NumpyLayer.read_window, itertools.count()
 
-    def read(layer: NumpyLayer, x: np.ndarray, chunk_rows: int) -> np.ndarray:
+    def read(layer: NumpyLayer, x: np.ndarray, *kinds: Any) -> np.ndarray:
         if layer is engine._layers[1]:
             raise KeyboardInterrupt
         if next(calls) == 1:
             time.sleep(0.05)
-        return read_window(layer, x, chunk_rows)
+        return read_window(layer, x, *kinds)
 
     with monkeypatch.context() as patch:
         patch.setattr(NumpyLayer, "read_window", read)
         with pytest.raises(KeyboardInterrupt):
-            engine.prefill(np.zeros((1, 3 * numpy_engine.PREFILL_WINDOW), np.int64))
+            engine.prefill(np.zeros((1, 3 * prompt_windows.LONGEST_WINDOW), np.int64))
         engine.reset()
     engine.prefill(np.array([[1, 2]]))
     time.sleep(0.1)  # in which the other thread would continue its window
@@ -287,3 +288,30 @@ def test_texts_of_different_lengths_are_each_the_same_alone(is_exact: bool) -> N
         engine.reset()
         assert_same(engine.prefill(text[np.newaxis])[0], together[row], is_exact)
         assert_same(engine.step(next_ids[[row]])[0], after[row], is_exact)
+
+
+@pytest.mark.parametrize("options", [{}, NORMALIZED_AND_ADDED])
+def test_rows_read_on_by_different_lengths(options: dict[str, bool], is_exact: bool) -> None:
+    """As where prompts that came at different times are read together."""
+    settings = ModelSettings(embedding_dim=64, hidden_units=128, num_layers=2, **options)
+    engine = make_calm_engine(settings, 300)
+    rng = np.random.default_rng(7)
+    texts = [rng.integers(0, 300, length) for length in (90, 75, 33, 33, 9, 2)]
+    cuts = [40, 70, 30, 2, 8, 1]  # where each is cut
+    begun = sorted(range(6), key=lambda row: -cuts[row])
+    engine.extend([texts[row][: cuts[row]] for row in begun])
+    rest = sorted(range(6), key=lambda row: cuts[row] - len(texts[row]))
+    engine.select_rows([begun.index(row) for row in rest])
+    engine.extend([texts[row][cuts[row] :] for row in rest])
+    together = engine.compute_logits()
+    next_ids = rng.integers(0, 300, 6)
+    after = engine.step(next_ids)
+    for place, row in enumerate(rest):
+        engine.reset()
+        assert_same(engine.prefill(texts[row][np.newaxis])[0], together[place], is_exact)
+        assert_same(engine.step(next_ids[[place]])[0], after[place], is_exact)
+
+
+def test_rows_that_read_on_come_longest_first(engine: NumpyEngine) -> None:
+    with pytest.raises(UsageError, match="expected the longest text first"):
+        engine.extend([np.array([1]), np.array([1, 2])])

@@ -1,4 +1,4 @@
-"""What all tests share: a quiet TensorFlow, and a cache of its own for each session."""
+"""What all tests share: a quiet TensorFlow, a cache of its own for each session, a quick timing."""
 
 from __future__ import annotations
 
@@ -16,3 +16,13 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LLM_TIMECYCLE_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture
+def _quick_timing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time the machine, for the settings of a text, with products that take no time."""
+    from llm_timecycle.model import precision
+    from llm_timecycle.training import devices
+
+    monkeypatch.setattr(precision, "RACE_S", 0.0)
+    monkeypatch.setattr(devices, "RATE_SHAPE", (64, 32, 128))

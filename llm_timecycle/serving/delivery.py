@@ -16,7 +16,7 @@ from contextlib import suppress
 
 from llm_timecycle.serving.writing.jobs import Update
 
-LOOP_SHARE = 0.15
+LOOP_SHARE = 0.1
 LONGEST_WAIT_S = 0.03
 
 

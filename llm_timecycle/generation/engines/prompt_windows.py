@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 
 # A window is what a layer reads while the layer above reads the window before: so many tokens of
-# each row, or fewer, so that a short prompt keeps several cores at work, too.
-LONGEST_WINDOW, SHORTEST_WINDOW, WINDOWS = 64, 8, 4
+# each row, or fewer, so that short prompts keep several cores at work, too.
+LONGEST_WINDOW, WINDOWS = 64, 4
+TOKENS_AT_LEAST = 8  # of all rows, which are one product
 
 Span = tuple[int, int]
 """B and T: each of the first B rows reads T tokens."""
@@ -21,12 +22,11 @@ def cut_into_windows(lengths: Sequence[int]) -> list[list[Span]]:
     """The windows of texts of these lengths, the longest first; each as spans of equal rows.
 
     >>> cut_into_windows([20, 17, 3])
-    [[(3, 3), (2, 5)], [(2, 8)], [(2, 1), (1, 3)]]
+    [[(3, 3), (2, 2)], [(2, 5)], [(2, 5)], [(2, 2), (1, 3)]]
     """
-    longest = lengths[0]
-    size = min(LONGEST_WINDOW, max(SHORTEST_WINDOW, -(-longest // WINDOWS)))
+    longest, rows = lengths[0], len(lengths)
+    size = min(LONGEST_WINDOW, max(-(-TOKENS_AT_LEAST // rows), -(-longest // WINDOWS)))
     windows: list[list[Span]] = []
-    rows = len(lengths)
     for start in range(0, longest, size):
         spans, end = [], min(start + size, longest)
         while start < end:

@@ -30,6 +30,7 @@ from llm_timecycle.serving.writing.written_text import WrittenText
 
 WINDOW_S = 0.02  # for which prompts are read between two tokens of those who are writing
 WINDOW_ALONE_S = 0.1  # while nobody is
+ARRIVAL_WINDOW_S = 0.005  # where a prompt has just come: those that come with it can catch up
 
 
 class _Row(NamedTuple):
@@ -95,11 +96,11 @@ class Batch:
         Raises RunError if the model's logits are not finite.
         """
         self._drop_cancelled()
-        self._admit()
+        has_come = self._admit()
         if self._reader.readings or self._can_join():
             held = self._engine.take_states() if self._rows else None
             if self._reader.readings:
-                self._read_window()
+                self._read_window(has_come)
             joining = self._join_ready()
             parts = [part for part in (held, *joining) if part is not None]
             if parts:
@@ -127,14 +128,15 @@ class Batch:
             self._engine.reset()
         self._rows = [self._rows[row] for row in rows]
 
-    def _admit(self) -> None:
-        """Begin to read prompts for which there are rows."""
-        now_s = self._now()
+    def _admit(self) -> bool:
+        """Begin to read prompts for which there are rows; whether there are any."""
+        now_s, before = self._now(), len(self._queue)
         while self._queue and self._count_taken() < self._max_rows:
             reading = self._queue.popleft()
             if reading.job.times.start_s is None:
                 reading.job.times.start_s = now_s
             self._reader.readings.append(reading)
+        return len(self._queue) < before
 
     def _count_taken(self) -> int:
         return len(self._rows) + len(self._reader.readings) + len(self._ready)
@@ -142,9 +144,10 @@ class Batch:
     def _can_join(self) -> bool:
         return bool(self._ready) and len(self._rows) < self._max_rows
 
-    def _read_window(self) -> None:
+    def _read_window(self, has_come: bool) -> None:
         """Read some prompts further; those that are done become ready."""
-        for reading in self._reader.read_window(WINDOW_S if self._rows else WINDOW_ALONE_S):
+        within_s = WINDOW_S if self._rows else WINDOW_ALONE_S
+        for reading in self._reader.read_window(ARRIVAL_WINDOW_S if has_come else within_s):
             self._ready.append(reading)
             if reading.job.is_streamed:
                 self._updates.append(Update(reading.job, prompt=reading.number))

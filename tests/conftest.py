@@ -1,8 +1,9 @@
-"""What all tests share: a quiet TensorFlow, and a cache of its own for each session."""
+"""What all tests share: how TensorFlow is set up, a cache for each session, a quick timing."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -16,3 +17,22 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LLM_TIMECYCLE_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _configured() -> None:
+    """Set TensorFlow up as the program does, if it was imported: graphs run as they were traced."""
+    if "tensorflow" in sys.modules:
+        from llm_timecycle.training.devices import configure_tensorflow, make_plan
+
+        configure_tensorflow(make_plan(threads=2, lanes=4, precision="float32"))
+
+
+@pytest.fixture
+def _quick_timing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time the machine, for the settings of a text, with products that take no time."""
+    from llm_timecycle.model import precision
+    from llm_timecycle.training import devices
+
+    monkeypatch.setattr(precision, "RACE_S", 0.0)
+    monkeypatch.setattr(devices, "RATE_SHAPE", (64, 32, 128))

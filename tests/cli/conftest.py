@@ -1,28 +1,30 @@
-"""The program called as from a shell, in this process or in one of its own."""
+"""The program called as from a shell, in this process."""
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from llm_timecycle.cli.main import main
+from llm_timecycle.cli.train import command as train
 from llm_timecycle.runs.directory import Run
 from tests.cli.random_runs import TEXTS, make_run
 
+# One layer and one thread, so one shard: what TensorFlow traces takes most of such a training.
 TINY = """\
 data:
   train: sample-english
   valid_fraction: 0.02
 tokenizer: {level: char}
-model: {embedding_dim: 4, hidden_units: 8}
+model: {embedding_dim: 4, hidden_units: 8, num_layers: 1}
 training:
   {batch_size: 8, sequence_length: 16, max_steps: 6, log_every: 2, checkpoint_every: 2,
-   precision: float32, learning_rate: 0.01}
+   precision: float32, learning_rate: 0.01, threads: 1}
 """
 
 
@@ -59,9 +61,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with `tiny.yaml` and the run that it makes, trained once; not to be changed."""
     place = tmp_path_factory.mktemp("trained")
     (place / "tiny.yaml").write_text(TINY)
-    program = [sys.executable, "-m", "llm_timecycle"]
-    subprocess.run([*program, "train", "tiny.yaml"], cwd=place, check=True, capture_output=True)
+    train_in(place, "tiny.yaml")
     return place
+
+
+def train_in(place: Path, *arguments: str) -> None:
+    """Run `train` in a directory, for a fixture that has no function of `call`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        result = CliRunner().invoke(train, arguments, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
 
 
 @pytest.fixture(scope="module")

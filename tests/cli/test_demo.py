@@ -14,12 +14,15 @@ import pytest
 from llm_timecycle.cli.demo import choose_run_path, compare_scores, name_program
 from tests.cli.conftest import Outcome
 
+pytestmark = pytest.mark.usefixtures("_quick_timing")
+
 Call = Callable[..., Outcome]
 TINY_OPTIONS = (
     *("--set", "data.train=sample-english", "--set", "tokenizer.level=char"),
     *("--set", "model.embedding_dim=4", "--set", "model.hidden_units=8"),
     *("--set", "training.batch_size=8", "--set", "training.sequence_length=16"),
     *("--set", "training.max_steps=2", "--set", "training.precision=float32"),
+    *("--set", "training.threads=1", "--set", "model.num_layers=1"),
 )
 
 

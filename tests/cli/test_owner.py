@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import TINY, Outcome
+from tests.cli.conftest import TINY, Outcome, train_in
 
 Call = Callable[..., Outcome]
 
@@ -25,8 +23,7 @@ def trained_on_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "valid.txt").write_text("the lazy dog jumps over the quick brown fox\n" * 9)
     data = "  train: text.txt\n  valid: valid.txt"
     (place / "own.yaml").write_text(TINY.replace("  train: sample-english", data))
-    program = [sys.executable, "-m", "llm_timecycle"]
-    subprocess.run([*program, "train", "own.yaml"], cwd=place, check=True, capture_output=True)
+    train_in(place, "own.yaml")
     return place
 
 

@@ -12,13 +12,16 @@ import pytest
 from llm_timecycle.cli.train import _write_call
 from tests.cli.conftest import Outcome
 
+pytestmark = pytest.mark.usefixtures("_quick_timing")
+
 Call = Callable[..., Outcome]
 
 SMALL = """\
 data: {valid_fraction: 0.1}
 tokenizer: {level: char}
-model: {embedding_dim: 4, hidden_units: 8}
-training: {batch_size: 16, sequence_length: 32, epochs: 2, patience: 4, precision: float32}
+model: {embedding_dim: 4, hidden_units: 8, num_layers: 1}
+training: {batch_size: 16, sequence_length: 32, epochs: 2, patience: 4, precision: float32,
+           threads: 1}
 """
 LINES = "".join(f"The {word} ferryman counted pears.\n" for word in ("old", "wet", "blue") * 9)
 
@@ -68,7 +71,8 @@ def test_a_text_with_nothing_to_predict_is_refused_without_a_command(
 WORDS = ("--set", "tokenizer.level=word")
 QUICK = (
     *("--set", "model.hidden_units=8", "--set", "training.epochs=2"),
-    *("--set", "training.precision=float32"),
+    *("--set", "training.precision=float32", "--set", "training.threads=1"),
+    *("--set", "model.num_layers=1"),
 )
 
 

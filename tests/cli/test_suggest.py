@@ -10,23 +10,20 @@ import pytest
 
 from llm_timecycle.config.dump import read_comments
 from llm_timecycle.config.load import read_settings
-from llm_timecycle.model import precision
 from llm_timecycle.runs.directory import open_run
-from llm_timecycle.training import devices
 from tests.cli.conftest import Outcome
 
 Call = Callable[..., Outcome]
 QUICK = (
     *("--set", "training.max_steps=2", "--set", "model.hidden_units=8"),
-    *("--set", "training.precision=float32"),
+    *("--set", "training.precision=float32", "--set", "training.threads=1"),
+    *("--set", "model.num_layers=1"),
 )
 
 
 @pytest.fixture(autouse=True)
-def _texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _texts(tmp_path: Path, _quick_timing: None) -> None:
     """A novel, and a machine that is timed in no time."""
-    monkeypatch.setattr(precision, "RACE_S", 0.0)
-    monkeypatch.setattr(devices, "RATE_SHAPE", (64, 32, 128))
     rng = random.Random(1)
     words = ["".join(rng.choices("etaoin", k=rng.randint(2, 7))) for _ in range(200)]
     lines = (" ".join(rng.choices(words, k=9)) for _ in range(400))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 import re
 import shutil
 import signal
@@ -237,39 +236,45 @@ def test_evaluate_with_data_and_split_is_a_mistake(call: Call, trained: Path) ->
     assert "not both" in outcome.stderr
 
 
-@pytest.mark.parametrize(
-    ("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
-)
-def test_a_real_process_that_is_stopped_goes_on_to_the_same_weights(
-    tmp_path: Path, trained: Path, number: int, exit_code: int
+STOPS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}
+"""Signals, and the exit codes that they end in."""
+
+
+def list_steps(run: Path) -> list[int]:
+    return sorted(int(path.name[5:]) for path in (run / "checkpoints").glob("step-*"))
+
+
+def test_a_real_process_that_is_stopped_by_each_signal_goes_on_to_the_same_weights(
+    call: Call, tmp_path: Path
 ) -> None:
     """SIGKILL has no handler: it strikes with whatever is on the disk at that moment."""
-    (tmp_path / "tiny.yaml").write_text(TINY)
-    program = [sys.executable, "-m", "llm_timecycle", "train", "tiny.yaml"]
-    longer = ["--set", "training.max_steps=4000", "--set", "training.epochs=1000"]
-    process = subprocess.Popen(
-        [*program, *longer], cwd=tmp_path, stderr=subprocess.PIPE, env=dict(os.environ)
-    )
-    checkpoints = tmp_path / "runs" / "tiny" / "checkpoints"
-    deadline = time.monotonic() + 60
-    while not list(checkpoints.glob("step-*")) and time.monotonic() < deadline:
-        time.sleep(0.005)
-    process.send_signal(number)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == exit_code, stderr.decode()
-    if number != signal.SIGKILL:
-        assert "everything is saved. Resume with: llm-timecycle train" in stderr.decode()
-    steps = max(int(path.name[5:]) for path in checkpoints.glob("step-*")) + 3
-    for place, arguments in ((tmp_path, ["--resume"]), (tmp_path / "alone", [])):
-        place.mkdir(exist_ok=True)
-        (place / "tiny.yaml").write_text(TINY)
-        stop = ["--set", f"training.max_steps={steps}", "--set", "training.epochs=1000"]
-        subprocess.run([*program, *stop, *arguments], cwd=place, check=True, capture_output=True)
-    tensors = f"runs/tiny/checkpoints/step-{steps}/tensors.safetensors"
-    assert (tmp_path / tensors).read_bytes() == (tmp_path / "alone" / tensors).read_bytes()
+    run, steps = tmp_path / "runs" / "tiny", 0
+    settings = ("training.epochs=1000", "training.schedule=constant", "training.threads=2")
+    train = ["train", "tiny.yaml", *(word for setting in settings for word in ("--set", setting))]
+    program = [sys.executable, "-m", "llm_timecycle", *train, "--set", "training.max_steps=4000"]
+    for number, exit_code in STOPS.items():
+        resume = ["--resume"] if steps else []
+        process = subprocess.Popen(
+            [*program, *resume], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        )
+        deadline = time.monotonic() + 60
+        while max(list_steps(run), default=0) == steps and time.monotonic() < deadline:
+            time.sleep(0.005)
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=60)
+        assert process.returncode == exit_code, stderr
+        if number != signal.SIGKILL:
+            assert "everything is saved. Resume with: llm-timecycle train" in stderr
+        steps = list_steps(run)[-1]
+    steps += 3
+    for arguments in (["--resume"], ["--run", "alone"]):
+        outcome = call(*train, "--set", f"training.max_steps={steps}", *arguments)
+        assert outcome.exit_code == 0, outcome.stderr
+    tensors = f"checkpoints/step-{steps}/tensors.safetensors"
+    assert (run / tensors).read_bytes() == (tmp_path / "alone" / tensors).read_bytes()
 
 
-BUDGET = ["--minutes", "0.2", "--set", "training.max_steps=null"]
+BUDGET = ["--minutes", "0.1", "--set", "training.max_steps=null"]
 EVERY_CHECKPOINT = ["training.checkpoint_every=200", "training.keep_checkpoints=100000"]
 
 
@@ -279,15 +284,13 @@ def read_plans(run: Path) -> list[dict[str, float]]:
     return plans
 
 
-def list_steps(run: Path) -> list[int]:
-    return sorted(int(path.name[5:]) for path in (run / "checkpoints").glob("step-*"))
-
-
-def test_a_killed_run_with_a_budget_follows_its_plans_to_the_same_weights(tmp_path: Path) -> None:
-    (tmp_path / "tiny.yaml").write_text(TINY)
+def test_a_killed_run_with_a_budget_follows_its_plans_to_the_same_weights(
+    call: Call, tmp_path: Path
+) -> None:
     run = tmp_path / "runs" / "tiny"
     options = [word for setting in EVERY_CHECKPOINT for word in ("--set", setting)]
-    program = [sys.executable, "-m", "llm_timecycle", "train", "tiny.yaml", *BUDGET, *options]
+    train = ["train", "tiny.yaml", *BUDGET, *options]
+    program = [sys.executable, "-m", "llm_timecycle", *train]
     with subprocess.Popen(program, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 60
         while not read_plans(run) and process.poll() is None and time.monotonic() < deadline:
@@ -295,18 +298,18 @@ def test_a_killed_run_with_a_budget_follows_its_plans_to_the_same_weights(tmp_pa
         process.kill()
     before = read_plans(run)
     assert before
-    again = {"cwd": tmp_path, "check": True, "capture_output": True}
-    done = subprocess.run([*program, "--resume"], **again, text=True)
+    done = call(*train, "--resume")
+    assert done.exit_code == 0, done.stderr
     plans, steps = read_plans(run), list_steps(run)
     assert plans[: len(before)] == before
     assert steps[-1] == plans[-1]["steps"]
     assert f"Trained {steps[-1]:,} steps in " in done.stderr
-    assert " of 0.2 min; " in done.stderr
+    assert " of 0.1 min; " in done.stderr
     final = run / "checkpoints" / f"step-{steps[-1]}" / "tensors.safetensors"
     weights = final.read_bytes()
     for step in steps[1:]:
         shutil.rmtree(run / "checkpoints" / f"step-{step}")
-    subprocess.run([*program, "--resume"], **again)
+    assert call(*train, "--resume").exit_code == 0
     assert (read_plans(run), final.read_bytes()) == (plans, weights)
 
 

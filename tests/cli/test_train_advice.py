@@ -19,7 +19,8 @@ TINY = """\
 data: {train: text.txt, valid_fraction: 0.2, test_fraction: 0}
 tokenizer: {level: char}
 model: {embedding_dim: 16, hidden_units: 48, num_layers: 1, dropout: 0.1}
-training: {batch_size: 8, sequence_length: 16, epochs: 12, precision: float32, schedule: constant}
+training: {batch_size: 8, sequence_length: 16, epochs: 12, precision: float32, schedule: constant,
+           threads: 1}
 """
 
 

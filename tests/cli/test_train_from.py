@@ -14,12 +14,15 @@ from llm_timecycle.errors import ConfigError, RunError, UsageError
 from llm_timecycle.runs.directory import open_run
 from tests.cli.conftest import Outcome
 
+pytestmark = pytest.mark.usefixtures("_quick_timing")
+
 Call = Callable[..., Outcome]
 
 NEW = """\
 data: {train: sample-english, valid_fraction: 0.02}
 training:
-  {batch_size: 8, sequence_length: 16, max_steps: 1, precision: float32, learning_rate: 1.0e-12}
+  {batch_size: 8, sequence_length: 16, max_steps: 1, precision: float32, learning_rate: 1.0e-12,
+   threads: 1}
 """
 """One step that all but changes nothing: what is scored after it is what it began with."""
 STORIES = Path(__file__).parents[2] / "data" / "english.txt"

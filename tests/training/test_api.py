@@ -22,14 +22,14 @@ TINY: dict[str, Any] = {
     "model": {"embedding_dim": 4, "hidden_units": 8, "num_layers": 1},
     "training": {
         **{"batch_size": 8, "sequence_length": 16, "max_steps": 2},
-        **{"precision": "float32", "schedule": "constant"},
+        **{"precision": "float32", "schedule": "constant", "threads": 1},
     },
 }
 TEXT = "the quick brown fox jumps over the lazy dog\n" * 60
 
 
 @pytest.fixture(autouse=True)
-def _inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, _quick_timing: None) -> None:
     """Be in an empty directory that holds one text."""
     monkeypatch.chdir(tmp_path)
     Path("novel.txt").write_text(TEXT)

@@ -37,7 +37,7 @@ from tests.training.test_loop import (
 AVERAGED: dict[str, Any] = {
     "averaging": "triggered",
     "averaging_patience": 1,
-    "learning_rate": 0.15,
+    "learning_rate": 0.3,
     "eval_every": 2,
     "epochs": 4,
     "keep_checkpoints": 100,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pty
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import llm_timecycle as lt
 from llm_timecycle.training.signals import Stopped, catch_stop_signals
 
 
@@ -47,12 +49,16 @@ SETTINGS = """\
 data: {train: sample-english, valid_fraction: 0.02}
 tokenizer: {level: char}
 model: {embedding_dim: 4, hidden_units: 8, num_layers: 1}
-training: {batch_size: 64, sequence_length: 16, epochs: 100000, precision: float32}
+training: {batch_size: 8, sequence_length: 16, epochs: 100000, checkpoint_every: 5,
+           precision: float32}
 """
 
 
-def test_a_closed_terminal_ends_training_after_it_was_saved(tmp_path: Path) -> None:
+def test_a_closed_terminal_ends_training_after_it_was_saved(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """From then on, every write to the terminal is an error, and its progress bar writes often."""
+    caplog.set_level(logging.INFO, "llm_timecycle")
     (tmp_path / "own.yaml").write_text(SETTINGS)
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
@@ -76,11 +82,7 @@ def test_a_closed_terminal_ends_training_after_it_was_saved(tmp_path: Path) -> N
     time.sleep(0.2)
     os.close(ours)  # the system sends SIGHUP
     assert process.wait(timeout=60) == 128 + signal.SIGHUP, bytes(shown)
-    again = [sys.executable, "-m", "llm_timecycle", "train", "runs/own", "--resume"]
     steps = max(int(path.name[5:]) for path in checkpoints.glob("step-*"))
-    one_more = ["--set", f"training.max_steps={steps + 1}"]
-    done = subprocess.run(
-        [*again, *one_more], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert f"resuming after step {steps:,} of {steps + 1:,}" in done.stderr
-    assert done.returncode == 0
+    one_more = {"training.max_steps": steps + 1}
+    lt.train(tmp_path / "runs" / "own", resume=True, settings=one_more, show_progress=False)
+    assert f"resuming after step {steps:,} of {steps + 1:,}" in caplog.text

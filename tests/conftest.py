@@ -1,8 +1,9 @@
-"""What all tests share: a quiet TensorFlow, a cache of its own for each session, a quick timing."""
+"""What all tests share: how TensorFlow is set up, a cache for each session, a quick timing."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +17,15 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LLM_TIMECYCLE_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _configured() -> None:
+    """Set TensorFlow up as the program does, if it was imported: graphs run as they were traced."""
+    if "tensorflow" in sys.modules:
+        from llm_timecycle.training.devices import configure_tensorflow, make_plan
+
+        configure_tensorflow(make_plan(threads=2, lanes=4, precision="float32"))
 
 
 @pytest.fixture

@@ -27,6 +27,9 @@ SETTINGS = Settings.model_construct(
         batch_size=8, sequence_length=12, precision="float32", threads=1, learning_rate=1e-3
     ),
 )
+ONE_LAYER = SETTINGS.model_copy(
+    update={"model": SETTINGS.model.model_copy(update={"num_layers": 1})}
+)
 LANES = cut_lanes(np.random.default_rng(0).integers(0, V, 8 * 12 * 6 + 1).astype(np.uint8), 8, 12)
 DELAY_S = 1.0
 
@@ -133,7 +136,7 @@ def test_a_planted_delay_shows_up_in_its_stage_and_nowhere_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     plant(monkeypatch, clock)
-    cycle = measure_training(SETTINGS, V, LANES, steps=5, now=clock.now)
+    cycle = measure_training(ONE_LAYER, V, LANES, steps=5, now=clock.now)
     found = {name: times.samples_s for name, times in cycle.stages.items()}
     assert found == {name: (DELAY_S if name == stage else 0.0,) * 5 for name in TRAINING_STAGES}
     assert cycle.wall.samples_s == (DELAY_S,) * 5
@@ -144,7 +147,7 @@ def test_input_that_a_step_does_not_wait_for_is_hidden(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     delay_input(monkeypatch, clock)
-    cycle = measure_training(SETTINGS, V, LANES, steps=5, now=clock.now)
+    cycle = measure_training(ONE_LAYER, V, LANES, steps=5, now=clock.now)
     assert cycle.hidden_input.samples_s == (DELAY_S,) * 5
     assert cycle.wall.samples_s == cycle.stages["input"].samples_s == (0.0,) * 5
 
@@ -192,5 +195,5 @@ def test_a_step_is_measured_on_the_real_clock() -> None:
 def test_slow_steps_are_fewer_where_their_number_is_left_open(tick_s: float, steps: int) -> None:
     """The clock moves by a tick each time it is asked: a step of each kind takes 8 or more."""
     ticks = itertools.count()
-    cycle = measure_training(SETTINGS, V, LANES, now=lambda: tick_s * next(ticks))
+    cycle = measure_training(ONE_LAYER, V, LANES, now=lambda: tick_s * next(ticks))
     assert len(cycle.wall.samples_s) == steps

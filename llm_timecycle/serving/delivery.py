@@ -3,7 +3,7 @@
 To send an event takes longer than to write a small model's token, and on few cores it takes the
 time from the engine. So sending may take a share of the time of one core: after a round that took
 s seconds of it, the next one waits s / LOOP_SHARE, and tokens that have come together until then
-are sent together. With one client that is about a millisecond. The end of a request never waits.
+are sent together. The end of a request never waits.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contextlib import suppress
 
 from llm_timecycle.serving.writing.jobs import Update
 
-LOOP_SHARE = 0.1
+LOOP_SHARE = 0.05
 LONGEST_WAIT_S = 0.03
 
 

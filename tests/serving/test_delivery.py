@@ -10,6 +10,7 @@ import pytest
 
 from llm_timecycle.serving.delivery import LONGEST_WAIT_S, LOOP_SHARE, Delivery
 from llm_timecycle.serving.writing.jobs import Update
+from tests.serving.servers import run_coroutine
 
 TOKEN, END = Update(None, text=0, ids=(1,)), Update(None, is_finished=True)
 
@@ -98,4 +99,4 @@ def test_nothing_is_lost_or_put_out_of_order_between_threads() -> None:
         thread.join()
         return received
 
-    assert asyncio.run(asyncio.wait_for(receive(), 60)) == list(range(5000))
+    assert run_coroutine(asyncio.wait_for(receive(), 60)) == list(range(5000))

@@ -17,7 +17,7 @@ from llm_timecycle.serving.completions.endpoint import Completions
 from llm_timecycle.serving.completions.request import Limits, parse_request
 from llm_timecycle.serving.models import open_models
 from llm_timecycle.serving.service import Service, ServiceLimits
-from tests.serving.servers import RunningServer, start_server
+from tests.serving.servers import RunningServer, run_coroutine, start_server
 
 BODY = b'{"prompt": "a", "max_tokens": 3, "seed": 1}'
 
@@ -145,7 +145,7 @@ def test_silence_is_filled_with_comments(runs: dict[str, Run]) -> None:
         await asyncio.wait_for(response(scope, receive, send), 60)
         service.stop()
 
-    asyncio.run(answer())
+    run_coroutine(answer())
     assert sent[:4] == [b"", *[b": ping\n\n"] * 3]
     assert sent[-1].endswith(b"data: [DONE]\n\n")
 

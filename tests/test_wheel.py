@@ -45,7 +45,7 @@ def test_it_holds_what_the_program_needs_and_nothing_of_the_tests(unpacked: Path
 def test_it_trains_the_reference_model_away_from_the_checkout(
     unpacked: Path, tmp_path: Path
 ) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(unpacked)}
+    environment = {**os.environ, "PYTHONPATH": str(unpacked), "XLA_FLAGS": ""}
     where = "import llm_timecycle; print(llm_timecycle.__file__)"
     found = subprocess.run(
         [sys.executable, "-c", where], cwd=tmp_path, env=environment, capture_output=True, text=True

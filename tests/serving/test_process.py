@@ -121,9 +121,10 @@ def test_a_full_queue_is_a_429(runs: dict[str, Run]) -> None:
         assert running.post({"prompt": "a"}).status_code == 200
 
 
-def test_a_request_that_takes_too_long_is_a_504(runs: dict[str, Run]) -> None:
-    with start_server(runs["char"].path, "--max-tokens", "1000000", "--timeout", "1") as running:
-        body = {**LONG, "max_tokens": 1_000_000}
+def test_a_request_that_takes_too_long_is_a_504() -> None:
+    # A smaller model writes so fast that a busy client counts as one that does not read.
+    with start_server("demo", "--max-tokens", "1000000", "--timeout", "1") as running:
+        body = {"prompt": "One", "max_tokens": 1_000_000, "ignore_eos": True}
         assert running.refuse(504, body)["code"] == "timeout"
         events = read_events(running.post({**body, "stream": True}).text)
         assert json.loads(events[-1])["error"]["code"] == "timeout"

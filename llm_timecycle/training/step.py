@@ -57,8 +57,7 @@ def make_train_step(
         has_documents: whether the step takes `keep`.
         penalty: what is added to the gradient; the returned loss is without it.
     """
-    replicas = strategy.num_replicas_in_sync
-    variables = network.trainable_variables
+    replicas, variables = strategy.num_replicas_in_sync, network.trainable_variables
     loss_network = LossNetwork(network, penalty)
 
     def run_replica(

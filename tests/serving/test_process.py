@@ -67,6 +67,7 @@ def test_a_client_that_leaves_frees_its_row(patient: RunningServer, stream: bool
     wait_for(lambda: read_health(patient)["running"] == 1)
     connection.close()
     wait_for(lambda: read_health(patient)["running"] == 0)
+    assert len(patient.write(prompt="b", max_tokens=5)) == 5  # by the only row
 
 
 def test_a_reader_who_does_not_read_is_dropped(patient: RunningServer) -> None:

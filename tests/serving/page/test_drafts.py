@@ -83,7 +83,7 @@ def test_another_window_with_the_same_draft_is_noticed(page: Any, server: Runnin
     other.goto(server.url)
     other.wait_for_selector("#setting-temperature")
     type_text(other, "elsewhere")
-    page.wait_for_selector("text=changed in another window")
+    assert page.wait_for_selector("text=changed in another window").is_visible()
     other.close()
 
 

@@ -34,4 +34,5 @@ def blank_page(browser: Any) -> Iterator[Any]:
 
 @pytest.mark.parametrize(("file", "name"), TESTS)
 def test_module(blank_page: Any, file: str, name: str) -> None:
-    blank_page.evaluate(f"import('/tests/{file}').then((tests) => tests.{name}())")
+    run = f"import('/tests/{file}').then((tests) => tests.{name}()).then(() => 'passed')"
+    assert blank_page.evaluate(run) == "passed"

@@ -152,12 +152,6 @@ def flush_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def compute_sha256(path: Path) -> str:
-    """The SHA-256 of a regular file, in hex; OSError as `open_regular`."""
-    with open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def explain_os_error(error: OSError) -> str:
     """What the system reported, in words that tell the user what to do."""
     if error.errno in FULL_DISK:

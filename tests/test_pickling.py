@@ -18,7 +18,11 @@ from llm_timecycle.evaluation.copies.report import Passage, SampleReport
 from llm_timecycle.generation.generator import RankedToken
 from tests.profiling.profiles import make_profile
 
-ADAPTIVE = {"settings": {"theta": 16.0}, "trials": (Trial({"theta": 16.0}, 1.5),), "method": "exact"}
+ADAPTIVE = {
+    "settings": {"theta": 16.0},
+    "trials": (Trial({"theta": 16.0}, 1.5),),
+    "method": "exact",
+}
 COPIED = {"passages": (Passage("words", 3, 0, None, 7),), "note": None}
 ERRORS: dict[str, TimecycleError] = {
     "NotEnoughMemoryError": errors.NotEnoughMemoryError("too much", "training.batch_size=1"),
@@ -51,7 +55,7 @@ def list_results() -> list[object]:
         lt.ProfileResult(profile),
         lt.Score(("a",), (2,), (-1.0,)),
         settings,
-        fill(lt.TrainingResult, run=Path("runs/a"), settings=settings, best_loss=None),
+        fill(lt.TrainingResult, run=Path("runs/a"), settings=settings),
     ]
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from llm_timecycle.arguments import to_plain
 from llm_timecycle.config.text_settings import (
     Count,
     DataSettings,
@@ -245,7 +246,7 @@ class Settings(Section):
             ConfigError: names every value that is unknown, wrong, or contradicts another.
         """
         try:
-            super().__init__(**sections)
+            super().__init__(**{name: to_plain(given) for name, given in sections.items()})
         except ValidationError as error:
             from llm_timecycle.config.load import explain_sections
 

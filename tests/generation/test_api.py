@@ -135,8 +135,8 @@ def test_keras_model_gives_the_same_logits(model: lt.Model) -> None:
     [
         ({"temprature": 1}, "temprature: there is no such setting; did you mean temperature?"),
         ({"temperature": -1}, "temperature: received -1; expected a number from 0 to 100"),
-        ({"samples": 0}, "samples: received 0; expected a whole number, 1 or more"),
-        ({"samples": True}, "samples: received True; expected a whole number, 1 or more"),
+        ({"samples": 0}, "samples: received 0; expected a whole number from 1 to 1,000"),
+        ({"samples": True}, "samples: received True; expected a whole number or None"),
         ({"beams": 2, "top_k": 3}, "top_k has no effect with beams 2"),
         ({"ban": ["Zzz"]}, "ban: received 'Zzz', which the model does not know"),
     ],

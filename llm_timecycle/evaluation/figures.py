@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from llm_timecycle.evaluation.unknown import SpellingCost
@@ -22,7 +23,8 @@ def compute_perplexity(loss_nats: float) -> float:
         return math.inf
 
 
-class Figures(NamedTuple):
+@dataclass(frozen=True)
+class Figures:
     """How well a text was predicted; `EvaluationResult` says what each one is."""
 
     loss_nats_per_token: float

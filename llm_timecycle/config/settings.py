@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 from llm_timecycle.arguments import to_plain
 from llm_timecycle.config.text_settings import (
     Count,
+    CountOrZero,
     DataSettings,
     Section,
     TokenizerSettings,
@@ -92,7 +93,7 @@ class TrainingSettings(Section):
     )
     minutes: float | None = Field(
         default=None,
-        gt=0.0,
+        ge=0.001,
         le=100_000.0,
         description="Time budget, from the start of the program to its end: the number of steps "
         "is planned from the measured speed, and the learning-rate schedule with it; epochs is "
@@ -133,8 +134,8 @@ class TrainingSettings(Section):
         description="With schedule: trapezoidal, the share of the steps over which the rate "
         "decays.",
     )
-    warmup_steps: int = Field(
-        default=50, ge=0, description="Steps over which the learning rate rises to its full value."
+    warmup_steps: CountOrZero = Field(
+        default=50, description="Steps over which the learning rate rises to its full value."
     )
     plateau_factor: float = Field(
         default=0.5,
@@ -142,9 +143,8 @@ class TrainingSettings(Section):
         lt=1.0,
         description="With schedule: plateau, the factor by which the learning rate drops.",
     )
-    plateau_patience: int = Field(
+    plateau_patience: CountOrZero = Field(
         default=0,
-        ge=0,
         description="With schedule: plateau, validations without improvement before the rate "
         "drops.",
     )
@@ -161,7 +161,8 @@ class TrainingSettings(Section):
     )
     gradient_clip_norm: float | None = Field(
         default=1.0,
-        gt=0.0,
+        ge=1e-6,
+        le=1e9,
         description="Maximum global norm of the gradients; larger ones are scaled down. null "
         "turns clipping off.",
     )

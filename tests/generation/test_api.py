@@ -79,7 +79,7 @@ def test_a_tokenizer_of_another_size_is_refused(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = Tokenizer.train(TokenizerSettings(level="char", vocab_size=50), ["abc"])  # 5 tokens
-    monkeypatch.setattr(Tokenizer, "load", lambda *_, **__: other)
+    monkeypatch.setattr(Tokenizer, "parse", lambda *_, **__: other)
     with pytest.raises(RunError, match="has 5 tokens, and the manifest of the run says"):
         lt.load(folder / "runs/my")
 

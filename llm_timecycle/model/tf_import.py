@@ -12,7 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from llm_timecycle.errors import UsageError
 from llm_timecycle.model.deferred_import import defer_imports
+
+_process: int | None = None
+"""The process in which TensorFlow was imported, if it was."""
 
 
 def import_tensorflow() -> None:
@@ -20,7 +24,30 @@ def import_tensorflow() -> None:
 
     They come from C++ code, before any setting can reach it, so standard error itself is captured;
     if the import fails, everything captured is written out.
+
+    Raises:
+        UsageError: this process was forked from one that uses TensorFlow.
     """
+    global _process
+    refuse_after_fork()
+    _import_without_log()
+    _process = os.getpid()
+
+
+def refuse_after_fork() -> None:
+    """Raise UsageError if this process was forked from one that uses TensorFlow.
+
+    TensorFlow's threads are not in it, and whatever is computed would wait for them for ever.
+    """
+    if _process not in (None, os.getpid()):
+        raise UsageError(
+            "TensorFlow cannot be used in this process, which was forked from one that uses it. "
+            'Start processes with multiprocessing.get_context("spawn"), or use TensorFlow in them '
+            "alone. A model from lt.load generates and scores without it, with engine='numpy'"
+        )
+
+
+def _import_without_log() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if "tensorflow" in sys.modules or os.environ.get("LLM_TIMECYCLE_DEBUG") == "1":
         return

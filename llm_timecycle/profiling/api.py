@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llm_timecycle.arguments import check_arguments, check_range
 from llm_timecycle.errors import UsageError
 from llm_timecycle.profiling.render.html import render_summary, write_report
 from llm_timecycle.profiling.render.json_form import describe_profile
@@ -63,6 +64,7 @@ class ProfileResult:
 
         return tuple(list_charts(self.profile))
 
+    @check_arguments
     def figure(self, name: str) -> Figure:
         """One chart, to show, or to save as PNG, SVG or PDF.
 
@@ -80,6 +82,7 @@ class ProfileResult:
         return draw_chart(self.profile, name)
 
 
+@check_arguments
 def profile(
     source: str | Path,
     *,
@@ -153,10 +156,8 @@ def check_request(steps: int | None, grow: Sequence[str]) -> tuple[str, ...]:
     Raises:
         UsageError: an unknown axis, or a number of steps out of range.
     """
-    if steps is not None and not FEWEST_STEPS <= steps <= MOST_STEPS:
-        raise UsageError(f"steps: expected {FEWEST_STEPS} to {MOST_STEPS:,}, received {steps}.")
-    if isinstance(grow, str):
-        raise UsageError(f"grow: expected a list of axes such as [{grow!r}], received a string.")
+    if steps is not None:
+        check_range("steps", steps, FEWEST_STEPS, MOST_STEPS)
     for axis in grow:
         if axis not in GROWTH_AXES:
             raise UsageError(

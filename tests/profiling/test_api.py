@@ -69,9 +69,9 @@ def test_it_prints_goes_into_json_and_into_a_page(found: ProfileResult) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"steps": 4}, "steps: expected 5 to 10,000, received 4"),
+        ({"steps": 4}, "steps: received 4; expected a whole number from 5 to 10,000"),
         ({"grow": ["T", "Z"]}, "expected axes out of T, B, E, H, L, V, length, received 'Z'"),
-        ({"grow": "TB"}, r"expected a list of axes such as \['TB'\]"),
+        ({"grow": "TB"}, r"grow: received 'TB'; expected a list of texts \(write \['TB'\]\)"),
     ],
 )
 def test_a_request_that_cannot_be_met_is_refused(arguments: dict, message: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llm_timecycle.evaluation.figures import compute_perplexity
 from llm_timecycle.training.progress import Progress
 from llm_timecycle.training.reporting.growing_file import GrowingFile
 from llm_timecycle.training.reporting.time_left import write_time
@@ -74,8 +75,6 @@ def make_row(
         seconds: of each of `STAGES`, since the last row.
         sums: of the validation after the last step, if there was one.
     """
-    from llm_timecycle.evaluation.stream import compute_perplexity
-
     training_s = seconds["input"] + seconds["compute"] + seconds["other"]
     loss = progress.loss_sum / progress.loss_tokens if progress.loss_tokens else None
     row: Row = {

@@ -29,6 +29,8 @@ FLOORS = {
     "errors": 1,
     "files": 1,
     "parsing": 1,
+    "path_names": 1,
+    "sealed_json": 2,
     "progress_bars": 1,
 }
 """DESIGN's floors. `files` may use `errors`-level words only; see SAME_FLOOR."""

@@ -24,13 +24,13 @@ FLOORS = {
     "model": 3,
     "config": 2,
     "reference": 2,
+    "sealed_json": 2,
     "system": 1,
     "clock": 1,
     "errors": 1,
     "files": 1,
     "parsing": 1,
     "path_names": 1,
-    "sealed_json": 2,
     "progress_bars": 1,
 }
 """DESIGN's floors. `files` may use `errors`-level words only; see SAME_FLOOR."""

@@ -11,13 +11,12 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from llm_timecycle.files import read_regular, write_durably
+from llm_timecycle.files import read_regular, remove, write_durably
 
 STALE_AFTER_S = 24 * 3600.0
 HASH_DIGITS = 32
@@ -61,7 +60,7 @@ def write_cached(directory: Path, key: str, suffix: str, content: bytes) -> Cach
 def drop_damaged(entry: Path, reason: str) -> None:
     """Say that an entry of the cache is damaged, and delete it."""
     log.warning("%s is damaged (%s): it is made again", entry, reason)
-    delete_entry(entry)
+    _delete(entry)
 
 
 def keep_newest(directory: Path, kept: int) -> None:
@@ -79,18 +78,14 @@ def keep_newest(directory: Path, kept: int) -> None:
         if not entry.name.startswith("."):
             ages.append((age_s, entry))
         elif age_s > STALE_AFTER_S:
-            delete_entry(entry)
+            _delete(entry)
     for _, entry in sorted(ages)[kept:]:
-        delete_entry(entry)
+        _delete(entry)
 
 
-def delete_entry(entry: Path) -> None:
-    """Delete a file, a directory or a link, if it is there and can be deleted."""
-    if entry.is_dir() and not entry.is_symlink():
-        shutil.rmtree(entry, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            entry.unlink(missing_ok=True)
+def _delete(entry: Path) -> None:
+    with suppress(OSError):  # another process is deleting too, or nobody can
+        remove(entry)
 
 
 def _name_file(key: str, content: bytes, suffix: str) -> str:

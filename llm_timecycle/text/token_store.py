@@ -290,7 +290,7 @@ def _open(path: Path, origin: Origin) -> TokenStream:
 
 def _read(path: Path, size: int) -> bytes | mmap.mmap:
     """The content of a file of a store; ValueError if it is of another size."""
-    content = read_or_map(path, size)
+    content = read_or_map(path)
     if len(content) != size:
         raise ValueError(f"{path.name} has {len(content):,} bytes, and expected are {size:,}")
     return content

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import sys
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ from llm_timecycle.text.tokenizer.characters import BLANK
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 STANDARD_INPUT = "standard input"
+SHORTER = "Use a shorter prompt"
 
 
 def read_prompt(source: str) -> str:
@@ -51,7 +53,9 @@ def _read_text(path: Path) -> str:
     for piece in TextFile(path, may_be_html=True).read():
         size += len(piece.encode())
         if size > STREAM_BYTES_AT_MOST:
-            raise DataError(f"the prompt in {path} has more than {STREAM_BYTES_AT_MOST:,} bytes")
+            raise DataError(
+                f"the prompt in {path} has more than {STREAM_BYTES_AT_MOST:,} bytes. {SHORTER}"
+            )
         pieces.append(piece)
     return "".join(pieces)
 
@@ -84,7 +88,8 @@ def _explain(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DataError(f"{name} cannot be read: {error.strerror or error}") from error
+        advice = f". {SHORTER}" if error.errno == errno.EFBIG else ""
+        raise DataError(f"{name} cannot be read: {error.strerror or error}{advice}") from error
 
 
 def read_input_line(stream: BinaryIO) -> str:

@@ -55,6 +55,7 @@ def is_text(source: object, resume: bool) -> bool:
         if isinstance(source, Sequence) and source:
             return True
         raise UsageError(f"source: received {source!r}; expected a text, settings, or a run")
+    check_path_name(source)
     path, name = Path(source), str(source)
     is_run = (path / "manifest.json").exists() or path.name == "config.yaml"
     if path.is_dir() and is_run and not resume:

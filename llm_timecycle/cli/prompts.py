@@ -19,6 +19,7 @@ from llm_timecycle.runs.directory import Run
 from llm_timecycle.text.files.streams import (
     STREAM_BYTES_AT_MOST,
     is_stream,
+    read_given,
     read_stream,
     read_stream_line,
 )
@@ -27,6 +28,7 @@ from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 STANDARD_INPUT = "standard input"
 SHORTER = "Use a shorter prompt"
+MARK = "\ufeff"
 
 
 def read_prompt(source: str) -> str:
@@ -36,13 +38,18 @@ def read_prompt(source: str) -> str:
 
     Raises DataError if it cannot be read, is not UTF-8, or is longer than a stream may be.
     """
+    path = Path(source)
     if source == "-":
-        text = _read_stream(open_standard_input("--prompt-file -"), STANDARD_INPUT)
-    elif _is_stream(Path(source)):
-        with _explain(source), Path(source).open("rb") as file:
-            text = _read_stream(file, source)
+        stream = open_standard_input("--prompt-file -")
+        with _explain(STANDARD_INPUT):
+            content = read_stream(stream)
+        text = decode_input(content).removeprefix(MARK)
+    elif _is_stream(path):
+        with _explain(source):
+            content = read_given(path)
+        text = decode_input(content, source).removeprefix(MARK)
     else:
-        text = _read_text(Path(source))
+        text = _read_text(path)
     return text.replace("\r\n", "\n").removesuffix("\n")
 
 
@@ -74,12 +81,6 @@ def _is_stream(path: Path) -> bool:
         return is_stream(path)
     except OSError:  # opening it reports the reason
         return False
-
-
-def _read_stream(stream: BinaryIO, name: str) -> str:
-    with _explain(name):
-        content = read_stream(stream)
-    return decode_input(content, name).removeprefix("\ufeff")
 
 
 @contextmanager

@@ -43,6 +43,7 @@ from llm_timecycle.text.token_store import (
     build_store,
     open_store,
 )
+from llm_timecycle.text.tokenizer.load import FILE_BYTES_AT_MOST
 from llm_timecycle.text.tokenizer.spelling import parse_spelling
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 from llm_timecycle.text.tokenizer.vocabulary import LEARNING_VERSION, make_piece_counter
@@ -51,7 +52,6 @@ TOKENIZERS, SPELLING = "tokenizers", "spelling"
 """Directories of the cache."""
 STORES_KEPT = 20
 TOKENIZERS_KEPT = 20
-CACHED_BYTES_AT_MOST = 256 << 20
 COMMON_TOKENS = 1000
 BPE_CHARACTERS = 20_000_000
 
@@ -225,7 +225,7 @@ def _read_tokenizer(cache: Path, key: str, settings: Settings) -> Tokenizer | No
     names = (TOKENIZERS, SPELLING) if has_spelling else (TOKENIZERS,)
     found: dict[str, CachedFile] = {}
     for name in names:
-        if (file := read_cached(cache / name, key, ".json", CACHED_BYTES_AT_MOST)) is None:
+        if (file := read_cached(cache / name, key, ".json", FILE_BYTES_AT_MOST)) is None:
             return None
         found[name] = file
     try:

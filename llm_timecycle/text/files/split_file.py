@@ -21,8 +21,8 @@ LONG_CHARACTERS = 1 << 20
 """A document longer than this is passed on in several chunks."""
 BLANKS_AT_MOST = 1 << 20
 """Blank characters in a row: none of them can be passed on before it is known what follows."""
-PARAGRAPH_BREAK = re.compile(r"\n(?:[^\S\n]*\n)+")
-BLANK_LINES = re.compile(r"(?:[^\S\n]*\n)+")
+PARAGRAPH_BREAK = re.compile(r"\n\s*\n")
+BLANK_LINES = re.compile(r"\s*\n")
 
 
 class Split(NamedTuple):

@@ -31,6 +31,7 @@ FLOORS = {
     "errors": 0,
     "files": 1,
     "parsing": 1,
+    "path_names": 1,
     "progress_bars": 1,
 }
 """The floors of docs/architecture.md."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import logging
 import os
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 from llm_timecycle.config.spelling import find_nearest
 from llm_timecycle.config.text_settings import BUILT_IN_CORPORA
 from llm_timecycle.errors import DataError
+from llm_timecycle.path_names import find_name_problem
 from llm_timecycle.text.files.compression import find_kind
 from llm_timecycle.text.python_docs import extract_python_docs
 
@@ -34,12 +36,14 @@ class Found:
         paths: in order.
         is_built_in: whether they are a built-in corpus, which is UTF-8 whatever the settings say.
         many: whether a directory or a glob chose them, so that empty files may be skipped.
+        sha256: of the text of the only file, in hex, where that is known before it is read.
         passed_over: how many files were left out, by kind.
     """
 
     paths: list[Path]
     is_built_in: bool = False
     many: bool = False
+    sha256: str | None = None
     passed_over: Counter[str] = field(default_factory=Counter)
 
 
@@ -62,14 +66,18 @@ def find_files(
     Raises DataError if there is no such file, or no text.
     """
     if spec == "python-docs":
-        return Found([extract_python_docs(cache, show_progress)], is_built_in=True)
+        kept = extract_python_docs(cache, show_progress)
+        sha256 = hashlib.sha256(kept.content).hexdigest()
+        return Found([kept.path], is_built_in=True, sha256=sha256)
     if spec in SAMPLES:
         return Found([_find_sample_directory() / SAMPLES[spec]], is_built_in=True)
     path = Path(spec).expanduser() if spec.startswith("~/") else Path(spec)
+    if problem := find_name_problem(base / path):
+        raise DataError(problem)
     try:
         return _find_on_disk(spec, path, base, RECORD_KINDS if records else TEXT_KINDS)
     except OSError as error:
-        raise DataError(f"{spec[:200]} cannot be read: {error.strerror or error}") from error
+        raise DataError(f"{spec} cannot be read: {error.strerror or error}") from error
 
 
 def describe_kinds(kinds: Counter[str]) -> str:

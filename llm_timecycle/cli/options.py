@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
 
-from llm_timecycle.errors import UsageError
+from llm_timecycle.errors import NotEnoughMemoryError, UsageError
 
 HELP = {"help_option_names": ["-h", "--help"]}
 """The context settings of every command, so that its help page is the same however it is called."""
@@ -24,6 +25,17 @@ def config_overrides(function: Function) -> Function:
         multiple=True,
         help="Override one setting of the file, such as training.epochs=3. Repeatable.",
     )(function)
+
+
+@contextmanager
+def name_change() -> Iterator[None]:
+    """Name the option that makes the change which a refusal proposes."""
+    try:
+        yield
+    except NotEnoughMemoryError as error:
+        if not error.change:
+            raise
+        raise NotEnoughMemoryError(error.problem, f"--set {error.change}") from error
 
 
 class TokenValue(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.2

@@ -1,6 +1,10 @@
-"""Files that are whole or not there: durable writes, digests, and explanations of OS errors.
+"""Files: reading what may be anything, writing what is whole or not there, explaining OS errors.
 
-A reader never meets a half-written file: new content goes to a temporary name in the same
+Reading: a name that a user was handed can lead to a device that never ends, to a pipe that never
+begins, or to more bytes than there is memory. `open_regular` and `read_regular` take regular files
+only, and no more of them than was there when they were opened.
+
+Writing: a reader never meets a half-written file. New content goes to a temporary name in the same
 directory, is flushed to the disk, and is renamed over the old one; then the directory is flushed.
 """
 
@@ -8,10 +12,85 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import mmap
 import os
+import re
+import stat
 from pathlib import Path
+from typing import BinaryIO
 
 FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+READ_AT_MOST = 64 << 20
+"""Bytes of a file up to which `read_or_map` copies it."""
+
+_NEVER_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # Windows has neither
+_BINARY = getattr(os, "O_BINARY", 0)  # and no other system has this
+_TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp")
+
+
+class UnfitFileError(OSError):
+    """A file is not a regular one, or is larger than what is read from it may be."""
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """A regular file, or a link to one, opened for reading; never waits for one that is a pipe.
+
+    Raises:
+        UnfitFileError: it is something else. OSError: it cannot be opened.
+    """
+    _check_regular(path.stat(), path)  # before opening, which already acts on some devices
+    descriptor = os.open(path, os.O_RDONLY | _NEVER_WAIT | _BINARY)
+    try:
+        _check_regular(os.fstat(descriptor), path)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_regular(path: Path, most_bytes: int) -> bytes:
+    """The content of a regular file, as long as the file was when it was opened.
+
+    Args:
+        path: the file.
+        most_bytes: the limit, checked before memory is taken.
+
+    Raises:
+        UnfitFileError: it is not a regular file, or is larger. OSError: it cannot be read.
+    """
+    with open_regular(path) as file:
+        return file.read(_check_size(file, path, most_bytes))
+
+
+def read_or_map(path: Path, most_bytes: int) -> bytes | mmap.mmap:
+    """The content of a regular file: copied up to `READ_AT_MOST` bytes, mapped above.
+
+    What was copied cannot change any more. A mapped file that another program writes over gives
+    other bytes from then on, and one that is cut short ends the process that reads it.
+
+    Args and errors are those of `read_regular`.
+    """
+    with open_regular(path) as file:
+        size = _check_size(file, path, most_bytes)
+        if size <= READ_AT_MOST:
+            return file.read(size)
+        return mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
+
+
+def _check_regular(status: os.stat_result, path: Path) -> None:
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a directory", str(path))
+    if not stat.S_ISREG(status.st_mode):
+        raise UnfitFileError(errno.EINVAL, "it is not a regular file", str(path))
+
+
+def _check_size(file: BinaryIO, path: Path, most_bytes: int) -> int:
+    size = os.fstat(file.fileno()).st_size
+    if size > most_bytes:
+        found = f"it has {size:,} bytes, and expected are at most {most_bytes:,}"
+        raise UnfitFileError(errno.EFBIG, found, str(path))
+    return size
 
 
 def write_durably(path: Path, content: bytes) -> str:
@@ -23,7 +102,8 @@ def write_durably(path: Path, content: bytes) -> str:
 
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file, ThreadPoolExecutor(1) as pool:
+        temporary.unlink(missing_ok=True)  # of a killed process that had the same number
+        with temporary.open("xb") as file, ThreadPoolExecutor(1) as pool:
             sha256 = pool.submit(_hash, content)  # while the disk is written to
             file.write(content)
             file.flush()
@@ -51,15 +131,10 @@ def flush_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def compute_sha256(path: Path, limit: int | None = None) -> str:
-    """The SHA-256 of a file's first `limit` bytes (of all of it without a limit), in hex."""
-    digest = hashlib.sha256()
-    left = path.stat().st_size if limit is None else limit
-    with path.open("rb") as file:
-        while left > 0 and (block := file.read(min(left, 1 << 20))):
-            digest.update(block)
-            left -= len(block)
-    return digest.hexdigest()
+def compute_sha256(path: Path) -> str:
+    """The SHA-256 of a regular file, in hex; OSError as `open_regular`."""
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def explain_os_error(error: OSError) -> str:

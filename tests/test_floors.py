@@ -28,6 +28,7 @@ FLOORS = {
     "clock": 1,
     "errors": 1,
     "files": 1,
+    "parsing": 1,
     "progress_bars": 1,
 }
 """DESIGN's floors. `files` may use `errors`-level words only; see SAME_FLOOR."""

@@ -1,0 +1,84 @@
+"""Reading what may be anything; writing what is whole or not there."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+from pathlib import Path
+
+import pytest
+
+from llm_timecycle import files
+from llm_timecycle.files import (
+    UnfitFileError,
+    compute_sha256,
+    open_regular,
+    read_or_map,
+    read_regular,
+    write_durably,
+)
+
+READERS = {
+    "open": open_regular,
+    "read": lambda path: read_regular(path, 100),
+    "map": lambda path: read_or_map(path, 100),
+    "hash": compute_sha256,
+}
+
+
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs POSIX")
+def test_a_pipe_a_device_and_a_directory_are_refused_without_waiting(
+    tmp_path: Path, read: object
+) -> None:
+    assert callable(read)
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/zero")
+    for unfit in (tmp_path / "pipe", tmp_path / "link", Path("/dev/zero")):
+        with pytest.raises(UnfitFileError, match="it is not a regular file"):
+            read(unfit)
+    with pytest.raises(IsADirectoryError):
+        read(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        read(tmp_path / "none")
+
+
+def test_a_file_is_read_up_to_its_limit_and_refused_beyond(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"12345")
+    (tmp_path / "link").symlink_to(file)
+    assert read_regular(tmp_path / "link", 5) == b"12345"
+    for read in (read_regular, read_or_map):
+        with pytest.raises(UnfitFileError, match="it has 5 bytes, and expected are at most 4"):
+            read(file, 4)
+
+
+@pytest.mark.skipif(not Path("/proc/self/pagemap").exists(), reason="needs Linux")
+def test_a_file_of_the_system_that_says_it_is_empty_is_empty() -> None:
+    """It calls itself regular, and its content would fill any memory."""
+    assert read_regular(Path("/proc/self/pagemap"), 1 << 20) == b""
+
+
+def test_a_small_file_is_copied_and_a_large_one_mapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "READ_AT_MOST", 4)
+    file = tmp_path / "file"
+    file.write_bytes(b"1234")
+    assert read_or_map(file, 100) == b"1234"
+    file.write_bytes(b"12345")
+    mapped = read_or_map(file, 100)
+    assert isinstance(mapped, mmap.mmap)
+    assert mapped[:] == b"12345"
+
+
+def test_a_link_at_a_temporary_name_is_not_written_through(tmp_path: Path) -> None:
+    """The name can be foreseen, and a directory that a user was handed may have a link there."""
+    other = tmp_path / "other"
+    other.write_bytes(b"kept")
+    (tmp_path / f".file.{os.getpid()}.tmp").symlink_to(other)
+    sha256 = write_durably(tmp_path / "file", b"new")
+    assert sha256 == hashlib.sha256(b"new").hexdigest() == compute_sha256(tmp_path / "file")
+    assert other.read_bytes() == b"kept"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "other"]

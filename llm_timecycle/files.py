@@ -14,8 +14,9 @@ import errno
 import hashlib
 import mmap
 import os
-import re
+import shutil
 import stat
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,7 +27,6 @@ READ_AT_MOST = 64 << 20
 _NEVER_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # Windows has neither
 _BINARY = getattr(os, "O_BINARY", 0)  # and no other system has this
-_TEMPORARY = re.compile(r"\..+\.(\d+)\.tmp")
 
 
 class UnfitFileError(OSError):
@@ -60,19 +60,24 @@ def read_regular(path: Path, most_bytes: int) -> bytes:
         UnfitFileError: it is not a regular file, or is larger. OSError: it cannot be read.
     """
     with open_regular(path) as file:
-        return file.read(_check_size(file, path, most_bytes))
+        size = os.fstat(file.fileno()).st_size
+        if size > most_bytes:
+            found = f"it has {size:,} bytes, and expected are at most {most_bytes:,}"
+            raise UnfitFileError(errno.EFBIG, found, str(path))
+        return file.read(size)
 
 
-def read_or_map(path: Path, most_bytes: int) -> bytes | mmap.mmap:
+def read_or_map(path: Path) -> bytes | mmap.mmap:
     """The content of a regular file: copied up to `READ_AT_MOST` bytes, mapped above.
 
     What was copied cannot change any more. A mapped file that another program writes over gives
     other bytes from then on, and one that is cut short ends the process that reads it.
 
-    Args and errors are those of `read_regular`.
+    Raises:
+        UnfitFileError: it is not a regular file. OSError: it cannot be read.
     """
     with open_regular(path) as file:
-        size = _check_size(file, path, most_bytes)
+        size = os.fstat(file.fileno()).st_size
         if size <= READ_AT_MOST:
             return file.read(size)
         return mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
@@ -85,12 +90,28 @@ def _check_regular(status: os.stat_result, path: Path) -> None:
         raise UnfitFileError(errno.EINVAL, "it is not a regular file", str(path))
 
 
-def _check_size(file: BinaryIO, path: Path, most_bytes: int) -> int:
-    size = os.fstat(file.fileno()).st_size
-    if size > most_bytes:
-        found = f"it has {size:,} bytes, and expected are at most {most_bytes:,}"
-        raise UnfitFileError(errno.EFBIG, found, str(path))
-    return size
+def open_for_appending(path: Path) -> FileIO:
+    """A regular file, opened to be read and to be written to at its end; made if it is missing.
+
+    Raises:
+        UnfitFileError: it is something else. OSError: it cannot be opened, or is a link.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | _NO_LINK | _NEVER_WAIT | _BINARY
+    descriptor = os.open(path, flags, 0o666)
+    try:
+        _check_regular(os.fstat(descriptor), path)
+        return FileIO(descriptor, "r+b")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def remove(path: Path) -> None:
+    """Delete whatever is at a path: a directory with all that is in it, or only a link to one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_durably(path: Path, content: bytes) -> str:
@@ -131,18 +152,14 @@ def flush_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def compute_sha256(path: Path) -> str:
-    """The SHA-256 of a regular file, in hex; OSError as `open_regular`."""
-    with open_regular(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def explain_os_error(error: OSError) -> str:
     """What the system reported, in words that tell the user what to do."""
     if error.errno in FULL_DISK:
         return "the disk is full (or a size limit was reached): free some space"
     if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
         return "it cannot be written to: check its permissions, or choose another directory"
+    if error.errno == errno.ELOOP:
+        return "a link is where a file is needed: delete it"
     if error.errno in {errno.ENOTDIR, errno.EEXIST}:
         return "a file is where a directory is needed: choose another directory"
     return error.strerror or str(error)

@@ -24,6 +24,7 @@ FLOORS = {
     "model": 3,
     "config": 2,
     "reference": 2,
+    "sealed_json": 2,
     "system": 1,
     "clock": 1,
     "errors": 1,

@@ -6,6 +6,7 @@ import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from shlex import quote
 
@@ -93,16 +94,11 @@ def read_history(run: Run) -> list[dict[str, float]]:
     Raises:
         RunError: the file is damaged.
     """
-    if not run.metrics_path.exists():
-        return []
-    if "metrics.csv" in run.read_manifest()["files"]:
-        run.check_metrics()
+    lines = StringIO(run.read_metrics(), newline="")
     try:
-        with run.metrics_path.open(encoding="utf-8", newline="") as file:
-            rows = [
-                {key: float(cell) for key, cell in row.items() if cell}
-                for row in csv.DictReader(file)
-            ]
-    except (OSError, ValueError, TypeError, csv.Error) as error:
+        rows = [
+            {key: float(cell) for key, cell in row.items() if cell} for row in csv.DictReader(lines)
+        ]
+    except (ValueError, TypeError, csv.Error) as error:
         raise RunError(f"{run.metrics_path} cannot be read: {error}") from error
     return [{key: cell for key, cell in row.items() if math.isfinite(cell)} for row in rows]

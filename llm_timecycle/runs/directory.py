@@ -32,17 +32,25 @@ from llm_timecycle.config.locate import (
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.config.spelling import find_nearest
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
-from llm_timecycle.errors import RunError, RunExistsError, RunInUseError
+from llm_timecycle.errors import RunError, RunInUseError
 from llm_timecycle.files import explain_os_error, write_durably
 from llm_timecycle.runs.config_file import read_config, record_settings, write_config
 from llm_timecycle.runs.manifest import (
+    GROWING_FILES,
     RESTORE,
-    check_file,
+    read_file,
     read_manifest,
     record_facts,
     record_files,
     replace_file,
     write_new_manifest,
+)
+from llm_timecycle.runs.preflight import (
+    check_run_is_new,
+    check_writable,
+    name_staging,
+    remove_leftovers,
+    remove_old_staging,
 )
 from llm_timecycle.runs.tensors import read_tensors
 
@@ -110,8 +118,12 @@ class Run:
         from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
         settings, data = self.settings.tokenizer, self.settings.data
-        tokenizer = Tokenizer.load(
-            self.tokenizer_path, settings, documents=data.documents, normalize=data.normalize
+        tokenizer = Tokenizer.parse(
+            bytes(read_file(self.path, self.tokenizer_path.name)),
+            str(self.tokenizer_path),
+            settings,
+            documents=data.documents,
+            normalize=data.normalize,
         )
         if tokenizer.vocab_size != self.vocab_size:
             raise RunError(
@@ -138,13 +150,14 @@ class Run:
 
         Raises:
             RunError: the file is missing, damaged, or of other names, shapes or types; shapes are
-                compared before any of the weights is read.
+                compared before any of the weights is read. What is
+                compared are the bytes that are used.
         """
         self.check_weights_exist()
         shapes = compute_parameter_shapes(self.settings.model, self.vocab_size)
-        weights = read_tensors(self.weights_path, shapes, dtype="F32", advice=RESTORE)
-        check_file(self.path, self.read_manifest(), "model.safetensors")
-        return weights
+        content = read_file(self.path, self.weights_path.name)
+        name = str(self.weights_path)
+        return read_tensors(content, shapes, name=name, dtype="F32", advice=RESTORE)
 
     def save_weights(self, weights: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> None:
         """Replace the best weights, and note `facts` (step, validation loss) in the manifest."""
@@ -176,9 +189,26 @@ class Run:
         """Note in the manifest the plans of a run with a budget, durably."""
         record_facts(self.path, {"plans": list(plans)})
 
-    def check_metrics(self) -> None:
-        """Raise RunError unless `metrics.csv` begins with what the manifest says."""
-        check_file(self.path, self.read_manifest(), "metrics.csv")
+    def read_metrics(self) -> str:
+        """The text of `metrics.csv`, which begins with what the manifest says; "" if there is none.
+
+        Raises:
+            RunError: it cannot be read, or was changed.
+        """
+        name = self.metrics_path.name
+        if name not in self.read_manifest()["files"]:  # its training began just now
+            return ""
+        return bytes(read_file(self.path, name)).decode("utf-8", "replace")
+
+    def check_files(self) -> None:
+        """Raise RunError unless the files that training goes on with are as the manifest says."""
+        for name in ("model.safetensors", *GROWING_FILES):
+            if name in self.read_manifest()["files"]:
+                read_file(self.path, name)
+
+    def remove_leftovers(self) -> None:
+        """Delete what killed processes have left, while `lock` is held."""
+        remove_leftovers(self.path)
 
     def check_is_own(self) -> None:
         """Raise RunError for a run that comes with the program."""
@@ -196,9 +226,11 @@ class Run:
 
         Raises:
             RunInUseError: another process holds it.
-            RunError: the directory cannot be written to, or comes with the program.
+            RunError: the run cannot be written to, as far as can be known, or comes with the
+                program.
         """
         self.check_is_own()
+        check_writable(self.path, (self.metrics_path.name, self.samples_path.name))
         from filelock import FileLock, Timeout  # tens of milliseconds that only training needs
 
         # A soft lock, a file that merely exists, would outlive a killed process.
@@ -215,24 +247,6 @@ class Run:
             yield
         finally:
             lock.release()
-
-
-def check_run_is_new(path: Path) -> None:
-    """Check, before any work is done, that a new run can be written to `path`.
-
-    Raises:
-        RunExistsError: something is there.
-        RunError: its directory cannot be written to.
-    """
-    if path.exists() or path.is_symlink():
-        raise RunExistsError(path, is_run=(path / "manifest.json").exists())
-    parent = path.parent
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=parent):
-            pass
-    except OSError as error:
-        raise RunError(f"cannot make a run in {parent}: {explain_os_error(error)}") from error
 
 
 def create_run(
@@ -261,7 +275,8 @@ def create_run(
         RunError: something is there already, or the disk cannot be written to.
     """
     check_run_is_new(path)
-    staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    remove_old_staging(path)
+    staging = Path(tempfile.mkdtemp(prefix=name_staging(path), dir=path.parent))
     try:
         staging.chmod(0o777 & ~_read_umask())
         write_durably(staging / "config.yaml", write_config(path, settings, comments))
@@ -296,7 +311,7 @@ def open_run(path: Path) -> Run:
         raise RunError(_explain_no_run(path))
     manifest = read_manifest(path)
     settings = read_config(path, manifest)
-    check_file(path, manifest, "tokenizer.json")
+    read_file(path, "tokenizer.json")
     return Run(path, settings, manifest["vocab_size"])
 
 

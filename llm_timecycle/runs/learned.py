@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from llm_timecycle.errors import RunError
 from llm_timecycle.runs.directory import Run
-from llm_timecycle.runs.manifest import RESTORE, check_file
+from llm_timecycle.runs.manifest import RESTORE, read_file
 
 if TYPE_CHECKING:
     from llm_timecycle.text.prepare import PreparedText
@@ -39,9 +39,10 @@ def load_spelling(run: Run) -> SpellingModel | None:
     Raises:
         RunError: the file is missing or damaged.
     """
-    from llm_timecycle.text.tokenizer.spelling import read_spelling
+    from llm_timecycle.text.tokenizer.spelling import parse_spelling
 
-    return read_spelling(run.path / SPELLING) if _has_file(run, SPELLING) else None
+    content = _read(run, SPELLING)
+    return None if content is None else parse_spelling(content, str(run.path / SPELLING))
 
 
 def load_shingles(run: Run) -> Sketch | None:
@@ -52,19 +53,13 @@ def load_shingles(run: Run) -> Sketch | None:
     """
     from llm_timecycle.text.shingles import Sketch
 
-    if not _has_file(run, SHINGLES):
-        return None
-    path = run.path / SHINGLES
+    content = _read(run, SHINGLES)
     try:
-        return Sketch.from_bytes(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} is damaged: {error}. {RESTORE}") from error
+        return None if content is None else Sketch.from_bytes(content)
+    except ValueError as error:
+        raise RunError(f"{run.path / SHINGLES} is damaged: {error}. {RESTORE}") from error
 
 
-def _has_file(run: Run, name: str) -> bool:
-    """Whether the manifest lists a file, which then must be as it says."""
-    manifest = run.read_manifest()
-    if name not in manifest["files"]:
-        return False
-    check_file(run.path, manifest, name)
-    return True
+def _read(run: Run, name: str) -> bytes | None:
+    """The content of a file that the manifest lists, which then must be as it says."""
+    return bytes(read_file(run.path, name)) if name in run.read_manifest()["files"] else None

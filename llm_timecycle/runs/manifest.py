@@ -4,27 +4,37 @@ Some files change while a run is trained. `GROWING_FILES` only grow, so the mani
 first bytes. `model.safetensors` is replaced, so for that moment the manifest names the old and the
 new content, and a process killed between any two of its writes leaves a directory that still
 matches its manifest. `config.yaml` may be edited; what must not change in it is in the entry
-`settings`, see `runs.config_file`.
+`settings`, see `runs.config_file`. The manifest covers itself with its entry `sha256`.
 """
 
 from __future__ import annotations
 
-import json
+import hashlib
+import mmap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
 from llm_timecycle.errors import RunError
-from llm_timecycle.files import compute_sha256, explain_os_error, write_durably
+from llm_timecycle.files import (
+    explain_os_error,
+    read_or_map,
+    read_regular,
+    write_durably,
+)
+from llm_timecycle.parsing import parse_json
+from llm_timecycle.runs.entries import check_entries
+from llm_timecycle.sealed_json import KEY, read_sealed, write_sealed
 from llm_timecycle.system import read_versions
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Since 2, a manifest covers itself."""
 MANIFEST_BYTES_AT_MOST = 1 << 20
 GROWING_FILES = ("metrics.csv", "samples.txt")
 RESTORE = "Restore it from a copy, or train again"
-
-_ENTRY_TYPES = {"files": dict, "corpora": dict, "replacing": dict, "vocab_size": int}
+ATTEMPTS = 5
+"""To read a file and the manifest in the same state while another process trains the run."""
 
 
 def write_new_manifest(
@@ -60,8 +70,7 @@ def write_new_manifest(
 
 def write_manifest(directory: Path, manifest: Mapping[str, Any]) -> None:
     """Replace `manifest.json`, whole or not at all."""
-    content = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
-    write_durably(directory / "manifest.json", content.encode())
+    write_durably(directory / "manifest.json", write_sealed(manifest))
 
 
 def read_manifest(directory: Path) -> dict[str, Any]:
@@ -72,9 +81,8 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     """
     file = directory / "manifest.json"
     try:
-        if file.stat().st_size > MANIFEST_BYTES_AT_MOST:
-            raise RunError(f"{file} is too large to be a manifest")
-        manifest: dict[str, Any] = json.loads(file.read_bytes())
+        content = read_regular(file, MANIFEST_BYTES_AT_MOST)
+        manifest = parse_json(content)
     except FileNotFoundError as error:
         inside = sorted(str(found.parent) for found in directory.glob("*/manifest.json"))
         hint = (
@@ -85,53 +93,73 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         raise RunError(
             f"{directory} is not a complete run: it has no manifest.json. {hint}"
         ) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunError(f"{file} cannot be read: {error}") from error
+    except OSError as error:
+        raise RunError(f"{file} cannot be read: {error.strerror or error}. {RESTORE}") from error
+    except ValueError as error:
+        raise RunError(f"{file} cannot be read: {error}. {RESTORE}") from error
     version = manifest.get("format_version") if isinstance(manifest, dict) else None
-    if not isinstance(version, int):
+    if type(version) is not int:
         raise RunError(f"{file} is not a manifest of llm-timecycle: it has no format version")
     if version > FORMAT_VERSION:
         raise RunError(
             f"{directory} was made by a newer llm-timecycle (format {version}, this one reads up "
             f"to {FORMAT_VERSION}): upgrade with pip install --upgrade llm-timecycle"
         )
-    for key, expected in _ENTRY_TYPES.items():
-        if not isinstance(manifest.get(key), expected):
-            raise RunError(f"{file} is damaged: its entry {key} is missing or of the wrong type")
-    return manifest
+    try:
+        if version > 1 or KEY in manifest:
+            manifest = read_sealed(content)
+        check_entries(manifest)
+    except ValueError as error:
+        raise RunError(f"{file} is damaged: {error}. {RESTORE}") from error
+    return {**manifest, "format_version": FORMAT_VERSION}
 
 
-def check_file(directory: Path, manifest: Mapping[str, Any], name: str) -> None:
-    """Check that a file is (or, for one that grows, begins with) what the manifest says.
+def read_file(directory: Path, name: str) -> bytes | mmap.mmap:
+    """The content of a file, which is (or, for one that grows, begins with) what the manifest says.
+
+    What is compared are the bytes that are returned. A process that trains the run may replace the
+    file between two looks at it and the manifest, so a difference counts only if it stays.
 
     Raises:
-        RunError: it is missing or differs.
+        RunError: it is missing, is not a regular file, or differs.
     """
-    entries = [manifest["files"].get(name), manifest.get("replacing", {}).get(name)]
-    accepted = [entry for entry in entries if isinstance(entry, dict)]
-    file = directory / name
-    if not accepted:
-        raise RunError(f"the manifest of {directory} does not list {name}")
-    try:
-        if any(_fits(file, entry) for entry in accepted):
-            return
-    except OSError as error:
-        raise RunError(
-            f"{directory} is incomplete: {name} cannot be read ({error.strerror})"
-        ) from error
-    except (KeyError, TypeError) as error:
-        raise RunError(f"the manifest of {directory} is damaged in its entry for {name}") from error
+    for _ in range(ATTEMPTS):
+        entries = _list_entries(directory, name)
+        try:
+            content = read_or_map(directory / name)
+        except OSError as error:
+            raise RunError(
+                f"{directory} is incomplete: {name} cannot be read ({error.strerror or error}). "
+                f"{RESTORE}"
+            ) from error
+        entries += _list_entries(directory, name)
+        if any(fits(content, entry, grows=name in GROWING_FILES) for entry in entries):
+            return content
     raise RunError(
-        f"{file} is not what the manifest says: it was changed or damaged after it was written. "
-        f"{RESTORE}"
+        f"{directory / name} is not what the manifest says: it was changed or damaged after it was "
+        f"written. {RESTORE}"
     )
 
 
-def _fits(file: Path, entry: Mapping[str, Any]) -> bool:
-    """Whether a file is (or, for one that grows, begins with) what its entry says."""
-    size = file.stat().st_size
-    is_whole = size == entry["bytes"] or (file.name in GROWING_FILES and size > entry["bytes"])
-    return is_whole and compute_sha256(file, entry["bytes"]) == entry["sha256"]
+def _list_entries(directory: Path, name: str) -> list[Mapping[str, Any]]:
+    """What the manifest accepts as a file now; RunError if it does not list it."""
+    manifest = read_manifest(directory)
+    entries = [manifest[key][name] for key in ("files", "replacing") if name in manifest[key]]
+    if not entries:
+        raise RunError(f"the manifest of {directory} does not list {name}. {RESTORE}")
+    return entries
+
+
+def fits(content: bytes | mmap.mmap, entry: Mapping[str, Any], *, grows: bool = False) -> bool:
+    """Whether content is (or, of a file that grows, begins with) what an entry says."""
+    size = len(content)
+    is_whole = size == entry["bytes"] or (grows and size > entry["bytes"])
+    return is_whole and _hash(content, entry["bytes"]) == entry["sha256"]
+
+
+def _hash(content: bytes | mmap.mmap, size: int) -> str:
+    with memoryview(content) as view:
+        return hashlib.sha256(view[:size]).hexdigest()
 
 
 def replace_file(directory: Path, name: str, content: bytes, facts: Mapping[str, Any]) -> None:
@@ -167,7 +195,7 @@ def replace_file(directory: Path, name: str, content: bytes, facts: Mapping[str,
 def _finish_replacing(directory: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     """The manifest after a replacement that a kill cut short, if the new file was in place."""
     for name, entry in manifest["replacing"].items():
-        if _fits(directory / name, entry):
+        if fits(read_or_map(directory / name), entry):
             manifest["files"][name] = {key: entry[key] for key in ("bytes", "sha256")}
             manifest |= entry.get("facts", {})
     return {**manifest, "replacing": {}}
@@ -213,11 +241,12 @@ def explain_unwritten(run: Path, file: Path, error: OSError) -> RunError:
     What its newest checkpoint needs was flushed to the disk before.
     """
     return RunError(
-        f"cannot write {file}: {explain_os_error(error)}. What was saved before is still there. "
-        f"Then resume with: llm-timecycle train {quote(str(run))} --resume"
+        f"cannot write {file}: {explain_os_error(error)}. Everything up to the last checkpoint is "
+        f"saved; then resume with: llm-timecycle train {quote(str(run))} --resume"
     )
 
 
 def describe_file(path: Path) -> dict[str, Any]:
     """A file's entry: its size and its SHA-256."""
-    return {"bytes": path.stat().st_size, "sha256": compute_sha256(path)}
+    content = read_or_map(path)
+    return {"bytes": len(content), "sha256": _hash(content, len(content))}

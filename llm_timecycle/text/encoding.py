@@ -146,7 +146,8 @@ def make_encoder(
         level: of the sketch, see `encode_chunk`.
     """
     parsed = TokenizerSettings.model_validate_json(settings)
-    tokenizer = Tokenizer.load(Path(path), parsed, documents=documents, normalize=normalize)
+    content = Path(path).read_bytes()
+    tokenizer = Tokenizer.parse(content, path, parsed, documents=documents, normalize=normalize)
     return partial(_encode_packed, tokenizer, int(level))
 
 

@@ -21,7 +21,7 @@ import tokenizers
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.config.text_settings import DataSettings, TokenizerSettings
 from llm_timecycle.errors import RunError
-from llm_timecycle.files import explain_os_error, write_durably
+from llm_timecycle.files import explain_os_error, read_regular, write_durably
 from llm_timecycle.progress_bars import tqdm
 from llm_timecycle.text.corpus import Corpus, open_corpus
 from llm_timecycle.text.encoding import encode_documents
@@ -30,12 +30,13 @@ from llm_timecycle.text.short_text import check_lengths
 from llm_timecycle.text.split import split_corpus
 from llm_timecycle.text.survey import UNSPACED_SCRIPTS, find_script
 from llm_timecycle.text.token_store import TokenStream, build_store, keep_newest, open_store
-from llm_timecycle.text.tokenizer.spelling import read_spelling
+from llm_timecycle.text.tokenizer.spelling import parse_spelling
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 from llm_timecycle.text.tokenizer.vocabulary import LEARNING_VERSION, make_piece_counter
 
 STORES_KEPT = 20
 TOKENIZERS_KEPT = 20
+CACHED_BYTES_AT_MOST = 256 << 20
 COMMON_TOKENS = 1000
 BPE_CHARACTERS = 20_000_000
 
@@ -193,9 +194,17 @@ def _obtain_tokenizer(
     path, spelling_path = (cache / name / f"{key}.json" for name in ("tokenizers", "spelling"))
     has_spelling = settings.level in ("char", "word")
     try:
-        spelling = read_spelling(spelling_path) if has_spelling else None
-        tokenizer = Tokenizer.load(
-            path, settings, documents=data.documents, normalize=data.normalize, spelling=spelling
+        spelling = None
+        if has_spelling:
+            content = read_regular(spelling_path, CACHED_BYTES_AT_MOST)
+            spelling = parse_spelling(content, str(spelling_path))
+        tokenizer = Tokenizer.parse(
+            read_regular(path, CACHED_BYTES_AT_MOST),
+            str(path),
+            settings,
+            documents=data.documents,
+            normalize=data.normalize,
+            spelling=spelling,
         )
         for file in (path, spelling_path) if has_spelling else (path,):
             file.touch()

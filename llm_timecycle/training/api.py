@@ -21,7 +21,8 @@ from llm_timecycle.config.settings import Settings
 from llm_timecycle.config.sources import SettingsFile, Source
 from llm_timecycle.errors import Interrupted, UsageError
 from llm_timecycle.evaluation.table import Figure, write_html_table, write_table
-from llm_timecycle.runs.directory import check_run_is_new, open_run
+from llm_timecycle.runs.directory import open_run
+from llm_timecycle.runs.preflight import check_run_is_new
 
 if TYPE_CHECKING:
     import keras

@@ -1,7 +1,7 @@
 """Checkpoints: `checkpoints/step-N/`, each with everything that is needed to resume.
 
     tensors.safetensors   weights, optimizer, LSTM state, random state
-    state.json            progress; size and SHA-256 of the tensors
+    state.json            progress; size and SHA-256 of the tensors; covers itself
 
 A checkpoint is written under a temporary name, flushed to disk and renamed: a process killed at any
 moment leaves it complete or absent. Plain NumPy in and out, without TensorFlow.
@@ -9,30 +9,39 @@ moment leaves it complete or absent. Plain NumPy in and out, without TensorFlow.
 
 from __future__ import annotations
 
-import json
+import logging
 import re
-import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
+from typing import Any, Literal
 
 import numpy as np
+from pydantic import BaseModel
 from safetensors.numpy import save
 
 from llm_timecycle.errors import RunError
 from llm_timecycle.files import (
-    compute_sha256,
     explain_os_error,
     flush_directory,
+    read_or_map,
+    read_regular,
+    remove,
     write_durably,
 )
+from llm_timecycle.runs.entries import STRICT, StoredFile, check_model
+from llm_timecycle.runs.manifest import fits
 from llm_timecycle.runs.tensors import read_tensors
+from llm_timecycle.sealed_json import read_sealed, write_sealed
 from llm_timecycle.training.progress import Progress
 
-FORMAT_VERSION = 1
-MAX_STATE_BYTES = 1 << 20
+FORMAT_VERSION = 2
+STATE_BYTES_AT_MOST = 1 << 20
 _NAME = re.compile(r"step-(\d+)")
+
+log = logging.getLogger("llm_timecycle")
 
 
 @dataclass(frozen=True)
@@ -46,13 +55,15 @@ class Checkpoint:
 def write_checkpoint(directory: Path, checkpoint: Checkpoint, keep: int) -> Path:
     """Write a checkpoint into `directory`, then delete all but the newest `keep`.
 
+    One that cannot be deleted stays, and is named in the log.
+
     Raises:
         RunError: the disk is full or cannot be written to; older checkpoints stay.
     """
     final = directory / f"step-{checkpoint.progress.step}"
     temporary = directory / f".{final.name}.tmp"
-    _remove_unfinished(directory)
     try:
+        remove(temporary)
         temporary.mkdir()
         tensors = {name: np.asarray(a, order="C") for name, a in checkpoint.tensors.items()}
         file = temporary / "tensors.safetensors"
@@ -60,16 +71,15 @@ def write_checkpoint(directory: Path, checkpoint: Checkpoint, keep: int) -> Path
         state = {
             "format_version": FORMAT_VERSION,
             "progress": checkpoint.progress.to_dict(),
-            "bytes": file.stat().st_size,
-            "sha256": sha256,
+            "tensors": {"bytes": file.stat().st_size, "sha256": sha256},
         }
-        write_durably(temporary / "state.json", json.dumps(state, indent=2).encode())
-        if final.exists():  # the same step, written before a kill: the same content
-            shutil.rmtree(final)
+        write_durably(temporary / "state.json", write_sealed(state))
+        remove(final)  # the same step, written before a kill: the same content
         temporary.rename(final)
         flush_directory(directory)
     except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
+        with suppress(OSError):
+            remove(temporary)
         kept = list_checkpoints(directory)
         where = f"the last good checkpoint is {kept[-1]}" if kept else "there is no earlier one"
         raise RunError(
@@ -77,7 +87,10 @@ def write_checkpoint(directory: Path, checkpoint: Checkpoint, keep: int) -> Path
             f"Then resume with: llm-timecycle train {quote(str(directory.parent))} --resume"
         ) from error
     for old in list_checkpoints(directory)[:-keep]:
-        _remove(old)
+        try:
+            _remove(old)
+        except OSError as error:
+            log.warning("%s is no longer needed and cannot be deleted: %s", old, error.strerror)
     return final
 
 
@@ -111,28 +124,30 @@ def read_newest_checkpoint(
 def read_checkpoint(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Checkpoint:
     """The checkpoint at `path`; see `read_newest_checkpoint`."""
     advice = f"Delete {path} to resume from the checkpoint before it"
+    file = path / "tensors.safetensors"
     try:
-        if (path / "state.json").stat().st_size > MAX_STATE_BYTES:
-            raise RunError(f"{path / 'state.json'} is too large. {advice}")
-        state = json.loads((path / "state.json").read_bytes())
-        if not isinstance(state, dict) or state.get("format_version") != FORMAT_VERSION:
-            raise RunError(f"{path} is not a checkpoint of this version. {advice}")
-        progress = Progress.from_dict(state.get("progress"))
-        file = path / "tensors.safetensors"
-        if file.stat().st_size != state.get("bytes") or compute_sha256(file) != state.get("sha256"):
-            raise RunError(f"the checkpoint {path} is damaged. {advice}")
-        return Checkpoint(progress, read_tensors(file, shapes, advice=advice))
-    except (OSError, ValueError, RecursionError) as error:
+        state = read_sealed(read_regular(path / "state.json", STATE_BYTES_AT_MOST))
+        check_model(_State, state)
+        progress = Progress.from_dict(state["progress"])
+        if path.name != f"step-{progress.step}":
+            raise ValueError(f"it is of step {progress.step:,}")
+        content = read_or_map(file)
+        if not fits(content, state["tensors"]):
+            raise ValueError(f"{file} was changed or damaged after it was written")
+    except (OSError, ValueError) as error:
         raise RunError(f"the checkpoint {path} cannot be read: {error}. {advice}") from error
+    return Checkpoint(progress, read_tensors(content, shapes, name=str(file), advice=advice))
+
+
+class _State(BaseModel):
+    model_config = STRICT
+    format_version: Literal[2]
+    progress: dict[str, Any]
+    tensors: StoredFile
 
 
 def _remove(path: Path) -> None:
     """Delete a checkpoint, renaming it first: under its name it is never half deleted."""
     doomed = path.with_name(f".{path.name}.tmp")
     path.rename(doomed)
-    shutil.rmtree(doomed)
-
-
-def _remove_unfinished(directory: Path) -> None:
-    for leftover in directory.glob(".step-*.tmp"):
-        shutil.rmtree(leftover)
+    remove(doomed)

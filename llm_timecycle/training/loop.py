@@ -127,6 +127,8 @@ class TrainingLoop:
 
     def train(self) -> None:
         """Train to the end; on a signal, write a checkpoint and raise Interrupted."""
+        if self._planner.has_changed:
+            self._run.record_plans(write_plans(self._planner.plans))
         self._callbacks.set_params(
             {"steps": self._lanes.steps_per_epoch, "first_step": self._progress.step}
         )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import Field, asdict, dataclass, fields
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
 from llm_timecycle.config.settings import TrainingSettings
-from llm_timecycle.errors import RunError
 from llm_timecycle.training.schedules import Plan, read_plans, write_plans
 
 MANY_EPOCHS, DEFAULT_PATIENCE = 40, 10
@@ -143,40 +142,51 @@ class Progress:
 
     @classmethod
     def from_dict(cls, values: Any) -> Progress:
-        """The inverse of `to_dict`; RunError if a value is missing or of the wrong type."""
-        if not isinstance(values, dict):
-            raise RunError("a checkpoint's progress should be an object")
-        # A checkpoint of an earlier version has none of these.
-        later: dict[str, Any] = {"plans": [], "recent_losses": [], "earlier_best_loss": None}
-        later |= {"averaged_steps": 0, "samples_bytes": 0, "sampled_tokens": 0}
-        values = {"active_s": values.get("wall_s"), **later, **values}
+        """The inverse of `to_dict`; ValueError, which names the first value that cannot be."""
+        names = {field.name for field in fields(cls)}
+        if not isinstance(values, dict) or values.keys() != names:
+            raise ValueError(f"its progress should be an object with {', '.join(sorted(names))}")
         losses = values["recent_losses"]
         if not isinstance(losses, list) or not all(
             _is_number(loss, (int, float)) for loss in losses
         ):
-            raise RunError(f"a checkpoint's recent_losses should be numbers, found {losses!r}")
+            raise ValueError(f"its recent_losses should be numbers, found {losses!r}")
         read: dict[str, Any] = {"recent_losses": tuple(losses)}
         for field in fields(cls):
             if field.name in ("plans", "recent_losses"):
                 continue
-            value = values.get(field.name)
+            value = values[field.name]
             if field.name in _MAYBE_INFINITE and value is None:
                 value = math.inf
-            kinds = (int, float) if isinstance(field.default, float) else (int,)
-            if not _is_number(value, kinds):
-                found = values.get(field.name)
-                raise RunError(f"a checkpoint's {field.name} should be a number, found {found!r}")
+            elif not _is_number(value, _list_kinds(field)):
+                raise ValueError(f"its {field.name} should be a number, found {value!r}")
             read[field.name] = value
-        advice = "Delete the checkpoint to resume from the one before it"
-        return cls(**read, plans=read_plans(values["plans"], "a checkpoint", advice))
+        progress = cls(**read, plans=read_plans(values["plans"]))
+        progress._check_order()
+        return progress
+
+    def _check_order(self) -> None:
+        """Raise ValueError unless the counts can be those of one run."""
+        last = self.plans[-1].step if self.plans else 0
+        steps = (self.validated_step, self.logged_step, self.averaged_steps, last)
+        if max(steps) > self.step or self.best_step > self.validated_step:
+            raise ValueError(f"it is of step {self.step:,}, and counts later ones")
+        if max(self.loss_tokens, self.sampled_tokens) > self.tokens:
+            raise ValueError(f"it is of {self.tokens:,} tokens, and counts more")
+        if self.plateau_scale > 1:
+            raise ValueError(f"its plateau_scale is {self.plateau_scale:g}, expected 1 at most")
 
 
 _MAYBE_INFINITE = ("best_loss", "earlier_best_loss")
 
 
 def _is_number(value: Any, kinds: tuple[type[int] | type[float], ...]) -> bool:
-    """Whether a value from JSON is a number of these kinds, 0 or more."""
-    return isinstance(value, kinds) and not isinstance(value, bool) and value >= 0
+    """Whether a value from JSON is a number of these kinds, from 0 to 2^53."""
+    return isinstance(value, kinds) and not isinstance(value, bool) and 0 <= value <= 2**53
+
+
+def _list_kinds(field: Field[Any]) -> tuple[type[int] | type[float], ...]:
+    return (int, float) if isinstance(field.default, float) else (int,)
 
 
 def describe_resuming(progress: Progress, plan: Plan, training: TrainingSettings, run: Path) -> str:

@@ -63,8 +63,7 @@ def prepare_same_text(
 ) -> PreparedText:
     """The run's texts, which must not have changed since the run began."""
     manifest = run.read_manifest()
-    if "metrics.csv" in manifest["files"]:
-        run.check_metrics()
+    run.check_files()
     if manifest.get("origin") and not list_checkpoints(run.checkpoints_path):
         raise RunError(
             f"{run.path} was stopped before its first checkpoint, and the weights that it began "

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from llm_timecycle.config.settings import TrainingSettings
-from llm_timecycle.errors import RunError
 
 OPEN_STEPS = 2**53
 """The steps of a plan without an end: with a budget, until the first plan is made."""
@@ -119,25 +118,21 @@ def write_plans(plans: Sequence[Plan]) -> list[dict[str, Any]]:
     return [asdict(plan) for plan in plans]
 
 
-def read_plans(values: Any, where: str, advice: str) -> tuple[Plan, ...]:
+def read_plans(values: Any) -> tuple[Plan, ...]:
     """The inverse of `write_plans`.
 
-    Args:
-        where: what the plans were read from, for the message.
-        advice: what to do if they are damaged, a sentence without its full stop.
-
     Raises:
-        RunError: they are not a list of plans, ordered by their steps, with values in range.
+        ValueError: they are not a list of plans, ordered by their steps, with values in range.
     """
     if not isinstance(values, list):
-        raise RunError(f"the plans in {where} should be a list, found {values!r}. {advice}")
+        raise ValueError(f"its plans should be a list, found {values!r}")
     plans: list[Plan] = []
     for number, found in enumerate(values, 1):
         plan = _read_plan(found)
         if plan is None or (plans and plan.step < plans[-1].step):
-            raise RunError(
-                f"plan {number} in {where} is damaged: expected steps in order and shares from 0 "
-                f"to 1, found {found!r}. {advice}"
+            raise ValueError(
+                f"its plan {number} is damaged: expected steps in order and shares from 0 to 1, "
+                f"found {found!r}"
             )
         plans.append(plan)
     return tuple(plans)

@@ -26,9 +26,10 @@ from llm_timecycle.model.network import (
     start_from_frequencies,
 )
 from llm_timecycle.model.sharding import distribute
-from llm_timecycle.runs.directory import Run, check_run_is_new, create_run, open_run
+from llm_timecycle.runs.directory import Run, create_run, open_run
 from llm_timecycle.runs.learned import write_learned
 from llm_timecycle.runs.manifest import explain_unwritten
+from llm_timecycle.runs.preflight import check_run_is_new
 from llm_timecycle.runs.warm_start import WarmStart
 from llm_timecycle.text.batches import ONE_DOCUMENT, Lanes, count_tokens, cut_lanes
 from llm_timecycle.text.prepare import PreparedText, find_unsuitable_level, prepare_text
@@ -114,10 +115,8 @@ def train(
             text = prepare_same_text(run, settings, loaded.base, cache, show_progress)
             plan = resolve_machine(settings, run.vocab_size)
             settings = plan.fill_in(settings)
-            if settings != run.settings:
-                run = run.replace_settings(settings)
             train_state = _build_train_state(settings, plan, text)
-            return _run_loop(run, text, train_state, *watching)
+            return _run_loop(run, settings, text, train_state, *watching)
     check_run_is_new(run_path)
     settings = loaded.settings
     if warm_start is None:
@@ -144,7 +143,7 @@ def train(
     with run.lock():
         if warm_start is not None:
             _save_start(run, train_state)
-        return _run_loop(run, text, train_state, *watching)
+        return _run_loop(run, settings, text, train_state, *watching)
 
 
 def _save_start(run: Run, train_state: TrainState) -> None:
@@ -214,14 +213,21 @@ def _log_facts(settings: Settings, plan: ComputePlan, text: PreparedText, parame
 
 
 def _run_loop(
-    run: Run,
+    stored: Run,
+    settings: Settings,
     text: PreparedText,
     train_state: TrainState,
     callbacks: Sequence[keras.callbacks.Callback],
     show_progress: bool,
     began_at_s: float,
 ) -> TrainingSummary:
-    """Train to the end, or until a signal arrives."""
+    """Train to the end, or until a signal arrives.
+
+    Args:
+        stored: the run as it is on the disk.
+        settings: those to train with. They are stored once nothing can be refused any more.
+    """
+    run = replace(stored, settings=settings)
     try:
         with catch_stop_signals() as stop_request:
             lanes = cut_training_lanes(run.settings, text)
@@ -239,6 +245,9 @@ def _run_loop(
                 show_progress=show_progress,
                 began_at_s=began_at_s,
             )
+            run.remove_leftovers()
+            if settings != stored.settings:
+                stored.replace_settings(settings)
             loop.train()
     except OSError as error:
         if not _is_of_run(error, run):  # a callback's

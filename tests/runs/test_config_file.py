@@ -10,7 +10,7 @@ import pytest
 from llm_timecycle.config.settings import DataSettings, Settings
 from llm_timecycle.errors import RunError
 from llm_timecycle.runs.directory import Run, create_run, open_run
-from tests.runs.conftest import SETTINGS
+from tests.runs.conftest import SETTINGS, change_manifest
 
 
 def edit(run: Run, before: str, after: str) -> None:
@@ -83,12 +83,12 @@ def test_replacing_settings_keeps_an_edited_generation(run: Run) -> None:
 def test_a_setting_that_did_not_exist_yet_had_its_default(run: Run) -> None:
     manifest = run.read_manifest()
     del manifest["settings"]["data"]["documents"]
-    (run.path / "manifest.json").write_text(json.dumps(manifest))
+    change_manifest(run, settings=manifest["settings"])
     assert open_run(run.path) == run
 
 
 def test_a_run_of_an_earlier_version_must_not_be_edited(run: Run) -> None:
-    manifest = run.read_manifest()
+    manifest = {**run.read_manifest(), "format_version": 1}
     del manifest["settings"]
     (run.path / "manifest.json").write_text(json.dumps(manifest))
     assert open_run(run.path) == run
@@ -99,9 +99,8 @@ def test_a_run_of_an_earlier_version_must_not_be_edited(run: Run) -> None:
 
 @pytest.mark.parametrize("settings", [3, {}, {"data": 3}])
 def test_settings_in_the_manifest_that_make_no_sense_are_damage(run: Run, settings: object) -> None:
-    manifest = run.read_manifest()
-    (run.path / "manifest.json").write_text(json.dumps({**manifest, "settings": settings}))
-    with pytest.raises(RunError, match="damaged in its entry for the settings"):
+    change_manifest(run, settings=settings)
+    with pytest.raises(RunError, match=r"damaged.*its entry .*settings"):
         open_run(run.path)
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from llm_timecycle.config.dump import read_comments
 from llm_timecycle.config.settings import TrainingSettings
 from llm_timecycle.errors import RunError, RunExistsError, RunInUseError
-from llm_timecycle.runs.directory import Run, check_run_is_new, create_run, open_run
+from llm_timecycle.runs.directory import Run, create_run, open_run
+from llm_timecycle.runs.manifest import replace_file
+from llm_timecycle.runs.preflight import check_run_is_new
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 from tests.runs.conftest import SETTINGS, make_weights
 
@@ -125,7 +128,7 @@ def test_a_flipped_bit_in_the_weights_is_found(run: Run) -> None:
 def test_weights_of_another_shape_type_or_name_are_refused(
     run: Run, change: dict[str, np.ndarray], message: str
 ) -> None:
-    save_file({**make_weights(1.0), **change}, run.weights_path)
+    replace_file(run.path, "model.safetensors", save({**make_weights(1.0), **change}), {})
     with pytest.raises(RunError, match=message):
         run.load_weights()
 
@@ -133,7 +136,7 @@ def test_weights_of_another_shape_type_or_name_are_refused(
 def test_weights_that_are_missing_are_named(run: Run) -> None:
     weights = make_weights(1.0)
     del weights["lstm_1.bias"]
-    save_file(weights, run.weights_path)
+    replace_file(run.path, "model.safetensors", save(weights), {})
     with pytest.raises(RunError, match=r"lacks the tensors lstm_1\.bias\. Restore it"):
         run.load_weights()
 
@@ -168,3 +171,68 @@ def test_a_run_that_cannot_be_written_to_cannot_be_locked(run: Run) -> None:
     with pytest.raises(RunError, match=f"cannot lock {run.path}") as caught, run.lock():
         pass
     assert not isinstance(caught.value, RunInUseError)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs POSIX")
+@pytest.mark.parametrize("kind", ["link", "pipe", "directory"])
+@pytest.mark.parametrize("name", ["metrics.csv", "samples.txt"])
+def test_what_would_be_written_through_is_found_before_training(
+    run: Run, kind: str, name: str
+) -> None:
+    """A run that a user was handed may have a link to a file of theirs, which would be cut."""
+    mine = run.path.parent / "mine.txt"
+    mine.write_text("kept")
+    place = run.path / name
+    if kind == "link":
+        place.symlink_to(mine)
+    elif kind == "pipe":
+        os.mkfifo(place)
+    else:
+        place.mkdir()
+    with pytest.raises(RunError, match=rf"cannot be trained: .*{name} cannot be"), run.lock():
+        pass
+    assert mine.read_text() == "kept"
+
+
+@pytest.mark.parametrize("kind", ["link", "file"])
+@pytest.mark.parametrize("place", ["checkpoints", "checkpoints/step-3"])
+def test_what_is_no_directory_where_one_is_needed_is_found_before_training(
+    run: Run, kind: str, place: str
+) -> None:
+    path = run.path / place
+    if path.is_dir():
+        path.rmdir()
+    if kind == "link":
+        path.symlink_to(run.path.parent)
+    else:
+        path.write_text("x")
+    with (
+        pytest.raises(RunError, match=rf"{path.name} is a {kind}, and a directory.*\nmv |: mv "),
+        run.lock(),
+    ):
+        pass
+    subprocess.run(["mv", str(path), f"{path}-moved"], check=True)  # as the message says
+    path.mkdir()
+    with run.lock():
+        pass
+
+
+def test_what_killed_processes_left_goes_away_before_training(run: Run) -> None:
+    left = (".model.safetensors.123.tmp", ".model.safetensors.new", "checkpoints/.step-9.tmp")
+    kept = ("notes.txt", ".hidden", ".git", "checkpoints/step-3")
+    for name in (*left, *kept):
+        (run.path / name).mkdir()
+    with run.lock():
+        run.remove_leftovers()
+    assert not any((run.path / name).exists() for name in left)
+    assert all((run.path / name).exists() for name in kept)
+
+
+def test_a_run_that_was_never_made_goes_away_after_a_day(tmp_path: Path) -> None:
+    old, new, other = (tmp_path / f".{name}" for name in ("a.making-1", "a.making-2", "a.mine"))
+    for path in (old, new, other):
+        path.mkdir()
+    os.utime(old, (0, 0))
+    os.utime(other, (0, 0))
+    create_run(tmp_path / "a", SETTINGS, b"{}", 5, {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".a.making-2", ".a.mine", "a"]

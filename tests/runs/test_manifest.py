@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from llm_timecycle.config.settings import TrainingSettings
 from llm_timecycle.errors import RunError
 from llm_timecycle.runs.directory import Run, open_run
-from tests.runs.conftest import SETTINGS, make_weights
+from tests.runs.conftest import SETTINGS, change_manifest, make_weights
 
 
 @contextmanager
@@ -65,9 +68,8 @@ def test_a_directory_without_a_manifest_is_no_complete_run(tmp_path: Path) -> No
 
 
 def test_a_newer_format_asks_for_an_upgrade(run: Run) -> None:
-    manifest = run.read_manifest()
-    (run.path / "manifest.json").write_text(json.dumps({**manifest, "format_version": 2}))
-    with pytest.raises(RunError, match=r"newer llm-timecycle \(format 2.*pip install --upgrade"):
+    change_manifest(run, format_version=9)
+    with pytest.raises(RunError, match=r"newer llm-timecycle \(format 9.*pip install --upgrade"):
         open_run(run.path)
 
 
@@ -78,11 +80,60 @@ def test_a_manifest_that_makes_no_sense_is_refused(run: Run, content: str) -> No
         open_run(run.path)
 
 
-@pytest.mark.parametrize("key", ["files", "corpora", "replacing", "vocab_size"])
-def test_a_manifest_with_a_part_of_another_kind_is_damaged(run: Run, key: str) -> None:
-    manifest = run.read_manifest()
-    (run.path / "manifest.json").write_text(json.dumps({**manifest, key: None}))
-    with pytest.raises(RunError, match=f"damaged: its entry {key} is missing or of the wrong type"):
+WRONG = [
+    *[{key: None} for key in ("files", "corpora", "replacing", "vocab_size")],
+    *[{"vocab_size": size} for size in (1, -1, 5.0, True, 10**400)],
+    {"files": {"tokenizer.json": {"bytes": -1, "sha256": 64 * "0"}}},
+    {"files": {"tokenizer.json": {"bytes": 10**30, "sha256": 64 * "0"}}},
+    {"files": {"tokenizer.json": {"bytes": 1, "sha256": "0"}}},
+    {"files": {"../tokenizer.json": {"bytes": 1, "sha256": 64 * "0"}}},
+    {"replacing": {"model.safetensors": 3}},
+    {"corpora": {"train": {"sha256": 64 * "0", "tokens": 1, "unknown": 2}}},
+    {"corpora": {"train": {"sha256": 64 * "0", "words": 2, "characters": 1, "bytes": 1}}},
+    {"best": {"step": -1}},
+    {"best": {"step": 1, "valid_loss_nats": "low"}},
+    {"settings": 3},
+    {"origin": []},
+]
+
+
+@pytest.mark.parametrize("entries", WRONG, ids=str)
+def test_a_manifest_with_an_entry_that_cannot_be_is_damaged(
+    run: Run, entries: dict[str, Any]
+) -> None:
+    change_manifest(run, **entries)
+    with pytest.raises(RunError, match=rf"damaged: its entry {next(iter(entries))}.*Restore it"):
+        open_run(run.path)
+
+
+def test_every_digit_of_a_manifest_is_covered(run: Run) -> None:
+    file = run.path / "manifest.json"
+    content = file.read_text()
+    places = [place for place, character in enumerate(content) if character.isdigit()]
+    assert len(places) > 100
+    for place in places:
+        digit = str((int(content[place]) + 1) % 10)
+        changed = content[:place] + digit + content[place + 1 :]
+        if json.loads(changed) == json.loads(content):  # the 17th digit of a fraction
+            continue
+        file.write_text(changed)
+        with pytest.raises(RunError, match=r"manifest\.json|newer llm-timecycle"):
+            run.read_manifest()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs POSIX")
+@pytest.mark.parametrize("name", ["manifest.json", "config.yaml", "tokenizer.json"])
+def test_what_is_no_regular_file_is_refused_without_waiting(run: Run, name: str) -> None:
+    (run.path / name).unlink()
+    os.mkfifo(run.path / name)
+    with pytest.raises(RunError, match="not a regular file"):
+        open_run(run.path)
+
+
+def test_a_manifest_as_large_as_a_disk_is_not_read(run: Run) -> None:
+    with (run.path / "manifest.json").open("r+b") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(RunError, match=r"it has 1,099,511,627,776 bytes"):
         open_run(run.path)
 
 
@@ -103,7 +154,43 @@ def test_metrics_may_grow_but_not_change(run: Run) -> None:
     run.metrics_path.write_text("step\n1\n")
     run.record_logs()
     run.metrics_path.write_text("step\n1\n2\n")
-    run.check_metrics()
+    assert run.read_metrics() == "step\n1\n2\n"
     run.metrics_path.write_text("step\n9\n2\n")
     with pytest.raises(RunError, match=r"metrics\.csv is not what the manifest says"):
-        run.check_metrics()
+        run.read_metrics()
+
+
+def test_weights_that_are_used_are_those_that_were_checked(run: Run) -> None:
+    """Another process replaces the best weights without end; each load is of one state, whole."""
+    run.save_weights(make_weights(1.0), {"step": 1})
+    stop = threading.Event()
+
+    def train() -> None:
+        value = 1
+        while not stop.is_set():
+            value += 1
+            run.save_weights(make_weights(float(value)), {"step": value})
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    try:
+        loads = [open_run(run.path).load_weights() for _ in range(50)]
+    finally:
+        stop.set()
+        thread.join()
+    values = [{float(each) for w in weights.values() for each in w.ravel()} for weights in loads]
+    assert all(len(found) == 1 for found in values)
+    assert len(set(map(min, values))) > 1
+
+
+def test_bytes_that_change_after_they_were_checked_are_not_used(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.save_weights(make_weights(1.0), {"step": 1})
+    weights = run.load_weights()
+    with run.weights_path.open("r+b") as file:
+        file.truncate(0)
+        file.write(bytes(run.read_manifest()["files"]["model.safetensors"]["bytes"]))
+    assert all((w == 1.0).all() for w in weights.values())
+    with pytest.raises(RunError, match=r"model\.safetensors is not what the manifest says"):
+        run.load_weights()

@@ -94,13 +94,9 @@ def test_what_is_unchanged_is_reused(directory, work):
 
 def test_a_tokenizer_that_was_saved_finds_what_it_encoded(directory, work):
     settings = make_settings("subword")
-    run(directory, settings).tokenizer.save(directory / "tokenizer.json")
+    saved = run(directory, settings).tokenizer.to_json().encode()
     work.clear()
-    run(
-        directory,
-        settings,
-        tokenizer=Tokenizer.load(directory / "tokenizer.json", settings.tokenizer),
-    )
+    run(directory, settings, tokenizer=Tokenizer.parse(saved, "-", settings.tokenizer))
     assert work == []
 
 

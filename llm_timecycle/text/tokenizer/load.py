@@ -1,17 +1,17 @@
-"""Reading `tokenizer.json`, whose content is validated before anything uses it."""
+"""Parsing `tokenizer.json`, whose content is validated before anything uses it."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from tokenizers import Tokenizer as Pipeline
 
 from llm_timecycle.config.text_settings import Documents, Normalization, TokenizerSettings
 from llm_timecycle.errors import RunError
+from llm_timecycle.parsing import call_library, parse_json
 from llm_timecycle.text.tokenizer.pipelines import (
     BYTE_CHARACTERS,
     SPECIAL_TOKENS,
@@ -28,8 +28,9 @@ _FORMS: dict[str, Callable[[str], object]] = {
 MODEL_TYPES = {"char": "WordLevel", "word": "WordLevel", "byte": "BPE", "subword": "BPE"}
 
 
-def read_vocabulary(
-    path: Path,
+def parse_vocabulary(
+    data: bytes,
+    name: str,
     settings: TokenizerSettings,
     *,
     documents: Documents = "file",
@@ -37,12 +38,16 @@ def read_vocabulary(
 ) -> Vocabulary:
     """The vocabulary of a `tokenizer.json`.
 
-    Raises RunError if the file is missing, too large, not JSON, or does not fit the settings:
-    another type of model, ids that are not 0 to V - 1, misplaced special tokens, tokens that the
-    level cannot have, or text split in another way.
+    Args:
+        data: the file.
+        name: what it is called.
+
+    Raises RunError if it is too large, not JSON, or does not fit the settings: another type of
+    model, ids that are not 0 to V - 1, misplaced special tokens, tokens that the level cannot have,
+    or text split in another way.
     """
     try:
-        content = _parse(_read(path))
+        content = _parse(data)
         vocabulary = _extract_vocabulary(content, settings)
         expected = build_pipeline(
             settings, Vocabulary(SPECIAL_TOKENS), documents=documents, normalize=normalize
@@ -50,13 +55,13 @@ def read_vocabulary(
         _check_pipeline(content, expected)
     except _OutdatedError:
         raise RunError(
-            f"{path} was made by an earlier version of this program, which divided words "
+            f"{name} was made by an earlier version of this program, which divided words "
             f"differently. This version cannot use it, nor the model trained with it; train the "
             f"model again"
         ) from None
     except _UnfitError as error:
         raise RunError(
-            f"{path} cannot be used: {error}. It is damaged, or was made by another program or for "
+            f"{name} cannot be used: {error}. It is damaged, or was made by another program or for "
             f"other settings; expected the tokenizer.json that `llm-timecycle train` writes for "
             f"level: {settings.level}. Restore the original, or train again"
         ) from None
@@ -71,22 +76,12 @@ class _UnfitError(Exception):
     """Why a file is not a tokenizer that this program wrote for these settings."""
 
 
-def _read(path: Path) -> bytes:
-    try:
-        size_bytes = path.stat().st_size
-        if size_bytes > FILE_BYTES_AT_MOST:
-            raise _UnfitError(f"it has {size_bytes:,} bytes; the limit is {FILE_BYTES_AT_MOST:,}")
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise RunError(f"there is no tokenizer at {path}: the run is incomplete") from error
-    except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror or error}") from error
-
-
 def _parse(data: bytes) -> dict[str, Any]:
+    if len(data) > FILE_BYTES_AT_MOST:
+        raise _UnfitError(f"it has {len(data):,} bytes; the limit is {FILE_BYTES_AT_MOST:,}")
     try:
-        content = json.loads(data)
-    except (ValueError, RecursionError):
+        content = parse_json(data)
+    except ValueError:
         raise _UnfitError("it is not valid JSON") from None
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise _UnfitError("it holds no tokenizer")
@@ -141,13 +136,30 @@ def _extract_merges(merges: Any, ids: dict[str, int]) -> tuple[tuple[str, str], 
 
 def _check_pipeline(content: dict[str, Any], expected: Pipeline) -> None:
     """Check that the file splits text as this version of the program does."""
-    model = json.loads(expected.to_str())["model"]
-    try:
-        found = Pipeline.from_str(json.dumps({**content, "model": model}))
-    except Exception as error:  # noqa: BLE001  # the library raises nothing more precise
-        raise _UnfitError(f"the tokenizers library rejects it ({error})") from None
-    # Both as this version of the library writes them, whichever version wrote the file.
-    if json.loads(found.to_str()) != json.loads(expected.to_str()):
-        if _OLD_LINE_BREAK in json.dumps(content.get("normalizer")):
-            raise _OutdatedError
-        raise _UnfitError("it splits text differently from the settings")
+    if _OLD_LINE_BREAK in json.dumps(content.get("normalizer")):
+        raise _OutdatedError
+    ours = json.loads(expected.to_str())
+    written = json.dumps({**content, "model": ours["model"]})
+    # Parts of types that we never write are not handed to the library: some would stop it.
+    if set(_list_types(content)) <= set(_list_types(ours)):
+        try:
+            found = call_library(lambda: Pipeline.from_str(written))
+        except ValueError as error:
+            raise _UnfitError(f"the tokenizers library rejects it ({error})") from None
+        # Both as this version of the library writes them, whichever version wrote the file.
+        if json.loads(found.to_str()) == ours:
+            return
+    raise _UnfitError("it splits text differently from the settings")
+
+
+def _list_types(value: Any) -> Iterator[str]:
+    """The types of all parts of a pipeline, at any depth."""
+    if isinstance(value, dict):
+        if isinstance(value.get("type"), str):
+            yield value["type"]
+        for key, each in value.items():
+            if key != "model":
+                yield from _list_types(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _list_types(each)

@@ -27,11 +27,11 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 
 from llm_timecycle.errors import RunError
+from llm_timecycle.parsing import parse_json
 
 SYMBOLS = 0x110000 - 0x800 + 1
 """Every character of Unicode (code points without surrogates), and the end of a word."""
@@ -39,7 +39,6 @@ EDGE = ""
 """The start of a word where it comes first, the end of one where it comes second."""
 WORDS_AT_MOST = 100_000
 PAIRS_AT_MOST = 100_000
-FILE_BYTES_AT_MOST = 8 << 20
 
 _EDGE_CODE = 0x110000
 _SHIFT = 21
@@ -117,25 +116,23 @@ def learn_spelling(words: Sequence[str]) -> SpellingModel:
     return SpellingModel(following)
 
 
-def read_spelling(path: Path) -> SpellingModel:
-    """The model in a `spelling.json`.
+def parse_spelling(content: bytes, name: str) -> SpellingModel:
+    """The model in a `spelling.json` that is called `name`.
 
     Raises:
-        RunError: the file is missing, too large, or not what this program writes.
+        RunError: it is not what this program writes.
     """
     try:
-        if path.stat().st_size > FILE_BYTES_AT_MOST:
-            raise RunError(f"{path} is too large to be a spelling model")
-        following = json.loads(path.read_bytes())["following"]
+        following = parse_json(content)["following"]
         are_counts = all(
-            len(before) <= 1 and len(symbol) <= 1 and type(count) is int and count > 0
+            len(before) <= 1 and len(symbol) <= 1 and type(count) is int and 0 < count < 2**53
             for before, counts in following.items()
             for symbol, count in counts.items()
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise RunError(f"{path} is missing or is no spelling model: {error}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{name} is no spelling model: {error}") from error
     if not are_counts:
-        raise RunError(f"{path} is no spelling model: expected counts of pairs of characters")
+        raise RunError(f"{name} is no spelling model: expected counts of pairs of characters")
     return SpellingModel(following)
 
 

@@ -23,7 +23,7 @@ from llm_timecycle.files import write_durably
 from llm_timecycle.text.tokenizer.characters import check_characters
 from llm_timecycle.text.tokenizer.decode import Decoder, TextStream
 from llm_timecycle.text.tokenizer.encode import Lookup, choose_dtype, make_lookup
-from llm_timecycle.text.tokenizer.load import read_vocabulary
+from llm_timecycle.text.tokenizer.load import parse_vocabulary
 from llm_timecycle.text.tokenizer.normalization import unify_text
 from llm_timecycle.text.tokenizer.pipelines import END_ID, UNKNOWN_ID, Vocabulary, build_pipeline
 from llm_timecycle.text.tokenizer.spelling import SpellingModel
@@ -33,7 +33,7 @@ from llm_timecycle.text.tokenizer.vocabulary import CountGroups, learn_vocabular
 class Tokenizer:
     """A vocabulary, and the settings that define how text is split into its tokens.
 
-    Made by `Tokenizer.train` or `Tokenizer.load`.
+    Made by `Tokenizer.train` or `Tokenizer.parse`.
 
     Attributes:
         settings: the level and its options.
@@ -91,25 +91,29 @@ class Tokenizer:
         return cls(settings, vocabulary, documents=documents, normalize=normalize)
 
     @classmethod
-    def load(
+    def parse(
         cls,
-        path: Path,
+        content: bytes,
+        name: str,
         settings: TokenizerSettings,
         *,
         documents: Documents = "file",
         normalize: Normalization = "none",
         spelling: SpellingModel | None = None,
     ) -> Tokenizer:
-        """Read a `tokenizer.json` that this program saved under the same settings.
+        """The tokenizer in a `tokenizer.json` that this program saved under the same settings.
 
         Args:
-            path: the file.
+            content: the file.
+            name: what it is called.
             settings: those it was trained with.
             spelling: the model that was learned with it.
 
-        Raises RunError if it is missing, too large, damaged, or does not fit the settings.
+        Raises RunError if it is too large, damaged, or does not fit the settings.
         """
-        vocabulary = read_vocabulary(path, settings, documents=documents, normalize=normalize)
+        vocabulary = parse_vocabulary(
+            content, name, settings, documents=documents, normalize=normalize
+        )
         vocabulary = replace(vocabulary, spelling=spelling)
         return cls(settings, vocabulary, documents=documents, normalize=normalize)
 

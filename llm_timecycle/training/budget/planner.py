@@ -23,7 +23,6 @@ from llm_timecycle.training.schedules import (
     Plan,
     plan_epochs,
     read_plans,
-    write_plans,
 )
 
 MARKS = (0.25, 0.5, 0.75)
@@ -73,6 +72,8 @@ class Planner:
         self._budget_s = math.inf if training.minutes is None else 60.0 * training.minutes
         self.plans = tuple(plans)
         """All plans; those after the current step were made before the run was interrupted."""
+        self.has_changed = False
+        """Whether the plans are not those that are stored."""
         self._steps = self._timed = 0
         self._timed_s = self._step_s = 0.0
         self._first_step_at_s = math.inf
@@ -108,18 +109,18 @@ class Planner:
         """Whether the time of a checkpoint is not known yet."""
         return self._clock.find_last_s("checkpoint") is None
 
-    def change_minutes(self, step: int) -> bool:
-        """Make a plan at `step` if the last one is for another budget; returns whether it was.
+    def change_minutes(self, step: int) -> None:
+        """Make a plan at `step` if the last one is for another budget.
 
         Plans for later steps, made before the run was interrupted, are dropped.
         """
         if not self.plans or self.plans[-1].minutes == self._training.minutes:
-            return False
+            return
         assert self._training.minutes is not None
+        self.has_changed = True
         self.plans = tuple(plan for plan in self.plans if plan.step <= step)
         if self.plans:
             self.plans += (scale_plan(self.plans[-1], step, self._training.minutes),)
-        return True
 
     def find_plan(self, step: int) -> Plan:
         """The plan in force after `step` steps."""
@@ -217,7 +218,7 @@ class Planner:
 def open_planner(run: Run, progress: Progress, steps_per_epoch: int, clock: ActiveClock) -> Planner:
     """The planner of a run, with the plans that were made before.
 
-    Where `training.minutes` has changed, there is a plan for the new budget.
+    Where `training.minutes` has changed, there is a plan for the new budget, not yet stored.
 
     Args:
         run: the run, locked. progress: of the checkpoint that it resumes from.
@@ -230,11 +231,13 @@ def open_planner(run: Run, progress: Progress, steps_per_epoch: int, clock: Acti
     if training.minutes is None:
         return Planner(training, plan_epochs(training, steps_per_epoch), clock)
     where = f"the manifest of {run.path}"
-    plans = read_plans(run.read_manifest().get("plans", []), where, RESTORE)
+    try:
+        plans = read_plans(run.read_manifest().get("plans", []))
+    except ValueError as error:
+        raise RunError(f"{where} is damaged: {error}. {RESTORE}") from None
     if plans[: len(progress.plans)] != progress.plans:
         raise RunError(f"the plans in {where} are not those of its checkpoint. {RESTORE}")
     start = Plan(0, OPEN_STEPS, training.warmup_steps)
     planner = Planner(training, start, clock, progress.active_s, plans, steps_per_epoch)
-    if planner.change_minutes(progress.step):
-        run.record_plans(write_plans(planner.plans))
+    planner.change_minutes(progress.step)
     return planner

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from llm_timecycle.errors import RunError
+from llm_timecycle.files import open_for_appending
 from llm_timecycle.runs.manifest import explain_unwritten
 
 
@@ -24,7 +25,7 @@ class GrowingFile:
     def __init__(self, path: Path, length_bytes: int) -> None:
         self.path = path
         try:
-            self._file = path.open("a+b", buffering=0)
+            self._file = open_for_appending(path)
             self._file.truncate(min(length_bytes, path.stat().st_size))
         except OSError as error:
             raise self._explain(error) from error

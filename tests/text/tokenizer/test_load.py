@@ -31,11 +31,16 @@ def save(directory: Path, level: str) -> tuple[Path, dict[str, Any]]:
     return path, json.loads(path.read_text())
 
 
+def parse(path: Path, level: str, **options: Any) -> Tokenizer:
+    """The tokenizer in a file."""
+    return Tokenizer.parse(path.read_bytes(), str(path), SETTINGS[level], **options)
+
+
 def refuse(path: Path, level: str, content: dict[str, Any] | bytes) -> str:
     """The message that a file with this content is refused with."""
     path.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
     with pytest.raises(RunError) as caught:
-        Tokenizer.load(path, SETTINGS[level])
+        parse(path, level)
     assert str(path) in str(caught.value)
     return str(caught.value)
 
@@ -44,7 +49,7 @@ def refuse(path: Path, level: str, content: dict[str, Any] | bytes) -> str:
 def test_a_saved_tokenizer_comes_back(tmp_path, level):
     saved = Tokenizer.train(SETTINGS[level], [TEXT])
     saved.save(tmp_path / "tokenizer.json")
-    loaded = Tokenizer.load(tmp_path / "tokenizer.json", SETTINGS[level])
+    loaded = parse(tmp_path / "tokenizer.json", level)
     assert loaded.to_json() == saved.to_json()
     assert loaded.vocab_size == saved.vocab_size
     assert loaded.encode(TEXT).tolist() == saved.encode(TEXT).tolist()
@@ -53,17 +58,7 @@ def test_a_saved_tokenizer_comes_back(tmp_path, level):
     assert twin.get_vocab_size() == saved.vocab_size
 
 
-def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(RunError, match=r"there is no tokenizer at .*: the run is incomplete"):
-        Tokenizer.load(tmp_path / "tokenizer.json", SETTINGS["char"])
-
-
-def test_a_directory_is_refused(tmp_path):
-    with pytest.raises(RunError, match="cannot be read: Is a directory"):
-        Tokenizer.load(tmp_path, SETTINGS["char"])
-
-
-def test_a_large_file_is_not_read(tmp_path, monkeypatch):
+def test_a_large_file_is_not_parsed(tmp_path, monkeypatch):
     monkeypatch.setattr(load, "FILE_BYTES_AT_MOST", 1000)
     message = refuse(tmp_path / "tokenizer.json", "char", b"[" * 1001)
     assert "1,001 bytes; the limit is 1,000" in message
@@ -181,10 +176,19 @@ def test_words_of_an_earlier_version_are_refused_by_that_name(tmp_path):
 def test_another_normalization_is_refused(tmp_path):
     path, _ = save(tmp_path, "char")
     with pytest.raises(RunError, match="splits text differently"):
-        Tokenizer.load(path, SETTINGS["char"], normalize="NFC")
+        parse(path, "char", normalize="NFC")
 
 
-def test_a_section_that_the_library_does_not_know_is_refused(tmp_path):
+@pytest.mark.parametrize("kind", ["Nonsense", "Precompiled"])
+def test_a_part_of_a_type_that_is_never_written_does_not_reach_the_library(tmp_path, kind, capfd):
+    """The library would stop with a panic, and print it."""
     path, content = save(tmp_path, "unicode")
-    content["normalizer"] = {"type": "Nonsense"}
+    content["normalizer"]["normalizers"].append({"type": kind, "precompiled_charsmap": "AAAA"})
+    assert "splits text differently" in refuse(path, "unicode", content)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_what_the_library_cannot_read_is_refused(tmp_path):
+    path, content = save(tmp_path, "unicode")
+    content["added_tokens"] = 3
     assert "tokenizers library rejects" in refuse(path, "unicode", content)

@@ -1,7 +1,6 @@
 """The spelling model of the program: the reference's figures, bounded, read and written."""
 
 import math
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 from llm_timecycle.errors import RunError
 from llm_timecycle.reference.text.spelling import compute_spelling_bits
 from llm_timecycle.text.tokenizer import spelling
-from llm_timecycle.text.tokenizer.spelling import SYMBOLS, learn_spelling, read_spelling
+from llm_timecycle.text.tokenizer.spelling import SYMBOLS, learn_spelling, parse_spelling
 
 WORDS = st.lists(st.text("abc中𝄞", min_size=1, max_size=5), unique=True, max_size=8)
 
@@ -34,11 +33,9 @@ def test_it_is_the_reference(words: list[str], word: str) -> None:
 
 
 @given(WORDS)
-def test_it_survives_its_file(tmp_path_factory: pytest.TempPathFactory, words: list[str]) -> None:
+def test_it_survives_its_file(words: list[str]) -> None:
     model = learn_spelling(words)
-    path = tmp_path_factory.mktemp("spelling") / "spelling.json"
-    path.write_text(model.to_json(), encoding="utf-8")
-    assert read_spelling(path).following == model.following
+    assert parse_spelling(model.to_json().encode(), "-").following == model.following
 
 
 def test_of_many_words_some_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +53,7 @@ def test_only_the_most_frequent_pairs_are_kept(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "is missing"),
+        ("[" * 100_000, "nested too deeply"),
         ("[]", "no spelling model"),
         ('{"following": {"a": 1}}', "no spelling model"),
         ('{"following": {"a": {"b": 0}}}', "expected counts of pairs of characters"),
@@ -64,16 +61,6 @@ def test_only_the_most_frequent_pairs_are_kept(monkeypatch: pytest.MonkeyPatch) 
         ('{"following": {"a": {"b": 1.5}}}', "expected counts of pairs of characters"),
     ],
 )
-def test_a_file_that_is_none(tmp_path: Path, content: str | None, message: str) -> None:
-    path = tmp_path / "spelling.json"
-    if content is not None:
-        path.write_text(content)
+def test_a_file_that_is_none(content: str, message: str) -> None:
     with pytest.raises(RunError, match=message):
-        read_spelling(path)
-
-
-def test_a_file_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spelling, "FILE_BYTES_AT_MOST", 10)
-    (tmp_path / "spelling.json").write_text(learn_spelling(["ab"]).to_json())
-    with pytest.raises(RunError, match="too large"):
-        read_spelling(tmp_path / "spelling.json")
+        parse_spelling(content.encode(), "spelling.json")

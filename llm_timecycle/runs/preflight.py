@@ -1,0 +1,105 @@
+"""Before a run is trained: what would stop it after hours, and what killed processes have left."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from shlex import quote
+
+from llm_timecycle.errors import RunError, RunExistsError
+from llm_timecycle.files import explain_os_error, open_for_appending, remove
+
+STALE_AFTER_S = 24 * 3600.0
+_CHECKPOINT = re.compile(r"step-\d+")
+_LEFTOVER = re.compile(r"\..+\.(?:new|\d+\.tmp)")
+_UNFINISHED = re.compile(r"\.step-\d+\.tmp")
+
+
+def check_run_is_new(path: Path) -> None:
+    """Check, before any work is done, that a new run can be written to `path`.
+
+    Raises:
+        RunExistsError: something is there.
+        RunError: its directory cannot be written to.
+    """
+    if path.exists() or path.is_symlink():
+        raise RunExistsError(path, is_run=(path / "manifest.json").exists())
+    parent = path.parent
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=name_staging(path), dir=parent):
+            pass
+    except OSError as error:
+        raise RunError(f"cannot make a run in {parent}: {explain_os_error(error)}") from error
+
+
+def check_writable(run: Path, growing: Sequence[str]) -> None:
+    """Raise RunError unless a run can be written to, as far as can be known; changes nothing.
+
+    Args:
+        run: its directory.
+        growing: the names of files that are written to where they are.
+    """
+    for directory in (run, run / "checkpoints", *_list_checkpoints(run)):
+        if directory.is_symlink() or not directory.is_dir():
+            raise RunError(_explain_no_directory(run, directory))
+        try:
+            with tempfile.TemporaryFile(dir=directory):
+                pass
+        except OSError as error:
+            raise RunError(
+                f"{run} cannot be trained: nothing can be written to {directory}: "
+                f"{explain_os_error(error)}"
+            ) from error
+    for file in (run / name for name in growing):
+        if file.exists() or file.is_symlink():
+            try:
+                open_for_appending(file).close()
+            except OSError as error:
+                raise RunError(
+                    f"{run} cannot be trained: {file} cannot be written to: "
+                    f"{explain_os_error(error)}"
+                ) from error
+
+
+def remove_leftovers(run: Path) -> None:
+    """Delete the temporary files of processes that were killed; nobody else may write the run."""
+    for directory, pattern in ((run, _LEFTOVER), (run / "checkpoints", _UNFINISHED)):
+        for path in directory.iterdir():
+            if pattern.fullmatch(path.name):
+                with suppress(OSError):
+                    remove(path)
+
+
+def name_staging(run: Path) -> str:
+    """How the names of the directories begin in which a run of this name is made."""
+    return f".{run.name}.making-"
+
+
+def remove_old_staging(run: Path) -> None:
+    """Delete what was left a day ago or earlier when making a run of this name was cut short."""
+    for path in run.parent.iterdir():
+        if path.name.startswith(name_staging(run)):
+            with suppress(OSError):
+                if time.time() - path.lstat().st_mtime > STALE_AFTER_S:
+                    remove(path)
+
+
+def _list_checkpoints(run: Path) -> Iterator[Path]:
+    if (run / "checkpoints").is_dir():
+        found = (run / "checkpoints").iterdir()
+        yield from (path for path in found if _CHECKPOINT.fullmatch(path.name))
+
+
+def _explain_no_directory(run: Path, path: Path) -> str:
+    if not path.exists() and not path.is_symlink():
+        return f"{run} is incomplete: its directory {path.name} is missing"
+    kind = "a link" if path.is_symlink() else "a file"
+    return (
+        f"{run} cannot be trained: {path} is {kind}, and a directory is needed there. Move it "
+        f"away: mv {quote(str(path))} {quote(f'{path}-moved')}"
+    )

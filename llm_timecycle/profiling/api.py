@@ -142,7 +142,7 @@ def profile(
         is_trained=True,
     )
     vocab_size = text.tokenizer.vocab_size
-    for axis in (*axes, None):
+    for axis in axes:
         check_memory(opened.settings, vocab_size, read_free_bytes(), axis)
     plan = resolve_machine(opened.settings, vocab_size)
     opened = replace(opened, settings=plan.fill_in(opened.settings))

@@ -12,7 +12,8 @@ import tensorflow as tf
 from llm_timecycle.config.settings import ModelSettings, Settings, TrainingSettings
 from llm_timecycle.errors import ConfigError
 from llm_timecycle.model.precision import pick_precision, race_products
-from llm_timecycle.system import count_cores
+from llm_timecycle.system import count_cores, read_free_bytes
+from llm_timecycle.training.budget.memory import check_step_fits
 from llm_timecycle.training.schedules import choose_learning_rate
 
 log = logging.getLogger("llm_timecycle")
@@ -60,7 +61,12 @@ def resolve_machine(settings: Settings, vocab_size: int) -> ComputePlan:
 
     Args:
         vocab_size: V.
+
+    Raises:
+        NotEnoughMemoryError: the machine has too little for a step, see `check_step_fits`.
     """
+    if not tf.config.list_physical_devices("GPU"):
+        check_step_fits(settings, vocab_size, read_free_bytes())
     training = settings.training
     threads, lanes = training.threads or count_cores(), training.batch_size
     if training.precision != "auto":

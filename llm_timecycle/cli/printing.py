@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+_JSON_CONTROLS = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
+"""Those that JSON need not escape."""
 _CONTROLS = {
     code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"
 }
@@ -17,7 +19,8 @@ _CONTROLS = {
 def print_json(value: Mapping[str, Any]) -> None:
     """Print a JSON object on stdout, in ASCII unless stdout encodes Unicode."""
     is_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
-    click.echo(json.dumps(value, ensure_ascii=not is_unicode, indent=2, allow_nan=False))
+    written = json.dumps(value, ensure_ascii=not is_unicode, indent=2, allow_nan=False)
+    click.echo(written.translate(_JSON_CONTROLS))
 
 
 def print_text(text: str = "", *, nl: bool = True) -> None:

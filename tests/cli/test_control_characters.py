@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import subprocess
@@ -52,6 +53,14 @@ def test_a_file_gets_the_text_as_it_is(run: Path) -> None:
     command = [*PROGRAM, "generate", str(run), "--prompt", f"a{CONTROLS}a", "--length", "5"]
     written = subprocess.run(command, capture_output=True, check=True).stdout.decode()
     assert written.startswith(f"a{CONTROLS}a")
+
+
+def test_json_escapes_them_all(run: Path) -> None:
+    options = ["--prompt", f"a{CONTROLS}a", "--length", "5", "--json"]
+    command = [*PROGRAM, "generate", str(run), *options]
+    written = subprocess.run(command, capture_output=True, check=True).stdout.decode()
+    assert not set(CONTROLS) & set(written)
+    assert json.loads(written)["prompt"]["text"] == f"a{CONTROLS}a"
 
 
 def test_a_message_shows_them_everywhere(tmp_path: Path) -> None:

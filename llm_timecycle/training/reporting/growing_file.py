@@ -30,9 +30,11 @@ class GrowingFile:
             raise self._explain(error) from error
 
     def append(self, text: str) -> None:
-        """Write text at the end, as UTF-8."""
+        """Write text at the end, as UTF-8: all of it, however little the system takes at once."""
+        left = memoryview(text.encode("utf-8", "replace"))
         try:
-            self._file.write(text.encode("utf-8", "replace"))
+            while left:
+                left = left[self._file.write(left) :]
         except OSError as error:
             raise self._explain(error) from error
 

@@ -16,7 +16,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import BuiltinFunctionType
 from typing import Any, cast
 from unittest import mock
 
@@ -64,14 +63,14 @@ def watch(place: Path, around: Around) -> Iterator[Watch]:
     watching = Watch(place, around)
     functions: dict[str, Any] = {name: partial(watching.call, name) for name in FUNCTIONS}
     functions |= {name: getattr(watching, name) for name in ("open", "close", "write")}
-    stand_ins = {getattr(os, name): function for name, function in functions.items()}
-    stand_ins |= {io.open: watching.open_file, io.FileIO: watching.open_raw}
+    stand_ins = {id(getattr(os, name)): function for name, function in functions.items()}
+    stand_ins |= {id(io.open): watching.open_file, id(io.FileIO): watching.open_raw}
     packages = [m for name, m in sys.modules.items() if name.split(".")[0] == "llm_timecycle"]
     with ExitStack() as patches:
         for module in (os, io, builtins, *packages):
             for name, value in list(vars(module).items()):
-                if isinstance(value, BuiltinFunctionType | type) and value in stand_ins:
-                    patches.enter_context(mock.patch.object(module, name, stand_ins[value]))
+                if id(value) in stand_ins:
+                    patches.enter_context(mock.patch.object(module, name, stand_ins[id(value)]))
         yield watching
 
 

@@ -31,11 +31,11 @@ class GrowingFile:
             raise self._explain(error) from error
 
     def append(self, text: str) -> None:
-        """Write text at the end, as UTF-8."""
-        rest = text.encode("utf-8", "replace")
+        """Write text at the end, as UTF-8: all of it, however little the system takes at once."""
+        left = memoryview(text.encode("utf-8", "replace"))
         try:
-            while rest:  # a disk that is nearly full takes a part
-                rest = rest[self._file.write(rest) :]
+            while left:
+                left = left[self._file.write(left) :]
         except OSError as error:
             raise self._explain(error) from error
 

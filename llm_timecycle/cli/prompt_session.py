@@ -19,7 +19,7 @@ from prompt_toolkit.history import History
 from prompt_toolkit.output import create_output
 from prompt_toolkit.shortcuts import PromptSession
 
-from llm_timecycle.files import open_regular
+from llm_timecycle.files import open_for_appending, open_regular
 
 PROMPT = "> "
 HISTORY_LINES = 1000
@@ -56,10 +56,8 @@ class FileHistory(History):
         """Append a line to the file."""
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._path.touch()
-            open_regular(self._path).close()  # a pipe would wait for its reader
-            with self._path.open("a", encoding="utf-8", errors="replace") as file:
-                file.write(f"{string}\n")
+            with open_for_appending(Path(os.path.realpath(self._path))) as file:
+                file.write(f"{string}\n".encode(errors="replace"))
 
 
 def read_typed_lines(completions: Sequence[str]) -> Iterator[str]:

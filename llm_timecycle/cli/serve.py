@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from llm_timecycle.serving.app import Access
 
 ENVIRONMENT = "LLM_TIMECYCLE_SERVE"
+MOST = 1_000_000_000
 PACKAGES = ("starlette", "uvicorn")
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -34,7 +35,7 @@ def whole(
     """An option for a whole number."""
     return click.option(
         name,
-        type=click.IntRange(least),
+        type=click.IntRange(least, MOST),
         default=default,
         show_default=True,
         metavar=metavar,

@@ -34,9 +34,11 @@ from llm_timecycle.generation.json_form import describe_text
 from llm_timecycle.generation.prompt_file import PromptFile, PromptLine
 from llm_timecycle.generation.sample import SampleRequest
 from llm_timecycle.parsing import parse_json
+from llm_timecycle.sealed_json import read_sealed, write_sealed
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Since 2, the request file covers itself."""
 BATCH_PROMPTS = 32
 """Texts that are generated together; a kill loses at most these."""
 REQUEST_BYTES_AT_MOST = 16 << 20
@@ -131,7 +133,7 @@ class PromptBatches:
         if self._settings.seed is None:
             drawn = int.from_bytes(os.urandom(SEED_BYTES), "big")
             request["settings"] = {**self._settings.model_dump(), "seed": drawn}
-        write_durably(file, (json.dumps(request, indent=2, ensure_ascii=False) + "\n").encode())
+        write_durably(file, write_sealed(request))
         output.touch()
         flush_directory(output.parent)
         return _find_seed(request)
@@ -220,7 +222,7 @@ class _StoredRequest(BaseModel):
 
 def _read_request(file: Path, output: Path) -> dict[str, Any]:
     try:
-        stored: dict[str, Any] = parse_json(read_regular(file, REQUEST_BYTES_AT_MOST))
+        stored = read_sealed(read_regular(file, REQUEST_BYTES_AT_MOST))
         _StoredRequest.model_validate(stored)
         return stored
     except (OSError, ValueError) as error:

@@ -19,6 +19,7 @@ from llm_timecycle.generation.generator import TextGenerator
 from llm_timecycle.generation.prompt_batches import PromptBatches
 from llm_timecycle.generation.prompt_file import read_prompt_file
 from llm_timecycle.generation.sample import SampleRequest
+from llm_timecycle.sealed_json import read_sealed, write_sealed
 from tests.generation.fake_engine import CHARACTERS, FakeEngine, find_soft_logits
 
 PROMPTS = [
@@ -174,9 +175,18 @@ def test_a_request_file_that_was_changed_is_refused(
 ) -> None:
     write()
     file = tmp_path / "out.jsonl.request.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
+    file.write_bytes(write_sealed(read_sealed(file.read_bytes()) | changes))
     with pytest.raises(UsageError, match="does not say how it was made"):
         write()
+
+
+def test_a_changed_digit_of_a_request_file_is_found(tmp_path: Path, write: Write) -> None:
+    """With another seed, the program would go on with other texts."""
+    write()
+    file = tmp_path / "out.jsonl.request.json"
+    file.write_text(file.read_text().replace('"seed": 3', '"seed": 4'))
+    with pytest.raises(UsageError, match="does not say how it was made"):
+        write(seed=4)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs POSIX")

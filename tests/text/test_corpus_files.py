@@ -15,6 +15,7 @@ from llm_timecycle.errors import DataError
 from llm_timecycle.text.cached_files import CachedFile, write_cached
 from llm_timecycle.text.corpus import open_corpus
 from llm_timecycle.text.files import find
+from llm_timecycle.text.files.find import find_files
 
 
 @pytest.fixture
@@ -170,6 +171,28 @@ def test_the_encoding_is_that_of_the_settings_except_for_what_is_built_in(base):
     own, sample = ["".join(chunk.text for chunk in each.chunks()) for each in corpus.documents()]
     assert own == "河边的钟"
     assert sample.startswith("河边的钟\n")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("t/**/*.txt", ["a.txt", "in/b.txt"]),
+        ("t/**", ["a.txt", "in/b.txt", "in/c.md"]),
+        ("t/**/**/in/*.txt", ["in/b.txt"]),
+        ("t/**/in/**/b*", ["in/b.txt"]),
+        ("?/**/.hidden/*.txt", [".hidden/d.txt"]),
+        ("**/c.md", ["in/c.md"]),
+    ],
+)
+def test_links_that_lead_back_up_are_not_followed_for_ever(tmp_path, pattern, found):
+    """Two of them, and there are more paths than anybody can count."""
+    for name in ("a.txt", "in/b.txt", "in/c.md", ".hidden/d.txt"):
+        (tmp_path / "t" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "t" / name).write_text(name)
+    for name in ("x", "y", "in/z"):
+        (tmp_path / "t" / name).symlink_to(tmp_path / "t")
+    paths = find_files(pattern, tmp_path, tmp_path).paths
+    assert [str(path.relative_to(tmp_path / "t")) for path in paths] == found
 
 
 @pytest.mark.parametrize(

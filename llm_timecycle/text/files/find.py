@@ -8,8 +8,9 @@ import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 
 from llm_timecycle.config.spelling import find_nearest
@@ -24,6 +25,7 @@ RECORD_KINDS = (".csv", ".tsv", ".jsonl")
 TEXT_KINDS = ("", ".txt", ".md", ".rst", ".tex", ".srt", *RECORD_KINDS)
 """What is read of a directory, plain or compressed; "" is a name such as `text.gz`."""
 KINDS_NAMED = 4
+ANY_DEPTH = "**"
 
 log = logging.getLogger("llm_timecycle")
 
@@ -145,10 +147,10 @@ def _name_kind(path: Path) -> str:
     return inner if inner == path.suffix.lower() else f"{inner}{path.suffix.lower()}"
 
 
-def _walk(directory: Path) -> Iterator[Path]:
-    """The files below a directory that are not hidden; a directory that links lead to twice, once.
+def _walk(directory: Path, *, with_hidden: bool = False) -> Iterator[Path]:
+    """The files below a directory; a directory that links lead to twice, once.
 
-    A link that leads back up is said.
+    A link that leads back up is said. Hidden files and directories are left out.
     """
 
     def refuse(error: OSError) -> None:
@@ -159,7 +161,7 @@ def _walk(directory: Path) -> Iterator[Path]:
         kept = []
         for name in sorted(directories):
             path = Path(parent, name)
-            if name.startswith("."):
+            if name.startswith(".") and not with_hidden:
                 continue
             if (identity := _identify(path)) not in seen:
                 seen.add(identity)
@@ -167,7 +169,7 @@ def _walk(directory: Path) -> Iterator[Path]:
             elif path.resolve() in Path(parent).resolve().parents or path.samefile(parent):
                 log.info("%s leads back to %s: not followed", path, path.resolve())
         directories[:] = kept
-        yield from (Path(parent, name) for name in names if not name.startswith("."))
+        yield from (Path(parent, n) for n in names if with_hidden or not n.startswith("."))
 
 
 def _identify(directory: Path) -> tuple[int, int]:
@@ -176,9 +178,41 @@ def _identify(directory: Path) -> tuple[int, int]:
 
 
 def _match_glob(pattern: str, base: Path) -> list[Path]:
+    """The files that a glob matches.
+
+    Below a `**`, links are followed as they are below a directory. The library would follow those
+    that lead back up again and again.
+    """
+    parts = Path(pattern).parts
+    place = parts.index(ANY_DEPTH) if ANY_DEPTH in parts else len(parts)
     # Not Path.glob: it refuses absolute patterns and takes hidden files.
-    names = glob.iglob(pattern, root_dir=base, recursive=True)  # noqa: PTH207
-    return [path for path in (base / name for name in names) if path.is_file()]
+    names = glob.iglob(str(Path(*parts[:place])), root_dir=base)  # noqa: PTH207
+    found = [base / name for name in names]
+    if not (below := parts[place:]):
+        return [path for path in found if path.is_file()]
+    with_hidden = any(part.startswith(".") for part in below)
+    return [
+        path
+        for directory in found
+        if directory.is_dir()
+        for path in _walk(directory, with_hidden=with_hidden)
+        if path.is_file() and _fits(path.relative_to(directory).parts, below)
+    ]
+
+
+def _fits(parts: Sequence[str], patterns: Sequence[str]) -> bool:
+    """Whether the parts of a path match those of a glob; what is hidden must be named so.
+
+    >>> _fits(("a", "b", "c.txt"), ("**", "*.txt")), _fits((".a", "c.txt"), ("**", "*.txt"))
+    (True, False)
+    """
+    if not parts or not patterns:
+        return not parts and set(patterns) <= {ANY_DEPTH}
+    (first, *rest), pattern = parts, patterns[0]
+    is_hidden = first.startswith(".") and not pattern.startswith(".")
+    if pattern == ANY_DEPTH:
+        return _fits(parts, patterns[1:]) or (not is_hidden and _fits(rest, patterns))
+    return not is_hidden and fnmatch(first, pattern) and _fits(rest, patterns[1:])
 
 
 def _find_sample_directory() -> Path:

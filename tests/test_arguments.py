@@ -29,7 +29,7 @@ VALUES: list[object] = [
     *([np.ones(2)], {"x": np.ones(2)}),
 ]
 """Nothing that a text, a path or a list of them may be."""
-TEXTS: list[object] = ["", "\0", "no\udc80text", "x", Path("x"), [""], ["x"], ["\0"]]
+TEXTS: list[object] = ["", "\0", "no\udc80text", "x", Path("x"), [""], ["x"], ["\0"], 5000 * "x"]
 """What the error about them names need not be the argument."""
 RESULTS = ("Comparison", "EvaluationResult", "GeneratedText", "ProfileResult", "Score")
 RESULTS += ("TrainingResult",)

@@ -30,10 +30,11 @@ from llm_timecycle.config.locate import (
     list_shipped_runs,
 )
 from llm_timecycle.config.settings import Settings
+from llm_timecycle.config.sources import MAX_SETTINGS_BYTES
 from llm_timecycle.config.spelling import find_nearest
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import RunError, RunInUseError
-from llm_timecycle.files import explain_os_error, write_durably
+from llm_timecycle.files import explain_os_error, read_regular, write_durably
 from llm_timecycle.runs.config_file import read_config, record_settings, write_config
 from llm_timecycle.runs.manifest import (
     GROWING_FILES,
@@ -169,7 +170,8 @@ class Run:
 
         A comment stays where the setting that it explains has not changed.
         """
-        comments = read_comments((self.path / "config.yaml").read_text(encoding="utf-8"))
+        written = read_regular(self.path / "config.yaml", MAX_SETTINGS_BYTES)
+        comments = read_comments(written.decode())
         before, after = self.settings.model_dump(), settings.model_dump()
         kept = {}
         for path, comment in comments.items():
@@ -202,8 +204,11 @@ class Run:
 
     def check_files(self) -> None:
         """Raise RunError unless the files that training goes on with are as the manifest says."""
+        listed = self.read_manifest()["files"]
+        if "model.safetensors" in listed:
+            self.check_weights_exist()
         for name in ("model.safetensors", *GROWING_FILES):
-            if name in self.read_manifest()["files"]:
+            if name in listed:
                 read_file(self.path, name)
 
     def remove_leftovers(self) -> None:

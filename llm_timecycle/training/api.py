@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from llm_timecycle.arguments import check_arguments, write_received
 from llm_timecycle.config.load import LoadedSettings, check_sources
 from llm_timecycle.config.locate import (
+    check_path_name,
     find_run,
     find_settings_file,
     is_text,
@@ -230,6 +231,7 @@ def _choose_run(run: str | Path | None, default: Path | None) -> Path:
     if run is not None and str(run) in ("", "."):
         raise UsageError("run is empty; expected a directory")
     if run is not None:
+        check_path_name(run)
         return Path(run)
     if default is None:
         raise UsageError('run: expected a directory for the run, such as "runs/my"')

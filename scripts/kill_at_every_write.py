@@ -164,7 +164,8 @@ def examine(
     print(f"\n{title}: {len(recording.operations) - 1} operations, ", end="")
     print(f"{len(strikes)} strikes, {len(recoveries)} states resumed, ", end="")
     print(f"{time.perf_counter() - began_s:.0f} s\n")
-    print_table(strikes, [strike for strike, _ in lost])
+    advised = [strike for each in recoveries if each.is_advised for strike in each.strikes]
+    print_table(strikes, advised, [strike for strike, _ in lost])
     leftovers = Counter(name for each in recoveries for name in each.leftovers)
     rules = Counter(mask(rule) for rule in recording.broken_rules)
     unflushed = [path for path in recording.unflushed if path.startswith(str(ways.run))]
@@ -185,18 +186,25 @@ def find_unclear(strike: Strike) -> str:
     return ""
 
 
-def print_table(strikes: Sequence[Strike], lost: Sequence[Strike]) -> None:
-    """A row for each kind of strike, counted in strikes."""
+def print_table(
+    strikes: Sequence[Strike], advised: Sequence[Strike], lost: Sequence[Strike]
+) -> None:
+    """A row for each kind of strike, counted in strikes.
+
+    Args:
+        advised: those after which the next command said what to do first. lost: as it says.
+    """
     print("  ".join(["kind".ljust(20), *COLUMNS]))
     for kind in KINDS:
         of_kind = [strike for strike in strikes if strike.kind == kind]
         failed = [strike for strike in of_kind if strike.exit_code not in (0, -signal.SIGKILL)]
         unclear = sum(find_unclear(strike) != "" for strike in failed)
+        said_later = [strike for strike in advised if strike in of_kind and strike not in failed]
         lost_count = sum(strike.kind == kind for strike in lost)
         counts = {
             "operations": len({strike.number for strike in of_kind}),
             "tried": len(of_kind),
-            "clear message": len(failed) - unclear,
+            "clear message": len(failed) - unclear + len(said_later),
             "unclear": unclear,
             "states": len({strike.state for strike in of_kind}),
             "same end": len(of_kind) - lost_count,

@@ -20,6 +20,7 @@ The order of the fsyncs is checked as well: a file before its name, its director
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import re
 import signal
@@ -67,7 +68,7 @@ TRAINING = {
     "training.schedule": "constant",
     "training.warmup_steps": "1",
     "training.patience": "null",
-    "training.learning_rate": "0.05",
+    "training.learning_rate": "0.4",
     "training.max_steps": "4",
     "training.eval_every": "2",
     "training.checkpoint_every": "2",
@@ -91,7 +92,7 @@ NEW = Ways(
     new=write_command("runs/my", MODEL | TRAINING),
     resume=["train", "runs/my", "--resume"],
 )
-LONGER = replace(NEW, resume=[*NEW.resume, "--set", "training.max_steps=8"])
+LONGER = replace(NEW, resume=[*NEW.resume, "--set", "training.max_steps=10"])
 FROM = Ways(
     Path("runs/other"),
     new=write_command("runs/other", TRAINING, "--from", "runs/my"),
@@ -120,6 +121,9 @@ def main() -> int:
         wrong = examine("A new run", new, NEW, place / "a", arguments)
         longer = Recording(LONGER.resume, NEW.run, new.end, Store(place / "longer"))
         wrong += examine("The same run, made longer", longer, LONGER, place / "b", arguments)
+        if not has_averages(longer.end):
+            print("\nNo checkpoint has averaged weights: another learning rate is needed")
+            wrong += 1
         other = Recording(FROM.new, FROM.run, new.end, Store(place / "other"))
         wrong += examine("A run with the weights of it", other, FROM, place / "c", arguments)
     return 1 if wrong else 0
@@ -128,6 +132,12 @@ def main() -> int:
 def read_start() -> State:
     """What the trainings begin with: a short text."""
     return {"text.txt": TEXT.read_bytes()[:8000]}
+
+
+def has_averages(end: State) -> bool:
+    """Whether the weights were averaged in the end, so that a checkpoint has all that one can."""
+    states = [json.loads(end[name] or b"") for name in end if name.endswith("/state.json")]
+    return any(state["progress"]["averaged_steps"] > 0 for state in states)
 
 
 def examine(
@@ -154,7 +164,8 @@ def examine(
     print(f"\n{title}: {len(recording.operations) - 1} operations, ", end="")
     print(f"{len(strikes)} strikes, {len(recoveries)} states resumed, ", end="")
     print(f"{time.perf_counter() - began_s:.0f} s\n")
-    print_table(strikes, [strike for strike, _ in lost])
+    advised = [strike for each in recoveries if each.is_advised for strike in each.strikes]
+    print_table(strikes, advised, [strike for strike, _ in lost])
     leftovers = Counter(name for each in recoveries for name in each.leftovers)
     rules = Counter(mask(rule) for rule in recording.broken_rules)
     unflushed = [path for path in recording.unflushed if path.startswith(str(ways.run))]
@@ -175,18 +186,25 @@ def find_unclear(strike: Strike) -> str:
     return ""
 
 
-def print_table(strikes: Sequence[Strike], lost: Sequence[Strike]) -> None:
-    """A row for each kind of strike, counted in strikes."""
+def print_table(
+    strikes: Sequence[Strike], advised: Sequence[Strike], lost: Sequence[Strike]
+) -> None:
+    """A row for each kind of strike, counted in strikes.
+
+    Args:
+        advised: those after which the next command said what to do first. lost: as it says.
+    """
     print("  ".join(["kind".ljust(20), *COLUMNS]))
     for kind in KINDS:
         of_kind = [strike for strike in strikes if strike.kind == kind]
         failed = [strike for strike in of_kind if strike.exit_code not in (0, -signal.SIGKILL)]
         unclear = sum(find_unclear(strike) != "" for strike in failed)
+        said_later = [strike for strike in advised if strike in of_kind and strike not in failed]
         lost_count = sum(strike.kind == kind for strike in lost)
         counts = {
             "operations": len({strike.number for strike in of_kind}),
             "tried": len(of_kind),
-            "clear message": len(failed) - unclear,
+            "clear message": len(failed) - unclear + len(said_later),
             "unclear": unclear,
             "states": len({strike.state for strike in of_kind}),
             "same end": len(of_kind) - lost_count,

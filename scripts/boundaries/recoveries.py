@@ -112,10 +112,11 @@ def _list_recoveries(recording: Recording, strikes: Iterable[Strike], ways: Ways
 def _prepare(recovery: Recovery, recording: Recording, ways: Ways) -> None:
     """Lay out the state, and try to use its best weights as they are."""
     write_state(recording.store.get(recovery.state), recovery.place)
-    try:
-        open_run(recovery.place / ways.run).load_weights()
-    except TimecycleError as error:
-        recovery.weights_problem = f"the best weights cannot be loaded: {error}"
+    if any(strike.has_weights for strike in recovery.strikes):
+        try:
+            open_run(recovery.place / ways.run).load_weights()
+        except TimecycleError as error:
+            recovery.weights_problem = f"the best weights cannot be loaded: {error}"
     _delete(recovery, ways)
 
 

@@ -43,9 +43,8 @@ def train(arguments: Sequence[str], place: Path) -> int:
     training = TrainingSettings(max_steps=int(arguments[0])) if arguments[0].isdigit() else None
     settings = SETTINGS.model_copy(update={"training": training or SETTINGS.training})
     try:
-        if "--resume" not in arguments:
-            create_run(RUN, settings, b"{}", 5, {})
-        run = open_run(RUN)
+        is_new = "--resume" not in arguments
+        run = create_run(RUN, settings, b"{}", 5, {}) if is_new else open_run(RUN)
         with run.lock():
             if training not in (None, run.settings.training):
                 run = run.replace_settings(settings)

@@ -17,8 +17,8 @@ from llm_timecycle.config.load import LoadedSettings, read_settings
 from llm_timecycle.config.locate import find_run, name_after, names_text
 from llm_timecycle.config.sources import Override, Source
 from llm_timecycle.errors import DataError, RunError, RunExistsError, ShortTextError
+from llm_timecycle.runs.create import check_run_is_new
 from llm_timecycle.runs.directory import open_run
-from llm_timecycle.runs.preflight import check_run_is_new
 from llm_timecycle.system import measure_start_s
 
 if TYPE_CHECKING:

@@ -235,7 +235,7 @@ def _measure_requests(source: Source, text: PreparedText) -> InferenceCycle:
     """
     from llm_timecycle.profiling.measure.requests import measure_inference
     from llm_timecycle.profiling.measure.scaling import make_weights
-    from llm_timecycle.runs.directory import create_run
+    from llm_timecycle.runs.create import create_run
 
     run, settings = source.run, source.settings
     if run is not None and run.settings.generation == settings.generation:

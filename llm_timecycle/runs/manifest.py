@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import mmap
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 from llm_timecycle.errors import RunError
 from llm_timecycle.files import (
     explain_os_error,
+    flush_directory,
     read_or_map,
     read_regular,
     write_durably,
@@ -182,10 +184,12 @@ def replace_file(directory: Path, name: str, content: bytes, facts: Mapping[str,
         coming = {name: {**new_entry, "facts": dict(facts)}}
         write_manifest(directory, {**manifest, "replacing": coming})
         staged.replace(directory / name)
+        flush_directory(directory)
         manifest["files"][name] = new_entry
         write_manifest(directory, {**manifest, "replacing": {}, **facts})
     except OSError as error:
-        staged.unlink(missing_ok=True)
+        with suppress(OSError):
+            staged.unlink(missing_ok=True)
         raise RunError(
             f"cannot write {directory / name}: {explain_os_error(error)}. "
             f"The previous file is still there"
@@ -195,7 +199,8 @@ def replace_file(directory: Path, name: str, content: bytes, facts: Mapping[str,
 def _finish_replacing(directory: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     """The manifest after a replacement that a kill cut short, if the new file was in place."""
     for name, entry in manifest["replacing"].items():
-        if fits(read_or_map(directory / name), entry):
+        file = directory / name
+        if file.exists() and fits(read_or_map(file), entry):
             manifest["files"][name] = {key: entry[key] for key in ("bytes", "sha256")}
             manifest |= entry.get("facts", {})
     return {**manifest, "replacing": {}}

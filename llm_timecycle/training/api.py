@@ -24,8 +24,8 @@ from llm_timecycle.config.sources import SettingsFile, Source
 from llm_timecycle.errors import Interrupted, UsageError
 from llm_timecycle.evaluation.figures import compute_perplexity
 from llm_timecycle.evaluation.table import Figure, write_html_table, write_table
+from llm_timecycle.runs.create import check_run_is_new
 from llm_timecycle.runs.directory import open_run
-from llm_timecycle.runs.preflight import check_run_is_new
 
 if TYPE_CHECKING:
     import keras

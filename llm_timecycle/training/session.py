@@ -26,10 +26,10 @@ from llm_timecycle.model.network import (
     start_from_frequencies,
 )
 from llm_timecycle.model.sharding import distribute
-from llm_timecycle.runs.directory import Run, create_run, open_run
+from llm_timecycle.runs.create import check_run_is_new, create_run
+from llm_timecycle.runs.directory import Run, open_run
 from llm_timecycle.runs.learned import write_learned
 from llm_timecycle.runs.manifest import explain_unwritten
-from llm_timecycle.runs.preflight import check_run_is_new
 from llm_timecycle.runs.warm_start import WarmStart
 from llm_timecycle.text.batches import ONE_DOCUMENT, Lanes, count_tokens, cut_lanes
 from llm_timecycle.text.prepare import PreparedText, find_unsuitable_level, prepare_text

@@ -24,7 +24,7 @@ from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import RunError, UsageError
 from llm_timecycle.generation import api
 from llm_timecycle.generation.keyword_arguments import GenerationOptions
-from llm_timecycle.runs.directory import create_run
+from llm_timecycle.runs.create import create_run
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 READMES = [Path(__file__).parents[2] / name for name in ("README.md", "README.zh-CN.md")]

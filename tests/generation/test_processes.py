@@ -23,7 +23,8 @@ from llm_timecycle.config.settings import (
 )
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import RunError
-from llm_timecycle.runs.directory import create_run, open_run
+from llm_timecycle.runs.create import create_run
+from llm_timecycle.runs.directory import open_run
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 BEGINNING = """

@@ -17,7 +17,8 @@ from llm_timecycle.errors import ConfigError, UsageError
 from llm_timecycle.profiling.api import ProfileResult, _measure_requests, check_request
 from llm_timecycle.profiling.results import GROWTH_AXES, TRAINING_STAGES
 from llm_timecycle.profiling.source import open_source
-from llm_timecycle.runs.directory import Run, create_run, open_run
+from llm_timecycle.runs.create import create_run
+from llm_timecycle.runs.directory import Run, open_run
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 from tests.profiling.profiles import make_profile
 

@@ -30,6 +30,7 @@ FLOORS = {
     "errors": 1,
     "files": 1,
     "parsing": 1,
+    "path_names": 1,
     "progress_bars": 1,
 }
 """DESIGN's floors. `files` may use `errors`-level words only; see SAME_FLOOR."""

@@ -10,7 +10,7 @@ from shlex import quote
 
 import click
 
-from llm_timecycle.cli.options import HELP, config_overrides
+from llm_timecycle.cli.options import HELP, PathName, config_overrides
 from llm_timecycle.cli.printing import print_text
 from llm_timecycle.cli.terminal import set_up_logging
 from llm_timecycle.config.dump import dump_settings, render_commented
@@ -23,6 +23,7 @@ from llm_timecycle.config.text_settings import BUILT_IN_CORPORA
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import ConfigError, DataError, UsageError
 from llm_timecycle.files import explain_os_error, write_durably
+from llm_timecycle.path_names import find_name_problem
 from llm_timecycle.training.schedules import choose_learning_rate
 
 
@@ -32,7 +33,7 @@ def command() -> None:
 
 
 @command.command("new", context_settings=HELP)
-@click.argument("file", type=click.Path(path_type=Path), default="my.yaml")
+@click.argument("file", type=PathName(), default="my.yaml")
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 def new(file: Path, force: bool) -> None:
     """Write a commented settings file to start from.
@@ -52,14 +53,14 @@ def new(file: Path, force: bool) -> None:
 
 
 @command.command("suggest", context_settings=HELP)
-@click.argument("text", metavar="TEXT")
+@click.argument("text", metavar="TEXT", type=PathName(as_text=True))
 @click.option(
     "--minutes", type=float, metavar="M", help="Minutes that training may take.  [default: 10]"
 )
 @config_overrides
 @click.option(
     "--output",
-    type=click.Path(path_type=Path),
+    type=PathName(),
     metavar="FILE",
     help="File to write.  [default: NAME.yaml, after the name of TEXT]",
 )
@@ -79,9 +80,9 @@ def suggest(
     from llm_timecycle.text.prepare import find_cache_directory
     from llm_timecycle.training.suggest.from_text import suggest_settings
 
-    if output is None and not name_after(text):
-        raise UsageError(f"{text} gives the file no name: choose one with --output FILE")
     file = output or Path(f"{name_after(text)}.yaml")
+    if output is None and (not name_after(text) or find_name_problem(file)):
+        raise UsageError(f"{text} gives the file no name: choose one with --output FILE")
     _check_can_write(file, force)
     set_up_logging()
     loaded = suggest_settings(
@@ -97,7 +98,7 @@ def suggest(
 
 
 @command.command("check", context_settings=HELP)
-@click.argument("file", metavar="FILE")
+@click.argument("file", metavar="FILE", type=PathName(as_text=True))
 def check(file: str) -> None:
     """Check a settings file and summarize it.
 
@@ -110,7 +111,7 @@ def check(file: str) -> None:
 
 
 @command.command("show", context_settings=HELP)
-@click.argument("config", metavar="CONFIG")
+@click.argument("config", metavar="CONFIG", type=PathName(as_text=True))
 @config_overrides
 def show(config: str, overrides: tuple[str, ...]) -> None:
     """Print every setting, with defaults and --set applied.
@@ -132,7 +133,7 @@ def schema() -> None:
 def _check_can_write(file: Path, force: bool) -> None:
     if file.is_dir():
         raise UsageError(f"{file} is a directory; expected a file name, such as {file / 'my.yaml'}")
-    if file.exists() and not force:
+    if (file.exists() or file.is_symlink()) and not force:
         raise UsageError(f"{file} exists already. Choose another name, or replace it with --force")
     if not file.parent.is_dir():
         raise ConfigError(f"there is no directory {file.parent}: create it, or choose another path")

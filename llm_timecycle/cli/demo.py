@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from llm_timecycle.cli.options import HELP, config_overrides
+from llm_timecycle.cli.options import HELP, PathName, config_overrides
 
 if TYPE_CHECKING:
     from llm_timecycle.evaluation.result import EvaluationResult
@@ -30,7 +30,7 @@ DURATIONS = {"training.minutes", "training.max_steps", "training.epochs"}
 @click.option(
     "--run",
     "run_path",
-    type=click.Path(path_type=Path),
+    type=PathName(),
     help="Directory to write the run to.  [default: runs/demo; where that exists, with the time]",
 )
 @config_overrides

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from llm_timecycle.cli.options import HELP
+from llm_timecycle.cli.options import HELP, PathName
 from llm_timecycle.cli.printing import print_json, print_text
 from llm_timecycle.cli.terminal import set_up_logging
 from llm_timecycle.config.sources import Override
@@ -15,8 +15,13 @@ from llm_timecycle.errors import DataError, HeldOutTextError
 
 
 @click.command("evaluate", context_settings=HELP)
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--data", help="Text to score: a file, a directory, or a glob.")
+@click.argument("run", type=PathName())
+@click.option(
+    "--data",
+    type=PathName(as_text=True),
+    metavar="TEXT",
+    help="Text to score: a file, a directory, or a glob.",
+)
 @click.option(
     "--split",
     type=click.Choice(["valid", "test"]),
@@ -86,8 +91,6 @@ def command(
     llm-timecycle evaluate runs/my --cache --dynamic
     llm-timecycle evaluate runs/my --samples 100
     """
-    if data == "":
-        raise click.UsageError("--data is empty; expected a file, a directory, or a glob")
     if data is not None and split is not None:
         raise click.UsageError("give --data or --split, not both")
     set_up_logging()

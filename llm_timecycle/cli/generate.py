@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from llm_timecycle.cli.options import HELP, generation_settings
+from llm_timecycle.cli.options import HELP, PathName, generation_settings
 from llm_timecycle.cli.printing import escape_controls, print_json, print_text
 from llm_timecycle.cli.prompts import continue_prompts, read_prompt, show_prompt
 from llm_timecycle.config.settings import GenerationSettings
@@ -30,24 +30,25 @@ from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 
 @click.command("generate", context_settings=HELP)
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=PathName())
 @click.option("--prompt", metavar="TEXT", help="The text to continue.")
 @click.option(
     "--prompt-file",
+    type=PathName(as_text=True),
     metavar="FILE",
     help="Read the text to continue from a file, or from standard input if FILE is -. One line "
     "break at its end is dropped.",
 )
 @click.option(
     "--prompts",
-    type=click.Path(path_type=Path),
+    type=PathName(),
     metavar="FILE",
     help="Continue every prompt of a JSON Lines file, many at once. A line is a text in double "
     'quotes, or an object such as {"prompt": "Once", "id": 1, "temperature": 0.6}.',
 )
 @click.option(
     "--output",
-    type=click.Path(path_type=Path),
+    type=PathName(),
     metavar="FILE",
     help="With --prompts, the JSON Lines file for the texts, in the order of the prompts. If the "
     "command is stopped, the same command goes on.",

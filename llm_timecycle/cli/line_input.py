@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType, TracebackType
 from typing import BinaryIO
 
-from llm_timecycle.cli.prompts import decode_input, open_standard_input
-from llm_timecycle.errors import DataError
+from llm_timecycle.cli.prompts import open_standard_input, read_input_line
 
 
 class Interruption:
@@ -58,12 +57,5 @@ def make_line_reader(completions: Sequence[str]) -> Callable[[], Iterator[str]]:
 
 
 def _read_lines(stdin: BinaryIO) -> Iterator[str]:
-    while True:
-        try:
-            line = stdin.readline()
-        except OSError as error:
-            reason = error.strerror or error
-            raise DataError(f"standard input cannot be read: {reason}") from error
-        if not line:
-            return
-        yield decode_input(line).rstrip("\r\n")
+    while line := read_input_line(stdin):
+        yield line.rstrip("\r\n")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from llm_timecycle.errors import UsageError
+from llm_timecycle.path_names import find_name_problem
 
 HELP = {"help_option_names": ["-h", "--help"]}
 """The context settings of every command, so that its help page is the same however it is called."""
@@ -24,6 +27,28 @@ def config_overrides(function: Function) -> Function:
         multiple=True,
         help="Override one setting of the file, such as training.epochs=3. Repeatable.",
     )(function)
+
+
+class PathName(click.Path):
+    """A path, or a name that may be one; what no file can be called is refused.
+
+    Args:
+        as_text: whether the command gets it as it was written, since it may be something else.
+    """
+
+    def __init__(self, *, as_text: bool = False) -> None:
+        super().__init__(path_type=str if as_text else Path)
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> str | bytes | os.PathLike[str]:
+        """The path."""
+        if problem := find_name_problem(value):
+            self.fail(problem, param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class TokenValue(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.2

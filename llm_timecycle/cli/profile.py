@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from llm_timecycle.cli.options import HELP, config_overrides
+from llm_timecycle.cli.options import HELP, PathName, config_overrides
 from llm_timecycle.cli.printing import print_json, print_text
 from llm_timecycle.cli.terminal import set_up_logging
 from llm_timecycle.errors import NotEnoughMemoryError, UsageError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @click.command("profile", context_settings=HELP)
-@click.argument("source", metavar="RUN|CONFIG")
+@click.argument("source", metavar="RUN|CONFIG", type=PathName(as_text=True))
 @config_overrides
 @click.option(
     "--steps",
@@ -45,10 +45,16 @@ if TYPE_CHECKING:
 @click.option("--inference", is_flag=True, help="Measure where the time of generation goes.")
 @click.option("--all", "everything", is_flag=True, help="All of these, growth along every axis.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("--report", metavar="FILE.html", help="Also write an HTML page with charts.")
+@click.option(
+    "--report",
+    type=PathName(as_text=True),
+    metavar="FILE.html",
+    help="Also write an HTML page with charts.",
+)
 @click.option("--mermaid", is_flag=True, help="Print the cycle as a Mermaid flow chart.")
 @click.option(
     "--against",
+    type=PathName(as_text=True),
     metavar="B",
     help="Measure another run or configuration alternately with this one, and compare; or compare "
     "with a file that --json wrote. --set is for the first only.",

@@ -6,6 +6,7 @@ Imported only when a terminal asks: it is the one file that needs prompt_toolkit
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -18,8 +19,12 @@ from prompt_toolkit.history import History
 from prompt_toolkit.output import create_output
 from prompt_toolkit.shortcuts import PromptSession
 
+from llm_timecycle.files import open_for_appending, open_regular
+
 PROMPT = "> "
 HISTORY_LINES = 1000
+HISTORY_BYTES = 1 << 20
+"""At the end of the file, which hold these lines."""
 
 
 class FileHistory(History):
@@ -38,17 +43,21 @@ class FileHistory(History):
     def load_history_strings(self) -> Iterable[str]:
         """The last `HISTORY_LINES` lines, newest first."""
         try:
-            lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines()
+            with open_regular(self._path) as file:
+                size = os.fstat(file.fileno()).st_size
+                file.seek(max(size - HISTORY_BYTES, 0))
+                content = file.read(min(size, HISTORY_BYTES))
         except OSError:
             return []
+        lines = content.decode(errors="replace").splitlines()[size > HISTORY_BYTES :]
         return lines[: -HISTORY_LINES - 1 : -1]
 
     def store_string(self, string: str) -> None:
         """Append a line to the file."""
         with contextlib.suppress(OSError):
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a", encoding="utf-8", errors="replace") as file:
-                file.write(f"{string}\n")
+            with open_for_appending(Path(os.path.realpath(self._path))) as file:
+                file.write(f"{string}\n".encode(errors="replace"))
 
 
 def read_typed_lines(completions: Sequence[str]) -> Iterator[str]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,11 +16,19 @@ from llm_timecycle.config.settings import GenerationSettings
 from llm_timecycle.errors import DataError, Interrupted, UsageError
 from llm_timecycle.generation.engines.select import make_engine
 from llm_timecycle.runs.directory import Run
+from llm_timecycle.text.files.streams import (
+    STREAM_BYTES_AT_MOST,
+    is_stream,
+    read_given,
+    read_stream,
+    read_stream_line,
+)
 from llm_timecycle.text.tokenizer.characters import BLANK
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
-STREAM_BYTES_AT_MOST = 64 << 20
 STANDARD_INPUT = "standard input"
+SHORTER = "Use a shorter prompt"
+MARK = "\ufeff"
 
 
 def read_prompt(source: str) -> str:
@@ -25,22 +36,35 @@ def read_prompt(source: str) -> str:
 
     A pipe or a device is read to its end, like standard input.
 
-    Raises DataError if it cannot be read, is not UTF-8, or is an endless stream.
+    Raises DataError if it cannot be read, is not UTF-8, or is longer than a stream may be.
     """
     path = Path(source)
     if source == "-":
-        text = _read_stream(open_standard_input("--prompt-file -"), STANDARD_INPUT)
+        stream = open_standard_input("--prompt-file -")
+        with _explain(STANDARD_INPUT):
+            content = read_stream(stream)
+        text = decode_input(content).removeprefix(MARK)
     elif _is_stream(path):
-        try:
-            with path.open("rb") as file:
-                text = _read_stream(file, source)
-        except OSError as error:
-            raise DataError(f"{source} cannot be read: {error.strerror or error}") from error
+        with _explain(source):
+            content = read_given(path)
+        text = decode_input(content, source).removeprefix(MARK)
     else:
-        from llm_timecycle.text.text_file import TextFile
-
-        text = "".join(TextFile(path, may_be_html=True).read())
+        text = _read_text(path)
     return text.replace("\r\n", "\n").removesuffix("\n")
+
+
+def _read_text(path: Path) -> str:
+    from llm_timecycle.text.text_file import TextFile
+
+    pieces, size = [], 0
+    for piece in TextFile(path, may_be_html=True).read():
+        size += len(piece.encode())
+        if size > STREAM_BYTES_AT_MOST:
+            raise DataError(
+                f"the prompt in {path} has more than {STREAM_BYTES_AT_MOST:,} bytes. {SHORTER}"
+            )
+        pieces.append(piece)
+    return "".join(pieces)
 
 
 def open_standard_input(reader: str) -> BinaryIO:
@@ -54,22 +78,29 @@ def open_standard_input(reader: str) -> BinaryIO:
 
 def _is_stream(path: Path) -> bool:
     try:
-        return path.is_fifo() or path.is_char_device()
+        return is_stream(path)
     except OSError:  # opening it reports the reason
         return False
 
 
-def _read_stream(stream: BinaryIO, name: str) -> str:
+@contextmanager
+def _explain(name: str) -> Iterator[None]:
+    """Raise DataError where a stream cannot be read or is too long."""
     try:
-        content = stream.read(STREAM_BYTES_AT_MOST + 1)
+        yield
     except OSError as error:
-        raise DataError(f"{name} cannot be read: {error.strerror or error}") from error
-    if len(content) > STREAM_BYTES_AT_MOST:
-        raise DataError(
-            f"the prompt on {name} is too long: expected at most {STREAM_BYTES_AT_MOST:,} bytes. "
-            f"Use a shorter prompt, or a regular file"
-        )
-    return decode_input(content, name).removeprefix("\ufeff")
+        advice = f". {SHORTER}" if error.errno == errno.EFBIG else ""
+        raise DataError(f"{name} cannot be read: {error.strerror or error}{advice}") from error
+
+
+def read_input_line(stream: BinaryIO) -> str:
+    """The next line of standard input, with its line break; "" at the end.
+
+    Raises DataError as `read_prompt` does.
+    """
+    with _explain(STANDARD_INPUT):
+        line = read_stream_line(stream)
+    return decode_input(line)
 
 
 def decode_input(content: bytes, name: str = STANDARD_INPUT) -> str:

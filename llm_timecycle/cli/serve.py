@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from llm_timecycle.cli.options import HELP
+from llm_timecycle.cli.options import HELP, PathName
 from llm_timecycle.errors import TimecycleError, UsageError
 from llm_timecycle.serving.chat.templates import TEMPLATES, ChatTemplate, check_template
 from llm_timecycle.serving.completions.request import Limits
 from llm_timecycle.serving.completions.sampling import list_not_served
 from llm_timecycle.serving.models import ServedModel, open_models
 from llm_timecycle.serving.service import Service, ServiceLimits
+from llm_timecycle.text.files.streams import read_given
 
 if TYPE_CHECKING:
     from llm_timecycle.serving.app import Access
 
 ENVIRONMENT = "LLM_TIMECYCLE_SERVE"
+MOST = 1_000_000_000
 PACKAGES = ("starlette", "uvicorn")
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -33,7 +35,7 @@ def whole(
     """An option for a whole number."""
     return click.option(
         name,
-        type=click.IntRange(least),
+        type=click.IntRange(least, MOST),
         default=default,
         show_default=True,
         metavar=metavar,
@@ -42,7 +44,7 @@ def whole(
 
 
 @click.command("serve", context_settings={**HELP, "auto_envvar_prefix": ENVIRONMENT})
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN...")
+@click.argument("runs", nargs=-1, required=True, type=PathName(), metavar="RUN...")
 @click.option(
     "--host",
     default="127.0.0.1",
@@ -80,7 +82,7 @@ def whole(
 )
 @click.option(
     "--api-key-file",
-    type=click.Path(path_type=Path),
+    type=PathName(),
     metavar="FILE",
     help="File with the key on its first line.",
 )
@@ -188,7 +190,7 @@ def _read_key(options: dict[str, Any]) -> str | None:
     if file is not None:
         source = f"--api-key-file {file}"
         try:
-            lines = file.read_text(encoding="utf-8-sig").splitlines()
+            lines = read_given(file).decode("utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
             raise UsageError(f"{source}: cannot read it: {reason}") from error

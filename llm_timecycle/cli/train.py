@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from llm_timecycle.cli.options import HELP, config_overrides
+from llm_timecycle.cli.options import HELP, PathName, config_overrides
 from llm_timecycle.cli.terminal import format_shares, set_up_logging
 from llm_timecycle.config.load import LoadedSettings, read_settings
 from llm_timecycle.config.locate import find_run, name_after, names_text
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
 
 
 @click.command("train", context_settings=HELP)
-@click.argument("config", metavar="TEXT|CONFIG")
+@click.argument("config", metavar="TEXT|CONFIG", type=PathName(as_text=True))
 @config_overrides
 @click.option(
     "--run",
     "run_path",
-    type=click.Path(path_type=Path),
+    type=PathName(),
     help="Directory to write the run to.  [default: runs/NAME, after the name of TEXT or CONFIG]",
 )
 @click.option(
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 @click.option(
     "--from",
     "from_run",
-    type=click.Path(path_type=Path),
+    type=PathName(),
     metavar="RUN",
     help="Begin with the weights of another run, such as demo, which comes with the program; the "
     "model and the vocabulary are taken from it.",
@@ -104,8 +104,6 @@ def command(
     }
     called = _write_call(config, overrides, options)
     set_up_logging()
-    if run_path == Path():
-        raise click.UsageError("--run is empty; expected a directory")
     warm_start = _open_warm_start(from_run, extend_vocabulary, resume)
     defaults = [] if warm_start is None else [warm_start.defaults]
     loaded, run_path = _load(config, overrides, minutes, run_path, resume, defaults)

@@ -24,6 +24,7 @@ from llm_timecycle.config.text_settings import BUILT_IN_CORPORA
 from llm_timecycle.config.validation import CONTRADICTION
 from llm_timecycle.config.yaml_nodes import Items, Location, to_python
 from llm_timecycle.errors import ConfigError
+from llm_timecycle.path_names import find_name_problem
 
 PATH_KEYS = ("data.train", "data.valid", "data.test")
 OPENING_QUOTES = tuple("“‘「„")
@@ -168,11 +169,10 @@ def _find_bad_paths(written: dict[str, Written]) -> Iterator[Problem]:
             nodes = value.node.nodes if isinstance(value.node, Items) else [value.node]
             for node in nodes:
                 text = to_python(node)
-                if not isinstance(text, str):
+                if not isinstance(text, str) or text == "":
                     continue
-                if "\0" in text:
-                    explanation = "a path cannot contain the character U+0000"
-                    yield Problem(path, value.location, explanation)
+                if problem := find_name_problem(_resolve_path(text, value.base)):
+                    yield Problem(path, value.location, problem)
                 elif text[:1] in OPENING_QUOTES and text[-1:] in CLOSING_QUOTES:
                     explanation = f"received {text}, quotes included; expected a path"
                     yield Problem(path, node.location, explanation)
@@ -208,12 +208,13 @@ def _resolve_value(name: str, written: Written) -> Any:
 
 
 def _resolve_path(value: Any, base: Path) -> Any:
-    if not isinstance(value, str) or value == "" or value in BUILT_IN_CORPORA:
+    is_path = isinstance(value, str) and value not in BUILT_IN_CORPORA
+    if not is_path or find_name_problem(value):
         return value
     path = os.path.expanduser(value)  # noqa: PTH111  (Path.expanduser raises for unknown users)
     start = glob.escape(str(base)) if glob.has_magic(path) else str(base)
     joined = str(Path(start) / path)
-    if ".." not in Path(path).parts or "\0" in path:
+    if ".." not in Path(path).parts:
         return joined
     plain = os.path.normpath(joined)  # unless `..` follows a symbolic link to somewhere else
     return plain if os.path.realpath(plain) == os.path.realpath(joined) else joined

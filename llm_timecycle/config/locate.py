@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from llm_timecycle.config.settings import Settings
 from llm_timecycle.config.spelling import find_nearest
 from llm_timecycle.config.text_settings import BUILT_IN_CORPORA
 from llm_timecycle.errors import ConfigError, UsageError
+from llm_timecycle.files import open_regular
+from llm_timecycle.path_names import find_name_problem
 
 SETTINGS_SUFFIXES = {".yaml", ".yml"}
 TEXT_SUFFIXES = {".txt", ".gz"}
@@ -27,9 +30,12 @@ def names_text(source: str | Path) -> bool:
     directories, built-in corpora, globs, and missing files that would end in `.txt` or `.gz`.
     """
     path, name = Path(source), str(source)
-    if path.suffix.lower() in SETTINGS_SUFFIXES or name == "":
+    if name == "":
         return False
-    if path.is_file():
+    check_path_name(source)
+    if path.suffix.lower() in SETTINGS_SUFFIXES:
+        return False
+    if path.exists() and not path.is_dir():
         return not _begins_as_settings(path)
     if name in list_shipped_names():
         return False
@@ -49,6 +55,7 @@ def is_text(source: object, resume: bool) -> bool:
         if isinstance(source, Sequence) and source:
             return True
         raise UsageError(f"source: received {source!r}; expected a text, settings, or a run")
+    check_path_name(source)
     path, name = Path(source), str(source)
     is_run = (path / "manifest.json").exists() or path.name == "config.yaml"
     if path.is_dir() and is_run and not resume:
@@ -81,6 +88,12 @@ def name_after(text: str | Path) -> str:
     return "" if glob.has_magic(name) else name
 
 
+def check_path_name(name: str | Path) -> None:
+    """Raise UsageError for a name that no file can have."""
+    if problem := find_name_problem(name):
+        raise UsageError(problem)
+
+
 def _holds_run(path: Path) -> bool:
     """Whether a directory has what only a run has."""
     return any((path / name).exists() for name in ("config.yaml", "manifest.json"))
@@ -89,10 +102,12 @@ def _holds_run(path: Path) -> bool:
 def _begins_as_settings(path: Path) -> bool:
     """Whether the first line of a file that is not blank or a comment names a section."""
     try:
-        with path.open("rb") as file:
-            beginning = file.read(BEGINNING_BYTES).decode("utf-8-sig", errors="replace")
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size  # what calls itself empty may never end
+            content = file.read(min(size, BEGINNING_BYTES))
     except OSError:
         return False  # whoever reads the text says why it cannot be read
+    beginning = content.decode("utf-8-sig", errors="replace")
     lines = (line for line in beginning.splitlines() if line.strip()[:1] not in ("", "#"))
     section = rf"""[{{"'\s]*(?:{"|".join(Settings.model_fields)})["']?\s*[:：]"""
     return re.match(rf"{section}\s*(?:$|#|\{{|null|~)", next(lines, "")) is not None
@@ -117,6 +132,7 @@ def find_run_directory(source: str | Path) -> Path:
 
     A run of the user's comes first; a directory that is no run does not hide a shipped one.
     """
+    check_path_name(source)
     path = Path(source)
     shipped = list_shipped_runs().get(str(source))
     return path if shipped is None or _holds_run(path) or path.is_file() else shipped
@@ -140,6 +156,7 @@ def find_settings_file(source: str | Path) -> Path:
     """
     if str(source) == "":
         raise ConfigError("the name is empty; expected a settings file or a name such as small")
+    check_path_name(source)
     path = Path(source)
     is_directory = path.is_dir()
     if is_directory and (path / "config.yaml").exists():
@@ -182,9 +199,9 @@ def _explain_missing(source: str, path: Path) -> str:
             f"llm-timecycle train --from {source} TEXT"
         )
     if not is_path:
-        if Path(f"{source}.yaml").is_file():
+        if os.path.isfile(f"{source}.yaml"):  # noqa: PTH113  (False where that is too long)
             return f"there are no settings named {source}. Did you mean {source}.yaml?"
-        if Path(f"{source}.txt").is_file():
+        if os.path.isfile(f"{source}.txt"):  # noqa: PTH113
             return f"there are no settings named {source}. Did you mean the text {source}.txt?"
         nearest = find_nearest(source, shipped)
         hint = f" Did you mean {nearest}?" if nearest else ""

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from llm_timecycle.config.sources import read_settings_text
 from llm_timecycle.config.yaml_nodes import parse_yaml, to_python
 from llm_timecycle.errors import ConfigError
 
@@ -54,9 +55,9 @@ def read_recipe(path: Path) -> Recipe | None:
     """The recipe in a settings file; None where it has none.
 
     Raises:
-        ConfigError: the comment is not a recipe.
+        ConfigError: the file cannot be read, or the comment is not a recipe.
     """
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = read_settings_text(path).splitlines()
     if MARK not in lines:
         return None
     start = lines.index(MARK)

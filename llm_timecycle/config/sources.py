@@ -13,6 +13,7 @@ one, and appends whatever is not a setting to the problems.
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -33,6 +34,7 @@ from llm_timecycle.config.yaml_nodes import (
     parse_yaml,
 )
 from llm_timecycle.errors import ConfigError
+from llm_timecycle.files import UnfitFileError, read_regular
 
 MAX_SETTINGS_BYTES = 1 << 20
 CLOSING = {'"': '"', "'": "'", "[": "]", "{": "}"}
@@ -89,7 +91,7 @@ class SettingsFile:
         is_named_as_settings = self.path.suffix.lower() in SETTINGS_SUFFIXES
         name = quote(str(self.path))
         try:
-            root = parse_yaml(_read_text(self.path), str(self.path))
+            root = parse_yaml(read_settings_text(self.path), str(self.path))
             if isinstance(root, Entries):
                 return root
             if root is not None:
@@ -163,15 +165,25 @@ class Override:
         problems.append(Problem(name or "?", location, explanation))
 
 
-def _read_text(path: Path) -> str:
-    """The text of a settings file, which must be UTF-8 and no larger than 1 MB."""
+def read_settings_text(path: Path) -> str:
+    """The text of a settings file, which must be UTF-8 and no larger than 1 MB.
+
+    Raises:
+        ConfigError: it is not, or cannot be read.
+    """
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_SETTINGS_BYTES + 1)
+        content = read_regular(path, MAX_SETTINGS_BYTES)
+    except UnfitFileError as error:
+        if error.errno == errno.EFBIG:
+            raise ConfigError(
+                f"{path} is larger than 1 MB; expected a settings file, which is small"
+            ) from error
+        raise ConfigError(
+            f"{path} is not a regular file; expected a settings file. Write what a pipe or a "
+            f"device gives to a file, and name that file"
+        ) from error
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from error
-    if len(content) > MAX_SETTINGS_BYTES:
-        raise ConfigError(f"{path} is larger than 1 MB; expected a settings file, which is small")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

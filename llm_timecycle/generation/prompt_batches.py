@@ -15,21 +15,34 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field
+
 from llm_timecycle import __version__
 from llm_timecycle.config.settings import GenerationSettings
 from llm_timecycle.errors import DataError, UsageError
-from llm_timecycle.files import explain_os_error, flush_directory, write_durably
+from llm_timecycle.files import (
+    explain_os_error,
+    flush_directory,
+    open_regular,
+    read_regular,
+    write_durably,
+)
 from llm_timecycle.generation.decoding import SEED_BYTES
 from llm_timecycle.generation.engines.engine import Engine
 from llm_timecycle.generation.generator import GeneratedText, TextGenerator
 from llm_timecycle.generation.json_form import describe_text
 from llm_timecycle.generation.prompt_file import PromptFile, PromptLine
 from llm_timecycle.generation.sample import SampleRequest
+from llm_timecycle.parsing import parse_json
+from llm_timecycle.sealed_json import read_sealed, write_sealed
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Since 2, the request file covers itself."""
 BATCH_PROMPTS = 32
 """Texts that are generated together; a kill loses at most these."""
+REQUEST_BYTES_AT_MOST = 16 << 20
+LINE_BYTES_AT_MOST = 1 << 30
 
 
 class PromptBatches:
@@ -120,7 +133,7 @@ class PromptBatches:
         if self._settings.seed is None:
             drawn = int.from_bytes(os.urandom(SEED_BYTES), "big")
             request["settings"] = {**self._settings.model_dump(), "seed": drawn}
-        write_durably(file, (json.dumps(request, indent=2, ensure_ascii=False) + "\n").encode())
+        write_durably(file, write_sealed(request))
         output.touch()
         flush_directory(output.parent)
         return _find_seed(request)
@@ -186,17 +199,37 @@ def _lock(output: Path) -> Iterator[None]:
         lock.release()
 
 
+class _StoredPrompts(BaseModel):
+    model_config = ConfigDict(strict=True)
+    sha256: str
+
+
+class _StoredSettings(BaseModel):
+    model_config = ConfigDict(strict=True, extra="allow")
+    seed: int = Field(ge=0, lt=2**63)
+
+
+class _StoredRequest(BaseModel):
+    """What is used of a request file."""
+
+    model_config = ConfigDict(strict=True)
+    format_version: int
+    weights_sha256: str
+    prompts: _StoredPrompts
+    top_logprobs: int
+    settings: _StoredSettings
+
+
 def _read_request(file: Path, output: Path) -> dict[str, Any]:
     try:
-        stored = json.loads(file.read_bytes())
-        if isinstance(stored, dict) and isinstance(_find_seed(stored), int):
-            return stored
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        pass
-    raise UsageError(
-        f"{output} exists, and {file.name} beside it does not say how it was made: write to "
-        f"another file, or delete this one first"
-    )
+        stored = read_sealed(read_regular(file, REQUEST_BYTES_AT_MOST))
+        _StoredRequest.model_validate(stored)
+        return stored
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"{output} exists, and {file.name} beside it does not say how it was made: write to "
+            f"another file, or delete this one first"
+        ) from error
 
 
 def _find_seed(request: Mapping[str, Any]) -> int:
@@ -207,13 +240,13 @@ def _find_seed(request: Mapping[str, Any]) -> int:
 def _list_changes(stored: Mapping[str, Any], request: Mapping[str, Any]) -> list[str]:
     """What differs between two requests, in words."""
     changes = []
-    if stored.get("format_version") != request["format_version"]:
+    if stored["format_version"] != request["format_version"]:
         changes.append("another version of this program wrote it")
-    if stored.get("weights_sha256") != request["weights_sha256"]:
+    if stored["weights_sha256"] != request["weights_sha256"]:
         changes.append("the model is another one, or was trained further")
-    if stored.get("prompts", {}).get("sha256") != request["prompts"]["sha256"]:
+    if stored["prompts"]["sha256"] != request["prompts"]["sha256"]:
         changes.append(f"{request['prompts']['file']} has changed")
-    before = {**stored["settings"], "top_logprobs": stored.get("top_logprobs")}
+    before = {**stored["settings"], "top_logprobs": stored["top_logprobs"]}
     now = {**request["settings"], "top_logprobs": request["top_logprobs"]}
     changes += [
         f"{key} was {json.dumps(before.get(key), ensure_ascii=False)} and is now "
@@ -226,23 +259,30 @@ def _list_changes(stored: Mapping[str, Any], request: Mapping[str, Any]) -> list
 
 def _find_done(output: Path, lines: Sequence[PromptLine]) -> int:
     """How many prompts the output has texts for; half a line at its end is cut off."""
-    content = output.read_bytes()
-    whole = content[: content.rfind(b"\n") + 1]
-    if len(whole) < len(content):
+    done = whole_bytes = 0
+    with open_regular(output) as file:
+        while (written := file.readline(LINE_BYTES_AT_MOST)).endswith(b"\n"):
+            if done == len(lines) or _read_written_prompt(written) != lines[done].prompt:
+                raise _refuse_edited(output, done + 1)
+            done += 1
+            whole_bytes += len(written)
+    if len(written) == LINE_BYTES_AT_MOST:
+        raise _refuse_edited(output, done + 1)
+    if written:
         with output.open("r+b") as file:
-            file.truncate(len(whole))
-    done = whole.split(b"\n")[:-1]
-    for number, written in enumerate(done, 1):
-        if number > len(lines) or _read_written_prompt(written) != lines[number - 1].prompt:
-            raise DataError(
-                f"{output}, line {number} is not the text of prompt {number}: the file was edited. "
-                f"Write to another file"
-            )
-    return len(done)
+            file.truncate(whole_bytes)
+    return done
+
+
+def _refuse_edited(output: Path, number: int) -> DataError:
+    return DataError(
+        f"{output}, line {number} is not the text of prompt {number}: the file was edited. Write "
+        f"to another file"
+    )
 
 
 def _read_written_prompt(line: bytes) -> object:
     try:
-        return json.loads(line)["prompt"]
+        return parse_json(line)["prompt"]
     except (ValueError, KeyError, TypeError):
         return None

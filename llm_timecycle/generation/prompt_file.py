@@ -9,6 +9,7 @@ replace those of the run for this prompt. Empty lines are passed over.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -20,16 +21,18 @@ from llm_timecycle.config.settings import GenerationSettings
 from llm_timecycle.errors import DataError, UsageError
 from llm_timecycle.generation.options import override_settings
 from llm_timecycle.generation.sampling.token_ids import make_plan
+from llm_timecycle.parsing import parse_json
+from llm_timecycle.text.files.streams import read_given
 from llm_timecycle.text.tokenizer.characters import check_characters
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
-FILE_BYTES_AT_MOST = 1 << 30
+PROMPTS_AT_MOST = 1_000_000
 PROBLEMS_NAMED = 10
 OWN_KEYS = ("prompt", "id")
 EXAMPLE = '{"prompt": "Once upon a time"}'
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PromptLine:
     """One prompt of the file."""
 
@@ -66,16 +69,24 @@ def read_prompt_file(path: Path, settings: GenerationSettings, tokenizer: Tokeni
         DataError: the file cannot be read or has no prompt, or names every line that is wrong.
     """
     content = _read(path)
-    lines, problems = [], []
+    lines: list[PromptLine] = []
+    problems: list[str] = []
+    more = 0
     for number, text in _list_lines(path, content):
+        if len(lines) == PROMPTS_AT_MOST:
+            raise DataError(
+                f"{path} has more than {PROMPTS_AT_MOST:,} prompts: split it into several files"
+            )
         try:
             lines.append(_read_line(number, text, settings, tokenizer))
         except (DataError, UsageError) as error:
-            problems += [f"{path}, line {number}: {error}"]
+            if len(problems) < PROBLEMS_NAMED:
+                problems.append(f"{path}, line {number}: {error}")
+            else:
+                more += 1
     if problems:
-        more = len(problems) - PROBLEMS_NAMED
         rest = [f"... and {more:,} more lines like these"] if more > 0 else []
-        raise DataError("\n".join([*problems[:PROBLEMS_NAMED], *rest]))
+        raise DataError("\n".join([*problems, *rest]))
     if not lines:
         raise DataError(f"{path} has no prompt; expected one a line, such as {EXAMPLE}")
     return PromptFile(path, hashlib.sha256(content).hexdigest(), tuple(lines))
@@ -83,11 +94,10 @@ def read_prompt_file(path: Path, settings: GenerationSettings, tokenizer: Tokeni
 
 def _read(path: Path) -> bytes:
     try:
-        if path.stat().st_size > FILE_BYTES_AT_MOST:
-            raise DataError(f"{path} is larger than 1 GiB: split it into several files of prompts")
-        return path.read_bytes()
+        return read_given(path)
     except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+        advice = ". Split it into several files" if error.errno == errno.EFBIG else ""
+        raise DataError(f"{path} cannot be read: {error.strerror or error}{advice}") from error
 
 
 def _list_lines(path: Path, content: bytes) -> Iterator[tuple[int, str]]:
@@ -109,11 +119,13 @@ def _read_line(
     number: int, text: str, settings: GenerationSettings, tokenizer: Tokenizer
 ) -> PromptLine:
     try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
+        value = parse_json(text)
+    except ValueError as error:
+        reason = str(error)
+        if isinstance(error, json.JSONDecodeError):
+            reason = f"{error.msg} at character {error.pos + 1}"
         raise DataError(
-            f"not JSON ({error.msg} at character {error.pos + 1}); expected an object such as "
-            f"{EXAMPLE}, or a text in double quotes"
+            f"not JSON ({reason}); expected an object such as {EXAMPLE}, or a text in double quotes"
         ) from None
     given = {"prompt": value} if isinstance(value, str) else value
     if not isinstance(given, dict) or not isinstance(given.get("prompt"), str):

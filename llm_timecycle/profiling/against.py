@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
 from llm_timecycle.errors import (
     ConfigError,
     DataError,
@@ -16,6 +18,8 @@ from llm_timecycle.errors import (
     TimecycleError,
     UsageError,
 )
+from llm_timecycle.files import read_regular
+from llm_timecycle.parsing import parse_json
 from llm_timecycle.profiling.analysis.comparison import FEWEST_TIMINGS, compare_timings
 from llm_timecycle.profiling.measure.subprocesses import explain_failure, run_module
 from llm_timecycle.profiling.render.json_form import describe_profile, read_timings
@@ -26,11 +30,32 @@ from llm_timecycle.system import describe_machine_briefly
 log = logging.getLogger("llm_timecycle")
 
 ORDER = ("a", "b", "b", "a")  # a machine that slows down steadily slows both down alike
-LARGEST_PROFILE_BYTES = 100 * 2**20
+LARGEST_PROFILE_BYTES = 16 << 20
 Described = Mapping[str, Any]
 """A profile as JSON has it; see `render.json_form`."""
 
 _ERRORS = {error.exit_code: error for error in (UsageError, ConfigError, DataError, RunError)}
+
+
+_Plain = str | int | float | bool | None | list[str] | dict[str, float]
+
+
+class _Machine(BaseModel):
+    model_config = ConfigDict(strict=True, extra="allow")
+    processor: str | None = None
+    cores: int | None = None
+    memory_bytes: float | None = None
+    __pydantic_extra__: dict[str, _Plain] = Field(init=False)
+
+
+class _ProfileFile(BaseModel):
+    """What is used of a saved profile beside its timings."""
+
+    model_config = ConfigDict(strict=True)
+    name: str = ""
+    machine: _Machine = _Machine()
+    versions: dict[str, str | None] = {}
+    settings: dict[str, dict[str, _Plain]] = {}
 
 
 @dataclass(frozen=True)
@@ -133,17 +158,21 @@ def read_profile_file(path: Path) -> Described:
         DataError: it cannot be read. UsageError: it is something else.
     """
     try:
-        if path.stat().st_size > LARGEST_PROFILE_BYTES:
-            raise DataError(f"{path} is larger than 100 MB; expected the JSON of a profile")
-        described = json.loads(path.read_bytes())
+        described = parse_json(read_regular(path, LARGEST_PROFILE_BYTES))
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise DataError(f"{path} is not JSON: {error}") from error
     try:
         timings = read_timings(described)
+        _ProfileFile.model_validate(described)
     except UsageError as error:
         raise UsageError(f"{path}: {error}") from error
+    except ValidationError as error:
+        place = ".".join(map(str, error.errors()[0]["loc"]))
+        raise UsageError(
+            f"{path}: a profile is damaged: its field {place} is invalid. Measure it again."
+        ) from error
     if (most := max(map(len, timings.values()))) < FEWEST_TIMINGS:
         raise UsageError(
             f"{path}: expected at least {FEWEST_TIMINGS} timings of each stage, found at most "

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain, pairwise
 from typing import NamedTuple
+
+from llm_timecycle.text.tokenizer.normalization import find_border
 
 
 class Chunk(NamedTuple):
@@ -26,3 +30,30 @@ class Chunk(NamedTuple):
         starts, ends = (0, *self.ends), (*self.ends, len(self.text))
         texts = [self.text[start:end] for start, end in zip(starts, ends, strict=True)]
         return texts if texts[-1] else texts[:-1]
+
+
+def gather_lines(pieces: Iterator[str]) -> Iterator[str]:
+    """Pieces of text, recut so that each ends where words end, if possible."""
+    rest = ""
+    for piece, following in pairwise(chain(pieces, [""])):
+        rest += piece
+        cut = find_cut(rest, following)
+        yield rest[:cut]
+        rest = rest[cut:]
+    if rest:
+        yield rest
+
+
+def find_cut(text: str, following: str = "") -> int:
+    """Where to cut `text`: after its last line break, else before its last space, else its end.
+
+    A space after a punctuation mark is better than one after a word, which is no token of its own
+    at word level. At the end of `text`, nothing is cut off from a mark that `following` begins
+    with.
+    """
+    if after_break := text.rfind("\n") + 1:
+        return after_break
+    if after_mark := max(text.rfind(f"{mark} ") for mark in ".,;:!?") + 1:
+        return after_mark
+    space = text.rfind(" ")
+    return space if space > 0 else find_border(text, following)

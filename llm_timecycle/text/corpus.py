@@ -170,7 +170,7 @@ def open_corpus(
     for item in specs:
         found = find_files(item, base, cache, show_progress, how.documents == "record")
         encoding = "utf-8" if found.is_built_in else how.encoding
-        opened = [TextFile(path, encoding) for path in found.paths]
+        opened = [TextFile(path, encoding, sha256=found.sha256) for path in found.paths]
         texts = [file for file in opened if not file.is_empty]
         if not texts:
             raise DataError(

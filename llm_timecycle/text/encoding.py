@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from llm_timecycle.config.text_settings import Documents, Normalization, TokenizerSettings
+from llm_timecycle.files import read_regular
 from llm_timecycle.progress_bars import tqdm
 from llm_timecycle.system import count_hardware_threads
 from llm_timecycle.text.chunks import Chunk
@@ -26,6 +27,7 @@ from llm_timecycle.text.counting import count_words
 from llm_timecycle.text.parallel.pool import WorkerPool, count_workers, map_in_order
 from llm_timecycle.text.shingles import Sketch, choose_level, sketch_piece
 from llm_timecycle.text.token_store import Counts, Piece
+from llm_timecycle.text.tokenizer.load import FILE_BYTES_AT_MOST
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 THREADS_AT_MOST = 4
@@ -146,7 +148,7 @@ def make_encoder(
         level: of the sketch, see `encode_chunk`.
     """
     parsed = TokenizerSettings.model_validate_json(settings)
-    content = Path(path).read_bytes()
+    content = read_regular(Path(path), FILE_BYTES_AT_MOST)
     tokenizer = Tokenizer.parse(content, path, parsed, documents=documents, normalize=normalize)
     return partial(_encode_packed, tokenizer, int(level))
 

@@ -21,22 +21,37 @@ import tokenizers
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.config.text_settings import DataSettings, TokenizerSettings
 from llm_timecycle.errors import RunError
-from llm_timecycle.files import explain_os_error, read_regular, write_durably
+from llm_timecycle.files import explain_os_error
 from llm_timecycle.progress_bars import tqdm
+from llm_timecycle.text.cached_files import (
+    CachedFile,
+    drop_damaged,
+    keep_newest,
+    read_cached,
+    write_cached,
+)
 from llm_timecycle.text.corpus import Corpus, open_corpus
 from llm_timecycle.text.encoding import encode_documents
 from llm_timecycle.text.parallel.pool import WorkerPool, count_workers
 from llm_timecycle.text.short_text import check_lengths
 from llm_timecycle.text.split import split_corpus
 from llm_timecycle.text.survey import UNSPACED_SCRIPTS, find_script
-from llm_timecycle.text.token_store import TokenStream, build_store, keep_newest, open_store
+from llm_timecycle.text.token_store import (
+    FORMAT_VERSION,
+    Origin,
+    TokenStream,
+    build_store,
+    open_store,
+)
+from llm_timecycle.text.tokenizer.load import FILE_BYTES_AT_MOST
 from llm_timecycle.text.tokenizer.spelling import parse_spelling
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 from llm_timecycle.text.tokenizer.vocabulary import LEARNING_VERSION, make_piece_counter
 
+TOKENIZERS, SPELLING = "tokenizers", "spelling"
+"""Directories of the cache."""
 STORES_KEPT = 20
 TOKENIZERS_KEPT = 20
-CACHED_BYTES_AT_MOST = 256 << 20
 COMMON_TOKENS = 1000
 BPE_CHARACTERS = 20_000_000
 
@@ -139,24 +154,22 @@ def encode_corpus(
 
     Raises DataError if the text cannot be read, RunError if the store cannot be written.
     """
-    facts = {
-        "corpus": corpus.name,
-        "corpus_sha256": corpus.sha256(),
-        "tokenizer_sha256": hashlib.sha256(tokenizer.to_json().encode()).hexdigest(),
-    }
-    key = _compute_key(facts["corpus_sha256"], facts["tokenizer_sha256"])
+    tokenizer_sha256 = hashlib.sha256(tokenizer.to_json().encode()).hexdigest()
+    origin = Origin(corpus.sha256(), tokenizer_sha256, tokenizer.vocab_size)
+    key = _compute_key(origin.corpus_sha256, origin.tokenizer_sha256, FORMAT_VERSION)
     path = cache / "tokens" / key
-    if (stream := open_store(path)) is not None:
+    if (stream := open_store(path, origin)) is not None:
         return stream
     try:
         with closing(encode_documents(tokenizer, corpus, show_progress)) as pieces:
-            build_store(path, pieces, tokenizer.dtype, facts)
+            build_store(path, pieces, origin)
         keep_newest(path.parent, STORES_KEPT)
     except OSError as error:
         raise RunError(_explain_cache(cache, error)) from error
-    stream = open_store(path)
-    if stream is None:
-        raise RunError(f"{path} was deleted while it was being written; run the command again")
+    if (stream := open_store(path, origin)) is None:
+        raise RunError(
+            f"{path} was deleted or damaged while it was being written; run the command again"
+        )
     return stream
 
 
@@ -191,38 +204,45 @@ def _obtain_tokenizer(
         tokenizers.__version__,
         LEARNING_VERSION,
     )
-    path, spelling_path = (cache / name / f"{key}.json" for name in ("tokenizers", "spelling"))
-    has_spelling = settings.level in ("char", "word")
-    try:
-        spelling = None
-        if has_spelling:
-            content = read_regular(spelling_path, CACHED_BYTES_AT_MOST)
-            spelling = parse_spelling(content, str(spelling_path))
-        tokenizer = Tokenizer.parse(
-            read_regular(path, CACHED_BYTES_AT_MOST),
-            str(path),
-            settings,
-            documents=data.documents,
-            normalize=data.normalize,
-            spelling=spelling,
-        )
-        for file in (path, spelling_path) if has_spelling else (path,):
-            file.touch()
+    if (tokenizer := _read_tokenizer(cache, key, all_settings)) is not None:
         return tokenizer
-    except (RunError, OSError):  # not there, or damaged, or deleted just now
-        pass
     tokenizer = _train_tokenizer(settings, data, corpus, show_progress)
+    contents = {TOKENIZERS: tokenizer.to_json().encode()}
+    if tokenizer.spelling is not None:
+        contents[SPELLING] = tokenizer.spelling.to_json().encode()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        tokenizer.save(path)
-        keep_newest(path.parent, TOKENIZERS_KEPT)
-        if tokenizer.spelling is not None:
-            spelling_path.parent.mkdir(exist_ok=True)
-            write_durably(spelling_path, tokenizer.spelling.to_json().encode())
-            keep_newest(spelling_path.parent, TOKENIZERS_KEPT)
+        for name, content in contents.items():
+            write_cached(cache / name, key, ".json", content)
+            keep_newest(cache / name, TOKENIZERS_KEPT)
     except OSError as error:
         raise RunError(_explain_cache(cache, error)) from error
     return tokenizer
+
+
+def _read_tokenizer(cache: Path, key: str, settings: Settings) -> Tokenizer | None:
+    """The tokenizer that is cached under a key, with its spelling; None where there is none."""
+    has_spelling = settings.tokenizer.level in ("char", "word")
+    names = (TOKENIZERS, SPELLING) if has_spelling else (TOKENIZERS,)
+    found: dict[str, CachedFile] = {}
+    for name in names:
+        if (file := read_cached(cache / name, key, ".json", FILE_BYTES_AT_MOST)) is None:
+            return None
+        found[name] = file
+    try:
+        return Tokenizer.parse(
+            found[TOKENIZERS].content,
+            str(found[TOKENIZERS].path),
+            settings.tokenizer,
+            documents=settings.data.documents,
+            normalize=settings.data.normalize,
+            spelling=parse_spelling(found[SPELLING].content, str(found[SPELLING].path))
+            if has_spelling
+            else None,
+        )
+    except RunError:
+        for file in found.values():
+            drop_damaged(file.path, "it does not fit the settings")
+        return None
 
 
 def _train_tokenizer(

@@ -24,10 +24,14 @@ from itertools import pairwise, takewhile
 from pathlib import Path
 
 from llm_timecycle.errors import DataError
-from llm_timecycle.files import explain_os_error, write_durably
+from llm_timecycle.files import explain_os_error, read_regular
 from llm_timecycle.progress_bars import tqdm
+from llm_timecycle.text.cached_files import CachedFile, keep_newest, read_cached, write_cached
 
 FORMAT = 1  # increased whenever the same sources give another text
+TEXTS_KEPT = 10
+TEXT_BYTES_AT_MOST = 64 << 20
+SOURCE_BYTES_AT_MOST = 16 << 20
 PARAGRAPHS_PER_SECTION = 25
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 SKIPPED_DIRECTORIES = {"site-packages", "dist-packages", "test", "tests", "idle_test"}
@@ -51,7 +55,7 @@ WORD_SHARE = 0.75
 COMMON_WORD_SHARE = 0.12
 
 
-def extract_python_docs(cache: Path, show_progress: bool = False) -> Path:
+def extract_python_docs(cache: Path, show_progress: bool = False) -> CachedFile:
     """The file that holds the corpus, extracted on first use (a few seconds) and kept in `cache`.
 
     Args:
@@ -64,9 +68,10 @@ def extract_python_docs(cache: Path, show_progress: bool = False) -> Path:
     """
     library = Path(sysconfig.get_path("stdlib"))
     origin = hashlib.sha256(f"{FORMAT} {library}".encode()).hexdigest()[:8]
-    path = cache / f"python-docs-{platform.python_version()}-{origin}.txt"
-    if path.exists():
-        return path
+    key = f"python-docs-{platform.python_version()}-{origin}"
+    directory = cache / "texts"
+    if (found := read_cached(directory, key, ".txt", TEXT_BYTES_AT_MOST)) is not None:
+        return found
     text = "".join(f"{paragraph}\n" for paragraph in list_prose(library, show_progress))
     if not text:
         raise DataError(
@@ -74,11 +79,11 @@ def extract_python_docs(cache: Path, show_progress: bool = False) -> Path:
             f"expected them for the corpus python-docs. Set data.train to another text"
         )
     try:
-        cache.mkdir(parents=True, exist_ok=True)
-        write_durably(path, text.encode())
+        written = write_cached(directory, key, ".txt", text.encode())
+        keep_newest(directory, TEXTS_KEPT)
     except OSError as error:
-        raise DataError(f"{path} cannot be written: {explain_os_error(error)}") from error
-    return path
+        raise DataError(f"{directory} cannot be written: {explain_os_error(error)}") from error
+    return written
 
 
 def list_prose(library: Path, show_progress: bool = False) -> list[str]:
@@ -172,7 +177,7 @@ def _parse(path: Path) -> ast.Module | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # old escapes in these sources
         try:
-            return ast.parse(path.read_bytes())
+            return ast.parse(read_regular(path, SOURCE_BYTES_AT_MOST))
         except (OSError, SyntaxError, ValueError, RecursionError):
             return None
 

@@ -15,11 +15,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from safetensors import SafetensorError
 from safetensors.numpy import load, save
+
+from llm_timecycle.parsing import call_library
 
 SHINGLE_BYTES = 48
 KEPT_AT_MOST = 1 << 16
+COUNTED_AT_MOST = 1 << 40
+"""Occurrences of a shingle; so sums of all are whole numbers of 63 bits."""
 COMPARED_AT_LEAST = 20
 """Shingles of a text below which nothing is said about it."""
 LEAK_SHARE = 0.45
@@ -29,6 +32,7 @@ _WORD_BYTES = 4
 _WORDS = SHINGLE_BYTES // _WORD_BYTES
 _FIRST_LEVELS = 8
 _LEVEL_BITS = 6  # of a key, its highest; the others are the hash
+_HASH_BITS = np.uint64(64 - _LEVEL_BITS)
 _FIRST_FACTOR = np.uint32(0x9E3779B1)
 _NEXT_FACTORS = np.array([0x85EBCA6B9D5C2F13, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9], np.uint64)
 # Drawn once: a multilinear hash, whose high bits are as good as random for any two shingles.
@@ -55,9 +59,9 @@ class Sketch:
     def from_bytes(cls, content: bytes) -> Sketch:
         """The sketch in a `shingles.safetensors`; ValueError if it is none."""
         try:
-            tensors = load(content)
+            tensors = call_library(lambda: load(content))
             level, keys, counts = (tensors[name] for name in ("level", "keys", "counts"))
-        except (SafetensorError, KeyError) as error:
+        except (ValueError, KeyError) as error:
             raise ValueError(f"not a sketch of shingles: {error}") from error
         types = [tensor.dtype.name for tensor in (level, keys, counts)]
         if (
@@ -67,13 +71,22 @@ class Sketch:
             or counts.shape != keys.shape
         ):
             raise ValueError("not a sketch of shingles: wrong types or shapes")
-        return cls(int(level[0]), keys, counts)
+        sketch = cls(int(level[0]), keys, counts)
+        if (
+            not 0 <= sketch.level < 1 << _LEVEL_BITS
+            or len(keys) > KEPT_AT_MOST
+            or np.any(keys[1:] <= keys[:-1])
+            or np.any(keys >> _HASH_BITS < sketch.level)
+            or np.any((counts < 1) | (counts > COUNTED_AT_MOST))
+        ):
+            raise ValueError("not a sketch of shingles: its numbers contradict one another")
+        return sketch
 
     def raise_to(self, level: int) -> Sketch:
         """The part of the sketch that a higher level keeps."""
         if level <= self.level:
             return self
-        is_kept = self.keys >> np.uint64(64 - _LEVEL_BITS) >= level
+        is_kept = self.keys >> _HASH_BITS >= level
         return Sketch(level, self.keys[is_kept], self.counts[is_kept])
 
 
@@ -188,7 +201,7 @@ def hash_shingles(content: bytes, level: int) -> np.ndarray:
     starts, levels = starts[is_kept], levels[is_kept].astype(np.uint64)
     shingles = words[starts[:, None] + np.arange(_WORDS)].astype(np.uint64)
     hashes = (shingles * _FACTORS).sum(axis=1)
-    return np.asarray((levels << np.uint64(64 - _LEVEL_BITS)) | (hashes >> np.uint64(_LEVEL_BITS)))
+    return np.asarray((levels << _HASH_BITS) | (hashes >> np.uint64(_LEVEL_BITS)))
 
 
 def _count_leading_zeros(numbers: np.ndarray) -> np.ndarray:

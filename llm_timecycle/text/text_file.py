@@ -10,21 +10,21 @@ from __future__ import annotations
 
 import codecs
 import hashlib
+import io
 import logging
 import os
 import shlex
-import stat
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from itertools import chain, pairwise
 from operator import attrgetter
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from llm_timecycle.errors import DataError
-from llm_timecycle.text.chunks import Chunk
+from llm_timecycle.files import UnfitFileError, open_regular
+from llm_timecycle.text.chunks import Chunk, gather_lines
 from llm_timecycle.text.files.compression import DAMAGE, find_compression, open_content
 from llm_timecycle.text.files.diagnosis import (
     Place,
@@ -39,9 +39,10 @@ from llm_timecycle.text.files.encodings import (
     resolve_encoding,
 )
 from llm_timecycle.text.files.formats import HEAD_BYTES, refuse_formats
-from llm_timecycle.text.tokenizer.normalization import find_border
 
 BLOCK_BYTES = 1 << 20
+PENDING_BYTES_AT_MOST = 1 << 20
+"""Without a whole character among them."""
 CONTEXT_CHARACTERS = 10_000  # kept of the text read last, to explain what comes next
 MARK = "\ufeff"
 
@@ -64,6 +65,15 @@ class Measure(NamedTuple):
     documents: int = 1
 
 
+class _Identity(NamedTuple):
+    """What changes when a file is written to or replaced."""
+
+    size: int
+    mtime_ns: int
+    inode: int
+    device: int
+
+
 class TextFile:
     """A text file on disk, which must not change while the program runs.
 
@@ -71,22 +81,27 @@ class TextFile:
         path: the file; a name that ends in `.gz` or `.zst` means that it is compressed.
         encoding: the name of an encoding, or `auto` to guess it and say so in the log.
         may_be_html: whether an HTML page is a text.
+        sha256: what the text must hash to, in hex; None takes any.
 
     Raises DataError if the file is missing, is not a regular file, cannot be opened, is not
     compressed as its name says, or is of a format other than text (PDF, Word, HTML, ...).
     """
 
-    def __init__(self, path: Path, encoding: str = "utf-8", *, may_be_html: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        encoding: str = "utf-8",
+        *,
+        may_be_html: bool = False,
+        sha256: str | None = None,
+    ) -> None:
         self.path = path
         self.compression = find_compression(path)
-        self._given_encoding = encoding
+        self._given_encoding, self._given_sha256 = encoding, sha256
         self._measure: Measure | None = None
-        with self._explain_errors():
-            status = path.stat()
-            if not stat.S_ISREG(status.st_mode):
-                raise DataError(f"{path} is not a regular file; expected a text file")
-            self._identity = (status.st_size, status.st_mtime_ns)
-        with self._open() as stream:
+        with self._explain_errors(), open_regular(path) as file:
+            self._identity = _identify(file)
+        with self._open() as (_, stream):
             head = stream.read(HEAD_BYTES)
         refuse_formats(path, head, may_be_html)
         self.is_empty = head in (b"", *MARKS)
@@ -94,7 +109,7 @@ class TextFile:
     @property
     def size_bytes(self) -> int:
         """The size of the file on disk, in bytes."""
-        return self._identity[0]
+        return self._identity.size
 
     @cached_property
     def encoding(self) -> str:
@@ -103,7 +118,7 @@ class TextFile:
             name = self._guess_encoding()
             log.info("%s: read as %s", self.path, name)
             return codecs.lookup(name).name
-        with self._open() as stream:
+        with self._open() as (_, stream):
             head = stream.read(HEAD_BYTES)
         if (codec := resolve_encoding(self._given_encoding, head)) is None:
             raise DataError(explain_order(self.path, self._given_encoding))
@@ -126,7 +141,7 @@ class TextFile:
         even a space, between any two characters. Raises DataError as `read` does.
         """
         last = ""
-        for text in _gather_lines(self.read(start, stop)):
+        for text in gather_lines(self.read(start, stop)):
             if last:
                 yield Chunk(last)
             last = text
@@ -145,9 +160,9 @@ class TextFile:
             after = bisect_right(landmarks, start, key=attrgetter("characters"))
             landmark = landmarks[after - 1]
         position = landmark.characters
-        with self._open() as stream:
+        with self._open() as (file, stream):
             stream.seek(landmark.offset)
-            for text, _, _ in self._decode(stream, landmark.offset):
+            for text, _, _ in self._decode(file, stream, landmark.offset):
                 end = None if stop is None else max(stop - position, 0)
                 if piece := text[max(start - position, 0) : end]:
                     yield piece
@@ -177,8 +192,8 @@ class TextFile:
         digest = hashlib.sha256()
         landmarks = [Landmark(0, 0)]
         characters = reported = 0
-        with self._open() as stream:
-            for text, offset, can_start in self._decode(stream, 0):
+        with self._open() as (file, stream):
+            for text, offset, can_start in self._decode(file, stream, 0):
                 digest.update(text.encode())
                 if report is not None:
                     report(offset - reported)
@@ -187,10 +202,14 @@ class TextFile:
                 if can_start:
                     landmarks.append(Landmark(characters, offset))
                 yield text
+        if self._given_sha256 not in (None, digest.hexdigest()):
+            raise DataError(self._explain_change())
         self._measure = Measure(characters, digest.hexdigest(), landmarks)
 
-    def _decode(self, stream: BinaryIO, offset: int) -> Iterator[tuple[str, int, bool]]:
-        """Pieces of text; `stream` is at `offset`, between two characters.
+    def _decode(
+        self, file: BinaryIO, stream: BinaryIO, offset: int
+    ) -> Iterator[tuple[str, int, bool]]:
+        """Pieces of text; `stream` is the content of `file` at `offset`, between two characters.
 
         With each piece, the byte offset of its end, and whether decoding can start there afresh.
         """
@@ -200,6 +219,7 @@ class TextFile:
         is_last = False
         while not is_last:
             block = stream.read(BLOCK_BYTES)
+            self._check_identity(file)  # also here: a file that grows may never end
             is_last = not block
             try:
                 text = held + decoder.decode(block, is_last)
@@ -214,6 +234,12 @@ class TextFile:
             offset += len(pending) + len(block)
             pending, state = decoder.getstate()
             offset -= len(pending)
+            if len(pending) > PENDING_BYTES_AT_MOST:
+                raise DataError(
+                    f"{self.path} is not {self.encoding.upper()} text: from the byte at offset "
+                    f"{offset} on, {len(pending):,} bytes hold no whole character. Set "
+                    f"data.encoding to its encoding"
+                )
             del block  # kept until the next one is read, it would cost page faults
             if MARK in text:
                 text = text.replace(MARK, "")
@@ -224,7 +250,7 @@ class TextFile:
 
     def _guess_encoding(self) -> str:
         """The encoding of a file from its first bytes beyond ASCII."""
-        with self._open() as stream:
+        with self._open() as (_, stream):
             sample = stream.read(BLOCK_BYTES)
             while sample.isascii() and b"\0" not in sample:
                 if not (sample := stream.read(BLOCK_BYTES)):
@@ -237,20 +263,26 @@ class TextFile:
         return guess
 
     @contextmanager
-    def _open(self) -> Iterator[BinaryIO]:
-        with self._explain_errors(), self.path.open("rb") as file:
+    def _open(self) -> Iterator[tuple[BinaryIO, BinaryIO]]:
+        """The file, and its content as a stream."""
+        with self._explain_errors(), open_regular(self.path) as file:
             self._check_identity(file)
+            if self.size_bytes == 0:  # or something that calls itself a file, and never ends
+                yield file, io.BytesIO()
+                return
             with open_content(file, self.compression) as stream:
-                yield stream
+                yield file, stream
             self._check_identity(file)
 
     def _check_identity(self, file: BinaryIO) -> None:
-        status = os.fstat(file.fileno())
-        if (status.st_size, status.st_mtime_ns) != self._identity:
-            raise DataError(
-                f"{self.path} changed while it was being read; run the command again once it is "
-                f"complete"
-            )
+        if _identify(file) != self._identity:
+            raise DataError(self._explain_change())
+
+    def _explain_change(self) -> str:
+        return (
+            f"{self.path} changed while it was being read; run the command again once it is "
+            f"complete"
+        )
 
     @contextmanager
     def _explain_errors(self) -> Iterator[None]:
@@ -270,8 +302,20 @@ class TextFile:
                 f"{self.path} cannot be read: permission denied. "
                 f"Allow it with: chmod u+r {shlex.quote(str(self.path))}"
             ) from error
+        except IsADirectoryError as error:
+            raise DataError(f"{self.path} is a directory; expected a text file") from error
+        except UnfitFileError as error:
+            raise DataError(
+                f"{self.path} is not a regular file; expected a text file, because a text is read "
+                f"several times. Write what a pipe or a device gives to a file, and name that file"
+            ) from error
         except OSError as error:
             raise DataError(f"{self.path} cannot be read: {error.strerror or error}") from error
+
+
+def _identify(file: BinaryIO) -> _Identity:
+    status = os.fstat(file.fileno())
+    return _Identity(status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev)
 
 
 def unify_line_breaks(text: str) -> str:
@@ -279,30 +323,3 @@ def unify_line_breaks(text: str) -> str:
     if "\r" not in text:
         return text
     return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _gather_lines(pieces: Iterator[str]) -> Iterator[str]:
-    """Pieces of text, recut so that each ends where words end, if possible."""
-    rest = ""
-    for piece, following in pairwise(chain(pieces, [""])):
-        rest += piece
-        cut = find_cut(rest, following)
-        yield rest[:cut]
-        rest = rest[cut:]
-    if rest:
-        yield rest
-
-
-def find_cut(text: str, following: str = "") -> int:
-    """Where to cut `text`: after its last line break, else before its last space, else its end.
-
-    A space after a punctuation mark is better than one after a word, which is no token of its own
-    at word level. At the end of `text`, nothing is cut off from a mark that `following` begins
-    with.
-    """
-    if after_break := text.rfind("\n") + 1:
-        return after_break
-    if after_mark := max(text.rfind(f"{mark} ") for mark in ".,;:!?") + 1:
-        return after_mark
-    space = text.rfind(" ")
-    return space if space > 0 else find_border(text, following)

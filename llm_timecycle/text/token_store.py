@@ -1,40 +1,53 @@
-"""The token store: a corpus encoded once, its ids on disk as a memory-mapped array with a manifest.
+"""The token store: a corpus encoded once, its ids on disk with a manifest that covers every file.
 
     <cache>/tokens/<key>/ids.bin  documents.bin  shingles.safetensors  manifest.json
 
-`ids.bin` is an `<eos>` and the ids, of the type that the manifest names; `documents.bin` the index
-of the first id after each `<eos>` that is the end of a document or the first one, int64. A stream
-of several documents begins with that first `<eos>`, so that its first document is read like all
-others; a stream of one document, such as a novel, begins with its own first id.
+`ids.bin` is an `<eos>` and the ids, of the narrowest type for the vocabulary; `documents.bin` the
+index of the first id after each `<eos>` that is the end of a document or the first one, int64. A
+stream of several documents begins with that first `<eos>`, so that its first document is read like
+all others; a stream of one document, such as a novel, begins with its own first id.
 
-The key is a hash of everything the ids depend on, so a store that is found is the right one. It is
-written under a temporary name, flushed to disk and renamed, so it is always complete; if two
-processes write the same store, the second to finish discards its copy. Only the most recently used
-stores are kept; a process that is reading a deleted one can continue.
+The key is a hash of everything the ids depend on. A store is written under a temporary name,
+flushed to disk and renamed, so it is always complete; if two processes write the same store, the
+second to finish discards its copy. Only the most recently used stores are kept; a process that is
+reading a deleted one can continue.
+
+Whenever a store is opened, all of it is hashed, and its numbers are compared with one another. Up
+to 64 MB of ids are copied then and cannot change any more. More are mapped from the file: cut
+short while it is read, it ends the process, and written over, it gives other ids.
 """
 
 from __future__ import annotations
 
-import json
+import hashlib
+import mmap
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, BinaryIO, Final, Literal, NamedTuple
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from llm_timecycle.files import flush_directory, write_durably
-from llm_timecycle.text.batches import ONE_DOCUMENT
+from llm_timecycle.files import flush_directory, read_or_map, read_regular, write_durably
+from llm_timecycle.sealed_json import read_sealed, write_sealed
+from llm_timecycle.text.batches import ONE_DOCUMENT, release_pages
+from llm_timecycle.text.cached_files import drop_damaged
 from llm_timecycle.text.shingles import EMPTY_SKETCH, Sketch, SketchBuilder
-from llm_timecycle.text.tokenizer.pipelines import END_ID
+from llm_timecycle.text.tokenizer.encode import choose_dtype
+from llm_timecycle.text.tokenizer.pipelines import END_ID, UNKNOWN_ID
 
-FORMAT_VERSION = 2
-STALE_AFTER_S = 24 * 3600.0
+FORMAT_VERSION: Final = 3
+IDS, DOCUMENTS, SHINGLES = "ids.bin", "documents.bin", "shingles.safetensors"
+MANIFEST = "manifest.json"
+MANIFEST_BYTES_AT_MOST = 1 << 16
+SKETCH_BYTES_AT_MOST = 1 << 24
+IDS_CHECKED_AT_ONCE = 1 << 20
+_START_BYTES = np.dtype(np.int64).itemsize
 
 
 @dataclass(frozen=True)
@@ -72,7 +85,7 @@ class TokenStream:
     """A corpus as ids, and its size in every unit (see `Counts`)."""
 
     ids: np.ndarray
-    """The ids (N,), memory-mapped, in the narrowest unsigned type."""
+    """The ids (N,), in the narrowest unsigned type; read-only."""
     tokens: int
     """How many there are (N): each document's `<eos>` included, and one before the first document
     if there are several."""
@@ -106,110 +119,216 @@ class Piece(NamedTuple):
     """A sample of the runs of text in it."""
 
 
-def open_store(path: Path) -> TokenStream | None:
-    """The store at `path`, marked as just used; None if it is missing or damaged."""
+@dataclass(frozen=True)
+class Origin:
+    """What the ids of a store depend on."""
+
+    corpus_sha256: str
+    """The hash of the corpus."""
+    tokenizer_sha256: str
+    """The hash of the tokenizer's `tokenizer.json`."""
+    vocab_size: int
+    """Its tokens (V)."""
+
+
+Whole = Annotated[int, Field(ge=0, le=2**53)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class _Stored(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class _StoredCounts(_Stored):
+    tokens: Whole
+    words: Whole
+    characters: Whole
+    bytes: Whole
+    unknown: Whole
+
+    @model_validator(mode="after")
+    def _compare(self) -> _StoredCounts:
+        if self.unknown > self.tokens or not self.words <= self.characters <= self.bytes:
+            raise ValueError("its counts contradict one another")
+        return self
+
+
+class _Manifest(_Stored):
+    format_version: Literal[3]
+    corpus_sha256: Sha256
+    tokenizer_sha256: Sha256
+    vocab_size: Annotated[int, Field(ge=2, le=1 << 32)]
+    counts: _StoredCounts
+    documents_ended: Whole
+    ids_sha256: Sha256
+    documents_sha256: Sha256
+    shingles_sha256: Sha256
+
+
+def open_store(path: Path, origin: Origin) -> TokenStream | None:
+    """The store at `path`, marked as just used; None if there is none.
+
+    One that is damaged, or is not what `origin` says, is deleted, and the log says so.
+    """
     try:
-        manifest = json.loads((path / "manifest.json").read_bytes())
-        dtype = np.dtype(manifest["dtype"])
-        counts = Counts(**manifest["counts"])
-        if manifest["format_version"] != FORMAT_VERSION:
-            return None
-        ids = np.memmap(path / "ids.bin", dtype, mode="r")
-        starts: np.ndarray = np.memmap(path / "documents.bin", np.int64, mode="r")
-        if len(ids) != counts.tokens + 1 or len(starts) != manifest["documents_ended"] + 1:
-            return None
-        if starts[-1] == len(ids):  # the end of the last document begins none
-            starts = starts[:-1]
-        if len(starts) > 1:
-            counts = replace(counts, tokens=len(ids))
-        else:
-            ids = np.memmap(path / "ids.bin", dtype, mode="r", offset=dtype.itemsize)
-            starts = ONE_DOCUMENT
-        with suppress(OSError):  # a cache that can only be read is as good
-            os.utime(path)
-        sha256 = manifest["corpus_sha256"]
-        shingles = Sketch.from_bytes((path / "shingles.safetensors").read_bytes())
-        return TokenStream(
-            ids, **asdict(counts), corpus_sha256=sha256, document_starts=starts, shingles=shingles
-        )
-    except (OSError, ValueError, KeyError, TypeError):
+        stream = _open(path, origin)
+    except (OSError, ValueError) as error:
+        if os.path.lexists(path):
+            drop_damaged(path, _explain(error))
         return None
+    with suppress(OSError):  # a cache that can only be read is as good
+        os.utime(path)
+    return stream
 
 
-def build_store(
-    path: Path,
-    pieces: Iterable[Piece],
-    dtype: np.dtype[Any],
-    facts: dict[str, str],
-) -> None:
+def build_store(path: Path, pieces: Iterable[Piece], origin: Origin) -> None:
     """Write a complete store or none; OSError if the disk refuses.
 
     Args:
         path: where; a sound store already there stays, and the new one is discarded.
-        pieces: the text as ids of type `dtype`.
-        facts: for the manifest: `corpus_sha256`, and anything else worth keeping.
+        pieces: the text as ids, in the narrowest type for the vocabulary.
+        origin: what they depend on.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".building-", dir=path.parent))
     try:
-        total, ended, sketch = Counts(), 0, SketchBuilder()
-        names = "ids.bin", "documents.bin"
-        with (staging / names[0]).open("wb") as file, (staging / names[1]).open("wb") as starts:
-            file.write(np.array([END_ID], dtype).data)
-            starts.write(np.array([1], np.int64).data)
-            for ids, counts, ends, shingles in pieces:
-                file.write(ids.data)
-                starts.write((ends + (1 + total.tokens)).astype(np.int64).data)
-                total += counts
-                ended += len(ends)
-                sketch.add(shingles)
-            for written in (file, starts):
-                written.flush()
-                os.fsync(written.fileno())
-        manifest = {
-            "format_version": FORMAT_VERSION,
-            **facts,
-            "dtype": dtype.name,
-            "counts": asdict(total),
-            "documents_ended": ended,
-            "size_bytes": (1 + total.tokens) * dtype.itemsize,
-        }
-        write_durably(staging / "shingles.safetensors", sketch.finish().to_bytes())
-        write_durably(staging / "manifest.json", json.dumps(manifest, indent=2).encode())
-        if open_store(path) is None:
-            shutil.rmtree(path, ignore_errors=True)  # damaged, if it exists at all
+        with (staging / IDS).open("xb") as ids_file, (staging / DOCUMENTS).open("xb") as ends_file:
+            written = _write_pieces(pieces, origin, _HashedFile(ids_file), _HashedFile(ends_file))
+            for file in (ids_file, ends_file):
+                file.flush()
+                os.fsync(file.fileno())
+        shingles_sha256 = write_durably(staging / SHINGLES, written.sketch.to_bytes())
+        manifest = _Manifest(
+            format_version=FORMAT_VERSION,
+            **asdict(origin),
+            counts=_StoredCounts(**asdict(written.counts)),
+            documents_ended=written.documents_ended,
+            ids_sha256=written.ids_sha256,
+            documents_sha256=written.documents_sha256,
+            shingles_sha256=shingles_sha256,
+        )
+        write_durably(staging / MANIFEST, write_sealed(manifest.model_dump()))
         try:
             staging.rename(path)
-        except OSError:
-            if open_store(path) is None:
-                raise
+        except OSError:  # something is there
+            if open_store(path, origin) is None:
+                staging.rename(path)
         flush_directory(path.parent)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def keep_newest(directory: Path, kept: int) -> None:
-    """Delete all but the `kept` most recently used entries of a cache directory.
+class _HashedFile:
+    """A file that is written, and the hash of what was written so far."""
 
-    Hidden entries are work in progress: they do not count, and are deleted once a day old.
-    """
-    now_s = time.time()
-    ages = []
-    for entry in directory.iterdir():
-        try:
-            age_s = now_s - entry.stat().st_mtime
-        except FileNotFoundError:  # another process is deleting too
-            continue
-        if not entry.name.startswith("."):
-            ages.append((age_s, entry))
-        elif age_s > STALE_AFTER_S:
-            _delete(entry)
-    for _, entry in sorted(ages)[kept:]:
-        _delete(entry)
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._digest = file, hashlib.sha256()
+
+    def write(self, numbers: np.ndarray) -> None:
+        self._file.write(numbers.data)
+        self._digest.update(numbers.data)
+
+    def finish(self) -> str:
+        return self._digest.hexdigest()
 
 
-def _delete(entry: Path) -> None:
-    if entry.is_dir():
-        shutil.rmtree(entry, ignore_errors=True)
+class _Written(NamedTuple):
+    counts: Counts
+    documents_ended: int
+    sketch: Sketch
+    ids_sha256: str
+    documents_sha256: str
+
+
+def _write_pieces(
+    pieces: Iterable[Piece], origin: Origin, ids_file: _HashedFile, starts_file: _HashedFile
+) -> _Written:
+    total, ended, sketch = Counts(), 0, SketchBuilder()
+    dtype = choose_dtype(origin.vocab_size)
+    ids_file.write(np.array([END_ID], dtype))
+    starts_file.write(np.array([1], np.int64))
+    for ids, counts, ends, shingles in pieces:
+        assert ids.dtype == dtype
+        ids_file.write(ids)
+        starts_file.write((ends + (1 + total.tokens)).astype(np.int64))
+        total += counts
+        ended += len(ends)
+        sketch.add(shingles)
+    return _Written(total, ended, sketch.finish(), ids_file.finish(), starts_file.finish())
+
+
+def _open(path: Path, origin: Origin) -> TokenStream:
+    """A store; OSError or ValueError if it is not there, damaged, or of another origin."""
+    content = read_regular(path / MANIFEST, MANIFEST_BYTES_AT_MOST)
+    manifest = _Manifest.model_validate(read_sealed(content))
+    if any(getattr(manifest, name) != value for name, value in asdict(origin).items()):
+        raise ValueError("it is of another text or another tokenizer")
+    counts, dtype = Counts(**manifest.counts.model_dump()), choose_dtype(origin.vocab_size)
+    stored_ids = _read(path / IDS, (counts.tokens + 1) * dtype.itemsize)
+    stored_starts = _read(path / DOCUMENTS, (manifest.documents_ended + 1) * _START_BYTES)
+    stored_sketch = read_regular(path / SHINGLES, SKETCH_BYTES_AT_MOST)
+    # Not by slicing: the base of an array must be the mapping itself, see `release_pages`.
+    ids: np.ndarray = np.ndarray(counts.tokens + 1, dtype, stored_ids)
+    starts: np.ndarray = np.ndarray(manifest.documents_ended + 1, np.int64, stored_starts)
+    _check_hash(stored_starts, manifest.documents_sha256, DOCUMENTS)
+    _check_hash(stored_sketch, manifest.shingles_sha256, SHINGLES)
+    _check_ids(ids, starts, manifest)
+    if starts[-1] == len(ids):  # the end of the last document begins none
+        starts = starts[:-1]
+    if len(starts) > 1:
+        counts = replace(counts, tokens=len(ids))
     else:
-        entry.unlink(missing_ok=True)
+        ids, starts = np.ndarray(counts.tokens, dtype, stored_ids, dtype.itemsize), ONE_DOCUMENT
+    return TokenStream(
+        ids,
+        **asdict(counts),
+        corpus_sha256=origin.corpus_sha256,
+        document_starts=starts,
+        shingles=Sketch.from_bytes(stored_sketch),
+    )
+
+
+def _read(path: Path, size: int) -> bytes | mmap.mmap:
+    """The content of a file of a store; ValueError if it is of another size."""
+    content = read_or_map(path)
+    if len(content) != size:
+        raise ValueError(f"{path.name} has {len(content):,} bytes, and expected are {size:,}")
+    return content
+
+
+def _check_hash(content: bytes | mmap.mmap, sha256: str, name: str) -> None:
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ValueError(f"{name} has changed")
+
+
+def _check_ids(ids: np.ndarray, starts: np.ndarray, manifest: _Manifest) -> None:
+    """Compare ids (N + 1,) and starts of documents (D,) with the manifest; ValueError if in vain.
+
+    The ids are read once. The hash finds what happened by accident. What else is checked keeps
+    numbers of another making from being used as indices.
+    """
+    if starts[0] != 1 or starts[-1] > len(ids) or np.any(np.diff(starts) <= 0):
+        raise ValueError("its documents do not follow one another")
+    digest, unknown = hashlib.sha256(), 0
+    for begin in range(0, len(ids), IDS_CHECKED_AT_ONCE):
+        block = ids[begin : begin + IDS_CHECKED_AT_ONCE]
+        digest.update(block.data)
+        unknown += int(np.count_nonzero(block == UNKNOWN_ID))
+        first, last = np.searchsorted(starts, [begin + 1, begin + len(block) + 1])
+        if block.max() >= manifest.vocab_size:
+            raise ValueError("an id is not in the vocabulary")
+        if np.any(block[starts[first:last] - (begin + 1)] != END_ID):
+            raise ValueError("a document begins where none has ended")
+        release_pages(ids)
+    if digest.hexdigest() != manifest.ids_sha256:
+        raise ValueError(f"{IDS} has changed")
+    if unknown != manifest.counts.unknown:
+        raise ValueError("its counts are those of another text")
+
+
+def _explain(error: OSError | ValueError) -> str:
+    """Why a store cannot be used, in one line."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_input=False)[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

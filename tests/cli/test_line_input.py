@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import subprocess
 import sys
 
 import pytest
 
-from llm_timecycle.cli.line_input import Interruption
+from llm_timecycle.cli.line_input import Interruption, _read_lines
+from llm_timecycle.errors import DataError
 from llm_timecycle.runs.directory import Run
+from llm_timecycle.text.files import streams
 from tests.cli.random_runs import generate_directly, make_run
 
 PROGRAM = [sys.executable, "-c", "from llm_timecycle.cli.main import main; main()", "generate"]
@@ -44,6 +47,14 @@ def test_lines_from_a_pipe_are_answered_without_a_prompt(run: Run) -> None:
     (first,), (second,) = generate_directly(run, "abc"), generate_directly(run, "ab", length=3)
     assert finished.stdout.decode() == f"abc{first}\nab{second}\n"
     assert finished.stderr.decode() == "length: 3\n"
+
+
+def test_a_line_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "STREAM_BYTES_AT_MOST", 5)
+    lines = _read_lines(io.BytesIO(b"abcd\nabcdefghij"))
+    assert next(lines) == "abcd"
+    with pytest.raises(DataError, match="standard input cannot be read: it has more than 5 bytes"):
+        next(lines)
 
 
 def test_standard_input_that_is_closed_is_one_message(run: Run) -> None:

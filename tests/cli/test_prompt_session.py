@@ -234,6 +234,20 @@ def test_a_history_that_cannot_be_kept_is_no_error(tmp_path: Path) -> None:
     assert list(history.load_history_strings()) == []
 
 
+def test_a_history_that_is_no_file_is_no_error(tmp_path: Path) -> None:
+    """Nobody reads from the pipe, or writes to it."""
+    os.mkfifo(tmp_path / "history")
+    history = FileHistory(tmp_path / "history")
+    history.store_string("abc")
+    assert list(history.load_history_strings()) == []
+
+
+def test_only_the_end_of_a_history_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prompt_session, "HISTORY_BYTES", 8)
+    (tmp_path / "history").write_text("abcdefghij\nklm\nno\n")
+    assert list(FileHistory(tmp_path / "history").load_history_strings()) == ["no", "klm"]
+
+
 def test_prompts_do_not_go_where_texts_go(run: Run, tmp_path: Path) -> None:
     # stdin and stderr are a terminal, stdout is a pipe.
     ours, theirs = pty.openpty()

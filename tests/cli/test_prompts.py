@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,6 +13,8 @@ import pytest
 from llm_timecycle.cli import prompts
 from llm_timecycle.errors import DataError
 from llm_timecycle.runs.directory import Run
+from llm_timecycle.text.files import streams
+from llm_timecycle.text.files.streams import STREAM_BYTES_AT_MOST
 from tests.cli.random_runs import call, generate_directly
 from tests.generation.fake_engine import make_tokenizer
 
@@ -46,12 +50,43 @@ def test_a_prompt_from_a_pipe_or_a_device(run: Path, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="needs a device without end")
 def test_a_prompt_without_end_is_refused(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "STREAM_BYTES_AT_MOST", 1000)
+    for source, stdin in (("/dev/zero", None), ("-", b"a" * 1001)):
+        result = call(run, "--prompt-file", source, stdin=stdin)
+        assert isinstance(result.exception, DataError)
+        assert str(result.exception).endswith(
+            "cannot be read: it has more than 1,000 bytes. Use a shorter prompt"
+        )
+
+
+@pytest.mark.parametrize("name", ["prompt.txt", "prompt.gz"])
+def test_a_file_is_a_prompt_up_to_the_length_of_a_stream(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A few megabytes of gzip hold gigabytes."""
     monkeypatch.setattr(prompts, "STREAM_BYTES_AT_MOST", 1000)
-    result = call(run, "--prompt-file", "/dev/zero")
+    pack = gzip.compress if name.endswith(".gz") else bytes
+    file = tmp_path / name
+    file.write_bytes(pack("文".encode() * 333))
+    assert call(run, "--prompt-file", str(file)).exit_code == 0
+    file.write_bytes(pack("文".encode() * 334))
+    result = call(run, "--prompt-file", str(file))
     assert isinstance(result.exception, DataError)
-    message = str(result.exception)
-    assert "the prompt on /dev/zero is too long: expected at most 1,000 bytes" in message
-    assert message.endswith("Use a shorter prompt, or a regular file")
+    assert f"the prompt in {file} has more than 1,000 bytes" in str(result.exception)
+
+
+def test_a_bomb_is_not_unpacked(run: Path, tmp_path: Path) -> None:
+    """Reading stops at the bound; a tenth of a second is not enough for a gigabyte."""
+    bomb = tmp_path / "bomb.gz"
+    bomb.write_bytes(gzip.compress(b"a" * 10_000_000, 9) * 100)
+    tracemalloc.start()
+    try:
+        result = call(run, "--prompt-file", str(bomb))
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert isinstance(result.exception, DataError)
+    assert peak_bytes < 4 * STREAM_BYTES_AT_MOST
 
 
 def test_only_one_line_break_is_taken_off_a_file(run: Path) -> None:

@@ -78,7 +78,10 @@ def test_byte_order_mark_and_crlf_are_no_matter(read):
             "data: {train: “a.txt”}",
             "data.train: received “a.txt”, quotes included; expected a path",
         ),
-        ('data: {train: "a\\0.txt"}', "data.train: a path cannot contain the character U+0000"),
+        (
+            'data: {train: "a\\0.txt"}',
+            "a\\x00.txt cannot be the name of a file: it contains the character U+0000",
+        ),
         ("generation: {stop: [a, '']}", "generation.stop: received '' as item 2; expected text"),
         ("training: {max_steps: 0}", "expected a whole number, 1 or more, or null"),
         ("training: 3", "training: received 3; expected settings on the lines below it"),

@@ -4,19 +4,22 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from llm_timecycle.config import sources
 from llm_timecycle.config.load import read_settings
 from llm_timecycle.config.locate import (
     find_run,
     find_settings_file,
+    is_text,
     list_shipped_runs,
     names_text,
 )
 from llm_timecycle.config.sources import MAX_SETTINGS_BYTES
-from llm_timecycle.errors import ConfigError
+from llm_timecycle.errors import ConfigError, UsageError
 
 
 @pytest.fixture(autouse=True)
@@ -141,9 +144,35 @@ def test_unreadable(monkeypatch):
     def fail(*arguments, **options):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", fail)
+    monkeypatch.setattr(sources, "read_regular", fail)
     with pytest.raises(ConfigError, match=r"my\.yaml cannot be read: Permission denied"):
         read_settings("my.yaml")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs POSIX")
+@pytest.mark.parametrize("name", ["a.yaml", "a"])
+def test_what_is_no_file_is_no_settings_file(name):
+    """A pipe that nobody writes to is not waited for, and a device is not read."""
+    os.mkfifo(name)
+    Path(f"link-{name}").symlink_to("/dev/zero")
+    for unfit in (name, f"link-{name}"):
+        with pytest.raises(ConfigError, match="is not a regular file; expected a settings file"):
+            read_settings(unfit)
+        assert names_text(unfit) is (name == "a")
+
+
+@pytest.mark.skipif(not Path("/proc/self/pagemap").exists(), reason="needs Linux")
+def test_a_file_of_the_system_that_says_it_is_empty_is_not_read():
+    assert names_text("/proc/self/pagemap")
+    with pytest.raises(ConfigError, match="holds no settings"):
+        read_settings("/proc/self/pagemap")
+
+
+@pytest.mark.parametrize("name", ["a" * 256, "a\0b", "\udce9"])
+def test_a_name_that_no_file_can_have_is_refused(name):
+    for function in (names_text, find_run, find_settings_file, partial(is_text, resume=False)):
+        with pytest.raises(UsageError, match="cannot be the name of a file"):
+            function(name)
 
 
 @pytest.mark.parametrize(

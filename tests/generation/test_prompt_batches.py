@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from llm_timecycle.generation.generator import TextGenerator
 from llm_timecycle.generation.prompt_batches import PromptBatches
 from llm_timecycle.generation.prompt_file import read_prompt_file
 from llm_timecycle.generation.sample import SampleRequest
+from llm_timecycle.sealed_json import read_sealed, write_sealed
 from tests.generation.fake_engine import CHARACTERS, FakeEngine, find_soft_logits
 
 PROMPTS = [
@@ -153,6 +156,73 @@ def test_a_file_of_others_is_left_alone(tmp_path: Path, write: Write) -> None:
     with pytest.raises(UsageError, match="does not say how it was made"):
         write()
     assert (tmp_path / "out.jsonl").read_text() == "mine\n"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"prompts": []},
+        {"settings": []},
+        {"settings": {"seed": -1}},
+        {"settings": {"seed": 10**400}},
+        {"settings": {"seed": 3.0}},
+        {"top_logprobs": None},
+        {"weights_sha256": {}},
+    ],
+)
+def test_a_request_file_that_was_changed_is_refused(
+    tmp_path: Path, write: Write, changes: dict[str, Any]
+) -> None:
+    write()
+    file = tmp_path / "out.jsonl.request.json"
+    file.write_bytes(write_sealed(read_sealed(file.read_bytes()) | changes))
+    with pytest.raises(UsageError, match="does not say how it was made"):
+        write()
+
+
+def test_a_changed_digit_of_a_request_file_is_found(tmp_path: Path, write: Write) -> None:
+    """With another seed, the program would go on with other texts."""
+    write()
+    file = tmp_path / "out.jsonl.request.json"
+    file.write_text(file.read_text().replace('"seed": 3', '"seed": 4'))
+    with pytest.raises(UsageError, match="does not say how it was made"):
+        write(seed=4)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs POSIX")
+@pytest.mark.parametrize("name", ["out.jsonl", "out.jsonl.request.json", ".out.jsonl.lock"])
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/full")])
+def test_what_is_no_file_is_not_waited_for_or_written_to(
+    tmp_path: Path, write: Write, name: str, make: Callable[[Path], object]
+) -> None:
+    write()
+    (tmp_path / name).unlink(missing_ok=True)
+    make(tmp_path / name)
+    if name.endswith("lock"):
+        with suppress(DataError):  # a pipe can be locked
+            assert write() == 5
+    else:
+        with pytest.raises((DataError, UsageError)):
+            write()
+    assert len(read_texts(tmp_path)) == 5 if name != "out.jsonl" else True
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs POSIX")
+def test_a_link_at_the_name_of_the_lock_is_not_followed(tmp_path: Path, write: Write) -> None:
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / ".out.jsonl.lock").symlink_to("mine")
+    with pytest.raises(DataError, match="a link is where a file is needed: delete it"):
+        write()
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+def test_half_a_line_without_end_is_refused(
+    tmp_path: Path, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write()
+    monkeypatch.setattr(prompt_batches, "LINE_BYTES_AT_MOST", 100)
+    with pytest.raises(DataError, match="line 1 is not the text of prompt 1"):
+        write()
 
 
 @pytest.mark.parametrize("line", ['{"prompt": "x"}', "x", "[]"])

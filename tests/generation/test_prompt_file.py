@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from llm_timecycle.config.settings import GenerationSettings
 from llm_timecycle.errors import DataError
 from llm_timecycle.generation import prompt_file
 from llm_timecycle.generation.prompt_file import PromptFile, read_prompt_file
+from llm_timecycle.text.files import streams
 from tests.generation.fake_engine import CHARACTERS
 
 SETTINGS = GenerationSettings(length=9)
@@ -87,6 +90,30 @@ def test_what_cannot_be_read_is_an_error(tmp_path: Path, monkeypatch: pytest.Mon
         read(tmp_path, b'"a"\n"\xd6\xd0"\n')
     with pytest.raises(DataError, match=r"none\.jsonl cannot be read: No such file"):
         read_prompt_file(tmp_path / "none.jsonl", SETTINGS, CHARACTERS)
-    monkeypatch.setattr(prompt_file, "FILE_BYTES_AT_MOST", 3)
-    with pytest.raises(DataError, match="split it into several files"):
+    monkeypatch.setattr(streams, "STREAM_BYTES_AT_MOST", 3)
+    with pytest.raises(DataError, match=r"it has 5 bytes, .* Split it into several files"):
         read(tmp_path, '"abc"')
+
+
+def test_more_prompts_than_fit_in_memory_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prompt_file, "PROMPTS_AT_MOST", 2)
+    assert len(read(tmp_path, '"a"\n"b"\n').lines) == 2
+    with pytest.raises(DataError, match="has more than 2 prompts: split it into several files"):
+        read(tmp_path, '"a"\n"b"\n"a"\n')
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs POSIX")
+def test_prompts_come_through_a_pipe_too(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with ThreadPoolExecutor() as pool:
+        pool.submit((tmp_path / "pipe").write_bytes, b'"a"\n')
+        found = read_prompt_file(tmp_path / "pipe", SETTINGS, CHARACTERS)
+    assert [line.prompt for line in found.lines] == ["a"]
+
+
+@pytest.mark.parametrize("line", ["[" * 50_000, "1" * 5000, '{"prompt": "a", "id": 1' + "0" * 5000])
+def test_what_json_cannot_hold_is_a_wrong_line(tmp_path: Path, line: str) -> None:
+    with pytest.raises(DataError, match=r"p\.jsonl, line 1: not JSON"):
+        read(tmp_path, line)

@@ -26,6 +26,11 @@ FOUR_TIMINGS = json.dumps(
 )
 
 
+def change_profile(**changes: object) -> str:
+    """The JSON of a profile with other values for some of its fields."""
+    return json.dumps(describe_profile(make_profile(training=make_cycle(1.0))) | changes)
+
+
 def find(comparison: Comparison, name: str) -> ComparedTime:
     return next(time for time in comparison.times if time.name == name)
 
@@ -75,6 +80,12 @@ def test_b_may_be_what_was_written_down_before(tmp_path: Path) -> None:
         ("{}", UsageError, "expected what llm-timecycle profile --json prints"),
         (None, DataError, "cannot be read"),
         ('{"version": 1, "training": null, "inference": null}', UsageError, "received none"),
+        ("[" * 50_000, DataError, "nested too deeply"),
+        (change_profile(name=[]), UsageError, "its field name is invalid"),
+        (change_profile(machine=[]), UsageError, "its field machine is invalid"),
+        (change_profile(machine={"cores": "two"}), UsageError, "field machine.cores is invalid"),
+        (change_profile(machine={"new": {"a": {}}}), UsageError, "field machine.new"),
+        (change_profile(settings={"model": {"a": {"b": {}}}}), UsageError, "field settings.model"),
         (FOUR_TIMINGS, UsageError, "at least 5 timings of each stage, found at most 4"),
     ],
 )

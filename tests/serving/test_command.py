@@ -37,6 +37,14 @@ def test_every_option_can_come_from_the_environment(
     assert context.params[str(option.name)] == expected
 
 
+@pytest.mark.parametrize("option", ["--max-batch", "--timeout", "--drain", "--max-body-bytes"])
+def test_a_number_beyond_all_use_is_a_mistake_of_usage(option: str) -> None:
+    for digits in ("9" * 400, "9" * 5000):
+        result = CliRunner().invoke(serve.command, ["runs/my", option, digits])
+        assert result.exit_code == 2
+        assert f"Invalid value for '{option}'" in result.output
+
+
 def test_help_fits_the_terminal_and_hides_nothing() -> None:
     printed = CliRunner().invoke(serve.command, ["--help"], terminal_width=80).output
     assert max(map(len, printed.splitlines())) <= 80

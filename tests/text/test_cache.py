@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from llm_timecycle.config.settings import Settings
 from llm_timecycle.errors import RunError
 from llm_timecycle.text import cache
 from llm_timecycle.text.cache import can_write, open_cache
+from llm_timecycle.text.prepare import prepare_text
 
 
 def test_a_cache_that_can_be_written_to_is_itself(
@@ -36,6 +38,31 @@ def test_another_place_has_the_same_entries_and_can_be_written_to(
         (place / "tokens" / "other").mkdir()
     assert not place.exists()
     assert [path.name for path in (tmp_path / "tokens").iterdir()] == ["key"]
+
+
+def test_a_damaged_entry_is_made_again_in_the_other_place_and_stays_in_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    text, kept = tmp_path / "my.txt", tmp_path / "cache"
+    text.write_text("line of the text\n" * 100)
+    settings = Settings.model_validate(
+        {"data": {"train": str(text)}, "tokenizer": {"level": "char"}}
+    )
+    before = prepare_text(settings, tmp_path, kept, False)
+    for file in [*kept.glob("*/*.json"), *kept.glob("tokens/*/ids.bin")]:
+        content = bytearray(file.read_bytes())
+        content[len(content) // 2] ^= 1
+        file.write_bytes(content)
+    contents = {file: file.read_bytes() for file in kept.rglob("*") if file.is_file()}
+    monkeypatch.setenv("LLM_TIMECYCLE_CACHE", str(kept))
+    monkeypatch.setattr(cache, "can_write", lambda directory: directory != kept)
+    with open_cache() as place:
+        after = prepare_text(settings, tmp_path, place, False)
+    assert after.train.ids.tolist() == before.train.ids.tolist()
+    assert after.tokenizer.to_json() == before.tokenizer.to_json()
+    # Of the tokenizer, its spelling is not even looked at; then the parts of the text.
+    assert [message.partition(" is ")[2][:7] for message in caplog.messages] == ["damaged"] * 4
+    assert contents == {file: file.read_bytes() for file in kept.rglob("*") if file.is_file()}
 
 
 def test_no_place_at_all_is_an_error_that_names_the_cache(

@@ -12,6 +12,7 @@ import pytest
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.errors import DataError, RunError
 from llm_timecycle.text import prepare
+from llm_timecycle.text.cached_files import write_cached
 from llm_timecycle.text.corpus import open_corpus
 from llm_timecycle.text.prepare import PreparedText, encode_corpus, prepare_text
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
@@ -133,12 +134,41 @@ def test_any_corpus_can_be_encoded(directory):
     assert (stream.tokens, stream.bytes, stream.words) == (len(TEXT) + 1, len(TEXT), 500)
 
 
-def test_a_damaged_tokenizer_in_the_cache_is_trained_again(directory, work):
+@pytest.mark.parametrize("kind", ["tokenizers/*.json", "spelling/*.json"])
+def test_a_damaged_tokenizer_in_the_cache_is_trained_again(directory, work, caplog, kind):
+    before = run(directory, make_settings()).tokenizer
+    (kept,) = (directory / "cache").glob(kind)
+    content = kept.read_bytes()
+    kept.write_bytes(content.replace(b"1", b"2", 1))
+    after = run(directory, make_settings()).tokenizer
+    assert after.to_json() == before.to_json()
+    assert kept.read_bytes() == content
+    assert work == ["train", *PARTS, "train"]
+    assert caplog.messages == [f"{kept} is damaged (its content has changed): it is made again"]
+
+
+def test_a_tokenizer_of_the_right_name_for_other_settings_is_trained_again(directory, work):
     run(directory, make_settings())
     (kept,) = (directory / "cache" / "tokenizers").iterdir()
-    kept.write_text("{}")
+    kept.unlink()
+    write_cached(kept.parent, kept.name.partition("-")[0], ".json", b"{}")
     assert run(directory, make_settings()).tokenizer.vocab_size > 10
     assert work == ["train", *PARTS, "train"]
+
+
+def test_a_damaged_text_in_the_cache_is_encoded_again(directory, work, caplog):
+    before = run(directory, make_settings())
+    for file in (directory / "cache" / "tokens").glob("*/ids.bin"):
+        content = bytearray(file.read_bytes())
+        content[10] ^= 1
+        file.write_bytes(content)
+    after = run(directory, make_settings())
+    assert after.train.ids.tolist() == before.train.ids.tolist()
+    assert work == ["train", *PARTS, *PARTS]
+    assert len(caplog.messages) == 3
+    assert {message.partition(" is ")[2] for message in caplog.messages} == {
+        "damaged (ids.bin has changed): it is made again"
+    }
 
 
 def test_bpe_learns_from_an_even_sample_of_a_large_text(directory, monkeypatch):

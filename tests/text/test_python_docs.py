@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from llm_timecycle.errors import DataError
-from llm_timecycle.text import python_docs
+from llm_timecycle.text import corpus, python_docs
+from llm_timecycle.text.corpus import open_corpus
+from llm_timecycle.text.files.find import Found, find_files
 from llm_timecycle.text.prepare import find_cache_directory
 from llm_timecycle.text.python_docs import (
     extract_python_docs,
@@ -178,21 +180,43 @@ def small_library(library: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_text_is_made_once_and_kept(small_library, tmp_path, monkeypatch):
-    path = extract_python_docs(tmp_path / "new/cache")
+    path, content = extract_python_docs(tmp_path / "new/cache")
+    assert path.read_bytes() == content
     text = path.read_text(encoding="utf-8")
     assert text.splitlines() == list_prose(small_library)
     assert text.endswith("\n")
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
     monkeypatch.setattr(python_docs, "list_prose", None)
-    assert extract_python_docs(tmp_path / "new/cache") == path
+    assert extract_python_docs(tmp_path / "new/cache").path == path
+
+
+@pytest.mark.usefixtures("small_library")
+def test_a_text_that_was_changed_is_extracted_again(tmp_path, caplog):
+    path, content = extract_python_docs(tmp_path)
+    path.write_bytes(content.replace(b"clock", b"block", 1))
+    assert extract_python_docs(tmp_path) == (path, content)
+    assert "is damaged" in caplog.text
+
+
+@pytest.mark.usefixtures("small_library")
+def test_a_text_that_is_changed_after_it_was_found_is_refused(tmp_path, monkeypatch):
+    def find(*arguments: object) -> Found:
+        found = find_files(*arguments)
+        content = found.paths[0].read_bytes()
+        found.paths[0].write_bytes(content.replace(b"clock", b"block", 1))
+        return found
+
+    monkeypatch.setattr(corpus, "find_files", find)
+    with pytest.raises(DataError, match="changed while it was being read"):
+        open_corpus("python-docs", tmp_path, tmp_path)
 
 
 def test_another_python_makes_another_file(small_library, tmp_path, monkeypatch):
     first = extract_python_docs(tmp_path)
     monkeypatch.setattr(python_docs.platform, "python_version", lambda: "3.99.0")
     second = extract_python_docs(tmp_path)
-    assert second.name.startswith("python-docs-3.99.0-")
+    assert second.path.name.startswith("python-docs-3.99.0-")
     small_library.rename(tmp_path / "moved")
     monkeypatch.setattr(python_docs.sysconfig, "get_path", lambda _: str(tmp_path / "moved"))
     assert len({first, second, extract_python_docs(tmp_path)}) == 3
@@ -206,13 +230,13 @@ def test_an_interrupted_extraction_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr("os.fsync", fail)
     with pytest.raises(DataError, match=r"cannot be written: the disk is full"):
         extract_python_docs(tmp_path / "cache")
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert list((tmp_path / "cache" / "texts").iterdir()) == []
 
 
 @pytest.mark.usefixtures("small_library")
 def test_a_cache_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match=r"python-docs-.*\.txt cannot be written: a file is where"):
+    with pytest.raises(DataError, match=r"cache/texts cannot be written: a file is where"):
         extract_python_docs(tmp_path / "file/cache")
 
 
@@ -223,7 +247,7 @@ def test_a_python_without_sources_is_told_so(tmp_path, monkeypatch):
 
 
 def test_the_real_library_gives_a_corpus_of_the_promised_size():
-    text = extract_python_docs(find_cache_directory()).read_text(encoding="utf-8")
+    text = extract_python_docs(find_cache_directory()).content.decode()
     lines = text.splitlines()
     # About 250,000 words; a distribution may leave parts of the library out.
     assert 150_000 < len(text.split()) < 350_000

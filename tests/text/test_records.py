@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import re
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +163,7 @@ def test_a_quote_that_is_never_closed_is_not_read_to_the_end(tmp_path, monkeypat
         message = refuse(tmp_path, 'text\none\n"two\n' + "three\n" * 100_000)
     finally:
         csv.field_size_limit(before)
-    assert "line 3: the record that begins here is broken (field larger than" in message
+    assert "line 3: the record that begins here is broken (longer than 200,000" in message
 
 
 def test_a_line_that_is_no_record_is_not_read_to_its_end(tmp_path, monkeypatch):
@@ -170,6 +171,25 @@ def test_a_line_that_is_no_record_is_not_read_to_its_end(tmp_path, monkeypatch):
     monkeypatch.setattr(text_file, "BLOCK_BYTES", 500)
     message = refuse(tmp_path, '{"text": "a"}\n{"text": "' + "b" * 5000 + '"}\n', "a.jsonl")
     assert "line 2: longer than 1,000 characters; expected one record" in message
+
+
+def test_a_row_of_many_lines_is_not_read_to_its_end(tmp_path, monkeypatch):
+    """No quote stays open for long, and no field is long."""
+    monkeypatch.setattr(records, "RECORD_CHARACTERS_AT_MOST", 1000)
+    message = refuse(tmp_path, 'text\none\n"two\n' + '","three\n' * 5000)
+    assert "line 3: the record that begins here is broken (longer than 1,000 characters)" in message
+
+
+def test_empty_records_are_not_gathered():
+    texts = ("" if n % 2 else " " for n in range(300_000))
+    tracemalloc.start()
+    try:
+        chunks = [*split_file._gather((text, n) for n, text in enumerate(texts))]
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert chunks == []
+    assert peak_bytes < 500_000
 
 
 TEXTS = st.lists(st.text('ab ,;"\n\t钟\\', max_size=12), min_size=1, max_size=12)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from llm_timecycle.errors import DataError
 from llm_timecycle.text import text_file
 from llm_timecycle.text.chunks import Chunk
 from llm_timecycle.text.files import split_file
@@ -146,3 +147,18 @@ def test_a_large_file_is_never_held_whole(tmp_path, documents, text, count):
         tracemalloc.stop()
     assert found == file.measure().documents == count
     assert peak_bytes < 13_000_000 < file.size_bytes
+
+
+@pytest.mark.parametrize(
+    ("documents", "before", "blank"),
+    [("line", "", " "), ("line", "a", "\u3000"), ("paragraph", "a", "\n"), ("paragraph", "", " ")],
+)
+def test_blanks_without_end_are_refused(tmp_path, monkeypatch, documents, before, blank):
+    """None of them can be passed on: what follows says whether they are in a document."""
+    monkeypatch.setattr(split_file, "BLANKS_AT_MOST", 1000)
+    monkeypatch.setattr(text_file, "BLOCK_BYTES", 300)
+    file = open_file(tmp_path, before + blank * 900 + "b\n" + blank * 900 + "c", documents)
+    assert file.measure().characters > 1
+    file = open_file(tmp_path, before + blank * 2000, documents)
+    with pytest.raises(DataError, match=r"a\.txt has more than 1,000 blank characters in a row"):
+        file.measure()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import socket
 import tracemalloc
 from pathlib import Path
 
@@ -152,10 +153,25 @@ def test_a_missing_file_is_refused(tmp_path):
         TextFile(tmp_path / "gone.txt")
 
 
-def test_a_pipe_is_refused_and_does_not_block(tmp_path):
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs POSIX")
+def test_what_is_no_file_is_refused_at_once_with_what_to_do(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(DataError, match=r"pipe is not a regular file; expected a text file"):
-        TextFile(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(str(tmp_path / "socket"))
+    for path in (*(tmp_path / name for name in ("pipe", "link", "socket")), Path("/dev/zero")):
+        with pytest.raises(DataError, match=r"is not a regular file; .* to a file, and name that"):
+            TextFile(path)
+    with pytest.raises(DataError, match="is a directory; expected a text file"):
+        TextFile(tmp_path)
+
+
+@pytest.mark.skipif(not Path("/proc/self/pagemap").exists(), reason="needs Linux")
+def test_a_file_of_the_system_that_says_it_is_empty_is_not_read():
+    """It calls itself regular and of no size; reading it would never end."""
+    file = TextFile(Path("/proc/self/pagemap"))
+    assert file.is_empty
+    assert [*file.read()] == []
 
 
 def test_a_file_that_must_not_be_read_is_refused(tmp_path, monkeypatch):
@@ -164,7 +180,7 @@ def test_a_file_that_must_not_be_read_is_refused(tmp_path, monkeypatch):
     def refuse(*_: object) -> None:  # the tests may run as root, whom no permission stops
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(text_file, "open_regular", refuse)
     with pytest.raises(DataError, match=r"a\.txt cannot be read: .* chmod u\+r"):
         TextFile(path)
 
@@ -175,7 +191,7 @@ def test_a_disk_that_fails_is_reported(tmp_path, monkeypatch):
     def fail(*_: object) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(Path, "open", fail)
+    monkeypatch.setattr(text_file, "open_regular", fail)
     with pytest.raises(DataError, match=r"a\.txt cannot be read: Input/output error"):
         TextFile(path)
 
@@ -196,6 +212,47 @@ def test_a_file_that_grows_while_it_is_read_is_refused(tmp_path):
         file.write(b" and sea")
     with pytest.raises(DataError, match=r"changed while it was being read; run the command again"):
         list(pieces)
+
+
+def test_a_file_that_grows_faster_than_it_is_read_is_not_read_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr(text_file, "BLOCK_BYTES", 5)
+    path = write(tmp_path, b"river")
+
+    def read_and_write() -> None:
+        for _ in TextFile(path).read():
+            with path.open("ab") as file:
+                file.write(b"river")
+
+    with pytest.raises(DataError, match="changed while it was being read"):
+        read_and_write()
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.gz"])
+def test_a_file_that_was_replaced_by_one_of_the_same_size_and_time_is_refused(tmp_path, name):
+    path = write(tmp_path, b"river", name)
+    file, status = TextFile(path), path.stat()
+    other = write(tmp_path, b"ocean", f"b{path.suffix}")
+    os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert other.stat().st_size == status.st_size
+    other.rename(path)
+    with pytest.raises(DataError, match="changed while it was being read"):
+        list(file.read())
+
+
+def test_a_text_that_is_not_what_it_must_be_is_refused(tmp_path):
+    path = write(tmp_path, b"river")
+    right, wrong = (hashlib.sha256(text).hexdigest() for text in (b"river", b"ocean"))
+    assert TextFile(path, sha256=right).measure().characters == 5
+    with pytest.raises(DataError, match="changed while it was being read"):
+        TextFile(path, sha256=wrong).measure()
+
+
+def test_bytes_that_never_become_a_character_are_not_gathered(tmp_path, monkeypatch):
+    monkeypatch.setattr(text_file, "PENDING_BYTES_AT_MOST", 2000)
+    monkeypatch.setattr(text_file, "BLOCK_BYTES", 500)
+    path = write(tmp_path, b"river +" + b"A" * 10_000)
+    with pytest.raises(DataError, match=r"not UTF-7 text: from the byte at offset 6 on, 2,\d+"):
+        TextFile(path, "utf-7").measure()
 
 
 @pytest.mark.parametrize("line", ["time runs on, and the river with it\n", "钟", "🕰 "])

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
+import mmap
 import os
+import re
+import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from llm_timecycle import files
 from llm_timecycle.config.text_settings import TokenizerSettings
-from llm_timecycle.text import text_file
+from llm_timecycle.sealed_json import read_sealed, write_sealed
+from llm_timecycle.text import text_file, token_store
+from llm_timecycle.text.cached_files import keep_newest
 from llm_timecycle.text.chunks import Chunk
 from llm_timecycle.text.corpus import Corpus, open_corpus
 from llm_timecycle.text.encoding import encode_chunk, encode_documents
@@ -22,15 +28,15 @@ from llm_timecycle.text.shingles import sketch_piece
 from llm_timecycle.text.split import split_corpus
 from llm_timecycle.text.token_store import (
     Counts,
+    Origin,
     Piece,
     TokenStream,
     build_store,
-    keep_newest,
     open_store,
 )
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
-FACTS = {"corpus_sha256": "abc"}
+ORIGIN = Origin("a" * 64, "b" * 64, vocab_size=701)
 NO_ENDS = np.zeros(0, np.int64)
 PIECES = [
     Piece(
@@ -215,38 +221,30 @@ def test_threads_keep_the_order_and_do_not_read_ahead():
 
 def build(path: Path, pieces: list[Piece] | Iterator[Piece] = PIECES) -> TokenStream:
     """A store at `path`, opened."""
-    build_store(path, pieces, np.dtype(np.uint16), FACTS)
-    stream = open_store(path)
+    build_store(path, pieces, ORIGIN)
+    stream = open_store(path, ORIGIN)
     assert stream is not None
     return stream
 
 
 def test_a_store_holds_what_was_put_in(tmp_path):
     stream = build(tmp_path / "cache" / "store")
-    assert isinstance(stream.ids, np.memmap)
     assert stream.ids.dtype == np.uint16
     assert stream.ids.tolist() == [2, 3, 0, 700]
     assert (stream.tokens, stream.words, stream.characters, stream.bytes) == (4, 3, 13, 14)
     assert stream.shingles is not None
     assert stream.shingles.counts.tolist() == [3, 3]  # of 50 equal bytes, three times the same 48
-    assert (stream.unknown, stream.corpus_sha256) == (1, "abc")
-    manifest = json.loads((tmp_path / "cache" / "store" / "manifest.json").read_text())
-    assert manifest["size_bytes"] == 10
-    assert manifest["dtype"] == "uint16"
-    assert manifest["format_version"] == 2
+    assert (stream.unknown, stream.corpus_sha256) == (1, "a" * 64)
     assert stream.document_starts.tolist() == []
 
 
 def store(directory: Path, *texts: str) -> TokenStream:
     """A corpus of these files at char level, stored: a is 2, b is 3."""
     tokenizer = Tokenizer.train(CHAR, ["aab"])
-    build_store(
-        directory / "store",
-        encode_documents(tokenizer, open_texts(directory, *texts)),
-        tokenizer.dtype,
-        FACTS,
-    )
-    stream = open_store(directory / "store")
+    origin = Origin("a" * 64, "b" * 64, tokenizer.vocab_size)
+    pieces = encode_documents(tokenizer, open_texts(directory, *texts))
+    build_store(directory / "store", pieces, origin)
+    stream = open_store(directory / "store", origin)
     assert stream is not None
     return stream
 
@@ -268,8 +266,9 @@ def test_a_stream_of_one_document_begins_with_its_text(tmp_path):
 def test_a_part_of_one_document_has_no_document_start(tmp_path):
     tokenizer = Tokenizer.train(CHAR, ["ab"])
     part = open_texts(tmp_path, "ab" * 50).cut(10, 20, "part")
-    build_store(tmp_path / "part", encode_documents(tokenizer, part), tokenizer.dtype, FACTS)
-    stream = open_store(tmp_path / "part")
+    origin = Origin("a" * 64, "b" * 64, tokenizer.vocab_size)
+    build_store(tmp_path / "part", encode_documents(tokenizer, part), origin)
+    stream = open_store(tmp_path / "part", origin)
     assert stream is not None
     assert stream.ids.tolist() == [2, 3] * 5
     assert stream.document_starts.tolist() == []
@@ -290,7 +289,7 @@ def test_a_store_can_be_empty(tmp_path):
 def test_there_is_no_store_before_it_is_whole(tmp_path):
     def pieces() -> Iterator[Piece]:
         yield PIECES[0]
-        assert open_store(tmp_path / "store") is None
+        assert open_store(tmp_path / "store", ORIGIN) is None
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -312,32 +311,161 @@ def test_of_two_that_build_a_store_the_first_to_finish_wins(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["store"]
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda path: (path / "ids.bin").write_bytes(b"1234567"),
-        lambda path: (path / "ids.bin").unlink(),
-        lambda path: (path / "shingles.safetensors").write_bytes(b"1234567"),
-        lambda path: (path / "shingles.safetensors").unlink(),
-        lambda path: (path / "manifest.json").write_text("{"),
-        lambda path: (path / "manifest.json").write_text("[]"),
-        lambda path: (path / "manifest.json").write_text("{}"),
-        lambda path: (path / "manifest.json").unlink(),
-        lambda path: (path / "manifest.json").write_text(
-            (path / "manifest.json")
-            .read_text()
-            .replace('"format_version": 2', '"format_version": 1')
-        ),
-        lambda path: (path / "documents.bin").unlink(),
-        lambda path: (path / "documents.bin").write_bytes(b"12345678" * 2),
+def reseal(path: Path, **changes: object) -> None:
+    """Change a manifest on purpose; it covers itself again."""
+    manifest = read_sealed((path / "manifest.json").read_bytes())
+    (path / "manifest.json").write_bytes(write_sealed(manifest | changes))
+
+
+def replace_file(path: Path, content: bytes, entry: str, **changes: object) -> None:
+    """Replace a file of a store on purpose; the manifest covers it again."""
+    path.write_bytes(content)
+    reseal(path.parent, **{entry: hashlib.sha256(content).hexdigest()}, **changes)
+
+
+def replace_ids(path: Path, ids: list[int]) -> None:
+    replace_file(path / "ids.bin", np.array(ids, np.uint16).tobytes(), "ids_sha256")
+
+
+def replace_starts(path: Path, starts: list[int]) -> None:
+    content = np.array(starts, np.int64).tobytes()
+    ended = len(starts) - 1
+    replace_file(path / "documents.bin", content, "documents_sha256", documents_ended=ended)
+
+
+def make_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+COUNTS = {"tokens": 4, "words": 3, "characters": 13, "bytes": 14, "unknown": 1}
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "no ids": lambda path: (path / "ids.bin").unlink(),
+    "no shingles": lambda path: (path / "shingles.safetensors").unlink(),
+    "no documents": lambda path: (path / "documents.bin").unlink(),
+    "no manifest": lambda path: (path / "manifest.json").unlink(),
+    "ids cut": lambda path: (path / "ids.bin").write_bytes(b"1234567"),
+    "ids a pipe": lambda path: make_pipe(path / "ids.bin"),
+    "manifest a pipe": lambda path: make_pipe(path / "manifest.json"),
+    "no JSON": lambda path: (path / "manifest.json").write_text("{"),
+    "no object": lambda path: (path / "manifest.json").write_text("[]"),
+    "deep JSON": lambda path: (path / "manifest.json").write_text("[" * 60_000),
+    "empty": lambda path: (path / "manifest.json").write_bytes(write_sealed({})),
+    "version": lambda path: reseal(path, format_version=2),
+    "more keys": lambda path: reseal(path, more=1),
+    "other text": lambda path: reseal(path, corpus_sha256="c" * 64),
+    "other tokenizer": lambda path: reseal(path, tokenizer_sha256="c" * 64),
+    "tokens": lambda path: reseal(path, counts=COUNTS | {"tokens": 3}),
+    "huge": lambda path: reseal(path, counts=COUNTS | {"tokens": 10**400}),
+    "whole": lambda path: reseal(path, counts=COUNTS | {"tokens": 4.0}),
+    "negative": lambda path: reseal(path, counts=COUNTS | {"words": -1}),
+    "unknown": lambda path: reseal(path, counts=COUNTS | {"unknown": 0}),
+    "words": lambda path: reseal(path, counts=COUNTS | {"words": 14}),
+    "characters": lambda path: reseal(path, counts=COUNTS | {"characters": 15}),
+    "documents": lambda path: reseal(path, documents_ended=1),
+    "not in the vocabulary": lambda path: replace_ids(path, [1, 2, 3, 0, 701]),
+    "first id": lambda path: replace_ids(path, [2, 2, 3, 0, 700]),
+    "no first document": lambda path: replace_starts(path, [0]),
+    "document too far": lambda path: replace_starts(path, [1, 6]),
+    "document below 0": lambda path: replace_starts(path, [1, -1]),
+    "documents not in order": lambda path: replace_starts(path, [1, 1]),
+    "document in a text": lambda path: replace_starts(path, [1, 3]),
+    "no sketch": lambda path: replace_file(
+        path / "shingles.safetensors", b"1234567", "shingles_sha256"
+    ),
+    "the store a pipe": lambda path: [shutil.rmtree(path), os.mkfifo(path)],
+    "the store a file": lambda path: [shutil.rmtree(path), path.touch()],
+    "the store a link": lambda path: [
+        shutil.move(path, path.parent / "elsewhere"),
+        (path.parent / "elsewhere" / "ids.bin").unlink(),
+        path.symlink_to(path.parent / "elsewhere"),
     ],
-)
-def test_a_damaged_store_is_not_used_but_built_again(tmp_path, damage):
-    build(tmp_path / "store")
-    damage(tmp_path / "store")
-    assert open_store(tmp_path / "store") is None
-    assert build(tmp_path / "store").ids.tolist() == [2, 3, 0, 700]
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs POSIX")
+def test_a_damaged_store_is_said_and_built_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], object]
+) -> None:
+    path = tmp_path / "store"
+    build(path)
+    assert read_sealed((path / "manifest.json").read_bytes())["counts"] == COUNTS
+    damage(path)
+    assert open_store(path, ORIGIN) is None
+    (message,) = caplog.messages
+    assert message.startswith(f"{path} is damaged (")
+    assert "\n" not in message
+    assert not os.path.lexists(path)
+    assert build(path).ids.tolist() == [2, 3, 0, 700]
+
+
+@pytest.mark.parametrize("name", ["documents.bin", "ids.bin", "shingles.safetensors"])
+def test_any_changed_byte_of_a_store_is_found(tmp_path: Path, name: str) -> None:
+    build(tmp_path / "whole")
+    content = (tmp_path / "whole" / name).read_bytes()
+    for place in range(0, len(content), 1 + len(content) // 40):
+        shutil.copytree(tmp_path / "whole", tmp_path / "store")
+        changed = bytearray(content)
+        changed[place] ^= 1 << place % 8
+        (tmp_path / "store" / name).write_bytes(changed)
+        assert open_store(tmp_path / "store", ORIGIN) is None
+
+
+def test_any_changed_character_of_a_manifest_is_found(tmp_path: Path) -> None:
+    build(tmp_path / "whole")
+    content = (tmp_path / "whole" / "manifest.json").read_text()
+    for place in [match.start() for match in re.finditer(r"\w", content)][::11]:
+        shutil.copytree(tmp_path / "whole", tmp_path / "store")
+        other = "0" if content[place] != "0" else "1"
+        changed = content[:place] + other + content[place + 1 :]
+        (tmp_path / "store" / "manifest.json").write_text(changed)
+        assert open_store(tmp_path / "store", ORIGIN) is None
+
+
+def test_a_store_that_is_not_there_is_not_damaged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert open_store(tmp_path / "none", ORIGIN) is None
+    assert caplog.messages == []
+
+
+def test_a_damaged_store_that_appears_while_another_is_built_is_replaced(tmp_path: Path) -> None:
+    def pieces() -> Iterator[Piece]:
+        yield from PIECES
+        (tmp_path / "store").mkdir()
+        (tmp_path / "store" / "ids.bin").touch()
+
+    assert build(tmp_path / "store", pieces()).ids.tolist() == [2, 3, 0, 700]
     assert [entry.name for entry in tmp_path.iterdir()] == ["store"]
+
+
+def test_small_stores_are_copied_and_large_ones_mapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was copied stays as it was checked, whatever happens to the file."""
+    copied = build(tmp_path / "store").ids
+    monkeypatch.setattr(files, "READ_AT_MOST", 4)
+    mapped = open_store(tmp_path / "store", ORIGIN)
+    assert mapped is not None
+    assert isinstance(mapped.ids.base, mmap.mmap)  # so that its pages can be released
+    with (tmp_path / "store" / "ids.bin").open("r+b") as file:
+        file.write(np.array([1, 5, 5, 5, 5], np.uint16).tobytes())
+    assert mapped.ids.tolist() == [5, 5, 5, 5]
+    assert copied.tolist() == [2, 3, 0, 700]
+
+
+def test_ids_are_checked_across_the_borders_of_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = store(tmp_path, "ab", "b", "aa")
+    path, origin = tmp_path / "store", Origin("a" * 64, "b" * 64, vocab_size=4)
+    for ids_at_once in range(1, 10):
+        monkeypatch.setattr(token_store, "IDS_CHECKED_AT_ONCE", ids_at_once)
+        again = open_store(path, origin)
+        assert again is not None
+        assert again.ids.tolist() == stream.ids.tolist()
+        assert again.document_starts.tolist() == [1, 4, 6]
 
 
 def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
@@ -355,20 +483,12 @@ def test_the_stores_used_last_are_kept(tmp_path):
     for name, age_s in [("a", 300), ("b", 200), ("c", 100), (".new", 400), (".old", 90_000)]:
         build(tmp_path / name)
         os.utime(tmp_path / name, (now_s - age_s, now_s - age_s))
-    stream = open_store(tmp_path / "b")
+    stream = open_store(tmp_path / "b", ORIGIN)
     assert stream is not None
-    gone = open_store(tmp_path / "a")
+    gone = open_store(tmp_path / "a", ORIGIN)
     assert gone is not None
     os.utime(tmp_path / "a", (now_s - 300, now_s - 300))
     keep_newest(tmp_path, 1)
     # "b" was opened just now; what is hidden is at work, unless it is older than a day.
     assert sorted(entry.name for entry in tmp_path.iterdir()) == [".new", "b"]
     assert gone.ids.tolist() == [2, 3, 0, 700]
-
-
-def test_files_are_kept_as_directories_are(tmp_path):
-    for name, age_s in [("a.json", 300), ("b.json", 200)]:
-        (tmp_path / name).write_text("{}")
-        os.utime(tmp_path / name, (time.time() - age_s,) * 2)
-    keep_newest(tmp_path, 1)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["b.json"]

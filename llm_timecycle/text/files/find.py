@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 
 from llm_timecycle.config.spelling import find_nearest
 from llm_timecycle.config.text_settings import BUILT_IN_CORPORA
 from llm_timecycle.errors import DataError
+from llm_timecycle.path_names import find_name_problem
 from llm_timecycle.text.files.compression import find_kind
 from llm_timecycle.text.python_docs import extract_python_docs
 
@@ -22,6 +25,7 @@ RECORD_KINDS = (".csv", ".tsv", ".jsonl")
 TEXT_KINDS = ("", ".txt", ".md", ".rst", ".tex", ".srt", *RECORD_KINDS)
 """What is read of a directory, plain or compressed; "" is a name such as `text.gz`."""
 KINDS_NAMED = 4
+ANY_DEPTH = "**"
 
 log = logging.getLogger("llm_timecycle")
 
@@ -34,12 +38,14 @@ class Found:
         paths: in order.
         is_built_in: whether they are a built-in corpus, which is UTF-8 whatever the settings say.
         many: whether a directory or a glob chose them, so that empty files may be skipped.
+        sha256: of the text of the only file, in hex, where that is known before it is read.
         passed_over: how many files were left out, by kind.
     """
 
     paths: list[Path]
     is_built_in: bool = False
     many: bool = False
+    sha256: str | None = None
     passed_over: Counter[str] = field(default_factory=Counter)
 
 
@@ -62,14 +68,18 @@ def find_files(
     Raises DataError if there is no such file, or no text.
     """
     if spec == "python-docs":
-        return Found([extract_python_docs(cache, show_progress)], is_built_in=True)
+        kept = extract_python_docs(cache, show_progress)
+        sha256 = hashlib.sha256(kept.content).hexdigest()
+        return Found([kept.path], is_built_in=True, sha256=sha256)
     if spec in SAMPLES:
         return Found([_find_sample_directory() / SAMPLES[spec]], is_built_in=True)
     path = Path(spec).expanduser() if spec.startswith("~/") else Path(spec)
+    if problem := find_name_problem(base / path):
+        raise DataError(problem)
     try:
         return _find_on_disk(spec, path, base, RECORD_KINDS if records else TEXT_KINDS)
     except OSError as error:
-        raise DataError(f"{spec[:200]} cannot be read: {error.strerror or error}") from error
+        raise DataError(f"{spec} cannot be read: {error.strerror or error}") from error
 
 
 def describe_kinds(kinds: Counter[str]) -> str:
@@ -137,10 +147,10 @@ def _name_kind(path: Path) -> str:
     return inner if inner == path.suffix.lower() else f"{inner}{path.suffix.lower()}"
 
 
-def _walk(directory: Path) -> Iterator[Path]:
-    """The files below a directory that are not hidden; a directory that links lead to twice, once.
+def _walk(directory: Path, *, with_hidden: bool = False) -> Iterator[Path]:
+    """The files below a directory; a directory that links lead to twice, once.
 
-    A link that leads back up is said.
+    A link that leads back up is said. Hidden files and directories are left out.
     """
 
     def refuse(error: OSError) -> None:
@@ -151,7 +161,7 @@ def _walk(directory: Path) -> Iterator[Path]:
         kept = []
         for name in sorted(directories):
             path = Path(parent, name)
-            if name.startswith("."):
+            if name.startswith(".") and not with_hidden:
                 continue
             if (identity := _identify(path)) not in seen:
                 seen.add(identity)
@@ -159,7 +169,7 @@ def _walk(directory: Path) -> Iterator[Path]:
             elif path.resolve() in Path(parent).resolve().parents or path.samefile(parent):
                 log.info("%s leads back to %s: not followed", path, path.resolve())
         directories[:] = kept
-        yield from (Path(parent, name) for name in names if not name.startswith("."))
+        yield from (Path(parent, n) for n in names if with_hidden or not n.startswith("."))
 
 
 def _identify(directory: Path) -> tuple[int, int]:
@@ -168,9 +178,41 @@ def _identify(directory: Path) -> tuple[int, int]:
 
 
 def _match_glob(pattern: str, base: Path) -> list[Path]:
+    """The files that a glob matches.
+
+    Below a `**`, links are followed as they are below a directory. The library would follow those
+    that lead back up again and again.
+    """
+    parts = Path(pattern).parts
+    place = parts.index(ANY_DEPTH) if ANY_DEPTH in parts else len(parts)
     # Not Path.glob: it refuses absolute patterns and takes hidden files.
-    names = glob.iglob(pattern, root_dir=base, recursive=True)  # noqa: PTH207
-    return [path for path in (base / name for name in names) if path.is_file()]
+    names = glob.iglob(str(Path(*parts[:place])), root_dir=base)  # noqa: PTH207
+    found = [base / name for name in names]
+    if not (below := parts[place:]):
+        return [path for path in found if path.is_file()]
+    with_hidden = any(part.startswith(".") for part in below)
+    return [
+        path
+        for directory in found
+        if directory.is_dir()
+        for path in _walk(directory, with_hidden=with_hidden)
+        if path.is_file() and _fits(path.relative_to(directory).parts, below)
+    ]
+
+
+def _fits(parts: Sequence[str], patterns: Sequence[str]) -> bool:
+    """Whether the parts of a path match those of a glob; what is hidden must be named so.
+
+    >>> _fits(("a", "b", "c.txt"), ("**", "*.txt")), _fits((".a", "c.txt"), ("**", "*.txt"))
+    (True, False)
+    """
+    if not parts or not patterns:
+        return not parts and set(patterns) <= {ANY_DEPTH}
+    (first, *rest), pattern = parts, patterns[0]
+    is_hidden = first.startswith(".") and not pattern.startswith(".")
+    if pattern == ANY_DEPTH:
+        return _fits(parts, patterns[1:]) or (not is_hidden and _fits(rest, patterns))
+    return not is_hidden and fnmatch(first, pattern) and _fits(rest, patterns[1:])
 
 
 def _find_sample_directory() -> Path:

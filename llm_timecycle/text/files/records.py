@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from llm_timecycle.errors import DataError
+from llm_timecycle.parsing import parse_json
 from llm_timecycle.text.files.compression import find_kind
 from llm_timecycle.text.files.find import RECORD_KINDS
 from llm_timecycle.text.text_file import MARK, TextFile, unify_line_breaks
 
-RECORD_CHARACTERS_AT_MOST = 1 << 26
+RECORD_CHARACTERS_AT_MOST = 1 << 24
 """A longer record is a quote that is never closed, or no record at all."""
 DELIMITERS = ",;\t|"
 DEFAULT_FIELD = "text"
@@ -121,9 +121,17 @@ class RecordReader:
         """The rows that are not blank, each with the number of its first line."""
         # The limit is the whole process's; it is only ever raised.
         csv.field_size_limit(max(csv.field_size_limit(), RECORD_CHARACTERS_AT_MOST))
-        rows = csv.reader(iter(lines), delimiter=delimiter, strict=True)
-        first_line = 1
+        first_line, start = 1, lines.position
+
+        def read_lines() -> Iterator[str]:
+            for line in lines:
+                if lines.position - start > RECORD_CHARACTERS_AT_MOST:
+                    raise csv.Error(f"longer than {RECORD_CHARACTERS_AT_MOST:,} characters")
+                yield line
+
+        rows = csv.reader(read_lines(), delimiter=delimiter, strict=True)
         while True:
+            start = lines.position
             try:
                 row = next(rows, None)
             except csv.Error as error:
@@ -163,8 +171,8 @@ class RecordReader:
 
     def _parse_object(self, line: str, number: int) -> dict[str, Any]:
         try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
+            value = parse_json(line)
+        except ValueError as error:
             raise DataError(
                 f"{self.file.path}, line {number}: not JSON ({error}); expected one object a line, "
                 f'such as {{"text": "..."}}'

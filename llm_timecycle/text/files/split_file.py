@@ -12,14 +12,17 @@ from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
-from llm_timecycle.text.chunks import Chunk
+from llm_timecycle.errors import DataError
+from llm_timecycle.text.chunks import Chunk, find_cut
 from llm_timecycle.text.files.records import RecordReader
-from llm_timecycle.text.text_file import Landmark, Measure, TextFile, find_cut
+from llm_timecycle.text.text_file import Landmark, Measure, TextFile
 
 LONG_CHARACTERS = 1 << 20
 """A document longer than this is passed on in several chunks."""
-PARAGRAPH_BREAK = re.compile(r"\n(?:[^\S\n]*\n)+")
-BLANK_LINES = re.compile(r"(?:[^\S\n]*\n)+")
+BLANKS_AT_MOST = 1 << 20
+"""Blank characters in a row: none of them can be passed on before it is known what follows."""
+PARAGRAPH_BREAK = re.compile(r"\n\s*\n")
+BLANK_LINES = re.compile(r"\s*\n")
 
 
 class Split(NamedTuple):
@@ -127,7 +130,21 @@ class SplitFile:
         if self.records is not None:
             return _gather(self.records.read(pieces, position))
         split = split_lines if self.documents == "line" else split_paragraphs
-        return split(pieces, position)
+        return split(self._check_blanks(pieces), position)
+
+    def _check_blanks(self, pieces: Iterable[str]) -> Iterator[str]:
+        """The pieces; DataError at one with which too many characters in a row are blank."""
+        blanks = 0
+        for piece in pieces:
+            body = piece.rstrip()
+            blanks = len(piece) - len(body) + (0 if body else blanks)
+            if blanks > BLANKS_AT_MOST:
+                raise DataError(
+                    f"{self.path} has more than {BLANKS_AT_MOST:,} blank characters in a row: it "
+                    f"is damaged, or is no text of many {self.documents}s. Set data.documents to "
+                    f"file"
+                )
+            yield piece
 
 
 def split_lines(pieces: Iterable[str], position: int) -> Iterator[Split]:
@@ -204,8 +221,9 @@ def _gather(records: Iterable[tuple[str, int]]) -> Iterator[Split]:
     documents: list[str] = []
     size = position = 0
     for text, position in records:
-        documents.append(text)
-        size += len(text)
+        if text and not text.isspace():  # else any number of them would be kept
+            documents.append(text)
+            size += len(text)
         if size >= LONG_CHARACTERS:
             yield Split(join_documents(documents), position)
             documents, size = [], 0

@@ -1,0 +1,47 @@
+"""Names that no file can have, found before they get to a call that raises."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+SHOWN_CHARACTERS = 80
+_ROOM = "x" * 128
+"""As long as the names of files in a directory, or of those beside a file."""
+
+
+def find_name_problem(name: str | os.PathLike[str]) -> str | None:
+    """Why a path cannot be that of a file on this system, for a message; None if it can.
+
+    It must be UTF-8, because it is written into settings, manifests and reports.
+
+    >>> find_name_problem("runs/my") is None
+    True
+    >>> print(find_name_problem("a\\0b"))
+    a\\x00b cannot be the name of a file: it contains the character U+0000
+    """
+    text = os.fspath(name)
+    if text == "":
+        return "the name of a file is empty; expected a path"
+    problem = "it contains the character U+0000" if "\0" in text else _ask_system(text)
+    return problem and f"{_show(text)} cannot be the name of a file: {problem}"
+
+
+def _ask_system(text: str) -> str | None:
+    try:
+        text.encode()
+        Path(text, _ROOM).lstat()
+    except UnicodeEncodeError:
+        return "it is not UTF-8. Rename it"
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return "it is longer than this system allows"
+    return None
+
+
+def _show(text: str) -> str:
+    shown = text
+    if len(text) > SHOWN_CHARACTERS:
+        shown = f"{text[: SHOWN_CHARACTERS - 3]}..."
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from llm_timecycle.config.json_schema import list_key_schemas
+from llm_timecycle.config.load import PATH_KEYS
+from llm_timecycle.config.sections import list_section_keys
 from tests.test_floors import list_imports, list_modules
 
 ROOT = Path(__file__).parents[1] / "llm_timecycle"
@@ -86,6 +89,27 @@ def test_a_server_and_settings_write_no_file(room: str) -> None:
     found = {name: find(tree, WRITES) for name, tree in MODULES.items() if name.startswith(room)}
     assert found
     assert {name: names for name, names in found.items() if names} == {}
+
+
+def test_settings_name_nothing_but_texts_to_read_and_words() -> None:
+    """No setting says where something is written, or what is run."""
+
+    def is_free(schema: object) -> bool:
+        if isinstance(schema, dict):
+            inner = [value for key, value in schema.items() if key != "description"]
+            is_text = schema.get("type") == "string" and not {"enum", "const"} & schema.keys()
+            return is_text or any(map(is_free, inner))
+        return isinstance(schema, list) and any(map(is_free, schema))
+
+    free = {
+        f"{section}.{key}"
+        for section in list_section_keys()
+        for key, schema in list_key_schemas(section).items()
+        if is_free(schema)
+    }
+    words = {"data.encoding", "data.field"}
+    words |= {f"generation.{key}" for key in ("ban", "stop", "dry_sequence_breakers")}
+    assert free == {*PATH_KEYS, *words}
 
 
 @pytest.mark.parametrize(

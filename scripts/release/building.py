@@ -64,7 +64,7 @@ def _copy_commit(release: Release, copy: Path) -> None:
     with tarfile.open(archive) as opened:
         opened.extractall(copy, filter="data")
     for path in copy.rglob("*"):
-        path.chmod(0o700 if path.is_dir() else 0o600)
+        path.chmod(path.stat().st_mode & 0o700)
         os.utime(path, (ANOTHER_DAY_S, ANOTHER_DAY_S))
     time.sleep(2)  # the times in a wheel are even seconds
 

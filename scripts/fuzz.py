@@ -100,7 +100,9 @@ def print_table(tallies: list[Tally]) -> None:
     for tally in tallies:
         counts = tally.counts
         refused = "".join(f"{counts[str(code)]:>9,}" for code in REFUSALS)
-        print(f"{tally.kind.name:<11}{counts.total():>8,}{counts['accepted']:>10,}{refused}", end="")
+        print(
+            f"{tally.kind.name:<11}{counts.total():>8,}{counts['accepted']:>10,}{refused}", end=""
+        )
         print(f"{counts['wrong']:>7,}{tally.slowest_s:>10.2f} s{tally.slowest:>10}", end="")
         print(f"{tally.peak_bytes / 1e6:>9.0f}{tally.wall_s / 60:>9.1f}")
 

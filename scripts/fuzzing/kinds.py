@@ -25,7 +25,7 @@ class Kind:
 
     Attributes:
         name: what it is called.
-        module: where its `prepare` is.
+        module: where its `prepare` is; another function can be named after a colon.
         summary: what is varied.
         memory_bytes: what a process may have resident at most.
         share: cases of this kind for each case that is asked for.
@@ -41,7 +41,8 @@ class Kind:
 
     def prepare(self, world: Path) -> MakeAttempt:
         """Import the module, and let it prepare its world."""
-        make: MakeAttempt = importlib.import_module(self.module).prepare(world)
+        module, _, function = self.module.partition(":")
+        make: MakeAttempt = getattr(importlib.import_module(module), function or "prepare")(world)
         return make
 
 
@@ -57,9 +58,13 @@ KINDS = {
         Kind("stores", "fuzzing.of_stores", "the cache: token stores, tokenizers, spelling"),
         Kind("texts", "fuzzing.of_texts", "texts of any bytes, encodings, compressed, records"),
         Kind("prompts", "fuzzing.of_prompts", "prompts and options of generate"),
+        Kind("python", "fuzzing.of_python", "arguments of load, Model, Settings, compare"),
         Kind(
-            *("python", "fuzzing.of_python", "arguments of the Python interface"),
+            *("training", "fuzzing.of_python:prepare_training"),
+            "arguments of train, suggest, evaluate, profile",
             memory_bytes=WITH_TENSORFLOW,
+            share=0.02,
+            is_quick=False,
         ),
         Kind(
             *("resumes", "fuzzing.of_resumes", "whole trainings, resumed from changed runs"),

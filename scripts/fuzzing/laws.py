@@ -47,14 +47,15 @@ class Attempt:
         what: what was done to make it, for people.
         call: hands it to the program.
         check: gets what `call` returned; raises `Wrong` where that is not right.
-        kept: what must not change, whatever comes of it: paths in the case's directory. None means
-            all of it.
+        kept: what must not change: paths in the case's directory. None means all of it.
+        may_write: whether it may change after all if the case is accepted.
     """
 
     what: str
     call: Callable[[], Any]
     check: Callable[[Any], None] = accept_anything
     kept: tuple[str, ...] | None = None
+    may_write: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,8 +86,9 @@ def try_attempt(attempt: Attempt, place: Path, writable: tuple[Path, ...], most:
     wall_s = time.perf_counter() - began_s
     peak_bytes = read_peak_bytes()
     broken = [f"wrote outside its directory: {each}" for each in touched]
-    if changed := list_changes(before, take_snapshot(place, attempt.kept)):
-        broken.append(f"changed while it was read: {', '.join(changed)}")
+    changed = list_changes(before, take_snapshot(place, attempt.kept))
+    if changed and not (attempt.may_write and result == "accepted"):
+        broken.append(f"changed, though it was only read or was refused: {', '.join(changed)}")
     if peak_bytes > most:
         broken.append(f"took {peak_bytes >> 20:,} MB of memory")
     if broken:

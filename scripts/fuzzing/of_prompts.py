@@ -20,6 +20,40 @@ from llm_timecycle.generation.api import Model, load
 
 SCHEMAS = list_key_schemas("generation")
 TOKENS = ("the", " the", "<unk>", "<eos>", "\n", "a", "fox", "石", "\\n", "\\xe4", ".", "Ġthe")
+COMMANDS = (
+    *(
+        "/help",
+        "/length 3",
+        "/length 0",
+        f"/length -{'9' * 400}",
+        "/temperature nan",
+        "/",
+        "//",
+        "/x",
+    ),
+    *(
+        "/seed 5",
+        "/seed",
+        "/ban the",
+        "/ban",
+        "/stop a",
+        "/beams 3",
+        "/bias the=5",
+        "/bias",
+        "/retry",
+    ),
+    *(
+        "/more",
+        "/reset",
+        "/quit",
+        "/set",
+        "/settings",
+        "/top_k 2",
+        "/top-k 2",
+        "/samples 3",
+        "\x03",
+    ),
+)
 LONGEST = 24
 """Tokens that a text may have: longer ones are right, and take as long as they take."""
 
@@ -186,6 +220,8 @@ def _call_command(draw: Random, model: Model, prompt: str, options: dict[str, An
         words += ["--prompt-file", "-"]
     else:
         words += ["--interactive"]
+        typed = [draw.choice([*COMMANDS, prompt.partition("\n")[0][:80]]) for _ in range(4)]
+        content = "\n".join(typed).encode("utf-8", "surrogatepass")
     what = f"{' '.join(map(repr, words[2:]))} < {content[:80]!r}"
     return what, lambda: call_command(words, content), _check_printed
 

@@ -66,8 +66,7 @@ def prepare(world: Path) -> MakeAttempt:
     ):
         run, other = (make_run(world / f"{level}-{n}", level, documents, text, n) for n in (1, 2))
         truths = {
-            (each.path / "manifest.json").read_bytes(): _read_truth(each)
-            for each in (run, other)
+            (each.path / "manifest.json").read_bytes(): _read_truth(each) for each in (run, other)
         }
         pairs.append(_Pair(run.path, other.path, truths))
     shapes = {pair.run: open_run(pair.run) for pair in pairs}

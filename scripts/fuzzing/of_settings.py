@@ -15,7 +15,11 @@ from fuzzing.mutations import ODD_NUMBERS, ODD_TEXTS, change_text, draw_text, mu
 from fuzzing.places import replace_path
 from llm_timecycle.config.dump import dump_settings, render_commented
 from llm_timecycle.config.load import read_settings
-from llm_timecycle.config.locate import find_shipped_directory, list_shipped_names, list_shipped_runs
+from llm_timecycle.config.locate import (
+    find_shipped_directory,
+    list_shipped_names,
+    list_shipped_runs,
+)
 from llm_timecycle.config.sections import list_section_keys
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
@@ -24,10 +28,52 @@ KEYS = [f"{section}.{key}" for section, keys in list_section_keys().items() for 
 LINE = re.compile(r"^(\s*)([\w-]+):(\s*)(.*)$")
 SYNTAX = (
     *("&a", "*a", "&a 1", "!!python/object/apply:os.system [id]", "!!int 3", "!tag", "!", "<<: *a"),
-    *("- ", "? ", ": ", "{", "}", "[", "]", "{a: [", ", ", "|", ">", "|2-", "'", '"', "#", " #", "%"),
+    *(
+        "- ",
+        "? ",
+        ": ",
+        "{",
+        "}",
+        "[",
+        "]",
+        "{a: [",
+        ", ",
+        "|",
+        ">",
+        "|2-",
+        "'",
+        '"',
+        "#",
+        " #",
+        "%",
+    ),
     *("---", "...", "%YAML 1.1", "%TAG ! tag:x,2000:", "\t", "@", "`", "=", "~", "\\", "：", "，"),
-    *('"\\uD800"', '"\\x00"', '"\\U00110000"', '"\\', "'it''s'", "0o17", "0x1F", "1e3", ".inf", ".nan"),
-    *("1_000", "1:30", "2001-01-01", "yes", "NO", "on", "True", "NULL", "+5", "-.5e-3", "0b101", "٣"),
+    *(
+        '"\\uD800"',
+        '"\\x00"',
+        '"\\U00110000"',
+        '"\\',
+        "'it''s'",
+        "0o17",
+        "0x1F",
+        "1e3",
+        ".inf",
+        ".nan",
+    ),
+    *(
+        "1_000",
+        "1:30",
+        "2001-01-01",
+        "yes",
+        "NO",
+        "on",
+        "True",
+        "NULL",
+        "+5",
+        "-.5e-3",
+        "0b101",
+        "٣",
+    ),
 )
 
 

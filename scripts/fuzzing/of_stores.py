@@ -148,5 +148,3 @@ def _check(
                 raise Wrong("a document begins outside of the text")
             if len(starts) > 1 and np.any(np.diff(starts) <= 0):
                 raise Wrong("documents do not follow one another")
-
-

@@ -27,17 +27,50 @@ ENCODINGS = (
     *("utf-8", "utf-8", "utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"),
     *("gb18030", "gbk", "big5", "shift_jis", "cp932", "euc-jp", "euc-kr", "iso2022_jp", "hz"),
     *("latin-1", "windows-1252", "koi8-r", "cp1251", "cp437", "mac-roman", "utf-7", "ascii"),
-    *("auto", "auto", "auto", "utf-8", "utf-8", "utf-8", "utf-8", "utf-8", "rot13", "base64", "punycode", "idna", "undefined", "mbcs"),
+    *(
+        "auto",
+        "auto",
+        "auto",
+        "utf-8",
+        "utf-8",
+        "utf-8",
+        "utf-8",
+        "utf-8",
+        "rot13",
+        "base64",
+        "punycode",
+        "idna",
+        "undefined",
+        "mbcs",
+    ),
     *("unicode_escape", "raw_unicode_escape", "none", "\0", "utf-8 ", "UTF8", "x" * 300),
 )
 NAMES = (
     *("t.txt", "t.txt", "t.txt", "t", "t.md", "t.csv", "t.tsv", "t.jsonl", "t.html", "t.pdf"),
-    *("t.txt.gz", "t.gz", "t.zst", "t.jsonl.gz", "t.CSV", "t.txt.GZ", "t.docx", "[t].txt", "a*.txt"),
+    *(
+        "t.txt.gz",
+        "t.gz",
+        "t.zst",
+        "t.jsonl.gz",
+        "t.CSV",
+        "t.txt.GZ",
+        "t.docx",
+        "[t].txt",
+        "a*.txt",
+    ),
     *("Ünïcode 文.txt", "-t.txt", "t\n.txt", " .txt", ".txt", "%s.txt", "x" * 200 + ".txt"),
 )
 HEADS = (
     *(b"%PDF-1.7\n", b"PK\x03\x04", b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"<!DOCTYPE html><html>"),
-    *(b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff", b"\xff\xfe\0\0", b"\0" * 20, b"\x89PNG\r\n", b"{\\rtf1"),
+    *(
+        b"\xef\xbb\xbf",
+        b"\xff\xfe",
+        b"\xfe\xff",
+        b"\xff\xfe\0\0",
+        b"\0" * 20,
+        b"\x89PNG\r\n",
+        b"{\\rtf1",
+    ),
     *(b"SQLite format 3\0", b"\x7fELF", b"BZh9", b"\xfd7zXZ\0", b"II*\0", b"\xd0\xcf\x11\xe0"),
 )
 

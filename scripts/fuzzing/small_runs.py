@@ -80,7 +80,10 @@ def make_run(
     for step in STEPS:
         progress = _write_logs(run, step)
         tensors = {f"weights.{name}": array for name, array in weights.items()}
-        tensors |= {"state.0": np.full((4, 6), step, np.float32), "random.0": np.zeros(2, np.uint32)}
+        tensors |= {
+            "state.0": np.full((4, 6), step, np.float32),
+            "random.0": np.zeros(2, np.uint32),
+        }
         write_checkpoint(run.checkpoints_path, Checkpoint(progress, tensors), keep=2)
         run.save_weights(weights, {"step": step, "valid_loss_nats": 3.5 - step / 10})
     run.record_logs()

@@ -29,6 +29,7 @@ GROWN_SHARE = 0.6
 """Of the memory that a case may take: a process that keeps as much is replaced."""
 START_S = 300.0
 """Seconds that a process may take until it is ready."""
+ENDS_WITHIN_S = 5.0
 DUMPED_LINES = 40
 
 
@@ -188,10 +189,11 @@ class _Process:
             self._replace()
 
     def end(self) -> None:
-        """Kill the process."""
+        """End the process: it ends by itself when the connection is closed, if it can."""
+        self.connection.close()
+        self._process.join(0.0 if self.number is not None else ENDS_WITHIN_S)
         self._process.kill()
         self._process.join()
-        self.connection.close()
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")

@@ -24,9 +24,6 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-SCRIPTS = Path(__file__).resolve().parent
-sys.path[:0] = [str(SCRIPTS), str(SCRIPTS.parent)]
-
 from fuzzing.kinds import KINDS, Kind
 from fuzzing.laws import Outcome
 from fuzzing.workers import Plan, run_cases

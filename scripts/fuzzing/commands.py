@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import click
-
 from fuzzing.laws import Refused
+
 from llm_timecycle.cli.main import group
 
 

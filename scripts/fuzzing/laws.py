@@ -8,7 +8,6 @@ the process lives.
 
 from __future__ import annotations
 
-import os
 import stat
 import time
 import traceback
@@ -153,13 +152,11 @@ def _note(path: Path, place: Path, found: Snapshot) -> None:
     content: bytes | str = ""
     size = 0
     if stat.S_ISLNK(status.st_mode):
-        content = os.readlink(path)
+        content = str(path.readlink())
     elif stat.S_ISREG(status.st_mode):
         size = status.st_size
-        if size <= CONTENT_COMPARED_BYTES:
-            content = path.read_bytes()
-        else:
-            content = str(status.st_mtime_ns)
+        is_large = size > CONTENT_COMPARED_BYTES
+        content = str(status.st_mtime_ns) if is_large else path.read_bytes()
     elif stat.S_ISDIR(status.st_mode):
         for each in sorted(path.iterdir()):
             _note(each, place, found)

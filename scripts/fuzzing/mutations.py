@@ -66,7 +66,7 @@ def mutate_bytes(draw: Random, content: bytes, other: bytes = b"") -> tuple[byte
         return bytes(flipped)
 
     def set_number() -> bytes:
-        width = draw.choice("<B <H <I <Q >I >Q".split())
+        width = draw.choice(["<B", "<H", "<I", "<Q", ">I", ">Q"])
         most = 2 ** (8 * struct.calcsize(width)) - 1
         number = struct.pack(width, draw.choice([0, 1, most, most // 2, draw.randint(0, most)]))
         return content[:at] + number + content[at + len(number) :]

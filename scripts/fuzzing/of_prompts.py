@@ -15,6 +15,7 @@ from fuzzing.laws import Attempt, Wrong
 from fuzzing.mutations import ODD_TEXTS, ODD_VALUES, draw_text, mutate_bytes
 from fuzzing.places import replace_path
 from fuzzing.small_runs import CHINESE, ENGLISH, make_run
+
 from llm_timecycle.config.json_schema import list_key_schemas
 from llm_timecycle.generation.api import Model, load
 

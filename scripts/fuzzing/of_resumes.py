@@ -11,11 +11,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-import llm_timecycle as lt
 from fuzzing.kinds import MakeAttempt
 from fuzzing.laws import Attempt, Wrong
 from fuzzing.of_runs import change_run
 from fuzzing.small_runs import ENGLISH, make_settings
+
+import llm_timecycle as lt
 
 LONGER = {"training.max_steps": 12}
 
@@ -40,9 +41,9 @@ def prepare(world: Path) -> MakeAttempt:
         what, is_sealed = change_run(draw, home / "my", home / "other")
 
         def check(found: dict[str, bytes]) -> None:
-            if different := [name for name in expected if found.get(name) != expected[name]]:
-                if not is_sealed:
-                    raise Wrong(f"resumed, and ends differently: {', '.join(different)}")
+            different = [name for name in expected if found.get(name) != expected[name]]
+            if different and not is_sealed:
+                raise Wrong(f"resumed, and ends differently: {', '.join(different)}")
 
         kept = tuple(
             str(path.relative_to(place))

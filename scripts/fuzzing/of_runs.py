@@ -11,7 +11,6 @@ from random import Random
 from typing import Any
 
 import numpy as np
-
 from fuzzing.kinds import MakeAttempt
 from fuzzing.laws import Attempt, Wrong
 from fuzzing.mutations import mutate_bytes, mutate_json, write_json
@@ -20,6 +19,7 @@ from fuzzing.of_tensors import mutate_tensors
 from fuzzing.places import replace_path
 from fuzzing.sealing import describe, read_object, seal_run, write_sealed
 from fuzzing.small_runs import CHINESE, ENGLISH, make_run
+
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.generation.engines.numpy_engine import NumpyEngine
 from llm_timecycle.generation.generator import TextGenerator
@@ -41,6 +41,7 @@ NAMES = (
     *(".lock", ".model.safetensors.new", ".manifest.json.77.tmp", "checkpoints/.step-8.tmp"),
     *("checkpoints/step-9", "checkpoints/step-08", "checkpoints/step-99999999999999999999"),
 )
+FITS = ", its hash fits"
 Truth = Mapping[str, Any]
 
 
@@ -107,8 +108,9 @@ def change_run(draw: Random, run: Path, other: Path) -> tuple[str, bool]:
     for _ in range(draw.choice([1, 1, 1, 2, 3])):
         name = draw.choice(NAMES)
         done.append(f"{name}: {change_file(draw, run / name, other / name, run)}")
-    is_sealed = draw.random() < 0.5 and run.is_dir() and not run.is_symlink()
-    if is_sealed:
+    is_sealed = any(each.endswith(FITS) for each in done)
+    if draw.random() < 0.5 and run.is_dir() and not run.is_symlink():
+        is_sealed = True
         seal_run(run)
         done.append("sealed")
     return "; ".join(done), is_sealed
@@ -128,7 +130,7 @@ def change_file(draw: Random, path: Path, other: Path, run: Path) -> str:
             changed, what = mutate_json(draw, values)
             if isinstance(changed, dict) and draw.random() < 0.5:
                 write_sealed(path, changed)
-                return f"{what}, its hash fits"
+                return f"{what}{FITS}"
             written, way = write_json(draw, changed)
             path.write_bytes(written)
             return f"{what} ({way})"

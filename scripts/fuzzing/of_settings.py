@@ -13,6 +13,7 @@ from fuzzing.kinds import MakeAttempt
 from fuzzing.laws import Attempt, Wrong
 from fuzzing.mutations import ODD_NUMBERS, ODD_TEXTS, change_text, draw_text, mutate_bytes
 from fuzzing.places import replace_path
+
 from llm_timecycle.config.dump import dump_settings, render_commented
 from llm_timecycle.config.load import read_settings
 from llm_timecycle.config.locate import (

@@ -12,7 +12,6 @@ from random import Random
 from typing import Any
 
 import numpy as np
-
 from fuzzing.kinds import MakeAttempt
 from fuzzing.laws import Attempt, Wrong
 from fuzzing.mutations import mutate_bytes, mutate_json, write_json
@@ -20,6 +19,7 @@ from fuzzing.of_tensors import mutate_tensors
 from fuzzing.places import replace_path
 from fuzzing.sealing import describe, read_object, write_sealed
 from fuzzing.small_runs import CHINESE, ENGLISH, make_settings
+
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.text.prepare import PreparedText, prepare_text
 

@@ -10,11 +10,11 @@ from random import Random
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load, save
-
 from fuzzing.kinds import MakeAttempt
 from fuzzing.laws import Attempt, Refused, Wrong
 from fuzzing.mutations import mutate_bytes, mutate_json, write_json
+from safetensors.numpy import load, save
+
 from llm_timecycle.errors import RunError
 from llm_timecycle.runs.tensors import read_tensors
 from llm_timecycle.text.shingles import Sketch, compute_overlap

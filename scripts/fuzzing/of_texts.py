@@ -15,6 +15,7 @@ from fuzzing.laws import Attempt, Wrong
 from fuzzing.mutations import ODD_TEXTS, ODD_VALUES, draw_text, mutate_bytes
 from fuzzing.places import replace_path
 from fuzzing.small_runs import CHINESE, ENGLISH, TOKENIZERS
+
 from llm_timecycle.config.settings import DataSettings, Settings
 from llm_timecycle.text.prepare import PreparedText, prepare_text
 

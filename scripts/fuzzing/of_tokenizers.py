@@ -13,6 +13,7 @@ from fuzzing.kinds import MakeAttempt
 from fuzzing.laws import Attempt, Wrong
 from fuzzing.mutations import ODD_TEXTS, draw_text, mutate_bytes, mutate_json, write_json
 from fuzzing.small_runs import CHINESE, ENGLISH, TOKENIZERS
+
 from llm_timecycle.config.text_settings import TokenizerSettings
 from llm_timecycle.text.tokenizer.spelling import parse_spelling
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer

@@ -23,6 +23,7 @@ from fuzzing.small_runs import CHINESE, ENGLISH, make_run
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.generation.engines.numpy_engine import NumpyEngine
 from llm_timecycle.generation.generator import TextGenerator
+from llm_timecycle.profiling.source import read_history
 from llm_timecycle.runs.directory import Run, open_run
 from llm_timecycle.runs.learned import load_shingles, load_spelling
 from llm_timecycle.training.checkpoints import (
@@ -30,7 +31,7 @@ from llm_timecycle.training.checkpoints import (
     read_checkpoint,
     read_newest_checkpoint,
 )
-from llm_timecycle.training.reporting.metrics import add_stage_seconds, read_validations
+from llm_timecycle.training.reporting.metrics import MetricsLog, add_stage_seconds, read_validations
 
 NAMES = (
     *("config.yaml", "tokenizer.json", "spelling.json", "shingles.safetensors"),
@@ -118,6 +119,8 @@ def change_run(draw: Random, run: Path, other: Path) -> tuple[str, bool]:
 
 def change_file(draw: Random, path: Path, other: Path, run: Path) -> str:
     """Change what is at one path."""
+    if not path.parent.is_dir():
+        return "is not there"
     if describe(path) is None or draw.random() < 0.25:
         if draw.random() < 0.1:
             files = sorted(each for each in run.rglob("*") if describe(each) is not None)
@@ -201,10 +204,18 @@ def _list_shapes(run: Run) -> dict[str, tuple[int, ...]]:
     return shapes | {"state.0": (4, 6), "random.0": (2,)}
 
 
-def _read_metrics(run: Run, _: Run) -> Any:
+def _read_metrics(run: Run, original: Run) -> Any:
+    """As a resume does, which first cuts off what follows its checkpoint, and as `profile` does."""
     text = run.read_metrics()
     run.check_files()
-    return text, read_validations(run.metrics_path), add_stage_seconds(run.metrics_path)
+    checkpoint = read_newest_checkpoint(run.checkpoints_path, _list_shapes(original))
+    cut = Path("cut.csv")
+    if checkpoint is not None and checkpoint.progress.metrics_bytes > 0 and text:
+        cut.write_bytes(run.metrics_path.read_bytes()[: checkpoint.progress.metrics_bytes])
+        read_validations(cut)
+        add_stage_seconds(cut)
+        MetricsLog(cut, checkpoint.progress.metrics_bytes).close()
+    return text, read_history(run)
 
 
 def _read_spelling(run: Run, _: Run) -> Any:

@@ -65,7 +65,8 @@ def find_files(
         return Found([extract_python_docs(cache, show_progress)], is_built_in=True)
     if spec in SAMPLES:
         return Found([_find_sample_directory() / SAMPLES[spec]], is_built_in=True)
-    path = Path(spec).expanduser() if spec.startswith("~/") else Path(spec)
+    is_at_home = spec.startswith("~/")
+    path = Path(os.path.expanduser(spec) if is_at_home else spec)  # noqa: PTH111  (never raises)
     try:
         return _find_on_disk(spec, path, base, RECORD_KINDS if records else TEXT_KINDS)
     except OSError as error:

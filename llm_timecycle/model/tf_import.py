@@ -26,7 +26,8 @@ _process: int | None = None
 def import_tensorflow() -> None:
     """Import TensorFlow and Keras, and let TensorFlow find its devices, without their log lines.
 
-    With LLM_TIMECYCLE_DEBUG=1 the lines are shown.
+    With LLM_TIMECYCLE_DEBUG=1 the lines are shown, and where TF_XLA_FLAGS is set: of a flag that is
+    wrong in it, the process ends without giving anything back.
 
     Raises:
         UsageError: this process was forked from one that uses TensorFlow, or Keras was imported
@@ -36,7 +37,7 @@ def import_tensorflow() -> None:
     refuse_after_fork()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if not {"tensorflow", "keras"} <= sys.modules.keys():
-        is_shown = os.environ.get("LLM_TIMECYCLE_DEBUG") == "1"
+        is_shown = os.environ.get("LLM_TIMECYCLE_DEBUG") == "1" or "TF_XLA_FLAGS" in os.environ
         held = nullcontext() if is_shown else _hold_messages()
         with _keep_interrupts(), _import_quickly(), _choose_backend(), held:
             import keras

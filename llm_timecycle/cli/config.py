@@ -11,6 +11,7 @@ from shlex import quote
 import click
 
 from llm_timecycle.cli.options import HELP, PathName, config_overrides
+from llm_timecycle.cli.printing import print_text
 from llm_timecycle.cli.terminal import set_up_logging
 from llm_timecycle.config.dump import dump_settings, render_commented
 from llm_timecycle.config.json_schema import settings_schema
@@ -106,7 +107,7 @@ def check(file: str) -> None:
     """
     loaded = read_settings(file)
     _check_texts(loaded)
-    click.echo(_summarize(loaded))
+    print_text(_summarize(loaded))
 
 
 @command.command("show", context_settings=HELP)

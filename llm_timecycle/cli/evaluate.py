@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from llm_timecycle.cli.options import HELP, PathName
-from llm_timecycle.cli.printing import print_json
+from llm_timecycle.cli.printing import print_json, print_text
 from llm_timecycle.cli.terminal import set_up_logging
 from llm_timecycle.config.sources import Override
 from llm_timecycle.errors import DataError, HeldOutTextError
@@ -106,4 +106,4 @@ def command(
     if as_json:
         print_json(result.to_dict())
     else:
-        click.echo(str(result))
+        print_text(str(result))

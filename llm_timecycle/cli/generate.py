@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from llm_timecycle.cli.options import HELP, PathName, generation_settings
-from llm_timecycle.cli.printing import print_json
+from llm_timecycle.cli.printing import escape_controls, print_json, print_text
 from llm_timecycle.cli.prompts import continue_prompts, read_prompt, show_prompt
 from llm_timecycle.config.settings import GenerationSettings
 from llm_timecycle.errors import UsageError
@@ -137,7 +137,7 @@ def command(context: click.Context, /, run: Path, **options: Any) -> None:
         PromptLoop(loaded, tokenizer, settings).run()
         return
     if warning := describe_unknown_tokens(tokenizer, text):
-        click.echo(f"Warning: {warning}", err=True)
+        click.echo(f"Warning: {escape_controls(warning)}", err=True)
     generator = TextGenerator(
         loaded,
         tokenizer,
@@ -270,9 +270,9 @@ def _check_top_logprobs(count: int | None, vocab_size: int) -> None:
 
 
 def _print_stream(request: _Request) -> None:
-    click.echo(show_prompt(request.prompt, request.tokenizer), nl=False)
+    print_text(show_prompt(request.prompt, request.tokenizer), nl=False)
     for piece in request.generator.stream(request.prompt):
-        click.echo(piece, nl=False)
+        print_text(piece, nl=False)
     click.echo()
 
 
@@ -282,7 +282,7 @@ def _print_whole(request: _Request) -> None:
     for number, generated in enumerate(texts, 1):
         if request.samples > 1:
             click.echo(f"=== sample {number} of {len(texts)} ===")
-        click.echo(f"{shown}{generated.text}")
+        print_text(f"{shown}{generated.text}")
 
 
 def _print_json(request: _Request, load_s: float) -> None:

@@ -13,6 +13,7 @@ import click
 import numpy as np
 
 from llm_timecycle.cli.line_input import Interruption, make_line_reader
+from llm_timecycle.cli.printing import escape_controls, print_text
 from llm_timecycle.cli.prompts import show_prompt
 from llm_timecycle.config.sections import find_value_type
 from llm_timecycle.config.settings import GenerationSettings
@@ -162,9 +163,9 @@ class PromptLoop:
         self._decoder = None
         with Interruption() as interruption:
             try:
-                click.echo(show_prompt(prompt, self._tokenizer), nl=False)
+                print_text(show_prompt(prompt, self._tokenizer), nl=False)
                 if self._settings.beams > 1:
-                    click.echo(generator.generate(prompt)[0].text)
+                    print_text(generator.generate(prompt)[0].text)
                     self._times = generator.times
                     return
                 decoder = generator.begin(prompt, first_sample=self._sample, is_final=False)
@@ -227,7 +228,7 @@ class PromptLoop:
             interruption.is_noted_only = True
             self._decoder.resume(make_plan(self._settings, self._tokenizer))
             self._decoder.choose(choices[number - 1])
-            click.echo(self._decoder.samples[0].pieces[-1], nl=False)
+            print_text(self._decoder.samples[0].pieces[-1], nl=False)
             self._write_out(self._decoder, interruption)
 
     def _write_out(self, decoder: Decoder, interruption: Interruption) -> None:
@@ -236,7 +237,7 @@ class PromptLoop:
         (sample,) = decoder.samples
         for _ in decoder.advance():
             if piece := sample.pieces[-1]:
-                click.echo(piece, nl=False)
+                print_text(piece, nl=False)
             if interruption.has_come:
                 break
         click.echo()
@@ -324,4 +325,4 @@ def _write_ms(seconds: float | None) -> str:
 
 
 def _tell(message: str) -> None:
-    click.echo(message, err=True)
+    click.echo(escape_controls(message), err=True)

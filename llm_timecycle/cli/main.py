@@ -14,6 +14,7 @@ import click
 
 from llm_timecycle import __version__
 from llm_timecycle.cli.options import HELP
+from llm_timecycle.cli.printing import escape_controls
 from llm_timecycle.errors import Interrupted, TimecycleError, UsageError
 from llm_timecycle.files import FULL_DISK, explain_os_error
 
@@ -141,5 +142,5 @@ def _abandon_stdout() -> None:
 
 
 def _end(message: str, exit_code: int) -> None:
-    click.echo(message, err=True)
+    click.echo(escape_controls(message), err=True)
     sys.exit(exit_code)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from llm_timecycle.cli.options import HELP, PathName, config_overrides
-from llm_timecycle.cli.printing import print_json
+from llm_timecycle.cli.printing import print_json, print_text
 from llm_timecycle.cli.terminal import set_up_logging
 from llm_timecycle.errors import NotEnoughMemoryError, UsageError
 from llm_timecycle.profiling.results import GROWTH_AXES
@@ -134,7 +134,7 @@ def _print(found: ProfileResult, as_json: bool, mermaid: bool) -> None:
     elif mermaid:
         from llm_timecycle.profiling.render.cycle import write_mermaid
 
-        click.echo(write_mermaid(found.profile))
+        print_text(write_mermaid(found.profile))
     else:
         from llm_timecycle.profiling.render.terminal import WIDTH, write_tables
 
@@ -157,7 +157,7 @@ def _compare(
     if as_json:
         print_json(found.to_dict())
     else:
-        click.echo(str(found))
+        print_text(str(found))
 
 
 @contextmanager

@@ -9,11 +9,13 @@ from collections.abc import Mapping
 
 from tqdm import tqdm
 
+from llm_timecycle.cli.printing import escape_controls
+
 
 class _BarFriendlyHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print a record above any progress bar."""
-        tqdm.write(self.format(record), file=sys.stderr)
+        tqdm.write(escape_controls(self.format(record)), file=sys.stderr)
 
 
 def set_up_logging() -> None:

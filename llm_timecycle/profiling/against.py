@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ from llm_timecycle.errors import (
 from llm_timecycle.files import read_regular
 from llm_timecycle.parsing import parse_json
 from llm_timecycle.profiling.analysis.comparison import FEWEST_TIMINGS, compare_timings
-from llm_timecycle.profiling.measure.subprocesses import explain_failure, run_child
+from llm_timecycle.profiling.measure.subprocesses import explain_failure, run_module
 from llm_timecycle.profiling.render.json_form import describe_profile, read_timings
 from llm_timecycle.profiling.results import ComparedTime, Profile
 from llm_timecycle.profiling.source import open_source
@@ -191,8 +190,7 @@ def profile_in_process(arguments: Sequence[str]) -> Described:
         TimecycleError: it failed in another way.
     """
     source, *options = arguments
-    program = [sys.executable, "-m", "llm_timecycle", "profile", "--json"]
-    finished = run_child([*program, *options, "--", source])
+    finished = run_module("llm_timecycle", ["profile", "--json", *options, "--", source])
     if finished.returncode != 0:
         error = _ERRORS.get(finished.returncode, TimecycleError)
         raise error(f"{source} could not be profiled: {explain_failure(finished)}")

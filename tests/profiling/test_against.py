@@ -130,7 +130,8 @@ def test_a_process_that_fails_passes_its_kind_of_error_on(
     monkeypatch: pytest.MonkeyPatch, exit_code: int, error: type[Exception], message: str
 ) -> None:
     said = "Error: not this\nmeasuring\nError: too bad\n"
-    monkeypatch.setattr(against, "run_child", lambda _: Finished(["profile"], exit_code, "", said))
+    finished = Finished(["profile"], exit_code, "", said)
+    monkeypatch.setattr(against, "run_module", lambda *_: finished)
     with pytest.raises(error, match=rf"^small could not be profiled: {message}$") as caught:
         against.profile_in_process(["small"])
     assert caught.type is error

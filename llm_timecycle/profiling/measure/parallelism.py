@@ -28,7 +28,7 @@ from llm_timecycle.errors import TimecycleError
 from llm_timecycle.profiling.analysis.amdahl import fit_amdahl
 from llm_timecycle.profiling.format import format_duration
 from llm_timecycle.profiling.measure.interleave import Clock, interleave
-from llm_timecycle.profiling.measure.subprocesses import explain_failure, run_child
+from llm_timecycle.profiling.measure.subprocesses import explain_failure, run_module
 from llm_timecycle.profiling.results import AmdahlFit, Sweep
 from llm_timecycle.system import count_cores
 
@@ -65,8 +65,7 @@ def run_worker(job: Job) -> Times:
     Raises:
         TimecycleError: the process fails.
     """
-    command = [sys.executable, "-m", "llm_timecycle.profiling.measure.parallelism"]
-    done = run_child(command, json.dumps(asdict(job)))
+    done = run_module("llm_timecycle.profiling.measure.parallelism", text=json.dumps(asdict(job)))
     if done.returncode:
         raise TimecycleError(
             f"{job.kind} = {job.value}: its process failed: {explain_failure(done)}"

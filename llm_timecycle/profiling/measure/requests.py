@@ -10,7 +10,6 @@ the parts come from, alternate with requests without, which everything else come
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -30,7 +29,7 @@ from llm_timecycle.generation.sample import SampleRequest
 from llm_timecycle.generation.sampling.pipeline import SamplingPlan
 from llm_timecycle.generation.sampling.token_ids import make_plan
 from llm_timecycle.profiling.measure.interleave import Clock, interleave
-from llm_timecycle.profiling.measure.subprocesses import explain_failure, run_child
+from llm_timecycle.profiling.measure.subprocesses import explain_failure, run_module
 from llm_timecycle.profiling.results import Durations, InferenceCycle
 from llm_timecycle.runs.directory import Run, open_run
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
@@ -49,8 +48,7 @@ def start_process(arguments: Sequence[str], text: str) -> str:
     Raises:
         RunError: the process fails.
     """
-    command = [sys.executable, "-m", "llm_timecycle", *arguments]
-    done = run_child(command, text)
+    done = run_module("llm_timecycle", arguments, text)
     if done.returncode:
         raise RunError(f"a cold start of the run failed: {explain_failure(done)}")
     return done.stdout

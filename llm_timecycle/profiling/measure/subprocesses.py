@@ -5,17 +5,38 @@ Input and output are UTF-8 text in every locale.
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
+import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 Finished = subprocess.CompletedProcess[str]
 
 
-def run_child(command: Sequence[str], text: str = "") -> Finished:
+def run_module(module: str, arguments: Sequence[str] = (), text: str = "") -> Finished:
+    """Run a module of this program in a new process, which finds modules where this one does.
+
+    Without `-P`, Python would look in the current directory first, and run a `json.py` that came
+    with somebody's texts.
+
+    Args:
+        module: its dotted name.
+        arguments: what follows it on the command line.
+        text: for stdin.
+    """
+    places = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+    command = [sys.executable, "-P", "-m", module, *arguments]
+    return run_child(command, text, {**os.environ, "PYTHONPATH": places})
+
+
+def run_child(
+    command: Sequence[str], text: str = "", environment: Mapping[str, str] | None = None
+) -> Finished:
     """Run a command to its end, given `text` on stdin; its output is kept.
 
     An exception, Ctrl-C or SIGTERM ends the child first.
@@ -24,6 +45,7 @@ def run_child(command: Sequence[str], text: str = "") -> Finished:
         return subprocess.run(
             command,
             input=text,
+            env=environment,
             capture_output=True,
             encoding="utf-8",
             errors="replace",

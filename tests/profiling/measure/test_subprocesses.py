@@ -76,3 +76,18 @@ def is_there(process: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_a_module_in_the_current_directory_is_not_run(tmp_path: Path) -> None:
+    """It may have come with somebody's texts, and be called like one of Python's."""
+    trap = "from pathlib import Path; Path('trapped').touch()"
+    for name in ("json", "numpy", "llm_timecycle"):
+        (tmp_path / f"{name}.py").write_text(trap)
+    program = (
+        "from llm_timecycle.profiling.measure.subprocesses import run_module; "
+        "print(run_module('llm_timecycle', ['--version']).stdout)"
+    )
+    command = [sys.executable, "-P", "-c", program]
+    printed = subprocess.check_output(command, cwd=tmp_path, text=True)
+    assert printed.startswith("llm-timecycle, version")
+    assert not (tmp_path / "trapped").exists()

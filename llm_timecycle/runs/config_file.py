@@ -15,7 +15,7 @@ from llm_timecycle.config.dump import NO_COMMENTS, dump_settings, write_value
 from llm_timecycle.config.load import PATH_KEYS, read_settings
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.errors import ConfigError, RunError
-from llm_timecycle.runs.manifest import read_file
+from llm_timecycle.runs.manifest import read_whole
 from llm_timecycle.runs.text_paths import shorten_paths
 
 NAME = "config.yaml"
@@ -45,7 +45,7 @@ def read_config(run: Path, manifest: Mapping[str, Any]) -> Settings:
     """
     file = run / NAME
     if "settings" not in manifest or not file.exists():  # made before the manifest had them
-        read_file(run, NAME)
+        read_whole(run, NAME)
     try:
         settings = read_settings(file).settings
     except ConfigError as error:

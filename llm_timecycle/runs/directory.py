@@ -40,6 +40,7 @@ from llm_timecycle.runs.manifest import (
     RESTORE,
     read_file,
     read_manifest,
+    read_whole,
     record_facts,
     record_files,
     replace_file,
@@ -119,7 +120,7 @@ class Run:
 
         settings, data = self.settings.tokenizer, self.settings.data
         tokenizer = Tokenizer.parse(
-            bytes(read_file(self.path, self.tokenizer_path.name)),
+            read_whole(self.path, self.tokenizer_path.name),
             str(self.tokenizer_path),
             settings,
             documents=data.documents,
@@ -198,7 +199,7 @@ class Run:
         name = self.metrics_path.name
         if name not in self.read_manifest()["files"]:  # its training began just now
             return ""
-        return bytes(read_file(self.path, name)).decode("utf-8", "replace")
+        return read_whole(self.path, name).decode("utf-8", "replace")
 
     def check_files(self) -> None:
         """Raise RunError unless the files that training goes on with are as the manifest says."""
@@ -311,7 +312,7 @@ def open_run(path: Path) -> Run:
         raise RunError(_explain_no_run(path))
     manifest = read_manifest(path)
     settings = read_config(path, manifest)
-    read_file(path, "tokenizer.json")
+    read_whole(path, "tokenizer.json")
     return Run(path, settings, manifest["vocab_size"])
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from llm_timecycle.errors import RunError
 from llm_timecycle.runs.directory import Run
-from llm_timecycle.runs.manifest import RESTORE, read_file
+from llm_timecycle.runs.manifest import RESTORE, read_whole
 
 if TYPE_CHECKING:
     from llm_timecycle.text.prepare import PreparedText
@@ -62,4 +62,4 @@ def load_shingles(run: Run) -> Sketch | None:
 
 def _read(run: Run, name: str) -> bytes | None:
     """The content of a file that the manifest lists, which then must be as it says."""
-    return bytes(read_file(run.path, name)) if name in run.read_manifest()["files"] else None
+    return read_whole(run.path, name) if name in run.read_manifest()["files"] else None

@@ -30,6 +30,8 @@ from llm_timecycle.system import read_versions
 FORMAT_VERSION = 2
 """Since 2, a manifest covers itself."""
 MANIFEST_BYTES_AT_MOST = 1 << 20
+WHOLE_BYTES_AT_MOST = 256 << 20
+"""Of a file that is copied into memory; weights are larger, and mapped."""
 GROWING_FILES = ("metrics.csv", "samples.txt")
 RESTORE = "Restore it from a copy, or train again"
 ATTEMPTS = 5
@@ -113,19 +115,29 @@ def read_manifest(directory: Path) -> dict[str, Any]:
     return {**manifest, "format_version": FORMAT_VERSION}
 
 
-def read_file(directory: Path, name: str) -> bytes | mmap.mmap:
+def read_whole(directory: Path, name: str) -> bytes:
+    """The content of a file as `read_file` gives it; RunError if it is too large to be copied."""
+    return bytes(read_file(directory, name, WHOLE_BYTES_AT_MOST))
+
+
+def read_file(directory: Path, name: str, most_bytes: int | None = None) -> bytes | mmap.mmap:
     """The content of a file, which is (or, for one that grows, begins with) what the manifest says.
 
     What is compared are the bytes that are returned. A process that trains the run may replace the
     file between two looks at it and the manifest, so a difference counts only if it stays.
 
+    Args:
+        directory: the run.
+        name: the file in it.
+        most_bytes: the limit, checked before the file is read; None takes any size.
+
     Raises:
-        RunError: it is missing, is not a regular file, or differs.
+        RunError: it is missing, is not a regular file, is too large, or differs.
     """
     for _ in range(ATTEMPTS):
         entries = _list_entries(directory, name)
         try:
-            content = read_or_map(directory / name)
+            content = _read(directory / name, most_bytes)
         except OSError as error:
             raise RunError(
                 f"{directory} is incomplete: {name} cannot be read ({error.strerror or error}). "
@@ -138,6 +150,10 @@ def read_file(directory: Path, name: str) -> bytes | mmap.mmap:
         f"{directory / name} is not what the manifest says: it was changed or damaged after it was "
         f"written. {RESTORE}"
     )
+
+
+def _read(path: Path, most_bytes: int | None) -> bytes | mmap.mmap:
+    return read_or_map(path) if most_bytes is None else read_regular(path, most_bytes)
 
 
 def _list_entries(directory: Path, name: str) -> list[Mapping[str, Any]]:

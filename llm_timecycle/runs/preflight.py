@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tempfile
 import time
@@ -14,6 +15,8 @@ from llm_timecycle.errors import RunError, RunExistsError
 from llm_timecycle.files import explain_os_error, open_for_appending, remove
 
 STALE_AFTER_S = 24 * 3600.0
+FOR_TENSORBOARD = ("tensorboard", "tensorboard/plugins", "tensorboard/plugins/profile")
+"""What a run may have, and TensorFlow would write through."""
 _CHECKPOINT = re.compile(r"step-\d+")
 _LEFTOVER = re.compile(r"\..+\.(?:new|\d+\.tmp)")
 _UNFINISHED = re.compile(r"\.step-\d+\.tmp")
@@ -44,7 +47,8 @@ def check_writable(run: Path, growing: Sequence[str]) -> None:
         run: its directory.
         growing: the names of files that are written to where they are.
     """
-    for directory in (run, run / "checkpoints", *_list_checkpoints(run)):
+    optional = (run / name for name in FOR_TENSORBOARD if os.path.lexists(run / name))
+    for directory in (run, run / "checkpoints", *_list_checkpoints(run), *optional):
         if directory.is_symlink() or not directory.is_dir():
             raise RunError(_explain_no_directory(run, directory))
         try:

@@ -194,8 +194,20 @@ def test_what_would_be_written_through_is_found_before_training(
     assert mine.read_text() == "kept"
 
 
+def test_a_lock_that_is_a_link_leads_nowhere(run: Run) -> None:
+    mine = run.path.parent / "mine.txt"
+    mine.write_text("kept")
+    (run.path / ".lock").symlink_to(mine)
+    with (
+        pytest.raises(RunError, match=r"cannot lock .*a link is where a file is needed"),
+        run.lock(),
+    ):
+        pass
+    assert mine.read_text() == "kept"
+
+
 @pytest.mark.parametrize("kind", ["link", "file"])
-@pytest.mark.parametrize("place", ["checkpoints", "checkpoints/step-3"])
+@pytest.mark.parametrize("place", ["checkpoints", "checkpoints/step-3", "tensorboard"])
 def test_what_is_no_directory_where_one_is_needed_is_found_before_training(
     run: Run, kind: str, place: str
 ) -> None:

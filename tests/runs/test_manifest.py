@@ -160,6 +160,17 @@ def test_metrics_may_grow_but_not_change(run: Run) -> None:
         run.read_metrics()
 
 
+def test_a_file_that_is_copied_has_a_bound(run: Run) -> None:
+    """Checked before it is read: a file of holes takes no room on the disk, but all of memory."""
+    file = run.path / "tokenizer.json"
+    with file.open("r+b") as opened:
+        opened.truncate(1 << 40)
+    entry = {"bytes": 1 << 40, "sha256": 64 * "0"}
+    change_manifest(run, files={**run.read_manifest()["files"], file.name: entry})
+    with pytest.raises(RunError, match=r"tokenizer.json cannot be read \(it has 1,099,511,627,776"):
+        open_run(run.path)
+
+
 def test_weights_that_are_used_are_those_that_were_checked(run: Run) -> None:
     """Another process replaces the best weights without end; each load is of one state, whole."""
     run.save_weights(make_weights(1.0), {"step": 1})

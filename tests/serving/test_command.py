@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import subprocess
 import sys
 from pathlib import Path
@@ -68,3 +69,8 @@ def test_without_the_extra_there_is_the_command_that_installs_it(
     assert f"serving needs {package}" in ended.stderr
     assert 'pip install "llm-timecycle[serve]"' in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_by_default_only_this_machine_reaches_the_server() -> None:
+    (host,) = (option for option in OPTIONS if option.name == "host")
+    assert ipaddress.ip_address(host.default).is_loopback

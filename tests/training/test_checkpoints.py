@@ -153,6 +153,14 @@ def test_a_state_with_an_entry_that_cannot_be_is_refused(
         read_newest_checkpoint(tmp_path, SHAPES)
 
 
+def test_a_state_as_large_as_a_disk_is_not_read(tmp_path: Path) -> None:
+    file = write_checkpoint(tmp_path, make(3), keep=2) / "state.json"
+    with file.open("r+b") as opened:
+        opened.truncate(1 << 40)
+    with pytest.raises(RunError, match=r"it has 1,099,511,627,776 bytes.*Delete .*step-3"):
+        read_newest_checkpoint(tmp_path, SHAPES)
+
+
 def test_every_digit_of_a_state_is_covered(tmp_path: Path) -> None:
     file = write_checkpoint(tmp_path, make(3), keep=2) / "state.json"
     content = file.read_text()

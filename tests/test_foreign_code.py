@@ -1,0 +1,126 @@
+"""What no file that a user was handed can make the program do: laws over its source."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from llm_timecycle.config.json_schema import list_key_schemas
+from llm_timecycle.config.load import PATH_KEYS
+from llm_timecycle.config.sections import list_section_keys
+from tests.test_floors import list_imports, list_modules
+
+ROOT = Path(__file__).parents[1] / "llm_timecycle"
+MODULES = dict(list_modules(ROOT))
+
+MAKES_CODE = {
+    *("pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "runpy", "code", "imp"),
+    *("eval", "exec", "compile", "__import__", ".import_module", ".load_model"),
+    *("np.load", "numpy.load", "torch.load", "yaml.load", ".YAML"),
+}
+"""What makes code of bytes or names, imported or called; a dot stands for whatever it is of."""
+MAY_MAKE_CODE = {
+    "cli/main": {".import_module"},  # the command, one of `COMMANDS`
+    "model/deferred_import": {".import_module"},  # one of the libraries that it names
+    "text/parallel/messages": {"marshal"},  # between this process and its workers, no code in it
+    "text/parallel/worker": {".import_module"},  # one of `TASKS`
+    "config/yaml_nodes": {".YAML"},  # its parser alone, which builds nothing
+}
+STARTS_PROGRAMS = {
+    *("os.system", "os.popen", "os.startfile", "os.execv", "os.execvp", "os.spawnv", "os.fork"),
+    *("pty.spawn", "subprocess.getoutput", "multiprocessing", "webbrowser"),
+}
+CONNECTS = {
+    *("socket", "ssl", "http.client", "http.server", "urllib.request", "ftplib", "smtplib"),
+    *("xmlrpc", "socketserver", "requests", "httpx", "aiohttp", "websockets"),
+    *(".get_file", ".open_connection", ".create_connection", ".urlopen"),
+}
+WRITES = {
+    *(".write_text", ".write_bytes", ".write_durably", ".mkdir", ".makedirs", ".unlink", ".rmdir"),
+    *(".rename", ".touch", ".symlink_to", ".chmod", ".rmtree", ".open_for_appending", ".remove"),
+    *(".mkdtemp", ".NamedTemporaryFile", ".TemporaryDirectory", ".save_weights", ".lock"),
+}
+
+
+def list_names(tree: ast.AST) -> Iterator[str]:
+    """What a file imports and calls: `a.b.c`, each of its beginnings, and its last word as `.c`."""
+    called = (ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call))
+    for name in (*list_imports(tree), *called):
+        parts = name.split(".")
+        yield from (".".join(parts[:length]) for length in range(1, len(parts) + 1))
+        yield f".{parts[-1]}"
+
+
+def find(tree: ast.AST, names: set[str]) -> set[str]:
+    """Which of the names a file imports or calls."""
+    return names & set(list_names(tree))
+
+
+def test_no_file_becomes_code() -> None:
+    found = {name: find(tree, MAKES_CODE) for name, tree in MODULES.items()}
+    assert {name: names for name, names in found.items() if names} == MAY_MAKE_CODE
+
+
+def test_the_program_connects_to_nothing() -> None:
+    """The server listens, and that is all."""
+    found = {name: find(tree, CONNECTS) for name, tree in MODULES.items()}
+    assert {name: names for name, names in found.items() if names} == {"serving/server": {"socket"}}
+    assert ".connect(" not in (ROOT / "serving/server.py").read_text(encoding="utf-8")
+
+
+def test_it_starts_only_itself_without_a_shell() -> None:
+    """And the child looks for no module in the current directory."""
+    starting = {}
+    for name, tree in MODULES.items():
+        assert not find(tree, STARTS_PROGRAMS), name
+        text = (ROOT / f"{name}.py").read_text(encoding="utf-8")
+        assert "shell=" not in text
+        if calls := text.count("subprocess.run(") + text.count("subprocess.Popen("):
+            starting[name] = calls
+        assert text.count("[sys.executable") == text.count('[sys.executable, "-P", '), name
+    assert starting == {"text/parallel/pool": 1, "profiling/measure/subprocesses": 1}
+
+
+@pytest.mark.parametrize("room", ["serving", "config"])
+def test_a_server_and_settings_write_no_file(room: str) -> None:
+    found = {name: find(tree, WRITES) for name, tree in MODULES.items() if name.startswith(room)}
+    assert found
+    assert {name: names for name, names in found.items() if names} == {}
+
+
+def test_settings_name_nothing_but_texts_to_read_and_words() -> None:
+    """No setting says where something is written, or what is run."""
+
+    def is_free(schema: object) -> bool:
+        if isinstance(schema, dict):
+            inner = [value for key, value in schema.items() if key != "description"]
+            is_text = schema.get("type") == "string" and not {"enum", "const"} & schema.keys()
+            return is_text or any(map(is_free, inner))
+        return isinstance(schema, list) and any(map(is_free, schema))
+
+    free = {
+        f"{section}.{key}"
+        for section in list_section_keys()
+        for key, schema in list_key_schemas(section).items()
+        if is_free(schema)
+    }
+    words = {"data.encoding", "data.field"}
+    words |= {f"generation.{key}" for key in ("ban", "stop", "dry_sequence_breakers")}
+    assert free == {*PATH_KEYS, *words}
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("import pickle", {"pickle"}),
+        ("from numpy import load; import numpy as np; np.load('a')", {"np.load", "numpy.load"}),
+        ("keras.models.load_model('a')", {".load_model"}),
+        ("import re; re.compile('a')", set()),
+        ("exec('a')", {"exec"}),
+    ],
+)
+def test_what_makes_code_is_found(text: str, names: set[str]) -> None:
+    assert find(ast.parse(text), MAKES_CODE) == names

@@ -116,6 +116,7 @@ def command(runs: tuple[Path, ...], **options: Any) -> None:
     so on.
 
     \b
+    pip install "llm-timecycle[serve]"    # once: the packages that it needs
     llm-timecycle serve demo
     llm-timecycle serve runs/my runs/other --port 9000
     llm-timecycle serve runs/my --host 0.0.0.0 --api-key-file key.txt

@@ -15,9 +15,9 @@ from release import (
     CheckFailed,
     Release,
     clean_environment,
-    install,
     make_environment,
     run,
+    run_pip,
 )
 
 TOOLS = Path(__file__).parent / "tools.txt"
@@ -27,8 +27,8 @@ ANOTHER_DAY_S = 1_600_000_000.0
 
 def install_tools(release: Release) -> str:
     """Install the programs that build and audit, each at the version that `tools.txt` names."""
-    make_environment(release.tools)
-    install(release.tools, "--requirement", TOOLS)
+    make_environment(release, release.tools)
+    run_pip(release, release.tools, "install", "--quiet", "--requirement", TOOLS)
     return f"tools are installed as {TOOLS.relative_to(release.root)} pins them"
 
 

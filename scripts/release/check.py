@@ -11,8 +11,8 @@ installed is listed in a bill of materials and looked up in a database of vulner
     1  a check failed
     2  none failed, but one could not be made or was left out: the release is not cleared
 
-Everything but the results is made in a temporary directory. It needs git, a package index and, on
-the first occasion, a few minutes for TensorFlow.
+Everything but the results is made in a temporary directory. It needs git, a package index, and some
+minutes, since it installs TensorFlow.
 """
 
 from __future__ import annotations

@@ -12,9 +12,9 @@ from release import (
     CheckFailed,
     Release,
     clean_environment,
-    install,
     make_environment,
     run,
+    run_pip,
 )
 
 EXTRAS = "serve,tensorboard"
@@ -25,9 +25,9 @@ ADDRESS = re.compile(r"http://\S+(?=;)")
 
 def install_wheel(release: Release) -> str:
     """Install the wheel without extras, and see that the program is that of the wheel."""
-    make_environment(release.user)
-    install(release.user, release.wheel)
-    run([release.user / "bin/python", "-m", "pip", "check"], cwd=release.place)
+    make_environment(release, release.user)
+    run_pip(release, release.user, "install", "--quiet", release.wheel)
+    run_pip(release, release.user, "check")
     release.elsewhere.mkdir()
     (release.place / "home").mkdir()
     code = "import llm_timecycle; print(llm_timecycle.__file__)"
@@ -96,9 +96,9 @@ def check_missing_extra(release: Release) -> str:
 
 def check_extras(release: Release) -> str:
     """Install what users may add, and let the server answer one request."""
-    install(release.user, f"{release.wheel}[{EXTRAS}]")
-    run([release.user / "bin/python", "-m", "pip", "check"], cwd=release.place)
-    command = [release.user / "bin/llm-timecycle", "serve", "demo", "--port", "0"]
+    run_pip(release, release.user, "install", "--quiet", f"{release.wheel}[{EXTRAS}]")
+    run_pip(release, release.user, "check")
+    command = [str(release.user / "bin/llm-timecycle"), "serve", "demo", "--port", "0"]
     server = subprocess.Popen(
         command,
         cwd=release.elsewhere,

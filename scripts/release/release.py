@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +84,7 @@ class Release:
 
 
 def run(
-    command: Sequence[str | Path],
+    command: Sequence[object],
     *,
     cwd: Path,
     environment: Mapping[str, str] | None = None,
@@ -124,14 +125,13 @@ def clean_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not dropped.match(name)}
 
 
-def make_environment(path: Path) -> None:
-    """Make a virtual environment with the Python that runs this."""
-    import sys
+def make_environment(release: Release, path: Path) -> None:
+    """Make a virtual environment with the Python that runs this; only that of the tools has pip."""
+    options = [] if path == release.tools else ["--without-pip"]
+    run([sys.executable, "-m", "venv", *options, path], cwd=release.place)
 
-    run([sys.executable, "-m", "venv", path], cwd=path.parent)
 
-
-def install(environment: Path, *arguments: str | Path) -> None:
-    """Let pip install into an environment."""
-    pip = [environment / "bin/python", "-m", "pip", "--disable-pip-version-check", "install"]
-    run([*pip, "--quiet", *arguments], cwd=environment.parent)
+def run_pip(release: Release, environment: Path, *arguments: str | Path) -> str:
+    """What pip says about an environment, or after it has changed it."""
+    pip = [release.tools / "bin/python", "-m", "pip", "--python", environment / "bin/python"]
+    return run([*pip, "--disable-pip-version-check", *arguments], cwd=release.place).stdout

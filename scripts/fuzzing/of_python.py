@@ -160,6 +160,9 @@ def _show(value: Any) -> str:
 
 def prepare_training(world: Path) -> MakeAttempt:
     """The calls that need TensorFlow, each with one wrong argument, mostly."""
+    from llm_timecycle.model.tf_import import import_tensorflow
+
+    import_tensorflow()
     run = make_run(world / "my").path
     text = world / "text.txt"
     text.write_text(ENGLISH)

@@ -154,12 +154,10 @@ def change_file(draw: Random, path: Path, other: Path, run: Path) -> str:
 def find_truth(run: Path, truths: Mapping[bytes, Truth]) -> Truth | None:
     """What must be read under the manifest that is there; None where no manifest is known."""
     try:
-        is_there = describe(run / "manifest.json") is not None or (
-            (run / "manifest.json").resolve().is_file()
-        )
-        content = (run / "manifest.json").read_bytes() if is_there else b""
-    except (OSError, RuntimeError):
+        manifest = (run / "manifest.json").resolve()
+    except (OSError, RuntimeError):  # links that lead to themselves
         return None
+    content = manifest.read_bytes() if describe(manifest) is not None else b""
     return truths.get(content) or find_same_manifest(content, truths)
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from fuzzing.laws import Attempt, Wrong
-
 from llm_timecycle.errors import DataError, RunError, TimecycleError
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
+
+from fuzzing.laws import Attempt, Wrong
 
 MEMORY_BYTES = 150 << 20
 OUTSIDE = Path("../../written-outside")

@@ -12,10 +12,10 @@ from random import Random
 from typing import Any
 
 import numpy as np
+from fuzzing.cases.prompts import LONGEST, SCHEMAS, draw_option, draw_prompt
 from fuzzing.kinds import MakeAttempt
 from fuzzing.laws import Attempt
 from fuzzing.mutations import ODD_VALUES
-from fuzzing.of_prompts import LONGEST, SCHEMAS, draw_option, draw_prompt
 from fuzzing.small_runs import ENGLISH, GENERATION, MODEL, TRAINING, make_run
 
 import llm_timecycle as lt

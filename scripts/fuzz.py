@@ -31,6 +31,7 @@ from fuzzing.workers import Plan, run_cases
 SHOWN_LINES = 30
 SHOWN_IN_FULL = 20
 REFUSALS = (2, 3, 4, 5)
+IN_MEMORY = Path("/dev/shm")
 
 
 @dataclass
@@ -81,12 +82,17 @@ def try_kind(kind: Kind, cases: int, arguments: argparse.Namespace, place: Path)
 
 def try_again(kind: Kind, number: int, seed: int, seconds: float) -> int:
     """Try one case and show it; its directory stays."""
-    place = Path(tempfile.mkdtemp(prefix="fuzz-"))
+    place = Path(tempfile.mkdtemp(prefix="fuzz-", dir=choose_directory()))
     ((_, outcome),) = run_cases(Plan(kind, seed, place, seconds), [number], jobs=1)
     print(outcome.what)
     print(f"{outcome.result} (exit code {outcome.exit_code})\n{outcome.said}")
     print(f"{outcome.wall_s:.3f} s, {outcome.peak_bytes >> 20:,} MB; its files: {place}")
     return int(outcome.result == "wrong")
+
+
+def choose_directory() -> Path | None:
+    """Where the files of the cases are: in memory, where the system has such a place."""
+    return IN_MEMORY if os.access(IN_MEMORY, os.W_OK) else None
 
 
 def print_table(tallies: list[Tally]) -> None:
@@ -125,7 +131,8 @@ def main() -> int:
         return try_again(chosen[0], asked.case, asked.seed, asked.seconds)
     tallies = []
     for kind in chosen:
-        with tempfile.TemporaryDirectory(prefix="fuzz-", ignore_cleanup_errors=True) as place:
+        where = choose_directory()
+        with tempfile.TemporaryDirectory("", "fuzz-", where, ignore_cleanup_errors=True) as place:
             cases = max(1, round(asked.cases * kind.share))
             tallies.append(try_kind(kind, cases, asked, Path(place)))
             print_table(tallies[-1:])

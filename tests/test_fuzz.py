@@ -18,14 +18,15 @@ from fuzzing.workers import Plan, run_cases  # noqa: E402
 
 from tests.fuzz_faults import FAULTS, MEMORY_BYTES, OUTSIDE  # noqa: E402
 
-CASES = {"tensors": 200, "python": 150, "tokenizers": 100, "settings": 100, "prompts": 80}
+CASES = {"tensors": 200, "python": 150, "stores": 40, "texts": 40}
+OTHER_CASES = 80
 QUICK = [kind for kind in KINDS.values() if kind.is_quick]
 
 
 @pytest.mark.parametrize("kind", QUICK, ids=lambda kind: kind.name)
 def test_whatever_the_case_it_is_right_or_refused(tmp_path: Path, kind: Kind) -> None:
     plan = Plan(kind, seed=1, place=tmp_path, limit_s=60.0)
-    found = dict(run_cases(plan, range(CASES.get(kind.name, 60)), jobs=1))
+    found = dict(run_cases(plan, range(CASES.get(kind.name, OTHER_CASES)), jobs=1))
     wrong = [f"case {n}: {each.what}\n{each.said}" for n, each in found.items() if is_wrong(each)]
     assert wrong == []
     results = {each.result for each in found.values()}

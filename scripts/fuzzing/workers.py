@@ -75,6 +75,7 @@ class Bench:
         log.addHandler(_Formatted())
         log.setLevel(logging.DEBUG)
         log.propagate = False
+        os.chdir(self._temporary)
         self._make = self._plan.kind.prepare(self._world)
 
     def try_case(self, number: int) -> Outcome:

@@ -123,8 +123,8 @@ def make(draw: Random, place: Path) -> Attempt:
 
 def _draw_content(draw: Random, name: str, encoding: str) -> tuple[bytes, str]:
     """The bytes of a text, and what they are."""
-    text, what = draw.choice(list(TEXTS.items()))
-    written = what(draw)
+    (text,) = draw.choices([*TEXTS], [1.0 if name in LARGE else 6.0 for name in TEXTS])
+    written = TEXTS[text](draw)
     try:
         content = written.encode("utf-8" if encoding == "auto" else encoding, "replace")
     except Exception:  # noqa: BLE001  codecs raise all there is
@@ -188,6 +188,9 @@ TEXTS: dict[str, Callable[[Random], str]] = {
     "quotes": lambda draw: '"' * draw.randint(1, 3000) + ",",
     "a bomb": lambda draw: "\n" * draw.choice([1000, 3_000_000]),
 }
+
+
+LARGE = ("one long line", "all of Unicode", "a bomb")
 
 
 def check(found: tuple[PreparedText, DataSettings]) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from llm_timecycle.evaluation.unknown import SpellingCost
     from llm_timecycle.text.token_store import TokenStream
 
 
-class Figures(NamedTuple):
+@dataclass(frozen=True)
+class Figures:
     """How well a text was predicted; `EvaluationResult` says what each one is."""
 
     loss_nats_per_token: float

@@ -146,7 +146,7 @@ def summarize(
     figures = compute_figures(sums.loss_nats, sums.predicted, stream, spelling)
     characters = max(stream.characters, 1)
     return EvaluationResult(
-        **figures._asdict(),
+        **asdict(figures),
         split=split,
         spelling_bits_per_character=None if spelling is None else spelling.bits / characters,
         accuracy=sums.accuracy,

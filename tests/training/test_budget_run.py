@@ -20,6 +20,7 @@ from llm_timecycle.training import validation as validation_module
 from llm_timecycle.training.checkpoints import list_checkpoints
 from llm_timecycle.training.loop import TrainingLoop
 from llm_timecycle.training.signals import StopRequest
+from tests.runs.conftest import change_manifest
 from tests.training.test_loop import (
     StopAfter,
     make_loop,
@@ -302,7 +303,7 @@ GOOD = {
 )
 def test_damaged_plans_are_refused(tmp_path: Path, clock: Clock, plans: Any, problem: str) -> None:
     run = make_run(tmp_path / "run", **BUDGET)
-    run.record_plans(plans)
+    change_manifest(run, plans=plans)
     with pytest.raises(RunError, match=r"the manifest of .*Restore it from a copy") as caught:
         begin(run, clock)
     assert problem in str(caught.value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from llm_timecycle.evaluation.figures import Figures
 from llm_timecycle.evaluation.table import Figure
@@ -33,20 +33,12 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class AdaptiveScore:
+class AdaptiveScore(Figures):
     """How well a model predicts a text with a cache, with weights that follow it, or with both.
 
     Its figures have the meaning that they have in `EvaluationResult`.
     """
 
-    loss_nats_per_token: float
-    perplexity: float
-    perplexity_per_word: float
-    bits_per_character: float
-    bits_per_byte: float
-    perplexity_per_word_with_spelling: float | None
-    bits_per_character_with_spelling: float | None
-    bits_per_byte_with_spelling: float | None
     ms_per_token: float = field(compare=False)
     """Milliseconds for each token, in the lanes that `method` names; without the tuning."""
     settings: Mapping[str, float]
@@ -84,7 +76,7 @@ def describe_settings(settings: Mapping[str, float]) -> str:
 def make_score(figures: Figures, ms_per_token: float, outcome: Outcome) -> AdaptiveScore:
     """The score of an outcome, from the figures that follow from its loss."""
     return AdaptiveScore(
-        **figures._asdict(),
+        **asdict(figures),
         ms_per_token=ms_per_token,
         settings=outcome.settings,
         tuned_tokens=outcome.tuned_tokens,

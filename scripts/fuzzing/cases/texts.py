@@ -84,11 +84,13 @@ def prepare(world: Path) -> MakeAttempt:
 def make(draw: Random, place: Path) -> Attempt:
     """One or a few texts, and settings to read them with."""
     encoding = draw.choice(ENCODINGS)
-    names = [draw.choice(NAMES) for _ in range(draw.choice([1, 1, 1, 2, 4]))]
+    names = draw.sample(sorted(set(NAMES)), draw.choice([1, 1, 1, 2, 4]))
+    if draw.random() < 0.4:
+        names[0] = "t.txt"
     texts = place / "texts"
     texts.mkdir()
     done = []
-    for name in names:
+    for name in dict.fromkeys(names):
         content, what = _draw_content(draw, name, encoding)
         (texts / name).write_bytes(content)
         done.append(f"{name!r}: {what}")

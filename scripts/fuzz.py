@@ -45,6 +45,7 @@ class Tally:
     slowest: int = 0
     peak_bytes: int = 0
     wall_s: float = 0.0
+    is_stopped: bool = False
 
     def add(self, number: int, outcome: Outcome) -> None:
         """Count one more."""
@@ -71,10 +72,13 @@ def try_kind(kind: Kind, cases: int, arguments: argparse.Namespace, place: Path)
     tally, began_s = Tally(kind), time.monotonic()
     plan = Plan(kind, arguments.seed, place, arguments.seconds)
     first = arguments.first
-    for number, outcome in run_cases(plan, range(first, first + cases), arguments.jobs):
-        tally.add(number, outcome)
-        if outcome.result == "wrong" and len(tally.wrong) <= SHOWN_IN_FULL:
-            show(kind.name, number, arguments.seed, outcome)
+    try:
+        for number, outcome in run_cases(plan, range(first, first + cases), arguments.jobs):
+            tally.add(number, outcome)
+            if outcome.result == "wrong" and len(tally.wrong) <= SHOWN_IN_FULL:
+                show(kind.name, number, arguments.seed, outcome)
+    except KeyboardInterrupt:
+        tally.is_stopped = True
     tally.wall_s = time.monotonic() - began_s
     shutil.rmtree(place, ignore_errors=True)
     return tally
@@ -135,7 +139,10 @@ def main() -> int:
         with tempfile.TemporaryDirectory("", "fuzz-", where, ignore_cleanup_errors=True) as place:
             cases = max(1, round(asked.cases * kind.share))
             tallies.append(try_kind(kind, cases, asked, Path(place)))
-            print_table(tallies[-1:])
+        if tallies[-1].is_stopped:
+            print("stopped: these are the cases so far")
+            break
+        print_table(tallies[-1:])
     print_table(tallies)
     for tally in tallies:
         if rest := tally.wrong[SHOWN_IN_FULL:]:

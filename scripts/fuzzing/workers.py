@@ -231,6 +231,7 @@ class _Process:
 def _work(plan: Plan, place: Path, dump: Path, connection: Connection) -> None:
     """Try the cases whose numbers come through a connection, until it is closed."""
     sys.dont_write_bytecode = True
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started it says when to end
     with dump.open("w") as file:
         faulthandler.enable(file)
         faulthandler.register(signal.SIGUSR1, file)

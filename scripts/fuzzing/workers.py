@@ -23,7 +23,7 @@ from typing import Any
 
 from fuzzing.kinds import Kind, MakeAttempt
 from fuzzing.laws import Outcome, try_attempt
-from fuzzing.machine import limit_memory, read_resident_bytes
+from fuzzing.machine import OutsideError, limit_memory, read_resident_bytes, watch_writes
 
 GROWN_SHARE = 0.6
 """Of the memory that a case may take: a process that keeps as much is replaced."""
@@ -87,8 +87,9 @@ class Bench:
         os.chdir(self._case)
         draw = Random(f"{self._plan.seed}/{self._plan.kind.name}/{number}")
         try:
-            attempt = self._make(draw, self._case)
-        except Exception:  # noqa: BLE001  a fault of the fuzzer
+            with watch_writes((self._place,)):  # a link that is drawn may lead anywhere
+                attempt = self._make(draw, self._case)
+        except (Exception, OutsideError):  # noqa: BLE001  a fault of the fuzzer
             return Outcome("wrong", "the case cannot be made", traceback.format_exc())
         self.what.write_text(attempt.what, encoding="utf-8", errors="backslashreplace")
         writable = (self._cache, self._temporary)

@@ -155,9 +155,10 @@ def find_truth(run: Path, truths: Mapping[bytes, Truth]) -> Truth | None:
     """What must be read under the manifest that is there; None where no manifest is known."""
     try:
         manifest = (run / "manifest.json").resolve()
-    except (OSError, RuntimeError):  # links that lead to themselves
+        is_small = manifest.is_file() and manifest.stat().st_size < 1 << 20
+        content = manifest.read_bytes() if is_small else b""
+    except (OSError, RuntimeError):  # unreadable, or a link that leads to itself
         return None
-    content = manifest.read_bytes() if describe(manifest) is not None else b""
     return truths.get(content) or find_same_manifest(content, truths)
 
 

@@ -31,6 +31,7 @@ from fuzzing.workers import Plan, run_cases
 SHOWN_LINES = 30
 SHOWN_IN_FULL = 20
 REFUSALS = (2, 3, 4, 5)
+IN_MEMORY = Path("/dev/shm")
 
 
 @dataclass
@@ -44,6 +45,7 @@ class Tally:
     slowest: int = 0
     peak_bytes: int = 0
     wall_s: float = 0.0
+    is_stopped: bool = False
 
     def add(self, number: int, outcome: Outcome) -> None:
         """Count one more."""
@@ -70,10 +72,13 @@ def try_kind(kind: Kind, cases: int, arguments: argparse.Namespace, place: Path)
     tally, began_s = Tally(kind), time.monotonic()
     plan = Plan(kind, arguments.seed, place, arguments.seconds)
     first = arguments.first
-    for number, outcome in run_cases(plan, range(first, first + cases), arguments.jobs):
-        tally.add(number, outcome)
-        if outcome.result == "wrong" and len(tally.wrong) <= SHOWN_IN_FULL:
-            show(kind.name, number, arguments.seed, outcome)
+    try:
+        for number, outcome in run_cases(plan, range(first, first + cases), arguments.jobs):
+            tally.add(number, outcome)
+            if outcome.result == "wrong" and len(tally.wrong) <= SHOWN_IN_FULL:
+                show(kind.name, number, arguments.seed, outcome)
+    except KeyboardInterrupt:
+        tally.is_stopped = True
     tally.wall_s = time.monotonic() - began_s
     shutil.rmtree(place, ignore_errors=True)
     return tally
@@ -81,12 +86,17 @@ def try_kind(kind: Kind, cases: int, arguments: argparse.Namespace, place: Path)
 
 def try_again(kind: Kind, number: int, seed: int, seconds: float) -> int:
     """Try one case and show it; its directory stays."""
-    place = Path(tempfile.mkdtemp(prefix="fuzz-"))
+    place = Path(tempfile.mkdtemp(prefix="fuzz-", dir=choose_directory()))
     ((_, outcome),) = run_cases(Plan(kind, seed, place, seconds), [number], jobs=1)
     print(outcome.what)
     print(f"{outcome.result} (exit code {outcome.exit_code})\n{outcome.said}")
     print(f"{outcome.wall_s:.3f} s, {outcome.peak_bytes >> 20:,} MB; its files: {place}")
     return int(outcome.result == "wrong")
+
+
+def choose_directory() -> Path | None:
+    """Where the files of the cases are: in memory, where the system has such a place."""
+    return IN_MEMORY if os.access(IN_MEMORY, os.W_OK) else None
 
 
 def print_table(tallies: list[Tally]) -> None:
@@ -125,10 +135,14 @@ def main() -> int:
         return try_again(chosen[0], asked.case, asked.seed, asked.seconds)
     tallies = []
     for kind in chosen:
-        with tempfile.TemporaryDirectory(prefix="fuzz-", ignore_cleanup_errors=True) as place:
+        where = choose_directory()
+        with tempfile.TemporaryDirectory("", "fuzz-", where, ignore_cleanup_errors=True) as place:
             cases = max(1, round(asked.cases * kind.share))
             tallies.append(try_kind(kind, cases, asked, Path(place)))
-            print_table(tallies[-1:])
+        if tallies[-1].is_stopped:
+            print("stopped: these are the cases so far")
+            break
+        print_table(tallies[-1:])
     print_table(tallies)
     for tally in tallies:
         if rest := tally.wrong[SHOWN_IN_FULL:]:

@@ -51,23 +51,23 @@ WITH_TENSORFLOW = 1_600_000_000
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind("settings", "fuzzing.of_settings", "YAML of settings files, overrides"),
-        Kind("runs", "fuzzing.of_runs", "every file of a run, as it is or with hashes that fit"),
-        Kind("tokenizers", "fuzzing.of_tokenizers", "tokenizer.json and spelling.json"),
-        Kind("tensors", "fuzzing.of_tensors", "headers and numbers of safetensors files"),
-        Kind("stores", "fuzzing.of_stores", "the cache: token stores, tokenizers, spelling"),
-        Kind("texts", "fuzzing.of_texts", "texts of any bytes, encodings, compressed, records"),
-        Kind("prompts", "fuzzing.of_prompts", "prompts and options of generate"),
-        Kind("python", "fuzzing.of_python", "arguments of load, Model, Settings, compare"),
+        Kind("settings", "fuzzing.cases.settings", "YAML of settings files, overrides"),
+        Kind("runs", "fuzzing.cases.runs", "every file of a run, as it is or with hashes that fit"),
+        Kind("tokenizers", "fuzzing.cases.tokenizers", "tokenizer.json and spelling.json"),
+        Kind("tensors", "fuzzing.cases.tensors", "headers and numbers of safetensors files"),
+        Kind("stores", "fuzzing.cases.stores", "the cache: token stores, tokenizers, spelling"),
+        Kind("texts", "fuzzing.cases.texts", "texts of any bytes, encodings, compressed, records"),
+        Kind("prompts", "fuzzing.cases.prompts", "prompts and options of generate"),
+        Kind("python", "fuzzing.cases.python_calls", "arguments of load, Model, Settings, compare"),
         Kind(
-            *("training", "fuzzing.of_python:prepare_training"),
+            *("training", "fuzzing.cases.python_calls:prepare_training"),
             "arguments of train, suggest, evaluate, profile",
             memory_bytes=WITH_TENSORFLOW,
             share=0.02,
             is_quick=False,
         ),
         Kind(
-            *("resumes", "fuzzing.of_resumes", "whole trainings, resumed from changed runs"),
+            *("resumes", "fuzzing.cases.resumes", "whole trainings, resumed from changed runs"),
             memory_bytes=WITH_TENSORFLOW,
             share=0.01,
             is_quick=False,

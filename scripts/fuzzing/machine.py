@@ -18,7 +18,7 @@ _PATHS = {  # of an audit event, the arguments that are paths which it changes
     **dict.fromkeys(("os.rename",), (0, 1)),
     **dict.fromkeys(("os.link", "os.symlink"), (1,)),
 }
-_OTHERS = ("os.system", "os.exec", "socket.connect", "socket.bind", "subprocess.Popen")
+_OTHERS = ("os.system", "os.exec", "socket.connect", "subprocess.Popen")
 _DEVICES = ("/dev/null", "/dev/full")
 _STATUS = Path("/proc/self/status")
 

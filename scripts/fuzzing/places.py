@@ -30,7 +30,7 @@ def replace_path(draw: Random, path: Path, other: Path) -> str:
     if change == "holes at its end":
         return _grow(draw, path)
     if change == "unreadable":
-        if path.exists():
+        if path.is_file() and not path.is_symlink():  # never what a link leads to
             path.chmod(0)
         return change
     if change == "a link to where it was":

@@ -23,7 +23,7 @@ from typing import Any
 
 from fuzzing.kinds import Kind, MakeAttempt
 from fuzzing.laws import Outcome, try_attempt
-from fuzzing.machine import limit_memory, read_resident_bytes
+from fuzzing.machine import OutsideError, limit_memory, read_resident_bytes, watch_writes
 
 GROWN_SHARE = 0.6
 """Of the memory that a case may take: a process that keeps as much is replaced."""
@@ -75,6 +75,7 @@ class Bench:
         log.addHandler(_Formatted())
         log.setLevel(logging.DEBUG)
         log.propagate = False
+        os.chdir(self._temporary)
         self._make = self._plan.kind.prepare(self._world)
 
     def try_case(self, number: int) -> Outcome:
@@ -86,8 +87,9 @@ class Bench:
         os.chdir(self._case)
         draw = Random(f"{self._plan.seed}/{self._plan.kind.name}/{number}")
         try:
-            attempt = self._make(draw, self._case)
-        except Exception:  # noqa: BLE001  a fault of the fuzzer
+            with watch_writes((self._place,)):  # a link that is drawn may lead anywhere
+                attempt = self._make(draw, self._case)
+        except (Exception, OutsideError):  # noqa: BLE001  a fault of the fuzzer
             return Outcome("wrong", "the case cannot be made", traceback.format_exc())
         self.what.write_text(attempt.what, encoding="utf-8", errors="backslashreplace")
         writable = (self._cache, self._temporary)
@@ -230,6 +232,7 @@ class _Process:
 def _work(plan: Plan, place: Path, dump: Path, connection: Connection) -> None:
     """Try the cases whose numbers come through a connection, until it is closed."""
     sys.dont_write_bytecode = True
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started it says when to end
     with dump.open("w") as file:
         faulthandler.enable(file)
         faulthandler.register(signal.SIGUSR1, file)

@@ -12,10 +12,10 @@ from random import Random
 from typing import Any
 
 import numpy as np
+from fuzzing.cases.tensors import mutate_tensors
 from fuzzing.kinds import MakeAttempt
 from fuzzing.laws import Attempt, Wrong
 from fuzzing.mutations import mutate_bytes, mutate_json, write_json
-from fuzzing.of_tensors import mutate_tensors
 from fuzzing.places import replace_path
 from fuzzing.sealing import describe, read_object, write_sealed
 from fuzzing.small_runs import CHINESE, ENGLISH, make_settings

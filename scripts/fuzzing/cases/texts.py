@@ -84,11 +84,13 @@ def prepare(world: Path) -> MakeAttempt:
 def make(draw: Random, place: Path) -> Attempt:
     """One or a few texts, and settings to read them with."""
     encoding = draw.choice(ENCODINGS)
-    names = [draw.choice(NAMES) for _ in range(draw.choice([1, 1, 1, 2, 4]))]
+    names = draw.sample(sorted(set(NAMES)), draw.choice([1, 1, 1, 2, 4]))
+    if draw.random() < 0.4:
+        names[0] = "t.txt"
     texts = place / "texts"
     texts.mkdir()
     done = []
-    for name in names:
+    for name in dict.fromkeys(names):
         content, what = _draw_content(draw, name, encoding)
         (texts / name).write_bytes(content)
         done.append(f"{name!r}: {what}")
@@ -123,8 +125,8 @@ def make(draw: Random, place: Path) -> Attempt:
 
 def _draw_content(draw: Random, name: str, encoding: str) -> tuple[bytes, str]:
     """The bytes of a text, and what they are."""
-    text, what = draw.choice(list(TEXTS.items()))
-    written = what(draw)
+    (text,) = draw.choices([*TEXTS], [1.0 if name in LARGE else 6.0 for name in TEXTS])
+    written = TEXTS[text](draw)
     try:
         content = written.encode("utf-8" if encoding == "auto" else encoding, "replace")
     except Exception:  # noqa: BLE001  codecs raise all there is
@@ -188,6 +190,9 @@ TEXTS: dict[str, Callable[[Random], str]] = {
     "quotes": lambda draw: '"' * draw.randint(1, 3000) + ",",
     "a bomb": lambda draw: "\n" * draw.choice([1000, 3_000_000]),
 }
+
+
+LARGE = ("one long line", "all of Unicode", "a bomb")
 
 
 def check(found: tuple[PreparedText, DataSettings]) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from fuzzing.cases.runs import change_run
 from fuzzing.kinds import MakeAttempt
 from fuzzing.laws import Attempt, Wrong
-from fuzzing.of_runs import change_run
 from fuzzing.small_runs import ENGLISH, make_settings
 
 import llm_timecycle as lt

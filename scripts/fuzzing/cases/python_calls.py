@@ -12,10 +12,10 @@ from random import Random
 from typing import Any
 
 import numpy as np
+from fuzzing.cases.prompts import LONGEST, SCHEMAS, draw_option, draw_prompt
 from fuzzing.kinds import MakeAttempt
 from fuzzing.laws import Attempt
 from fuzzing.mutations import ODD_VALUES
-from fuzzing.of_prompts import LONGEST, SCHEMAS, draw_option, draw_prompt
 from fuzzing.small_runs import ENGLISH, GENERATION, MODEL, TRAINING, make_run
 
 import llm_timecycle as lt
@@ -160,6 +160,9 @@ def _show(value: Any) -> str:
 
 def prepare_training(world: Path) -> MakeAttempt:
     """The calls that need TensorFlow, each with one wrong argument, mostly."""
+    from llm_timecycle.model.tf_import import import_tensorflow
+
+    import_tensorflow()
     run = make_run(world / "my").path
     text = world / "text.txt"
     text.write_text(ENGLISH)

@@ -47,7 +47,6 @@ from llm_timecycle.profiling.results import (
     Sweep,
     TrainingCycle,
 )
-from llm_timecycle.system import describe_machine_briefly
 
 VERSION = 1
 _INFERENCE_PARTS = [part.name for part in fields(InferenceCycle) if part.type == "Durations"]
@@ -109,7 +108,6 @@ def read_timings(described: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
         if inference := described["inference"]:
             named = {part: inference[part] for part in _INFERENCE_PARTS}
             timings |= {f"inference: {part.replace('_', ' ')}": t for part, t in named.items()}
-        describe_machine_briefly(described.get("machine", {}))  # which a comparison names it by
         found = {name: _read_samples(t["samples_s"]) for name, t in timings.items()}
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise UsageError(

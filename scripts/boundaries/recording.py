@@ -30,6 +30,7 @@ def import_program() -> None:
     from llm_timecycle.model.tf_import import import_tensorflow
 
     import_tensorflow()
+    import llm_timecycle.cli.main
     import llm_timecycle.cli.train
     import llm_timecycle.training.session  # noqa: F401
 

@@ -49,6 +49,13 @@ from boundaries.strikes import FAULTS, KILLED, SHORT, Store, Strike, mask
 from boundaries.syscalls import list_calls, list_seen, trace
 
 TEXT = Path(__file__).parent.parent / "data" / "english.txt"
+SETTINGS = """\
+data: {train: text.txt, valid_fraction: 0.1, test_fraction: 0}
+training:
+  {batch_size: 4, sequence_length: 8, max_steps: 4, eval_every: 2, checkpoint_every: 2,
+   keep_checkpoints: 1, log_every: 1, schedule: constant, warmup_steps: 1, learning_rate: 0.4,
+   averaging: triggered, averaging_patience: 1, patience: null, precision: float32, threads: 1}
+"""
 MODEL = {
     "tokenizer.level": "char",
     "model.embedding_dim": "4",
@@ -57,45 +64,22 @@ MODEL = {
     "model.dropout": "0.2",
     "model.weight_drop": "0.2",
 }
-TRAINING = {
-    "data.train": "text.txt",
-    "data.valid_fraction": "0.1",
-    "data.test_fraction": "0",
-    "training.batch_size": "4",
-    "training.sequence_length": "8",
-    "training.averaging": "triggered",
-    "training.averaging_patience": "1",
-    "training.schedule": "constant",
-    "training.warmup_steps": "1",
-    "training.patience": "null",
-    "training.learning_rate": "0.4",
-    "training.max_steps": "4",
-    "training.eval_every": "2",
-    "training.checkpoint_every": "2",
-    "training.keep_checkpoints": "1",
-    "training.log_every": "1",
-    "training.precision": "float32",
-    "training.threads": "1",
-}
 KINDS = ("killed", KILLED.name, "power cut", *(fault.name for fault in FAULTS), SHORT.name)
 COLUMNS = ("operations", "tried", "clear message", "unclear", "states", "same end", "lost")
 
 
-def write_command(run: str, settings: dict[str, str], *words: str) -> list[str]:
-    """The command that trains a new run."""
-    options = [word for pair in settings.items() for word in ("--set", "=".join(pair))]
-    return ["train", "char", "--run", run, *words, *options]
-
-
 NEW = Ways(
     Path("runs/my"),
-    new=write_command("runs/my", MODEL | TRAINING),
+    new=[
+        *("train", "tiny.yaml", "--run", "runs/my"),
+        *(word for pair in MODEL.items() for word in ("--set", "=".join(pair))),
+    ],
     resume=["train", "runs/my", "--resume"],
 )
 LONGER = replace(NEW, resume=[*NEW.resume, "--set", "training.max_steps=10"])
 FROM = Ways(
     Path("runs/other"),
-    new=write_command("runs/other", TRAINING, "--from", "runs/my"),
+    new=["train", "tiny.yaml", "--run", "runs/other", "--from", "runs/my"],
     resume=["train", "runs/other", "--resume"],
 )
 
@@ -130,8 +114,8 @@ def main() -> int:
 
 
 def read_start() -> State:
-    """What the trainings begin with: a short text."""
-    return {"text.txt": TEXT.read_bytes()[:8000]}
+    """What the trainings begin with: a short text, and settings."""
+    return {"text.txt": TEXT.read_bytes()[:8000], "tiny.yaml": SETTINGS.encode()}
 
 
 def has_averages(end: State) -> bool:

@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from unittest import mock
 
 OPENS_DIRECTORY = "open directory"
@@ -64,7 +64,7 @@ def watch(place: Path, around: Around) -> Iterator[Watch]:
     functions: dict[str, Any] = {name: partial(watching.call, name) for name in FUNCTIONS}
     functions |= {name: getattr(watching, name) for name in ("open", "close", "write")}
     stand_ins = {id(getattr(os, name)): function for name, function in functions.items()}
-    stand_ins |= {id(io.open): watching.open_file, id(io.FileIO): watching.open_raw}
+    stand_ins |= {id(io.open): watching.open_file, id(io.FileIO): watching.raw_file}
     packages = [m for name, m in sys.modules.items() if name.split(".")[0] == "llm_timecycle"]
     with ExitStack() as patches:
         for module in (os, io, builtins, *packages):
@@ -87,7 +87,9 @@ class Watch:
         self.descriptors: dict[int, tuple[str, int]] = {}
         """What is open below the directory, by descriptor: its path and the flags of `open`."""
         self._real = {name: getattr(os, name) for name in dir(os) if callable(getattr(os, name))}
-        self._open_file, self._file_io = io.open, io.FileIO
+        self._open_file = io.open
+        self.raw_file = type("WatchedFile", (WatchedFile,), {"watching": self})
+        """In place of `io.FileIO`."""
 
     def find(self, path: Any, dir_fd: int | None = None) -> str | None:
         """A path relative to the watched directory; None for one that is not in it."""
@@ -163,7 +165,7 @@ class Watch:
             return self._open_file(
                 file, mode, buffering, encoding, errors, newline, closefd, opener
             )
-        raw = self.open_raw(file, mode.replace("b", "").replace("t", ""), closefd, opener)
+        raw = self.raw_file(file, mode.replace("b", "").replace("t", ""), closefd, opener)
         if buffering == 0:
             return raw
         size = io.DEFAULT_BUFFER_SIZE if buffering < 2 else buffering
@@ -172,27 +174,12 @@ class Watch:
             return buffered
         return io.TextIOWrapper(buffered, encoding, errors, newline, buffering == 1)
 
-    def open_raw(
-        self, file: Any, mode: str = "r", closefd: bool = True, opener: Any = None
-    ) -> io.FileIO:
-        """In place of `io.FileIO`; what is opened to write is a `WatchedFile`."""
-        found = self.find(file)
-        if found is None or not set(mode) & set("wxa+"):
-            return self._file_io(file, mode, closefd, opener)
-
-        def perform() -> WatchedFile:
-            return WatchedFile(self, found, file, mode, closefd, opener)
-
-        if isinstance(file, int) or opener is not None:  # `os.open` was called, or will be
-            return perform()
-        return cast(WatchedFile, self.see(Operation(self.name_opening(found), found), perform))
-
-    def write_to(self, descriptor: int, content: Any, perform: Perform) -> int:
-        """A write to an open file, as an operation if it is below the directory."""
+    def write_to(self, descriptor: int, content: Any, perform: Perform) -> Any:
+        """A write to an open file, as an operation if it is in the directory."""
         if (found := self.find(descriptor)) is None:
-            return int(perform(content))
+            return perform(content)
         operation = Operation("write", found, content=bytes(content))
-        return int(self.see(operation, lambda other=content: perform(other)))
+        return self.see(operation, lambda other=content: perform(other))
 
     def close(self, descriptor: int) -> None:
         """In place of `os.close`."""
@@ -207,20 +194,28 @@ class Watch:
 
 
 class WatchedFile(io.FileIO):
-    """An unbuffered file whose writes are operations."""
+    """An unbuffered file whose writes are operations, if it is in the directory."""
+
+    watching: Watch
 
     def __init__(
-        self, watching: Watch, found: str, file: Any, mode: str, closefd: bool, opener: Any
+        self, file: Any, mode: str = "r", closefd: bool = True, opener: Any = None
     ) -> None:
-        super().__init__(file, mode, closefd, opener)
-        self._watching, self._is_owner = watching, closefd
-        flags = os.O_APPEND if "a" in mode else 0
-        flags |= os.O_RDWR if "+" in mode else os.O_WRONLY
-        watching.descriptors[self.fileno()] = found, flags
+        self._is_owner = closefd
+        found = self.watching.find(file) if set(mode) & set("wxa+") else None
+        perform = partial(super().__init__, file, mode, closefd, opener)
+        if found is None or isinstance(file, int) or opener is not None:  # `os.open` is called
+            perform()
+        else:
+            self.watching.see(Operation(self.watching.name_opening(found), found), perform)
+        if found is not None:
+            flags = os.O_APPEND if "a" in mode else 0
+            flags |= os.O_RDWR if "+" in mode else os.O_WRONLY
+            self.watching.descriptors[self.fileno()] = found, flags
 
-    def write(self, content: Any) -> int:
+    def write(self, content: Any) -> Any:
         """As `io.FileIO`."""
-        return self._watching.write_to(self.fileno(), content, super().write)
+        return self.watching.write_to(self.fileno(), content, super().write)
 
     def truncate(self, size: int | None = None) -> int:
         """As `io.FileIO`."""
@@ -231,5 +226,5 @@ class WatchedFile(io.FileIO):
     def close(self) -> None:
         """As `io.FileIO`."""
         if not self.closed and self._is_owner:
-            self._watching.descriptors.pop(self.fileno(), None)
+            self.watching.descriptors.pop(self.fileno(), None)
         super().close()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from boundaries.disk import State, read_state, write_state
 from boundaries.operations import Operation, Perform, watch
-from boundaries.processes import start, wait
+from boundaries.processes import hold_errors, start, wait
 from boundaries.strikes import FAULTS, WENT_ON, Fault, Store, Strike, Striker, find_settled, mask
 
 LONGEST_S = 600
@@ -20,16 +20,19 @@ LONGEST_S = 600
 
 
 def import_program() -> None:
-    """Import what every training needs, once, for all processes that are forked from this one."""
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    """Import what every training needs, once, for all processes that are forked from this one.
+
+    TensorFlow is imported and not used: it starts its threads in each of them.
+    """
+    os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"}
     os.environ.setdefault(  # small networks gain nothing from code that is optimized
         "XLA_FLAGS",
         "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
         "--xla_cpu_use_fusion_emitters=false",
     )
-    from llm_timecycle.model.tf_import import import_tensorflow
-
-    import_tensorflow()
+    with hold_errors():  # TensorFlow's log lines
+        import keras  # noqa: F401
+    import llm_timecycle.cli.main
     import llm_timecycle.cli.train
     import llm_timecycle.training.session  # noqa: F401
 
@@ -50,12 +53,14 @@ def run_command(arguments: Sequence[str], place: Path) -> int:
 
 def leave_before_computing() -> None:
     """End a forked child where it comes to a training step: TensorFlow's threads are not there."""
+    from llm_timecycle.model import tf_import
     from llm_timecycle.training.prefetch import WindowFeed
 
-    def leave(self: WindowFeed, step: int) -> None:
+    def leave(*_: object) -> None:
         os._exit(WENT_ON)
 
     WindowFeed.take = leave  # type: ignore[assignment, method-assign]
+    tf_import.refuse_after_fork = leave
 
 
 @dataclass

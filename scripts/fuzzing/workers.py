@@ -95,7 +95,8 @@ class Bench:
         writable = (self._cache, self._temporary)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            warnings.simplefilter("ignore", ResourceWarning)
+            for hidden in (ResourceWarning, DeprecationWarning, PendingDeprecationWarning):
+                warnings.simplefilter("ignore", hidden)  # Python shows none of them to users
             return try_attempt(attempt, self._case, writable, self._plan.kind.memory_bytes)
 
 

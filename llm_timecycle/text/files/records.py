@@ -17,6 +17,7 @@ RECORD_CHARACTERS_AT_MOST = 1 << 24
 """A longer record is a quote that is never closed, or no record at all."""
 DELIMITERS = ",;\t|"
 DEFAULT_FIELD = "text"
+NAME_LENGTH = 60
 NAMES_AT_MOST = 20
 
 
@@ -238,7 +239,7 @@ def _clean(text: str, place: str) -> str:
 
 
 def _list_names(names: list[str]) -> str:
-    shown = ", ".join(names[:NAMES_AT_MOST])
+    shown = ", ".join(name[:NAME_LENGTH] for name in names[:NAMES_AT_MOST])
     return f"{shown}, ..." if len(names) > NAMES_AT_MOST else shown
 
 

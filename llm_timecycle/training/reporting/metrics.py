@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
+from llm_timecycle.errors import RunError
 from llm_timecycle.evaluation.figures import compute_perplexity
 from llm_timecycle.files import open_regular
+from llm_timecycle.runs.manifest import RESTORE
 from llm_timecycle.training.progress import Progress
 from llm_timecycle.training.reporting.growing_file import GrowingFile
 from llm_timecycle.training.reporting.time_left import write_time
@@ -54,8 +57,8 @@ class MetricsLog(GrowingFile):
         if length_bytes == 0:
             self.append(_write_line(COLUMNS))
         else:  # an earlier version wrote fewer columns
-            with _open(path) as file:
-                self._columns = next(csv.reader(file), COLUMNS)
+            with _read(path) as rows:
+                self._columns = rows.fieldnames or COLUMNS
 
     def append_row(self, row: Row) -> None:
         """Write one row; missing columns stay empty."""
@@ -124,25 +127,37 @@ def list_stage_seconds(measured: Mapping[str, float], wall_s: float) -> dict[str
 
 
 def add_stage_seconds(path: Path) -> dict[str, float]:
-    """Seconds of each of `STAGES` over a whole `metrics.csv`, all sessions of the run included."""
-    with _open(path) as file:
-        rows = list(csv.DictReader(file))
-    return {stage: sum(float(row[f"{stage}_s"] or 0.0) for row in rows) for stage in STAGES}
+    """Seconds of each of `STAGES` over a whole `metrics.csv`, all sessions of the run included.
+
+    RunError if it is no such file.
+    """
+    with _read(path) as rows:
+        cells = [[float(row[f"{stage}_s"] or 0.0) for stage in STAGES] for row in rows]
+    return {stage: sum(each[place] for each in cells) for place, stage in enumerate(STAGES)}
 
 
 def read_validations(path: Path) -> list[Point]:
-    """Every validation in a `metrics.csv`, all sessions of the run included."""
+    """Every validation in a `metrics.csv`, all sessions of the run included.
+
+    RunError if it is no such file.
+    """
     points, train_loss = [], None
-    with _open(path) as file:
-        for row in csv.DictReader(file):
+    with _read(path) as rows:
+        for row in rows:
             train_loss = float(row["train_loss_nats"]) if row["train_loss_nats"] else train_loss
             if row["valid_loss_nats"]:
                 points.append(Point(int(row["step"]), float(row["valid_loss_nats"]), train_loss))
     return points
 
 
-def _open(path: Path) -> TextIO:
-    return io.TextIOWrapper(open_regular(path), encoding="utf-8", newline="")
+@contextmanager
+def _read(path: Path) -> Iterator[csv.DictReader[str]]:
+    """The rows of a `metrics.csv`; RunError where what is made of them fails."""
+    try:
+        with io.TextIOWrapper(open_regular(path), encoding="utf-8", newline="") as file:
+            yield csv.DictReader(file)
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise RunError(f"{path} cannot be read: {error}. {RESTORE}") from error
 
 
 def _format(value: float | int | None) -> str:

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from llm_timecycle.errors import RunError
-from llm_timecycle.training.reporting.metrics import COLUMNS, STAGES, MetricsLog, add_stage_seconds
+from llm_timecycle.training.reporting.metrics import (
+    COLUMNS,
+    STAGES,
+    MetricsLog,
+    add_stage_seconds,
+    read_validations,
+)
 from tests.full_disk import limit_file_size
 
 
@@ -73,3 +79,14 @@ def test_stage_seconds_are_added_over_all_rows(tmp_path: Path) -> None:
     expected = {"input": 0.5, "compute": 5.0, "validation": 4.0, "checkpoint": 0.0, "other": 0.25}
     assert add_stage_seconds(path) == expected
     assert list(expected) == list(STAGES)
+
+
+@pytest.mark.parametrize(
+    "content", [b"step\n1\n", b"\xff\xfe\n1\n", ",".join(COLUMNS).encode() + b"\n" + b"x," * 30]
+)
+def test_what_is_no_log_is_an_error_of_the_run(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_bytes(content)
+    for read in (read_validations, add_stage_seconds):
+        with pytest.raises(RunError, match=r"metrics\.csv cannot be read: .*Restore it"):
+            read(path)

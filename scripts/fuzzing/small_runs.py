@@ -17,7 +17,8 @@ from llm_timecycle.config.settings import (
     TrainingSettings,
 )
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
-from llm_timecycle.runs.directory import Run, create_run
+from llm_timecycle.runs.create import create_run
+from llm_timecycle.runs.directory import Run
 from llm_timecycle.runs.learned import write_learned
 from llm_timecycle.text.prepare import PreparedText, prepare_text
 from llm_timecycle.training.checkpoints import Checkpoint, write_checkpoint

@@ -29,6 +29,11 @@ class TimecycleError(Exception):
 
     exit_code = 1
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exception's own would pass the message to `__init__`, which may take something else: a
+        # process that was to hand the error to another one would fail, or never answer.
+        return _restore, (type(self), self.args, self.__dict__)
+
     def _render_traceback_(self) -> list[str]:
         """What a notebook shows: the user's own lines and the message, not a page of our files.
 
@@ -45,6 +50,14 @@ class TimecycleError(Exception):
             and "IPython" not in Path(frame.filename).parts
         ]
         return [*traceback.format_list(outside), f"{type(self).__name__}: {self}"]
+
+
+def _restore(
+    kind: type[TimecycleError], args: tuple[object, ...], attributes: Mapping[str, object]
+) -> TimecycleError:
+    error = kind.__new__(kind, *args)
+    vars(error).update(attributes)
+    return error
 
 
 class UsageError(TimecycleError):

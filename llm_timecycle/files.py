@@ -16,6 +16,7 @@ import mmap
 import os
 import shutil
 import stat
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
@@ -131,7 +132,8 @@ def write_durably(path: Path, content: bytes) -> str:
             os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise
     flush_directory(path.parent)
     return sha256.result()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ LIBRARIES = ("tensorflow", "keras", "numpy", "tokenizers", "safetensors")
 
 _PROCESSOR_INFO = Path("/proc/cpuinfo")
 _MEMORY_INFO = Path("/proc/meminfo")
+_GROUPS = Path("/sys/fs/cgroup")
+_OWN_GROUPS = Path("/proc/self/cgroup")
+_FILES = ("active", "inactive")
 _CACHE_SIZES = Path("/sys/devices/system/cpu/cpu0/cache")
 _PROCESSORS = Path("/sys/devices/system/cpu")
 
@@ -62,11 +65,43 @@ def read_memory_bytes() -> int | None:
         return None
 
 
-def read_free_bytes(file: Path = _MEMORY_INFO) -> int | None:
-    """The memory that can be had without swapping."""
+def read_free_bytes(
+    file: Path = _MEMORY_INFO, groups: Path = _GROUPS, own_groups: Path = _OWN_GROUPS
+) -> int | None:
+    """The memory that can be had without swapping, within the limit of a container."""
+    found = _read_amount(file, "MemAvailable:")
+    if found is None:
+        return None
+    return min([1024 * found, *_list_left_in_groups(groups, own_groups)])
+
+
+def _list_left_in_groups(groups: Path, own_groups: Path) -> Iterator[int]:
+    """What is left of the limit of each control group (version 2) that this process is in."""
     try:
-        lines = file.read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line[:13] == "MemAvailable:")
+        lines = own_groups.read_text().splitlines()
+        path = next(line[3:].lstrip("/") for line in lines if line.startswith("0::"))
+    except (OSError, StopIteration):
+        return
+    own = groups / path
+    for group in (own, *own.parents):
+        if not group.is_relative_to(groups):
+            return
+        try:
+            limit, used = (
+                int((group / f"memory.{name}").read_text()) for name in ("max", "current")
+            )
+        except (OSError, ValueError):  # none, which is the word max
+            continue
+        # Files that were read are given up when memory is asked for.
+        files = sum(_read_amount(group / "memory.stat", f"{name}_file") or 0 for name in _FILES)
+        yield max(limit - used + files, 0)
+
+
+def _read_amount(file: Path, name: str) -> int | None:
+    """The number after a name, in a file of lines with one each."""
+    try:
+        rows = [line.split() for line in file.read_text().splitlines()]
+        return next(int(row[1]) for row in rows if row and row[0] == name)
     except (OSError, ValueError, IndexError, StopIteration):
         return None
 

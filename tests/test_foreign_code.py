@@ -23,6 +23,7 @@ MAKES_CODE = {
 }
 """What makes code of bytes or names, imported or called; a dot stands for whatever it is of."""
 MAY_MAKE_CODE = {
+    "arguments": {"eval"},  # the annotations of this program's own functions
     "cli/main": {".import_module"},  # the command, one of `COMMANDS`
     "model/deferred_import": {".import_module"},  # one of the libraries that it names
     "text/parallel/messages": {"marshal"},  # between this process and its workers, no code in it

@@ -90,7 +90,8 @@ def test_the_public_names():
 
 def test_the_python_interface_needs_no_tensorflow():
     names = "lt.load, lt.Model, lt.Score, lt.train, lt.TrainingResult, lt.evaluate, lt.Settings"
-    loaded = list_modules_after(f"import llm_timecycle as lt; {names}")
+    printed = "print(lt.TrainingResult('my', lt.Settings(), 1, 1, 1.0, 0.5, 1))"
+    loaded = list_modules_after(f"import llm_timecycle as lt; {names}; {printed}")
     assert loaded >= {"llm_timecycle.generation.api", "llm_timecycle.training.api"}
     assert loaded.isdisjoint({*HEAVY, "tqdm", "click", "ruamel.yaml"})
 

@@ -11,8 +11,6 @@ MAY_READ = {
     "text/files/streams",  # what is given as a stream, up to a bound
     "system",  # files of the system: /proc and /sys
     "serving/app",  # the page, which is part of the program
-    "runs/directory",
-    "training/reporting/metrics",
 }
 
 

@@ -59,6 +59,8 @@ def parse(words: list[str]) -> None:
     command: click.Command | None = group
     while isinstance(command, click.Group):
         name, *words = words
+        if name == "--version":
+            return
         command = command.get_command(click.Context(command), name)
         assert command is not None, f"no command {name}"
         if not words:

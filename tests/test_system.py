@@ -34,9 +34,35 @@ def test_free_memory_is_what_is_available(tmp_path: Path) -> None:
     file = tmp_path / "meminfo"
     assert read_free_bytes(file) is None
     file.write_text("MemTotal:  2048 kB\nMemFree:  17 kB\nMemAvailable:    1024 kB\n")
-    assert read_free_bytes(file) == MIB
+    assert read_free_bytes(file, tmp_path, tmp_path / "none") == MIB
     file.write_text("MemTotal:  2048 kB\n")
     assert read_free_bytes(file) is None
+
+
+def test_a_container_has_what_is_left_of_its_limit(tmp_path: Path) -> None:
+    file, own = tmp_path / "meminfo", tmp_path / "cgroup"
+    file.write_text("MemAvailable: 1024 kB\n")
+    own.write_text("0::/a/b\n")
+
+    def limit(group: str, **values: object) -> None:
+        place = tmp_path / "groups" / group
+        place.mkdir(parents=True, exist_ok=True)
+        for name, value in values.items():
+            (place / f"memory.{name}").write_text(f"{value}\n")
+
+    def read() -> int | None:
+        return read_free_bytes(file, tmp_path / "groups", own)
+
+    limit("a/b", max="max", current=7)
+    assert read() == MIB
+    limit("a", max=900_000, current=500_000, stat="anon 5\nactive_file 30\ninactive_file 200")
+    assert read() == 400_230
+    limit("a/b", max=2_000, current=3_000)
+    assert read() == 0
+    own.write_text("0::/elsewhere\n")
+    assert read() == MIB
+    limit("", max=70, current=20)
+    assert read() == 50
 
 
 def test_the_machine_is_named_by_its_processor_and_not_by_its_host(tmp_path: Path) -> None:

@@ -8,7 +8,10 @@ import importlib
 import io
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -62,15 +65,23 @@ class LazyGroup(click.Group):
             ctx.fail(f"No such command {args[0]!r}.{hint}")
         return super().resolve_command(ctx, args)
 
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """As click does, which prints help and version here."""
+        with _ended_by_reader():
+            return super().make_context(info_name, args, parent, **extra)
+
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command; end quietly where the reader of our output has closed the pipe."""
-        try:
+        """Run the command, and write all of its output."""
+        with _ended_by_reader():
             result = super().invoke(ctx)
             sys.stdout.flush()
             return result
-        except BrokenPipeError:
-            _abandon_stdout()
-            return None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
@@ -86,7 +97,7 @@ def group() -> None:
 
 def main() -> None:
     """Run one command; end with its exit code, an error as one message on stderr."""
-    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # finding none takes 6 ms
+    _prepare_environment()
     # At exit, Python would look for garbage among a million objects of TensorFlow, for a second.
     atexit.register(gc.freeze)
     wants_traceback = os.environ.get("LLM_TIMECYCLE_DEBUG") == "1"
@@ -107,26 +118,88 @@ def main() -> None:
     except KeyboardInterrupt:
         _end("Stopped.", 130)
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in FULL_DISK:
-            _abandon_stdout()
-            _end(f"Error: cannot write: {explain_os_error(error)}", 1)
-        if wants_traceback:
+        message, exit_code = _explain(error)
+        if wants_traceback and exit_code == 1:
             raise
-        _end(
-            f"Error: internal error: {type(error).__name__}: {error}\n"
-            f"Run again with LLM_TIMECYCLE_DEBUG=1 for a traceback, and please report it.",
-            1,
-        )
+        _end(message, exit_code)
+
+
+def _explain(error: Exception) -> tuple[str, int]:
+    """The message and the exit code of an error that no command has explained."""
+    if isinstance(error, OSError) and error.errno in FULL_DISK:
+        _abandon_stdout()
+        return f"Error: cannot write: {explain_os_error(error)}", 1
+    if isinstance(error, FileNotFoundError) and not _has_directory():
+        return "Error: the current directory was deleted: change to another one, with cd", 2
+    if isinstance(error, MemoryError):
+        found = f" ({error})" if str(error) else ""
+        return f"Error: not enough memory for what was asked for{found}", 2
+    return (
+        f"Error: internal error: {type(error).__name__}: {error}\n"
+        f"Run again with LLM_TIMECYCLE_DEBUG=1 for a traceback, and please report it.",
+        1,
+    )
+
+
+def _has_directory() -> bool:
+    """Whether the current directory still exists."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _prepare_environment() -> None:
+    """Settle what libraries would ask the environment and the user's files for.
+
+    Keras would take its backend and its number formats from `KERAS_*` and ~/.keras/keras.json,
+    which other programs share, and write that file if it is missing; matplotlib would refuse to
+    start with a backend it does not know, and charts need none.
+    """
+    for name in [name for name in os.environ if name.startswith("KERAS_")] + ["MPLBACKEND"]:
+        os.environ.pop(name, None)
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ["KERAS_HOME"] = os.devnull
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # finding none takes 6 ms
+
+
+class _Messages(io.FileIO):
+    """Standard error that drops what nobody can read any more.
+
+    A terminal that was closed, a pipe whose reader has left or a full disk ends no training.
+    """
+
+    def write(self, data: Any, /) -> int:
+        """All of it, or none."""
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)
 
 
 def _prepare_streams() -> None:
-    """Write a character that the output's encoding lacks as an escape instead of failing.
+    """Make standard streams that cannot fail, apart from an output that cannot be written.
 
-    A stream that the shell closed is None in Python. Without standard error, messages are dropped;
+    A character that the output's encoding lacks is written as an escape. A stream that the shell
+    closed is None in Python, and the next file that is opened would get its number, so that what
+    libraries print would be written into that file. Without standard error, messages are dropped;
     without standard output, nothing is started: UsageError.
     """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest number that is free
     if sys.stderr is None:
         sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115  # to the end
+    elif _is_descriptor(sys.stderr, 2):
+        sys.stderr = io.TextIOWrapper(
+            io.BufferedWriter(_Messages(2, "w", closefd=False)),
+            encoding=sys.stderr.encoding,
+            errors="backslashreplace",
+            line_buffering=True,
+        )
     if sys.stdout is None:
         raise UsageError(
             "standard output is closed, and there is output to write: leave it open, or redirect "
@@ -134,6 +207,23 @@ def _prepare_streams() -> None:
         )
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _is_descriptor(stream: Any, number: int) -> bool:
+    """Whether a stream writes to this descriptor, and not to something in its place."""
+    buffer = getattr(stream, "buffer", None)
+    raw = getattr(buffer, "raw", buffer)
+    return isinstance(raw, io.FileIO) and raw.fileno() == number
+
+
+@contextmanager
+def _ended_by_reader() -> Iterator[None]:
+    """End the program quietly where the reader of its output has closed the pipe."""
+    try:
+        yield
+    except BrokenPipeError:
+        _abandon_stdout()
+        raise click.exceptions.Exit(0) from None
 
 
 def _abandon_stdout() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from llm_timecycle.errors import UsageError
+from llm_timecycle.errors import NotEnoughMemoryError, UsageError
 from llm_timecycle.path_names import find_name_problem
 
 HELP = {"help_option_names": ["-h", "--help"]}
@@ -49,6 +50,17 @@ class PathName(click.Path):
         if problem := find_name_problem(value):
             self.fail(problem, param, ctx)
         return super().convert(value, param, ctx)
+
+
+@contextmanager
+def name_change() -> Iterator[None]:
+    """Name the option that makes the change which a refusal proposes."""
+    try:
+        yield
+    except NotEnoughMemoryError as error:
+        if not error.change:
+            raise
+        raise NotEnoughMemoryError(error.problem, f"--set {error.change}") from error
 
 
 class TokenValue(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.2

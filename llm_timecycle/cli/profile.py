@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from llm_timecycle.cli.options import HELP, PathName, config_overrides
+from llm_timecycle.cli.options import HELP, PathName, config_overrides, name_change
 from llm_timecycle.cli.printing import print_json, print_text
 from llm_timecycle.cli.terminal import set_up_logging
-from llm_timecycle.errors import NotEnoughMemoryError, UsageError
+from llm_timecycle.errors import UsageError
 from llm_timecycle.profiling.results import GROWTH_AXES
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def command(
 
     with _explain_report():
         report_path = None if report is None else check_report_path(report)
-    with _name_options():
+    with name_change():
         found = profile(
             source,
             overrides=overrides,
@@ -167,17 +167,6 @@ def _explain_report() -> Iterator[None]:
         yield
     except UsageError as error:
         raise UsageError(f"--report: {error}") from error
-
-
-@contextmanager
-def _name_options() -> Iterator[None]:
-    """Name the option that makes the change which a refusal proposes."""
-    try:
-        yield
-    except NotEnoughMemoryError as error:
-        if not error.change:
-            raise
-        raise NotEnoughMemoryError(error.problem, f"--set {error.change}") from error
 
 
 def _is_colour_wanted() -> bool:

@@ -15,7 +15,7 @@ import click
 import platformdirs
 from prompt_toolkit.application import create_app_session
 from prompt_toolkit.completion import WordCompleter
-from prompt_toolkit.history import History
+from prompt_toolkit.history import History, InMemoryHistory
 from prompt_toolkit.output import create_output
 from prompt_toolkit.shortcuts import PromptSession
 
@@ -60,6 +60,15 @@ class FileHistory(History):
                 file.write(f"{string}\n".encode(errors="replace"))
 
 
+def open_history() -> History:
+    """The lines that were typed before; only those of this session where there is no home."""
+    try:
+        state = platformdirs.user_state_path("llm-timecycle", appauthor=False)
+    except RuntimeError:
+        state = Path()
+    return FileHistory(state / "history") if state.is_absolute() else InMemoryHistory()
+
+
 def read_typed_lines(completions: Sequence[str]) -> Iterator[str]:
     """Prompt for lines until Ctrl-D.
 
@@ -71,14 +80,13 @@ def read_typed_lines(completions: Sequence[str]) -> Iterator[str]:
     """
     click.echo("Type the start of a text, or /help. Ctrl-D leaves.", err=True)
     screen = sys.stdout if sys.stdout.isatty() else sys.stderr
-    history = platformdirs.user_state_path("llm-timecycle", appauthor=False) / "history"
     with create_app_session(output=create_output(screen)):
         session: PromptSession[str] = PromptSession(
             PROMPT,
             completer=WordCompleter(list(completions), ignore_case=True, sentence=True),
             complete_while_typing=False,
             enable_suspend=True,
-            history=FileHistory(history),
+            history=open_history(),
         )
         while True:
             try:

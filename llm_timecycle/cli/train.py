@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from llm_timecycle.cli.options import HELP, PathName, config_overrides
+from llm_timecycle.cli.options import HELP, PathName, config_overrides, name_change
 from llm_timecycle.cli.terminal import format_shares, set_up_logging
 from llm_timecycle.config.load import LoadedSettings, read_settings
 from llm_timecycle.config.locate import find_run, name_after, names_text
 from llm_timecycle.config.sources import Override, Source
 from llm_timecycle.errors import DataError, RunError, RunExistsError, ShortTextError
+from llm_timecycle.runs.create import check_run_is_new
 from llm_timecycle.runs.directory import open_run
-from llm_timecycle.runs.preflight import check_run_is_new
 from llm_timecycle.system import measure_start_s
 
 if TYPE_CHECKING:
@@ -120,16 +120,17 @@ def command(
         trace=profile_trace,
     )
     try:
-        summary = train(
-            loaded,
-            run_path,
-            cache=find_cache_directory(),
-            resume=resume,
-            warm_start=warm_start,
-            callbacks=callbacks,
-            show_progress=sys.stderr.isatty(),
-            began_at_s=began_at_s,
-        )
+        with name_change():
+            summary = train(
+                loaded,
+                run_path,
+                cache=find_cache_directory(),
+                resume=resume,
+                warm_start=warm_start,
+                callbacks=callbacks,
+                show_progress=sys.stderr.isatty(),
+                began_at_s=began_at_s,
+            )
     except RunExistsError as error:
         raise RunError(_explain_existing(error)) from error
     except ShortTextError as error:

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from llm_timecycle.arguments import write_received
 from llm_timecycle.config.diagnostics import Problem, combine_problems, explain_wrong_value
 from llm_timecycle.config.dump import write_value
 from llm_timecycle.config.json_schema import list_key_schemas
@@ -114,7 +115,10 @@ def explain_sections(sections: Mapping[str, object], error: ValidationError) -> 
         if section not in list_section_keys():
             where, explanation = section, f"there is no such section; {suggest_key(section, None)}"
         elif not isinstance(values, Mapping):
-            where, explanation = section, f"received {given!r}; expected a mapping of settings"
+            where, explanation = (
+                section,
+                f"received {write_received(given)}; expected a mapping of settings",
+            )
         else:
             named = {f"{section}.{key}": value for key, value in values.items()}
             PythonValues(named, "Settings").collect(written, problems)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 
+from llm_timecycle.arguments import write_received
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.config.spelling import find_nearest
 from llm_timecycle.config.text_settings import BUILT_IN_CORPORA
@@ -54,7 +55,9 @@ def is_text(source: object, resume: bool) -> bool:
     if not isinstance(source, (str, Path)):
         if isinstance(source, Sequence) and source:
             return True
-        raise UsageError(f"source: received {source!r}; expected a text, settings, or a run")
+        raise UsageError(
+            f"source: received {write_received(source)}; expected a text, settings, or a run"
+        )
     check_path_name(source)
     path, name = Path(source), str(source)
     is_run = (path / "manifest.json").exists() or path.name == "config.yaml"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from llm_timecycle.arguments import to_plain, write_received
 from llm_timecycle.config.diagnostics import Problem
 from llm_timecycle.config.sections import list_section_keys
 from llm_timecycle.config.settings import Settings
@@ -46,8 +46,9 @@ class PythonValues:
                 explanation = f"there is no such setting; {suggest_key(str(name), None)}"
             elif key not in sections[section]:
                 explanation = f"there is no such setting; {suggest_key(key, section)}"
-            elif (node := _build_node(value, location)) is None:
-                explanation = f"received {value!r}; expected a number, a text, a list or None"
+            elif (node := _build_node(to_plain(value), location)) is None:
+                received = write_received(value)
+                explanation = f"received {received}; expected a number, a text, a list or None"
             else:
                 written[name] = Written(node, location, Path.cwd())
                 continue
@@ -55,21 +56,15 @@ class PythonValues:
 
 
 def _build_node(value: object, location: Location) -> Node | None:
-    """A Python value as a node; None for what no setting can be."""
-    if isinstance(value, (list, tuple)):
+    """A plain value as a node; None for what no setting can be."""
+    if isinstance(value, list):
         nodes = [_build_node(item, location) for item in value]
         right = [node for node in nodes if node is not None]
         return Items(location, right) if len(right) == len(nodes) else None
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         pairs = [(_build_node(k, location), _build_node(v, location)) for k, v in value.items()]
         known = [(key, node) for key, node in pairs if key is not None and node is not None]
         return Entries(location, known) if len(known) == len(pairs) else None
-    if isinstance(value, Path):
-        value = str(value)
-    if value is None or isinstance(value, (bool, str)):
-        return Scalar(location, value, repr(value))
-    if isinstance(value, numbers.Integral):  # NumPy's integers too
-        return Scalar(location, int(value), str(value))
-    if isinstance(value, numbers.Real):
-        return Scalar(location, float(value), str(value))
+    if value is None or isinstance(value, (bool, str, int, float)):
+        return Scalar(location, value, write_received(value))
     return None

@@ -13,8 +13,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from llm_timecycle.arguments import to_plain
 from llm_timecycle.config.text_settings import (
     Count,
+    CountOrZero,
     DataSettings,
     Section,
     TokenizerSettings,
@@ -91,7 +93,7 @@ class TrainingSettings(Section):
     )
     minutes: float | None = Field(
         default=None,
-        gt=0.0,
+        ge=0.001,
         le=100_000.0,
         description="Time budget, from the start of the program to its end: the number of steps "
         "is planned from the measured speed, and the learning-rate schedule with it; epochs is "
@@ -132,8 +134,8 @@ class TrainingSettings(Section):
         description="With schedule: trapezoidal, the share of the steps over which the rate "
         "decays.",
     )
-    warmup_steps: int = Field(
-        default=50, ge=0, description="Steps over which the learning rate rises to its full value."
+    warmup_steps: CountOrZero = Field(
+        default=50, description="Steps over which the learning rate rises to its full value."
     )
     plateau_factor: float = Field(
         default=0.5,
@@ -141,9 +143,8 @@ class TrainingSettings(Section):
         lt=1.0,
         description="With schedule: plateau, the factor by which the learning rate drops.",
     )
-    plateau_patience: int = Field(
+    plateau_patience: CountOrZero = Field(
         default=0,
-        ge=0,
         description="With schedule: plateau, validations without improvement before the rate "
         "drops.",
     )
@@ -160,7 +161,8 @@ class TrainingSettings(Section):
     )
     gradient_clip_norm: float | None = Field(
         default=1.0,
-        gt=0.0,
+        ge=1e-6,
+        le=1e9,
         description="Maximum global norm of the gradients; larger ones are scaled down. null "
         "turns clipping off.",
     )
@@ -245,7 +247,7 @@ class Settings(Section):
             ConfigError: names every value that is unknown, wrong, or contradicts another.
         """
         try:
-            super().__init__(**sections)
+            super().__init__(**{name: to_plain(given) for name, given in sections.items()})
         except ValidationError as error:
             from llm_timecycle.config.load import explain_sections
 

@@ -24,6 +24,7 @@ NULL = re.compile(r"(?:null|Null|NULL|~|)\Z")
 BOOLEAN = re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z")
 INTEGER = re.compile(r"(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)\Z")
 FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
+TOO_LARGE = re.compile(r"\\U(?!000|0010)[0-9a-fA-F]{8}|(?m:^%YAML.*)")
 NOT_FINITE = re.compile(r"(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z")
 
 
@@ -95,14 +96,22 @@ def parse_yaml(text: str, origin: str, is_override: bool = False) -> Node | None
     try:
         return _build_tree(YAML(typ="safe", pure=True).parse(text), origin, lines, is_override)
     except ReaderError as error:
-        before = text[: error.position]
-        line = before.count("\n") + 1
-        column = len(before) - (before.rfind("\n") + 1) + 1
+        line, column = _find_position(text, error.position)
         explanation = f"the character U+{ord(text[error.position]):04X} is not allowed in YAML"
     except MarkedYAMLError as error:
         line, column, explanation = explain_syntax_error(error, lines)
+    except (ValueError, OverflowError):  # from chr() and int(), of an escape or a version
+        found = TOO_LARGE.search(text)
+        line, column = _find_position(text, found.start() if found else 0)
+        explanation = f"the number in {(found[0] if found else text)[:20]} is too large"
     where = origin if is_override else f"{origin}:{line}, column {column}"
     raise ConfigError(f"{where}: {explanation}")
+
+
+def _find_position(text: str, offset: int) -> tuple[int, int]:
+    """The line and the column of a character, both from 1."""
+    line_start = text.rfind("\n", 0, offset) + 1
+    return text.count("\n", 0, offset) + 1, offset - line_start + 1
 
 
 def resolve_scalar(written: str) -> bool | int | float | str | None:

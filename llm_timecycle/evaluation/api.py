@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llm_timecycle.arguments import check_arguments, check_range, write_received
 from llm_timecycle.config.load import check_sources, list_given
 from llm_timecycle.config.python_values import PythonValues
 from llm_timecycle.errors import DataError, RunError, UsageError
@@ -19,7 +21,7 @@ from llm_timecycle.runs.directory import Run, open_run
 from llm_timecycle.system import count_cores
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
 
@@ -34,6 +36,7 @@ SPLITS = ("valid", "test")
 MOST_SAMPLES = 1000
 
 
+@check_arguments
 def evaluate(
     run: str | Path,
     data: str | Path | None = None,
@@ -74,8 +77,8 @@ def evaluate(
         show_progress: whether to draw a progress bar.
 
     Raises:
-        UsageError: `split` is neither, or given beside `data`; a setting is not one of `data`;
-            `samples` is not a whole number from 0 to 1,000.
+        UsageError: an argument is wrong: `split` is neither, or given beside `data`; a setting is
+            not one of `data`; `samples` is not a whole number from 0 to 1,000.
         ConfigError: a setting is wrong.
         DataError: the text is missing or is shorter than two tokens; or a text that `cache` or
             `dynamic` needs is missing or has changed.
@@ -91,7 +94,8 @@ def evaluate(
     (71.5, 0.19)
     """
     given = [] if settings is None else [PythonValues(settings, "argument settings")]
-    extras = Extras(cache, dynamic, _check_samples(samples))
+    check_range("samples", samples, 0, MOST_SAMPLES)
+    extras = Extras(cache, dynamic, samples)
     return evaluate_with(run, data, split, exact, given, show_progress, extras)
 
 
@@ -106,11 +110,13 @@ def evaluate_with(
 ) -> EvaluationResult:
     """`evaluate`, the settings of `data` given as sources."""
     if split not in (None, *SPLITS):
-        raise UsageError(f"split: received {split!r}; expected 'valid' or 'test'")
+        raise UsageError(f"split: received {write_received(split)}; expected 'valid' or 'test'")
     if data is not None and split is not None:
         raise UsageError("give data or split, not both")
     if data is not None and str(data) == "":
         raise UsageError("data is empty; expected a file, a directory, or a glob")
+    opened = open_run(Path(run))
+    settings = _override(opened, given)
     from llm_timecycle.model.tf_import import import_tensorflow
 
     import_tensorflow()
@@ -118,8 +124,6 @@ def evaluate_with(
     from llm_timecycle.evaluation.unknown import charge_unknown
     from llm_timecycle.text.cache import open_cache
 
-    opened = open_run(Path(run))
-    settings = _override(opened, given)
     weights = opened.load_weights()
     split = split or "valid"
     name = split if data is None else str(data)
@@ -218,11 +222,3 @@ def _describe_method(lanes: int, warm_up: int, precision: str) -> str:
         return "exact"
     number_format = ", bfloat16" if precision == "mixed_bfloat16" else ""
     return f"{lanes} lanes, {warm_up} tokens of warm-up{number_format}"
-
-
-def _check_samples(samples: object) -> int:
-    if type(samples) is not int or not 0 <= samples <= MOST_SAMPLES:
-        raise UsageError(
-            f"samples: received {samples!r}; expected a whole number from 0 to {MOST_SAMPLES:,}"
-        )
-    return samples

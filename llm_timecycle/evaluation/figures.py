@@ -11,6 +11,18 @@ if TYPE_CHECKING:
     from llm_timecycle.text.token_store import TokenStream
 
 
+def compute_perplexity(loss_nats: float) -> float:
+    """exp(loss), infinite where that is beyond a float.
+
+    >>> round(compute_perplexity(math.log(50)), 6)
+    50.0
+    """
+    try:
+        return math.exp(loss_nats)
+    except OverflowError:
+        return math.inf
+
+
 @dataclass(frozen=True)
 class Figures:
     """How well a text was predicted; `EvaluationResult` says what each one is."""
@@ -38,8 +50,6 @@ def compute_figures(
         stream: the text.
         spelling: what its unknown words cost; None where the run does not say.
     """
-    from llm_timecycle.evaluation.stream import compute_perplexity  # TensorFlow
-
     words, characters, size = (max(n, 1) for n in (stream.words, stream.characters, stream.bytes))
     bits = loss_nats / math.log(2)
     spelled_nats = None if spelling is None else loss_nats + spelling.bits * math.log(2)

@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from llm_timecycle.config.settings import ModelSettings
+from llm_timecycle.evaluation.figures import compute_perplexity
 from llm_timecycle.model.loss import LossNetwork
 from llm_timecycle.model.network import make_zero_states
 from llm_timecycle.model.sharding import join_lanes, split_lanes
@@ -71,18 +72,6 @@ class Sums:
     def accuracy(self) -> float:
         """The share of tokens predicted correctly."""
         return self.correct / self.predicted
-
-
-def compute_perplexity(loss_nats: float) -> float:
-    """exp(loss), infinite where that is beyond a float.
-
-    >>> round(compute_perplexity(math.log(50)), 6)
-    50.0
-    """
-    try:
-        return math.exp(loss_nats)
-    except OverflowError:
-        return math.inf
 
 
 def make_scorer(

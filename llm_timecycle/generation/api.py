@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, overload
 
+import numpy as np
+
+from llm_timecycle.arguments import check_arguments, check_range
 from llm_timecycle.config.settings import GenerationSettings, Settings
-from llm_timecycle.errors import UsageError
+from llm_timecycle.errors import RunError, UsageError
 from llm_timecycle.generation.engines.engine import Engine
 from llm_timecycle.generation.engines.select import EngineKind, choose_engine, make_engine
 from llm_timecycle.generation.generator import GeneratedText, TextGenerator
@@ -24,7 +28,10 @@ if TYPE_CHECKING:
 
     from llm_timecycle.generation.keyword_arguments import GenerationOptions
 
+MOST_SAMPLES = 1000
 
+
+@check_arguments
 def load(path: str | Path, *, engine: str = "auto") -> Model:
     """The trained model of a run directory, ready to generate.
 
@@ -34,6 +41,7 @@ def load(path: str | Path, *, engine: str = "auto") -> Model:
         engine: `numpy`, `tensorflow`, or `auto`, which picks the faster one for each request.
 
     Raises:
+        UsageError: an argument is wrong.
         RunError: the run is missing, damaged, or has no weights yet.
 
     >>> import llm_timecycle as lt  # doctest: +SKIP
@@ -52,18 +60,29 @@ class Model:
     Options that a call does not set come from the section `generation` of the run's config.yaml.
     Calls are independent: an unfinished stream continues where it was, whatever runs in between.
 
+    It also works in a process that is forked from this one, and can be pickled and copied: the copy
+    reads the run again, with the same settings, and is a RunError if the weights have changed.
+
     Attributes:
         run: the run directory.
         tokenizer: text to ids and back.
     """
 
+    @check_arguments
     def __init__(self, run: Run, tokenizer: Tokenizer, engine: str) -> None:
         self.run = run
         self.tokenizer = tokenizer
-        self._choice = engine
+        self._choice, self._path = engine, run.path.absolute()
+        self._weights = run.load_weights()
+        self._weights_sha256: str | None = None
+        self._keras_model: keras.Model | None = None
         self._idle_engines: dict[EngineKind, list[Engine]] = {"numpy": [], "tensorflow": []}
         with self._borrow_engine():  # unusable weights are an error now
             pass
+
+    def __reduce__(self) -> tuple[object, ...]:
+        run = replace(self.run, path=self._path)
+        return _load_same, (run, self._choice, self._hash_weights())
 
     def __repr__(self) -> str:
         return f"<Model {self.run.name}: vocabulary {self.tokenizer.vocab_size:,}>"
@@ -95,6 +114,7 @@ class Model:
         **options: Unpack[GenerationOptions],
     ) -> list[GeneratedText]: ...
 
+    @check_arguments
     def generate(
         self,
         prompt: str = "",
@@ -128,8 +148,7 @@ class Model:
         [3, 3, 3, 3, 3]
         """
         count = 1 if samples is None else samples
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise UsageError(f"samples: received {count!r}; expected a whole number, 1 or more")
+        check_range("samples", count, 1, MOST_SAMPLES)
         settings = override_settings(self.settings.generation, options)
         rows = max(count, settings.beams)
         with self._borrow_engine(rows, settings.length) as engine:
@@ -143,6 +162,7 @@ class Model:
             texts = generator.generate(prompt, count)
         return texts[0] if samples is None else texts
 
+    @check_arguments
     def stream(self, prompt: str = "", **options: Unpack[GenerationOptions]) -> Iterator[str]:
         """The continuation of `prompt`, piece by piece as it grows; whole characters only.
 
@@ -163,6 +183,7 @@ class Model:
             )
         return self._stream(prompt, settings)
 
+    @check_arguments
     def score(self, text: str) -> Score:
         """How likely `text` is: nats, perplexity, and the log-probability of each token.
 
@@ -179,20 +200,25 @@ class Model:
         with self._borrow_engine(1, 1) as engine:
             return score_text(engine, self.tokenizer, text)
 
-    @cached_property
+    @property
     def keras_model(self) -> keras.Model:
         """The network as a `keras.Model` with the same weights; importing TensorFlow on first use.
 
         It maps ids (B, T) and the states of its layers to logits (B, T, V) and the new states.
+
+        Raises:
+            UsageError: this process was forked from one that uses TensorFlow.
         """
         from llm_timecycle.model.tf_import import import_tensorflow
 
         import_tensorflow()
         from llm_timecycle.model.network import build_trained_network
 
-        return build_trained_network(
-            self.settings.model, self.run.vocab_size, self.run.load_weights()
-        )
+        if self._keras_model is None:
+            self._keras_model = build_trained_network(
+                self.settings.model, self.run.vocab_size, self._weights
+            )
+        return self._keras_model
 
     def _stream(self, prompt: str, settings: GenerationSettings) -> Iterator[str]:
         with self._borrow_engine(1, settings.length) as engine:
@@ -203,8 +229,29 @@ class Model:
         """An engine for `rows` texts of `tokens` tokens; nothing else uses it meanwhile."""
         kind = choose_engine(self._choice, rows, tokens)
         idle = self._idle_engines[kind]
-        engine = idle.pop() if idle else make_engine(self.run, kind)
+        engine = idle.pop() if idle else make_engine(self.run, kind, weights=self._weights)
         try:
             yield engine
         finally:
             idle.append(engine)
+
+    def _hash_weights(self) -> str:
+        """The SHA-256 of all weights, in the order of their names."""
+        if self._weights_sha256 is None:
+            found = hashlib.sha256()
+            for _, weight in sorted(self._weights.items()):
+                found.update(np.ascontiguousarray(weight).data)
+            self._weights_sha256 = found.hexdigest()
+        return self._weights_sha256
+
+
+def _load_same(run: Run, engine: str, weights_sha256: str) -> Model:
+    """The copy of a model whose weights had this hash."""
+    open_run(run.path)  # says what is wrong with it now
+    model = Model(run, run.load_tokenizer(), engine)
+    if model._hash_weights() != weights_sha256:
+        raise RunError(
+            f"the weights of {run.name} have changed since the model was loaded that this is a "
+            f"copy of: load it again, with lt.load({run.name!r})"
+        )
+    return model

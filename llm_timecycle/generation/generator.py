@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from llm_timecycle.arguments import check_range
 from llm_timecycle.config.settings import GenerationSettings
 from llm_timecycle.errors import UsageError
 from llm_timecycle.generation.beam_search import Hypothesis, search_beams
@@ -287,11 +288,8 @@ class TextGenerator:
 
 
 def _check_top_logprobs(count: int, vocab_size: int, beams: int) -> None:
-    if isinstance(count, bool) or not isinstance(count, int) or not 0 < count <= vocab_size:
-        raise UsageError(
-            f"top_logprobs: received {count!r}; expected a whole number from 1 to {vocab_size}, "
-            f"the number of tokens of this model"
-        )
+    remark = ", the number of tokens of this model"
+    check_range("top_logprobs", count, 1, vocab_size, remark)
     if beams > 1:
         raise UsageError(
             f"top_logprobs: a beam search (beams: {beams}) does not record them. Set beams to 1, "

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
+from llm_timecycle.arguments import to_plain, write_received
 from llm_timecycle.config.sections import find_value_type
 from llm_timecycle.config.settings import GenerationSettings
 from llm_timecycle.config.validation import list_sampling_keys
@@ -29,7 +29,7 @@ def override_settings(
     settings: GenerationSettings,
     given: Mapping[str, Any],
     write_name: Callable[[str], str] = lambda name: name,
-    write_value: Callable[[object], str] = repr,
+    write_value: Callable[[object], str] = write_received,
     *,
     allows_idle: bool = False,
 ) -> GenerationSettings:
@@ -52,9 +52,7 @@ def override_settings(
     unknown = [name for name in given if name not in GenerationSettings.model_fields]
     if unknown:
         raise UsageError("\n".join(_explain_unknown(name, write_name) for name in unknown))
-    values = {
-        name: _to_plain(value, find_value_type("generation", name)) for name, value in given.items()
-    }
+    values = {name: _to_plain(name, value) for name, value in given.items()}
     try:
         changed = GenerationSettings.model_validate(settings.model_dump() | values)
     except ValidationError as error:
@@ -66,17 +64,10 @@ def override_settings(
     return changed
 
 
-def _to_plain(value: object, kind: type) -> object:
-    """A value as the settings take it: tuples and sets as lists, NumPy's numbers as Python's."""
-    if kind is list and isinstance(value, (tuple, set)):
-        return list(value)
-    if isinstance(value, Mapping):
-        return {key: _to_plain(item, float) for key, item in value.items()}
-    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
-        return int(value)
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):
-        return float(value)
-    return value
+def _to_plain(name: str, value: object) -> object:
+    """A value as the settings take it; where that is a list, a set does too."""
+    is_list = find_value_type("generation", name) is list
+    return to_plain(list(value) if is_list and isinstance(value, set) else value)
 
 
 def _find_idle(settings: GenerationSettings, given: Mapping[str, Any]) -> list[str]:
@@ -110,10 +101,11 @@ def _explain_wrong(
     from llm_timecycle.config.json_schema import describe_allowed, list_key_schemas
 
     shown = write_name(name)
-    if isinstance(value, (list, Mapping)) and "" in value:
+    items = value if isinstance(value, (list, Mapping)) else []
+    texts = [item for item in items if isinstance(item, str)]
+    if "" in texts:
         return f"{shown}: received an empty text; expected at least one character"
-    texts = value if isinstance(value, (list, Mapping)) else []
-    if broken := [text for text in texts if isinstance(text, str) and not _is_unicode(text)]:
+    if broken := [text for text in texts if not _is_unicode(text)]:
         return f"{shown}: received {broken[0]!r}, which is not UTF-8; expected text in UTF-8"
     schema = list_key_schemas("generation")[name]
     received = write_value(value)

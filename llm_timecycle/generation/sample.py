@@ -8,7 +8,6 @@ from typing import Literal
 import numpy as np
 
 from llm_timecycle.config.settings import GenerationSettings
-from llm_timecycle.errors import UsageError
 from llm_timecycle.generation.stop_sequences import StopSequenceFilter
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
@@ -91,8 +90,6 @@ def encode_prompt(tokenizer: Tokenizer, prompt: str) -> np.ndarray:
     or records, the model has read each of them after an <eos>: there a prompt, too, begins a
     document.
     """
-    if not isinstance(prompt, str):
-        raise UsageError(f"prompt: received {prompt!r}; expected a text")
     ids = tokenizer.encode(prompt)
     if len(ids) and tokenizer.documents == "file":
         return ids

@@ -55,8 +55,6 @@ def score_text(engine: Engine, tokenizer: Tokenizer, text: str) -> Score:
         DataError: the text is not valid Unicode.
         RunError: the model's logits are not finite.
     """
-    if not isinstance(text, str):
-        raise UsageError(f"text: received {text!r}; expected a text")
     ids = tokenizer.encode(text).astype(np.int64)
     if len(ids) == 0:
         raise UsageError("the text to score is empty; expected at least one token")

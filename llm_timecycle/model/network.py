@@ -124,7 +124,8 @@ def _drop(
     if rate == 0.0:
         return x
     noise_shape = (None, 1, None) if settings.variational_dropout else None
-    return keras.layers.Dropout(rate, noise_shape=noise_shape, seed=seed, name=name)(x)
+    drop = keras.layers.Dropout(rate, noise_shape, seed=seed, name=name, dtype="float32")
+    return drop(x)
 
 
 def _normalize(

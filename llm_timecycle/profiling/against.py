@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from llm_timecycle.arguments import check_arguments, write_received
 from llm_timecycle.errors import (
     ConfigError,
     DataError,
@@ -90,6 +91,7 @@ class Comparison:
         }
 
 
+@check_arguments
 def compare(a: Any, b: Any, *, seed: int = 0) -> Comparison:
     """Two profiles side by side.
 
@@ -99,15 +101,17 @@ def compare(a: Any, b: Any, *, seed: int = 0) -> Comparison:
         seed: of the bootstrap.
 
     Raises:
-        UsageError: one of them is no profile, or they have no time in common that can be compared.
+        UsageError: one of them is no profile, or they have no time in common that can be compared;
+            `seed` is negative.
     """
-    processes_a, processes_b = _describe_all(a), _describe_all(b)
+    if seed < 0:
+        raise UsageError(f"seed: received {write_received(seed)}; expected 0 or more")
+    processes_a, processes_b = _describe_all("a", a), _describe_all("b", b)
+    times = compare_timings(_read("a", processes_a), _read("b", processes_b), seed=seed)
     return Comparison(
         a_name=_describe_briefly(processes_a[0]),
         b_name=_describe_briefly(processes_b[0]),
-        times=compare_timings(
-            [*map(read_timings, processes_a)], [*map(read_timings, processes_b)], seed=seed
-        ),
+        times=times,
         differences=_list_differences(processes_a[0], processes_b[0]),
     )
 
@@ -198,21 +202,29 @@ def profile_in_process(arguments: Sequence[str]) -> Described:
     return found
 
 
-def _describe_all(side: Any) -> list[Described]:
-    """One side, described process by process."""
+def _describe_all(name: str, side: Any) -> list[Described]:
+    """One side, the argument `name`, described process by process."""
     items = side if isinstance(side, (list, tuple)) else [side]
     if not items:
-        raise UsageError("compare: expected a profile, received an empty list.")
+        raise UsageError(f"{name}: expected a profile, received an empty list.")
     found: list[Described] = []
     for item in items:
         one = item.to_dict() if hasattr(item, "to_dict") else item
         one = describe_profile(one) if isinstance(one, Profile) else one
         if not isinstance(one, Mapping):
             raise UsageError(
-                f"compare: expected results of lt.profile, received {type(one).__name__}."
+                f"{name}: expected results of lt.profile, received {write_received(item)}."
             )
         found.append(one)
     return found
+
+
+def _read(name: str, processes: Sequence[Described]) -> list[Mapping[str, Sequence[float]]]:
+    """The timings of a side, the argument `name`."""
+    try:
+        return [*map(read_timings, processes)]
+    except UsageError as error:
+        raise UsageError(f"{name}: {error}") from None
 
 
 def _describe_briefly(described: Described) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llm_timecycle.arguments import check_arguments, check_range
 from llm_timecycle.errors import UsageError
 from llm_timecycle.profiling.render.html import render_summary, write_report
 from llm_timecycle.profiling.render.json_form import describe_profile
@@ -63,6 +64,7 @@ class ProfileResult:
 
         return tuple(list_charts(self.profile))
 
+    @check_arguments
     def figure(self, name: str) -> Figure:
         """One chart, to show, or to save as PNG, SVG or PDF.
 
@@ -80,6 +82,7 @@ class ProfileResult:
         return draw_chart(self.profile, name)
 
 
+@check_arguments
 def profile(
     source: str | Path,
     *,
@@ -139,7 +142,7 @@ def profile(
         is_trained=True,
     )
     vocab_size = text.tokenizer.vocab_size
-    for axis in (*axes, None):
+    for axis in axes:
         check_memory(opened.settings, vocab_size, read_free_bytes(), axis)
     plan = resolve_machine(opened.settings, vocab_size)
     opened = replace(opened, settings=plan.fill_in(opened.settings))
@@ -153,10 +156,8 @@ def check_request(steps: int | None, grow: Sequence[str]) -> tuple[str, ...]:
     Raises:
         UsageError: an unknown axis, or a number of steps out of range.
     """
-    if steps is not None and not FEWEST_STEPS <= steps <= MOST_STEPS:
-        raise UsageError(f"steps: expected {FEWEST_STEPS} to {MOST_STEPS:,}, received {steps}.")
-    if isinstance(grow, str):
-        raise UsageError(f"grow: expected a list of axes such as [{grow!r}], received a string.")
+    if steps is not None:
+        check_range("steps", steps, FEWEST_STEPS, MOST_STEPS)
     for axis in grow:
         if axis not in GROWTH_AXES:
             raise UsageError(
@@ -234,7 +235,7 @@ def _measure_requests(source: Source, text: PreparedText) -> InferenceCycle:
     """
     from llm_timecycle.profiling.measure.requests import measure_inference
     from llm_timecycle.profiling.measure.scaling import make_weights
-    from llm_timecycle.runs.directory import create_run
+    from llm_timecycle.runs.create import create_run
 
     run, settings = source.run, source.settings
     if run is not None and run.settings.generation == settings.generation:

@@ -94,6 +94,8 @@ def read_history(run: Run) -> list[dict[str, float]]:
     Raises:
         RunError: the file is damaged.
     """
+    if not run.metrics_path.exists():
+        return []
     lines = StringIO(run.read_metrics(), newline="")
     try:
         rows = [

@@ -9,9 +9,6 @@ read.
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors.numpy import save
 
-from llm_timecycle.config.dump import NO_COMMENTS, read_comments
+from llm_timecycle.config.dump import read_comments
 from llm_timecycle.config.locate import (
     SETTINGS_SUFFIXES,
     find_run_directory,
@@ -30,10 +27,14 @@ from llm_timecycle.config.locate import (
     list_shipped_runs,
 )
 from llm_timecycle.config.settings import Settings
+from llm_timecycle.config.sources import MAX_SETTINGS_BYTES
 from llm_timecycle.config.spelling import find_nearest
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import RunError, RunInUseError
-from llm_timecycle.files import explain_os_error, write_durably
+from llm_timecycle.files import (
+    explain_os_error,
+    read_regular,
+)
 from llm_timecycle.runs.config_file import read_config, record_settings, write_config
 from llm_timecycle.runs.manifest import (
     GROWING_FILES,
@@ -44,14 +45,10 @@ from llm_timecycle.runs.manifest import (
     record_facts,
     record_files,
     replace_file,
-    write_new_manifest,
 )
 from llm_timecycle.runs.preflight import (
-    check_run_is_new,
     check_writable,
-    name_staging,
     remove_leftovers,
-    remove_old_staging,
 )
 from llm_timecycle.runs.tensors import read_tensors
 
@@ -170,7 +167,8 @@ class Run:
 
         A comment stays where the setting that it explains has not changed.
         """
-        comments = read_comments((self.path / "config.yaml").read_text(encoding="utf-8"))
+        written = read_regular(self.path / "config.yaml", MAX_SETTINGS_BYTES)
+        comments = read_comments(written.decode())
         before, after = self.settings.model_dump(), settings.model_dump()
         kept = {}
         for path, comment in comments.items():
@@ -203,8 +201,11 @@ class Run:
 
     def check_files(self) -> None:
         """Raise RunError unless the files that training goes on with are as the manifest says."""
+        listed = self.read_manifest()["files"]
+        if "model.safetensors" in listed:
+            self.check_weights_exist()
         for name in ("model.safetensors", *GROWING_FILES):
-            if name in self.read_manifest()["files"]:
+            if name in listed:
                 read_file(self.path, name)
 
     def remove_leftovers(self) -> None:
@@ -250,54 +251,6 @@ class Run:
             lock.release()
 
 
-def create_run(
-    path: Path,
-    settings: Settings,
-    tokenizer_json: bytes,
-    vocab_size: int,
-    corpora: Mapping[str, Any],
-    comments: Mapping[str, str] = NO_COMMENTS,
-    learned: Mapping[str, bytes] | None = None,
-    origin: Mapping[str, Any] | None = None,
-) -> Run:
-    """Make a run directory in one step: it appears complete, under its final name, or not at all.
-
-    Args:
-        path: where; nothing may be there yet.
-        settings: as resolved.
-        tokenizer_json: the trained tokenizer, as `tokenizers` writes it.
-        vocab_size: the tokenizer's vocabulary size (V).
-        corpora: what is known of each text (name, sha256, counts), for the manifest.
-        comments: comments for `config.yaml`, by dotted path.
-        learned: what else was learned from the training text, by file name (`runs.learned`).
-        origin: the run whose weights it begins with, for the manifest.
-
-    Raises:
-        RunError: something is there already, or the disk cannot be written to.
-    """
-    check_run_is_new(path)
-    remove_old_staging(path)
-    staging = Path(tempfile.mkdtemp(prefix=name_staging(path), dir=path.parent))
-    try:
-        staging.chmod(0o777 & ~_read_umask())
-        write_durably(staging / "config.yaml", write_config(path, settings, comments))
-        write_durably(staging / "tokenizer.json", tokenizer_json)
-        for name, content in (learned or {}).items():
-            write_durably(staging / name, content)
-        (staging / "checkpoints").mkdir()
-        facts: dict[str, Any] = {"settings": record_settings(settings)}
-        if origin is not None:
-            facts["origin"] = dict(origin)
-        names = ("config.yaml", "tokenizer.json", *(learned or {}))
-        write_new_manifest(staging, vocab_size, corpora, names, facts)
-        staging.rename(path)
-    except OSError as error:
-        raise RunError(f"cannot make {path}: {explain_os_error(error)}") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-    return Run(path, settings, vocab_size)
-
-
 def open_run(path: Path) -> Run:
     """A run, checked: manifest, format version, settings, tokenizer.
 
@@ -334,9 +287,3 @@ def _explain_no_run(path: Path) -> str:
     if nearest := find_nearest(str(path), list_shipped_runs()):
         return f"{problem}. Did you mean {nearest}, which comes with the program?"
     return f"{problem}: train one with llm-timecycle train CONFIG"
-
-
-def _read_umask() -> int:
-    umask = os.umask(0o022)
-    os.umask(umask)
-    return umask

@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import hashlib
 import mmap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from llm_timecycle.errors import RunError
 from llm_timecycle.files import (
     explain_os_error,
+    flush_directory,
     read_or_map,
     read_regular,
     write_durably,
@@ -197,10 +200,12 @@ def replace_file(directory: Path, name: str, content: bytes, facts: Mapping[str,
         coming = {name: {**new_entry, "facts": dict(facts)}}
         write_manifest(directory, {**manifest, "replacing": coming})
         staged.replace(directory / name)
+        flush_directory(directory)
         manifest["files"][name] = new_entry
         write_manifest(directory, {**manifest, "replacing": {}, **facts})
     except OSError as error:
-        staged.unlink(missing_ok=True)
+        with suppress(OSError):
+            staged.unlink(missing_ok=True)
         raise RunError(
             f"cannot write {directory / name}: {explain_os_error(error)}. "
             f"The previous file is still there"
@@ -210,18 +215,25 @@ def replace_file(directory: Path, name: str, content: bytes, facts: Mapping[str,
 def _finish_replacing(directory: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     """The manifest after a replacement that a kill cut short, if the new file was in place."""
     for name, entry in manifest["replacing"].items():
-        if fits(read_or_map(directory / name), entry):
+        file = directory / name
+        if file.exists() and fits(read_or_map(file), entry):
             manifest["files"][name] = {key: entry[key] for key in ("bytes", "sha256")}
             manifest |= entry.get("facts", {})
     return {**manifest, "replacing": {}}
 
 
 def record_files(directory: Path, names: Sequence[str]) -> None:
-    """Describe files in the manifest as they are on the disk now."""
-    manifest = read_manifest(directory)
-    for name in names:
-        manifest["files"][name] = describe_file(directory / name)
-    write_manifest(directory, manifest)
+    """Describe files in the manifest as they are on the disk now.
+
+    Raises:
+        RunError: as of `record_facts`.
+    """
+    _change_manifest(
+        directory,
+        lambda manifest: {
+            "files": manifest["files"] | {name: describe_file(directory / name) for name in names}
+        },
+    )
 
 
 def record_facts(directory: Path, facts: Mapping[str, Any]) -> None:
@@ -230,12 +242,29 @@ def record_facts(directory: Path, facts: Mapping[str, Any]) -> None:
     Raises:
         RunError: the disk is full or cannot be written to.
     """
+    _change_manifest(directory, lambda _: facts)
+
+
+def _change_manifest(
+    directory: Path, make_entries: Callable[[dict[str, Any]], Mapping[str, Any]]
+) -> None:
+    """Set the entries of the manifest that are made from those it has."""
     try:
-        write_manifest(directory, {**read_manifest(directory), **facts})
+        manifest = read_manifest(directory)
+        write_manifest(directory, {**manifest, **make_entries(manifest)})
     except OSError as error:
-        raise RunError(
-            f"cannot write {directory / 'manifest.json'}: {explain_os_error(error)}"
-        ) from error
+        raise explain_unwritten(directory, directory / "manifest.json", error) from error
+
+
+def explain_unwritten(run: Path, file: Path, error: OSError) -> RunError:
+    """The error of a training that cannot write a file of its run.
+
+    What its newest checkpoint needs was flushed to the disk before.
+    """
+    return RunError(
+        f"cannot write {file}: {explain_os_error(error)}. Everything up to the last checkpoint is "
+        f"saved; then resume with: llm-timecycle train {quote(str(run))} --resume"
+    )
 
 
 def describe_file(path: Path) -> dict[str, Any]:

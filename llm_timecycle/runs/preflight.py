@@ -5,39 +5,19 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from shlex import quote
 
-from llm_timecycle.errors import RunError, RunExistsError
+from llm_timecycle.errors import RunError
 from llm_timecycle.files import explain_os_error, open_for_appending, remove
 
-STALE_AFTER_S = 24 * 3600.0
 FOR_TENSORBOARD = ("tensorboard", "tensorboard/plugins", "tensorboard/plugins/profile")
 """What a run may have, and TensorFlow would write through."""
 _CHECKPOINT = re.compile(r"step-\d+")
 _LEFTOVER = re.compile(r"\..+\.(?:new|\d+\.tmp)")
 _UNFINISHED = re.compile(r"\.step-\d+\.tmp")
-
-
-def check_run_is_new(path: Path) -> None:
-    """Check, before any work is done, that a new run can be written to `path`.
-
-    Raises:
-        RunExistsError: something is there.
-        RunError: its directory cannot be written to.
-    """
-    if path.exists() or path.is_symlink():
-        raise RunExistsError(path, is_run=(path / "manifest.json").exists())
-    parent = path.parent
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=name_staging(path), dir=parent):
-            pass
-    except OSError as error:
-        raise RunError(f"cannot make a run in {parent}: {explain_os_error(error)}") from error
 
 
 def check_writable(run: Path, growing: Sequence[str]) -> None:
@@ -76,20 +56,6 @@ def remove_leftovers(run: Path) -> None:
         for path in directory.iterdir():
             if pattern.fullmatch(path.name):
                 with suppress(OSError):
-                    remove(path)
-
-
-def name_staging(run: Path) -> str:
-    """How the names of the directories begin in which a run of this name is made."""
-    return f".{run.name}.making-"
-
-
-def remove_old_staging(run: Path) -> None:
-    """Delete what was left a day ago or earlier when making a run of this name was cut short."""
-    for path in run.parent.iterdir():
-        if path.name.startswith(name_staging(run)):
-            with suppress(OSError):
-                if time.time() - path.lstat().st_mtime > STALE_AFTER_S:
                     remove(path)
 
 

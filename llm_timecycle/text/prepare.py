@@ -121,10 +121,22 @@ def find_cache_directory() -> Path:
     """Where extracted corpora, tokenizers and token stores are kept; all can be made again.
 
     LLM_TIMECYCLE_CACHE names it; otherwise it is the user's cache directory.
+
+    Raises:
+        RunError: the user has none.
     """
     if named := os.environ.get("LLM_TIMECYCLE_CACHE"):
         return Path(named)
-    return platformdirs.user_cache_path("llm-timecycle", appauthor=False)
+    try:
+        cache = platformdirs.user_cache_path("llm-timecycle", appauthor=False)
+    except RuntimeError:
+        cache = Path()
+    if not cache.is_absolute():  # earlier versions of platformdirs leave the ~ where it is
+        raise RunError(
+            "there is no home directory to keep a cache in: set the environment variable "
+            "LLM_TIMECYCLE_CACHE to a directory"
+        )
+    return cache
 
 
 def find_unsuitable_level(tokenizer: Tokenizer) -> str | None:

@@ -9,8 +9,10 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llm_timecycle.arguments import check_arguments, write_received
 from llm_timecycle.config.load import LoadedSettings, check_sources
 from llm_timecycle.config.locate import (
+    check_path_name,
     find_run,
     find_settings_file,
     is_text,
@@ -20,9 +22,10 @@ from llm_timecycle.config.python_values import PythonValues
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.config.sources import SettingsFile, Source
 from llm_timecycle.errors import Interrupted, UsageError
+from llm_timecycle.evaluation.figures import compute_perplexity
 from llm_timecycle.evaluation.table import Figure, write_html_table, write_table
+from llm_timecycle.runs.create import check_run_is_new
 from llm_timecycle.runs.directory import open_run
-from llm_timecycle.runs.preflight import check_run_is_new
 
 if TYPE_CHECKING:
     import keras
@@ -62,8 +65,6 @@ class TrainingResult:
     @property
     def perplexity(self) -> float | None:
         """exp of the best loss; None without a validation text."""
-        from llm_timecycle.evaluation.stream import compute_perplexity
-
         return None if self.best_loss is None else compute_perplexity(self.best_loss)
 
     def load(self) -> Model:
@@ -93,6 +94,7 @@ class TrainingResult:
         }
 
 
+@check_arguments
 def train(
     source: Texts | Settings,
     *,
@@ -166,6 +168,7 @@ def train(
     return _train(loaded, run_path, resume, warm_start, callbacks, show_progress, began_at_s)
 
 
+@check_arguments
 def suggest(
     text: Texts,
     *,
@@ -192,8 +195,8 @@ def suggest(
     >>> lt.suggest("sample-chinese", minutes=1).tokenizer.level
     'char'
     """
-    if not isinstance(text, (str, Path)) and not (isinstance(text, Sequence) and text):
-        raise UsageError(f"text: received {text!r}; expected a text")
+    if not isinstance(text, Path) and len(text) == 0:
+        raise UsageError(f"text: received {write_received(text)}; expected a text")
     return _suggest(text, minutes, _list_values(settings, {}), show_progress).settings
 
 
@@ -228,6 +231,7 @@ def _choose_run(run: str | Path | None, default: Path | None) -> Path:
     if run is not None and str(run) in ("", "."):
         raise UsageError("run is empty; expected a directory")
     if run is not None:
+        check_path_name(run)
         return Path(run)
     if default is None:
         raise UsageError('run: expected a directory for the run, such as "runs/my"')
@@ -295,9 +299,6 @@ def _list_values(
     for name, given in {"settings": settings, **sections}.items():
         if given is None:
             continue
-        if not isinstance(given, Mapping):
-            example = "{'training.epochs': 3}" if name == "settings" else f"{name}={{...}}"
-            raise UsageError(f"{name}: received {given!r}; expected a mapping such as {example}")
         prefix = "" if name == "settings" else f"{name}."
         values = {f"{prefix}{key}": value for key, value in given.items()}
         sources.append(PythonValues(values, f"argument {name}"))

@@ -12,12 +12,16 @@ import tensorflow as tf
 from llm_timecycle.config.settings import ModelSettings, Settings, TrainingSettings
 from llm_timecycle.errors import ConfigError
 from llm_timecycle.model.precision import pick_precision, race_products
-from llm_timecycle.system import count_cores
+from llm_timecycle.system import count_cores, read_free_bytes
+from llm_timecycle.training.budget.memory import check_step_fits
 from llm_timecycle.training.schedules import choose_learning_rate
 
 log = logging.getLogger("llm_timecycle")
 
 LANES_PER_SHARD = 4
+TRACED_LAYERS_AT_MOST = 256
+"""In all shards together. TensorFlow takes an eighth of a second and 7 MB to trace each: a thousand
+threads with lanes enough for them would take minutes and 15 GB before the first step."""
 RACE_ROWS = 256  # more rows give the same ratio: 0.28 to 0.30 from 128 to 2,048 rows of 512 units
 RATE_SHAPE = (2048, 512, 2048)  # 64 lanes x 32 tokens, 512 units, their four gates
 
@@ -60,17 +64,23 @@ def resolve_machine(settings: Settings, vocab_size: int) -> ComputePlan:
 
     Args:
         vocab_size: V.
+
+    Raises:
+        NotEnoughMemoryError: the machine has too little for a step, see `check_step_fits`.
     """
+    if not tf.config.list_physical_devices("GPU"):
+        check_step_fits(settings, vocab_size, read_free_bytes())
     training = settings.training
+    layers = settings.model.num_layers
     threads, lanes = training.threads or count_cores(), training.batch_size
     if training.precision != "auto":
-        plan = make_plan(threads, lanes, training.precision)
+        plan = make_plan(threads, lanes, training.precision, layers)
         configure_tensorflow(plan)
         return plan
-    configure_tensorflow(make_plan(threads, lanes, "float32"))
+    configure_tensorflow(make_plan(threads, lanes, "float32", layers))
     precision = choose_precision(training, settings.model, vocab_size)
     log.info("precision: %s, measured as the faster one on this machine", precision)
-    return make_plan(threads, lanes, precision)
+    return make_plan(threads, lanes, precision, layers)
 
 
 def read_plan(settings: Settings) -> ComputePlan:
@@ -78,10 +88,11 @@ def read_plan(settings: Settings) -> ComputePlan:
     training = settings.training
     if training.threads is None or training.precision == "auto":
         raise ValueError("threads and precision are not settled: call resolve_machine first")
-    return make_plan(training.threads, training.batch_size, training.precision)
+    layers = settings.model.num_layers
+    return make_plan(training.threads, training.batch_size, training.precision, layers)
 
 
-def make_plan(threads: int, lanes: int, precision: str) -> ComputePlan:
+def make_plan(threads: int, lanes: int, precision: str, layers: int = 1) -> ComputePlan:
     """The plan that splits `lanes` lanes among `threads` threads in the way that measured best.
 
     One shard per thread if each gets `LANES_PER_SHARD` lanes or more: on two cores, that was 1.1 to
@@ -90,7 +101,7 @@ def make_plan(threads: int, lanes: int, precision: str) -> ComputePlan:
     """
     if tf.config.list_physical_devices("GPU"):
         return ComputePlan(threads, 1, threads, precision)
-    shards = max(1, min(threads, lanes // LANES_PER_SHARD))
+    shards = max(1, min(threads, lanes // LANES_PER_SHARD, TRACED_LAYERS_AT_MOST // layers))
     return ComputePlan(threads, shards, max(1, threads // shards), precision)
 
 

@@ -18,6 +18,7 @@ from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import ConfigError
 from llm_timecycle.evaluation.copies.at_end import describe_copies
 from llm_timecycle.evaluation.leakage import describe_leakage
+from llm_timecycle.files import FULL_DISK
 from llm_timecycle.model.network import (
     assign_parameters,
     build_network,
@@ -25,9 +26,10 @@ from llm_timecycle.model.network import (
     start_from_frequencies,
 )
 from llm_timecycle.model.sharding import distribute
-from llm_timecycle.runs.directory import Run, create_run, open_run
+from llm_timecycle.runs.create import check_run_is_new, create_run
+from llm_timecycle.runs.directory import Run, open_run
 from llm_timecycle.runs.learned import write_learned
-from llm_timecycle.runs.preflight import check_run_is_new
+from llm_timecycle.runs.manifest import explain_unwritten
 from llm_timecycle.runs.warm_start import WarmStart
 from llm_timecycle.text.batches import ONE_DOCUMENT, Lanes, count_tokens, cut_lanes
 from llm_timecycle.text.prepare import PreparedText, find_unsuitable_level, prepare_text
@@ -95,8 +97,8 @@ def train(
         began_at_s: when `training.minutes` began, in seconds of `time.perf_counter`; None is now.
 
     Raises:
-        ConfigError: the settings differ from the run's, do not fit `warm_start`, or need more
-            memory than there is.
+        ConfigError: the settings differ from the run's, or do not fit `warm_start`.
+        NotEnoughMemoryError: a step needs more memory than there is.
         DataError: a text is missing, too short, or has changed since the run began.
         RunError: the run is missing, damaged, in use, or already there.
         DivergenceError: the loss is no longer a number.
@@ -247,11 +249,23 @@ def _run_loop(
             if settings != stored.settings:
                 stored.replace_settings(settings)
             loop.train()
+    except OSError as error:
+        if not _is_of_run(error, run):  # a callback's
+            raise
+        file = run.path if error.filename is None else Path(error.filename)
+        raise explain_unwritten(run.path, file, error) from error
     except tf.errors.ResourceExhaustedError as error:
         raise ConfigError(_explain_memory(run.settings, run.vocab_size)) from error
     finding = _review(run, loop.progress, text)
     copies = describe_copies(run, text) if loop.progress.wall_s >= COPIES_FROM_S else None
     return TrainingSummary(run, loop.progress, text.valid is not None, finding, copies)
+
+
+def _is_of_run(error: OSError, run: Run) -> bool:
+    """Whether it is the run that could not be written."""
+    if error.filename is None:
+        return error.errno in FULL_DISK
+    return Path(error.filename).is_relative_to(run.path)
 
 
 def _review(run: Run, progress: Progress, text: PreparedText) -> Finding | None:

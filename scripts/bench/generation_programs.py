@@ -45,7 +45,7 @@ def write(place: Path, sizes: Sizes) -> None:
 
     from llm_timecycle.config.settings import ModelSettings, Settings, TokenizerSettings
     from llm_timecycle.config.weight_shapes import compute_parameter_shapes
-    from llm_timecycle.runs.directory import create_run
+    from llm_timecycle.runs.create import create_run
     from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
     settings = Settings(

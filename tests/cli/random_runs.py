@@ -18,7 +18,8 @@ from llm_timecycle.config.settings import (
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.generation.engines.numpy_engine import NumpyEngine
 from llm_timecycle.generation.generator import TextGenerator
-from llm_timecycle.runs.directory import Run, create_run
+from llm_timecycle.runs.create import create_run
+from llm_timecycle.runs.directory import Run
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 PROGRAM = [sys.executable, "-c", "from llm_timecycle.cli.main import main; main()", "generate"]

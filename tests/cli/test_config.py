@@ -106,7 +106,7 @@ def test_wrong_settings_end_with_exit_code_3(monkeypatch, capsys):
     assert printed.out == ""
     assert printed.err == (
         "Error: 1 problem in the settings of my.yaml\n"
-        "  my.yaml:2: training.epochs: received 0; expected a whole number, 1 or more\n"
+        "  my.yaml:2: training.epochs: received 0; expected a whole number from 1 to 1000000000\n"
     )
 
 

@@ -1,15 +1,18 @@
-"""A disk that fills up while checkpoints are written: a real one, of three megabytes."""
+"""A disk that fills up: while checkpoints are written, a real one, and while rows are."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import TINY
+from llm_timecycle.runs.directory import open_run
+from tests.cli.conftest import TINY, Outcome
+from tests.full_disk import limit_file_size
 
 
 def mount_small_disk(place: Path, script: str) -> list[str]:
@@ -48,3 +51,21 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(tmp_path: Path) -> None:
     assert "step-5\n" in result.stdout
     assert "Traceback" not in result.stderr
     assert result.stdout.rstrip().endswith("exit 0"), result.stderr
+
+
+def test_metrics_that_no_longer_fit_stop_the_run_and_lose_no_checkpoint(
+    call: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    """Of all files of this run, the rows of 600 steps are the largest."""
+    (tmp_path / "own.txt").write_text("the same line again\n" * 2000)  # few shingles
+    settings = ("log_every=1", "max_steps=5000", "epochs=100", "checkpoint_every=100")
+    settings = ("data.train=own.txt", *(f"training.{each}" for each in settings))
+    options = [word for each in settings for word in ("--set", each)]
+    with limit_file_size(60_000):
+        outcome = call("train", "tiny.yaml", *options)
+    assert outcome.exit_code == 5
+    assert "Error: cannot write runs/tiny/metrics.csv: the disk is full" in outcome.stderr
+    assert "resume with: llm-timecycle train runs/tiny --resume\n" in outcome.stderr
+    run = open_run(tmp_path / "runs" / "tiny")
+    assert run.read_metrics()
+    assert len(list(run.checkpoints_path.iterdir())) == 2

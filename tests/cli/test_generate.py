@@ -102,8 +102,11 @@ def test_unknown_tokens_are_a_warning(runs: dict[str, Run]) -> None:
         (["--top-p", "0"], "--top-p: received 0.0; expected a number above 0 and at most 1"),
         (["--top-p", "1.1"], "--top-p: received 1.1; expected a number above 0 and at most 1"),
         (["--min-p", "2"], "--min-p: received 2.0; expected a number from 0 to 1"),
-        (["--top-k", "0"], "--top-k: received 0; expected a whole number, 1 or more"),
-        (["--length", "0"], "--length: received 0; expected a whole number, 1 or more"),
+        (["--top-k", "0"], "--top-k: received 0; expected a whole number from 1 to 1000000000"),
+        (
+            ["--length", "0"],
+            "--length: received 0; expected a whole number from 1 to 1000000000",
+        ),
         (
             ["--repetition-penalty", "0"],
             "--repetition-penalty: received 0.0; expected a number from 0.01 to 100",
@@ -115,8 +118,8 @@ def test_unknown_tokens_are_a_warning(runs: dict[str, Run]) -> None:
         (["--stop", ""], "--stop: received an empty text; expected at least one character"),
         (
             ["--length", "-1", "--top-k", "0"],
-            "--length: received -1; expected a whole number, 1 or more\n"
-            "--top-k: received 0; expected a whole number, 1 or more",
+            "--length: received -1; expected a whole number from 1 to 1000000000\n"
+            "--top-k: received 0; expected a whole number from 1 to 1000000000",
         ),
         (
             ["--typical-p", "0"],

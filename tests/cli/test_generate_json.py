@@ -22,7 +22,7 @@ def test_the_time_to_load_does_not_include_the_prompt(
     clock_s = iter(range(100))  # each reading is a second later
     readings = SimpleNamespace(perf_counter=lambda: next(clock_s))
     monkeypatch.setattr(generate, "time", readings)
-    monkeypatch.setattr(generate, "describe_unknown_tokens", lambda *_: readings.perf_counter())
+    monkeypatch.setattr(generate, "describe_unknown_tokens", lambda *_: str(next(clock_s)))
     times = json.loads(call(run, "--prompt", "abc", "--json").stdout)["times"]
     assert times["load_s"] == 1
 

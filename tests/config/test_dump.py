@@ -70,7 +70,7 @@ def test_comments_give_meaning_range_and_default():
     position = lines.index("  epochs: 3")
     assert lines[position - 2 : position] == [
         "  # Passes over the training text; not used if minutes is set.",
-        "  # (a whole number, 1 or more; default 10)",
+        "  # (a whole number from 1 to 1000000000; default 10)",
     ]
     assert max(map(len, lines)) <= 100
 

@@ -149,7 +149,8 @@ def test_python_names_wrong_values_and_contradictions_together():
         "extra": "extra: there is no such section; the sections are data, tokenizer, model, "
         "training, generation",
         "model": "model: received 3; expected a mapping of settings",
-        "training.epochs": "training.epochs: received -1; expected a whole number, 1 or more",
+        "training.epochs": "training.epochs: received -1; expected a whole number "
+        "from 1 to 1000000000",
         "data.train": "data.train: received 3 as item 2; expected text (if it is meant as text, "
         'put it in quotes: "3")',
         "training.weight_decay": "training.weight_decay: 0.1 has no effect with optimizer: adam; "

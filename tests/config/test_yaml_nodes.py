@@ -67,6 +67,9 @@ def test_locations_count_from_one():
         ("a: 1\n" * 100_000, "x.yaml:5000, column .: more than 10000 values"),
         ("a: 1\nb: x\0y\n", r"x.yaml:2, column 5: the character U\+0000 is not allowed in YAML"),
         ('a: "\\ud800"', r"x.yaml:1, column 4: half a character"),
+        ('a: 1\nb: "x\\Uffffffff"', r"x.yaml:2, column 6: the number in .Uffffffff is too large"),
+        ('a: "\\U00110000"', r"x.yaml:1, column 5: the number in .U00110000 is too large"),
+        (f"%YAML 1.{'9' * 5000}\n---\na: 1\n", "x.yaml:1, column 1: the number in %YAML 1.9"),
     ],
 )
 def test_what_settings_do_not_need_is_refused(text, message):
@@ -78,6 +81,10 @@ def test_expanding_aliases_cost_nothing():
     levels = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
     with pytest.raises(ConfigError, match=r"x\.yaml:2, .*an alias \(\*a0\)"):  # 9^11 if expanded
         parse_yaml("\n".join(["a0: &a0 [lol]", *levels]), "x.yaml")
+
+
+def test_the_last_character_of_unicode_is_one():
+    assert to_python(parse_yaml('"\\U0010ffff"', "x")) == "\U0010ffff"
 
 
 def test_yaml_1_2_directive_is_welcome():

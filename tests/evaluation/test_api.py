@@ -22,7 +22,8 @@ from llm_timecycle.evaluation.result import summarize
 from llm_timecycle.evaluation.stream import Sums
 from llm_timecycle.evaluation.unknown import SpellingCost
 from llm_timecycle.model import precision
-from llm_timecycle.runs.directory import Run, create_run
+from llm_timecycle.runs.create import create_run
+from llm_timecycle.runs.directory import Run
 from llm_timecycle.runs.learned import SPELLING
 from llm_timecycle.text.token_store import TokenStream
 from llm_timecycle.text.tokenizer.spelling import learn_spelling

@@ -13,7 +13,7 @@ import llm_timecycle as lt
 from llm_timecycle.config.settings import ModelSettings, Settings, TokenizerSettings
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.evaluation.leakage import describe_leakage
-from llm_timecycle.runs.directory import create_run
+from llm_timecycle.runs.create import create_run
 from llm_timecycle.runs.learned import SHINGLES, write_learned
 from llm_timecycle.text.prepare import PreparedText, prepare_text
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from llm_timecycle.config.settings import ModelSettings
+from llm_timecycle.evaluation.figures import compute_perplexity
 from llm_timecycle.evaluation.stream import (
     Scorer,
     Sums,
-    compute_perplexity,
     make_scorer,
     score_stream,
 )

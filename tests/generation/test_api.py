@@ -24,7 +24,7 @@ from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import RunError, UsageError
 from llm_timecycle.generation import api
 from llm_timecycle.generation.keyword_arguments import GenerationOptions
-from llm_timecycle.runs.directory import create_run
+from llm_timecycle.runs.create import create_run
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 READMES = [Path(__file__).parents[2] / name for name in ("README.md", "README.zh-CN.md")]
@@ -79,7 +79,7 @@ def test_a_tokenizer_of_another_size_is_refused(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = Tokenizer.train(TokenizerSettings(level="char", vocab_size=50), ["abc"])  # 5 tokens
-    monkeypatch.setattr(Tokenizer, "load", lambda *_, **__: other)
+    monkeypatch.setattr(Tokenizer, "parse", lambda *_, **__: other)
     with pytest.raises(RunError, match="has 5 tokens, and the manifest of the run says"):
         lt.load(folder / "runs/my")
 
@@ -135,8 +135,8 @@ def test_keras_model_gives_the_same_logits(model: lt.Model) -> None:
     [
         ({"temprature": 1}, "temprature: there is no such setting; did you mean temperature?"),
         ({"temperature": -1}, "temperature: received -1; expected a number from 0 to 100"),
-        ({"samples": 0}, "samples: received 0; expected a whole number, 1 or more"),
-        ({"samples": True}, "samples: received True; expected a whole number, 1 or more"),
+        ({"samples": 0}, "samples: received 0; expected a whole number from 1 to 1,000"),
+        ({"samples": True}, "samples: received True; expected a whole number or None"),
         ({"beams": 2, "top_k": 3}, "top_k has no effect with beams 2"),
         ({"ban": ["Zzz"]}, "ban: received 'Zzz', which the model does not know"),
     ],

@@ -185,7 +185,7 @@ def test_the_table_says_what_differs_beside_the_times() -> None:
     ("a", "message"),
     [
         ([], "an empty list"),
-        (3, "received int"),
+        (3, "a: expected results of lt.profile, received 3"),
         ({"version": 1}, "received something else"),
     ],
 )

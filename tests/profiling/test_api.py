@@ -17,7 +17,8 @@ from llm_timecycle.errors import ConfigError, UsageError
 from llm_timecycle.profiling.api import ProfileResult, _measure_requests, check_request
 from llm_timecycle.profiling.results import GROWTH_AXES, TRAINING_STAGES
 from llm_timecycle.profiling.source import open_source
-from llm_timecycle.runs.directory import Run, create_run, open_run
+from llm_timecycle.runs.create import create_run
+from llm_timecycle.runs.directory import Run, open_run
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 from tests.profiling.profiles import make_profile
 
@@ -69,9 +70,9 @@ def test_it_prints_goes_into_json_and_into_a_page(found: ProfileResult) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"steps": 4}, "steps: expected 5 to 10,000, received 4"),
+        ({"steps": 4}, "steps: received 4; expected a whole number from 5 to 10,000"),
         ({"grow": ["T", "Z"]}, "expected axes out of T, B, E, H, L, V, length, received 'Z'"),
-        ({"grow": "TB"}, r"expected a list of axes such as \['TB'\]"),
+        ({"grow": "TB"}, r"grow: received 'TB'; expected a list of texts \(write \['TB'\]\)"),
     ],
 )
 def test_a_request_that_cannot_be_met_is_refused(arguments: dict, message: str) -> None:
@@ -103,9 +104,9 @@ def test_a_step_that_does_not_fit_is_refused_before_anything_is_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "tiny.yaml").write_text(TINY)
-    monkeypatch.setattr("llm_timecycle.profiling.api.read_free_bytes", lambda: 10**7)
+    monkeypatch.setattr("llm_timecycle.training.devices.read_free_bytes", lambda: 10**7)
     monkeypatch.setattr("llm_timecycle.profiling.api._measure", None)
-    with pytest.raises(UsageError, match=r"a training step takes about .* a smaller model would"):
+    with pytest.raises(UsageError, match=r"a training step takes .* a smaller model would"):
         lt.profile(tmp_path / "tiny.yaml")
 
 

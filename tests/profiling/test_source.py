@@ -10,7 +10,8 @@ import pytest
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.errors import ConfigError, RunError
 from llm_timecycle.profiling.source import check_is_idle, open_source, read_history
-from llm_timecycle.runs.directory import Run, create_run, open_run
+from llm_timecycle.runs.create import create_run
+from llm_timecycle.runs.directory import Run, open_run
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 METRICS = "step,epoch,train_loss_nats,valid_loss_nats\n2,1,3.5,\n4,1,3.25,inf\n"

@@ -10,7 +10,8 @@ import pytest
 
 from llm_timecycle.config.settings import ModelSettings, Settings
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
-from llm_timecycle.runs.directory import Run, create_run
+from llm_timecycle.runs.create import create_run
+from llm_timecycle.runs.directory import Run
 from llm_timecycle.sealed_json import write_sealed
 
 SETTINGS = Settings(model=ModelSettings(embedding_dim=2, hidden_units=3, num_layers=1))

@@ -9,7 +9,8 @@ import pytest
 
 from llm_timecycle.config.settings import DataSettings, Settings
 from llm_timecycle.errors import RunError
-from llm_timecycle.runs.directory import Run, create_run, open_run
+from llm_timecycle.runs.create import create_run
+from llm_timecycle.runs.directory import Run, open_run
 from tests.runs.conftest import SETTINGS, change_manifest
 
 

@@ -14,9 +14,9 @@ from safetensors.numpy import save
 from llm_timecycle.config.dump import read_comments
 from llm_timecycle.config.settings import TrainingSettings
 from llm_timecycle.errors import RunError, RunExistsError, RunInUseError
-from llm_timecycle.runs.directory import Run, create_run, open_run
+from llm_timecycle.runs.create import check_run_is_new, create_run
+from llm_timecycle.runs.directory import Run, open_run
 from llm_timecycle.runs.manifest import replace_file
-from llm_timecycle.runs.preflight import check_run_is_new
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 from tests.runs.conftest import SETTINGS, make_weights
 

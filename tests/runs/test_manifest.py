@@ -15,6 +15,7 @@ import pytest
 from llm_timecycle.config.settings import TrainingSettings
 from llm_timecycle.errors import RunError
 from llm_timecycle.runs.directory import Run, open_run
+from tests.full_disk import limit_file_size
 from tests.runs.conftest import SETTINGS, change_manifest, make_weights
 
 
@@ -205,3 +206,14 @@ def test_bytes_that_change_after_they_were_checked_are_not_used(
     assert all((w == 1.0).all() for w in weights.values())
     with pytest.raises(RunError, match=r"model\.safetensors is not what the manifest says"):
         run.load_weights()
+
+
+def test_a_full_disk_while_the_logs_are_noted_leaves_the_manifest(run: Run) -> None:
+    run.metrics_path.write_text("step\n")
+    before = (run.path / "manifest.json").read_bytes()
+    message = r"cannot write .*manifest\.json: the disk is full.* resume with: llm-timecycle train"
+    with limit_file_size(100), pytest.raises(RunError, match=message):
+        run.record_logs()
+    assert (run.path / "manifest.json").read_bytes() == before
+    run.record_logs()
+    assert run.read_metrics() == "step\n"

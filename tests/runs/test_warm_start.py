@@ -13,7 +13,7 @@ from llm_timecycle.config.python_values import PythonValues
 from llm_timecycle.config.settings import ModelSettings, Settings, TokenizerSettings
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import ConfigError, RunError, UsageError
-from llm_timecycle.runs.directory import create_run
+from llm_timecycle.runs.create import create_run
 from llm_timecycle.runs.warm_start import WarmStart, extend_weights, open_warm_start
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 from tests.runs.conftest import SETTINGS, make_weights

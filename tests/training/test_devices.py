@@ -36,6 +36,12 @@ def test_each_shard_has_four_lanes_or_more(
     assert make_plan(threads, lanes, "float32") == expected
 
 
+@pytest.mark.parametrize(("layers", "shards"), [(1, 256), (2, 128), (64, 4)])
+def test_shards_are_no_more_than_can_be_traced(layers: int, shards: int) -> None:
+    plan = make_plan(1024, 65_536, "float32", layers)
+    assert (plan.shards, plan.threads_per_shard) == (shards, 1024 // shards)
+
+
 def test_a_resolved_machine_leaves_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "configure_tensorflow", lambda plan: None)
     monkeypatch.setattr(devices, "choose_precision", lambda *arguments: "mixed_bfloat16")

@@ -16,7 +16,8 @@ import tensorflow as tf
 from llm_timecycle.config.settings import ModelSettings, Settings, TrainingSettings
 from llm_timecycle.errors import DivergenceError, Interrupted
 from llm_timecycle.model.network import build_network
-from llm_timecycle.runs.directory import Run, create_run
+from llm_timecycle.runs.create import create_run
+from llm_timecycle.runs.directory import Run
 from llm_timecycle.text.batches import ONE_DOCUMENT, Lanes
 from llm_timecycle.training.averaging import WeightAverage
 from llm_timecycle.training.checkpoints import list_checkpoints

@@ -252,10 +252,15 @@ class NumpyEngine:
         self._ahead = task, self._pool.start(task)
 
     def _finish_ahead(self) -> bool:
-        """Finish h U of every layer if it was started; whether it was."""
+        """Finish h U of every layer if it was started, by threads that are still there.
+
+        Returns whether it was.
+        """
         if self._ahead is None:
             return False
         (task, jobs), self._ahead = self._ahead, None
+        if any(job.is_lost for job in jobs):
+            return False
         task()
         for job in jobs:
             job.wait()

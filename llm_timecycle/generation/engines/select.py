@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, get_args
 
+import numpy as np
+
+from llm_timecycle.arguments import write_received
 from llm_timecycle.errors import UsageError
 from llm_timecycle.generation.engines.engine import Engine
 from llm_timecycle.generation.engines.numpy_engine import NumpyEngine
@@ -30,7 +34,9 @@ def choose_engine(choice: str, rows: int, tokens: int) -> EngineKind:
     Raises UsageError for any other choice.
     """
     if choice not in ("auto", *get_args(EngineKind)):
-        raise UsageError(f"engine: received {choice!r}; expected auto, numpy or tensorflow")
+        raise UsageError(
+            f"engine: received {write_received(choice)}; expected auto, numpy or tensorflow"
+        )
     if choice == "tensorflow":
         return "tensorflow"
     rate = max(rate for least, rate in NUMPY_RATE_TOKENS_PER_S.items() if rows >= least)
@@ -38,15 +44,25 @@ def choose_engine(choice: str, rows: int, tokens: int) -> EngineKind:
     return "tensorflow" if choice == "auto" and is_long and GPU_DEVICE.exists() else "numpy"
 
 
-def make_engine(run: Run, choice: str = "auto", *, rows: int = 1, tokens: int = 0) -> Engine:
+def make_engine(
+    run: Run,
+    choice: str = "auto",
+    *,
+    rows: int = 1,
+    tokens: int = 0,
+    weights: Mapping[str, np.ndarray] | None = None,
+) -> Engine:
     """An engine with a run's best weights, of the kind that `choose_engine` picks.
+
+    Args:
+        weights: the run's, where they have been loaded.
 
     Raises:
         UsageError: `choice` is not an engine.
         RunError: the weights are missing or damaged.
     """
     kind = choose_engine(choice, rows, tokens)
-    weights = run.load_weights()
+    weights = run.load_weights() if weights is None else weights
     if kind == "numpy":
         return NumpyEngine(weights, run.settings.model)
     from llm_timecycle.model.tf_import import import_tensorflow

@@ -29,6 +29,7 @@ from llm_timecycle.generation.sampling.tensorflow_pipeline import (
     list_compile_key,
     sample_tokens,
 )
+from llm_timecycle.model.tf_import import refuse_after_fork
 
 PREFILL_WINDOW = 256  # tokens of a prompt per call: bounds memory, whatever its length
 
@@ -136,6 +137,7 @@ class TensorFlowEngine:
 
     def select_rows(self, rows: Sequence[int]) -> None:
         """Continue with these rows, in this order; a row may be dropped or repeated."""
+        refuse_after_fork()
         indices = tf.constant(np.asarray(rows, np.int64))
         self._state = [tf.gather(part, indices) for part in self._state]
         self._logits = None if self._logits is None else tf.gather(self._logits, indices)
@@ -159,6 +161,7 @@ class TensorFlowEngine:
         with_logprobs: bool = False,
     ) -> Block:
         """Sample and read a token for each row of `uniforms` (N, B); see `BlockEngine`."""
+        refuse_after_fork()
         if self._logits is None:
             raise UsageError("there is no text to continue: call prefill first")
         rows = uniforms.shape[1]
@@ -179,6 +182,7 @@ class TensorFlowEngine:
 
     def _begin(self, rows: int) -> None:
         """Start from a state of zeros after a reset; otherwise check the number of rows."""
+        refuse_after_fork()
         if self._rows == 0:
             self._state = [tf.zeros((rows, spec.shape[1])) for spec in self._state_spec]
             self._rows = rows

@@ -2,6 +2,9 @@
 
 NumPy releases the interpreter lock while it multiplies, so Python threads split a product among the
 cores as well as the threads of its BLAS library do, and the program decides which does what.
+
+A process that is forked from this one has none of its other threads. Python counts them as ended
+there, so a pool starts new ones, and a job that was waiting for one is lost.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from queue import SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from llm_timecycle.system import count_hardware_threads
 
@@ -60,7 +63,7 @@ class ThreadPool:
 
     def __init__(self, threads: int | None = None) -> None:
         self.threads = threads or min(count_hardware_threads(), THREADS_AT_MOST)
-        self._queues: list[_Queue] = []
+        self._others: list[_Worker] = []
 
     def run(self, tasks: Sequence[Task]) -> None:
         """Run all tasks, the first one in this thread; return when all are done.
@@ -83,7 +86,7 @@ class ThreadPool:
 
         Ctrl-C may have ended a wait for them; nothing new may start before they are done.
         """
-        if self._queues:
+        if self._others:
             for job in self.start(lambda: None):
                 job.wait()
 
@@ -94,22 +97,17 @@ class ThreadPool:
         """
         return [self._submit(task, thread) for thread in range(1, self.threads)]
 
-    def _submit(self, task: Task, thread: int) -> Job:
-        if not self._queues:
-            self._start_threads()
-        job = Job(task)
-        self._queues[thread - 1].put(job)
+    def _submit(self, task: Task, number: int) -> Job:
+        if not self._others or not self._others[0].thread.is_alive():
+            self._others = [_start_worker() for _ in range(self.threads - 1)]
+        thread, queue = self._others[number - 1]
+        job = Job(task, thread)
+        queue.put(job)
         return job
 
-    def _start_threads(self) -> None:
-        for _ in range(self.threads - 1):
-            queue: _Queue = SimpleQueue()
-            threading.Thread(target=_work, args=(queue,), daemon=True).start()
-            self._queues.append(queue)
-
     def __del__(self) -> None:
-        for queue in self._queues:
-            queue.put(None)
+        for worker in self._others:
+            worker.queue.put(None)
 
 
 class Job:
@@ -119,11 +117,17 @@ class Job:
     the end of a later one.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, thread: threading.Thread) -> None:
         self.task = task
+        self._thread = thread
         self.error: BaseException | None = None
         self.is_done = threading.Lock()
         self.is_done.acquire()
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it will never be done: this process was forked while it waited for its thread."""
+        return self.is_done.locked() and not self._thread.is_alive()
 
     def wait(self) -> None:
         """Return when the task is done, or raise the error that ended it; once."""
@@ -133,6 +137,18 @@ class Job:
 
 
 _Queue = SimpleQueue["Job | None"]
+
+
+class _Worker(NamedTuple):
+    thread: threading.Thread
+    queue: _Queue
+
+
+def _start_worker() -> _Worker:
+    queue: _Queue = SimpleQueue()
+    thread = threading.Thread(target=_work, args=(queue,), daemon=True)
+    thread.start()
+    return _Worker(thread, queue)
 
 
 def _work(queue: _Queue) -> None:

@@ -35,13 +35,12 @@ from typing import Literal
 
 from llm_timecycle.config.settings import ModelSettings, Settings, TrainingSettings
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes, is_residual
+from llm_timecycle.training.budget.memory import FLOAT_BYTES, count_product_bytes
 
 Stage = Literal["forward", "backward", "update"]
 ProductType = Literal["float32", "bfloat16"]
 
-FLOAT_BYTES = 4
 TOKEN_BYTES = 4
-PRODUCT_BYTES = {"float32": 4, "bfloat16": 2}
 
 
 @dataclass(frozen=True)
@@ -84,11 +83,6 @@ def add_costs(
 def find_product_type(settings: Settings) -> ProductType:
     """The type of the factors of a step's matrix products, with the precision resolved."""
     return "bfloat16" if settings.training.precision == "mixed_bfloat16" else "float32"
-
-
-def count_product_bytes(settings: Settings) -> int:
-    """Bytes of a number in those products: 4 for float32, 2 for bfloat16."""
-    return PRODUCT_BYTES[find_product_type(settings)]
 
 
 def count_step_costs(settings: Settings, vocab_size: int) -> tuple[LayerCost, ...]:

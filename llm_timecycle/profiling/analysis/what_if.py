@@ -1,6 +1,6 @@
-"""What a training step would take under other settings: time and memory.
+"""What a training step would take under other settings.
 
-Time is estimated from a step that was measured. That of each layer's pass has two parts, its
+It is estimated from a step that was measured. That of each layer's pass has two parts, its
 products at the measured peak and the rest:
 
     products'  = FLOPs of the products' / peak'
@@ -8,17 +8,6 @@ products at the measured peak and the rest:
 
 A change of precision changes the products only, one of the vocabulary both. The update scales with
 the number of weights. A layer that the measured model lacks is estimated by its products alone.
-
-Memory is estimated from the settings alone, on the high side:
-
-    weights        each with its gradient, both of Adam's moments, and its cast copy
-    LSTM layer     gates of the input, of the recurrence, and their gradients; cell; outputs, also
-                   normalized and added to the input where the settings say so, and their gradients
-    output layer   logits and their gradient in the type of the products, exponentials in float32
-    program        what TensorFlow takes to compile and run a step, whatever its size
-
-On Linux, steps of the reference model at several sizes took 0.75 to 1.04 times the estimate,
-measured from before they were built to their peak.
 """
 
 from __future__ import annotations
@@ -27,18 +16,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from llm_timecycle.config.settings import ModelSettings, Settings
+from llm_timecycle.config.settings import Settings
 from llm_timecycle.config.weight_shapes import count_parameters
 from llm_timecycle.profiling.analysis.flops import (
-    FLOAT_BYTES,
-    count_product_bytes,
     count_step_costs,
     find_product_type,
 )
 from llm_timecycle.profiling.results import Profile, TrainingCycle
 
 PASSES = ("forward", "backward")
-_PROGRAM_BYTES = 170_000_000
 
 
 @dataclass(frozen=True)
@@ -114,32 +100,3 @@ def make_step_model(profile: Profile) -> StepModel | None:
     if profile.training is None or not {"float32", "bfloat16"} <= profile.limits.keys():
         return None
     return StepModel(profile.settings, profile.vocab_size, profile.training, profile.limits)
-
-
-def estimate_step_bytes(settings: Settings, vocab_size: int) -> int:
-    """Bytes that the program, the weights and one step of `settings` take together.
-
-    Args:
-        vocab_size: V.
-
-    >>> round(estimate_step_bytes(Settings(), 10_000) / 1e6)  # MB of the reference model
-    1001
-    """
-    tokens = settings.training.batch_size * settings.training.sequence_length
-    each = _count_token_bytes(settings.model, vocab_size, count_product_bytes(settings))
-    return _PROGRAM_BYTES + estimate_weight_bytes(settings, vocab_size) + tokens * each
-
-
-def estimate_weight_bytes(settings: Settings, vocab_size: int) -> int:
-    """Bytes of the weights with their gradients and optimizer state, a part of the step's."""
-    each = 4 * FLOAT_BYTES + count_product_bytes(settings)
-    return each * count_parameters(settings.model, vocab_size)
-
-
-def _count_token_bytes(model: ModelSettings, vocab_size: int, p: int) -> int:
-    """Bytes kept for each token of a window; p bytes per number of the products."""
-    E, H = model.embedding_dim, model.hidden_units
-    layer = 3 * 4 * H * p + FLOAT_BYTES * H + 3 * H * p
-    layer += (model.layer_norm + model.residual) * 2 * H * p
-    logits = vocab_size * (2 * p + FLOAT_BYTES)
-    return E * (FLOAT_BYTES + 2 * p) + model.num_layers * layer + logits

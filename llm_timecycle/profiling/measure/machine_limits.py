@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from statistics import median
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.errors import UsageError
-from llm_timecycle.profiling.analysis.flops import PRODUCT_BYTES, find_product_type
+from llm_timecycle.profiling.analysis.flops import ProductType, find_product_type
 from llm_timecycle.profiling.measure.interleave import Clock, interleave
 from llm_timecycle.system import (
     count_hardware_threads,
@@ -49,7 +49,7 @@ def measure_machine_limits(
     array_bytes = choose_array_bytes(read_largest_cache_bytes(), read_free_bytes())
     sizes = choose_products(settings, vocab_size, shards)
     limits: dict[str, float] = {}
-    for type_ in PRODUCT_BYTES:
+    for type_ in get_args(ProductType):
         # The type that is not in use may be slow here; one size of it is enough.
         tried = sizes if type_ == find_product_type(settings) else sizes[:1]
         limits[type_] = max(_measure_products(size, type_, shards, now) for size in tried)

@@ -195,7 +195,8 @@ def run_job(job: Job, now: Clock = time.perf_counter) -> Times:
 
     training, plan = settings.training, read_plan(settings)
     if job.kind == "threads":
-        plan = make_plan(job.value, training.batch_size, plan.precision)
+        layers = settings.model.num_layers
+        plan = make_plan(job.value, training.batch_size, plan.precision, layers)
     _show_devices(job.value if job.kind == "replicas" else 1)
     configure_tensorflow(plan)
     strategy = choose_strategy(training.batch_size)

@@ -30,10 +30,10 @@ from llm_timecycle.profiling.analysis.flops import (
     count_token_operations,
 )
 from llm_timecycle.profiling.analysis.power_law import explain_growth, fit_counts, fit_growth
-from llm_timecycle.profiling.analysis.what_if import estimate_step_bytes, estimate_weight_bytes
 from llm_timecycle.profiling.measure.interleave import Clock, Run, interleave
 from llm_timecycle.profiling.measure.stages import TrialStep
 from llm_timecycle.profiling.results import Growth
+from llm_timecycle.training.budget.memory import estimate_step_bytes, estimate_weight_bytes
 from llm_timecycle.training.devices import LANES_PER_SHARD, read_plan
 
 WINDOW_AXES = ("T", "B")  # all sizes use the same weights
@@ -118,33 +118,26 @@ def choose_sizes(settings: Settings, vocab_size: int, axis: str) -> tuple[int, .
     return tuple(sizes)
 
 
-def check_memory(
-    settings: Settings, vocab_size: int, free_bytes: int | None, axis: str | None = None
-) -> None:
-    """Raise NotEnoughMemoryError where what is to be measured does not fit in free memory.
+def check_memory(settings: Settings, vocab_size: int, free_bytes: int | None, axis: str) -> None:
+    """Raise NotEnoughMemoryError where the sizes of `axis` do not fit in free memory.
 
     It names a setting that would: the configured size, halved until it fits.
 
     Args:
         free_bytes: None where it is unknown: nothing is refused.
-        axis: whose sizes are to fit; None for a training step alone.
     """
-    allowed: float = free_bytes or np.inf
-    what, axes, estimate = "a training step takes", ["B", "H"], estimate_step_bytes
-    if axis is not None:
-        sizes = ", ".join(map(str, choose_sizes(settings, vocab_size, axis)))
-        what, axes = f"growth along {axis}: the sizes {sizes} take", [axis]
-        allowed, estimate = MEMORY_SHARE * allowed, partial(estimate_growth_bytes, axis=axis)
-    if (needed := estimate(settings, vocab_size)) <= allowed:
+    allowed = np.inf if free_bytes is None else MEMORY_SHARE * free_bytes
+    if (needed := estimate_growth_bytes(settings, vocab_size, axis)) <= allowed:
         return
+    sizes = ", ".join(map(str, choose_sizes(settings, vocab_size, axis)))
     problem = (
-        f"{what} about {needed / 1e9:.1f} GB, and {allowed / 1e9:.1f} GB of memory may be used"
+        f"growth along {axis}: the sizes {sizes} take about {needed / 1e9:.1f} GB, and "
+        f"{allowed / 1e9:.1f} GB of memory may be used"
     )
-    for tried in axes:
-        size = _read_size(settings, vocab_size, tried)
-        while size := size // 2:
-            if estimate(*_resize(settings, vocab_size, tried, size)) <= allowed:
-                raise NotEnoughMemoryError(problem, f"{_KEYS[tried]}={size}")
+    size = _read_size(settings, vocab_size, axis)
+    while size := size // 2:
+        if estimate_growth_bytes(*_resize(settings, vocab_size, axis, size), axis) <= allowed:
+            raise NotEnoughMemoryError(problem, f"{_KEYS[axis]}={size}")
     raise NotEnoughMemoryError(problem)
 
 

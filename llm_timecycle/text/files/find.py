@@ -73,7 +73,8 @@ def find_files(
         return Found([kept.path], is_built_in=True, sha256=sha256)
     if spec in SAMPLES:
         return Found([_find_sample_directory() / SAMPLES[spec]], is_built_in=True)
-    path = Path(spec).expanduser() if spec.startswith("~/") else Path(spec)
+    is_at_home = spec.startswith("~/")
+    path = Path(os.path.expanduser(spec) if is_at_home else spec)  # noqa: PTH111  (never raises)
     if problem := find_name_problem(base / path):
         raise DataError(problem)
     try:

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
-from llm_timecycle.evaluation.stream import Sums, compute_perplexity
+from llm_timecycle.evaluation.figures import compute_perplexity
+from llm_timecycle.evaluation.stream import Sums
 from llm_timecycle.progress_bars import tqdm
 from llm_timecycle.training.reporting.curve import draw_curve
 from llm_timecycle.training.reporting.time_left import write_time

@@ -6,14 +6,15 @@ import os
 from pathlib import Path
 
 from llm_timecycle.errors import RunError
-from llm_timecycle.files import explain_os_error, open_for_appending
+from llm_timecycle.files import open_for_appending
+from llm_timecycle.runs.manifest import explain_unwritten
 
 
 class GrowingFile:
     """Appends to a file, each piece flushed as it is written.
 
     Args:
-        path: the file; created if it is missing.
+        path: the file, directly in the run; created if it is missing.
         length_bytes: how much of an existing file to keep: what comes later belongs to steps that
             a resumed run is about to repeat.
 
@@ -30,9 +31,11 @@ class GrowingFile:
             raise self._explain(error) from error
 
     def append(self, text: str) -> None:
-        """Write text at the end, as UTF-8."""
+        """Write text at the end, as UTF-8: all of it, however little the system takes at once."""
+        left = memoryview(text.encode("utf-8", "replace"))
         try:
-            self._file.write(text.encode("utf-8", "replace"))
+            while left:
+                left = left[self._file.write(left) :]
         except OSError as error:
             raise self._explain(error) from error
 
@@ -46,7 +49,10 @@ class GrowingFile:
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        try:
+            self._file.close()
+        except OSError as error:  # where a server keeps it, what was written may fail only now
+            raise self._explain(error) from error
 
     def _explain(self, error: OSError) -> RunError:
-        return RunError(f"cannot write {self.path}: {explain_os_error(error)}")
+        return explain_unwritten(self.path.parent, self.path, error)

@@ -6,8 +6,10 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
+from llm_timecycle.evaluation.figures import compute_perplexity
+from llm_timecycle.files import open_regular
 from llm_timecycle.training.progress import Progress
 from llm_timecycle.training.reporting.growing_file import GrowingFile
 from llm_timecycle.training.reporting.time_left import write_time
@@ -52,7 +54,7 @@ class MetricsLog(GrowingFile):
         if length_bytes == 0:
             self.append(_write_line(COLUMNS))
         else:  # an earlier version wrote fewer columns
-            with path.open(encoding="utf-8", newline="") as file:
+            with _open(path) as file:
                 self._columns = next(csv.reader(file), COLUMNS)
 
     def append_row(self, row: Row) -> None:
@@ -74,8 +76,6 @@ def make_row(
         seconds: of each of `STAGES`, since the last row.
         sums: of the validation after the last step, if there was one.
     """
-    from llm_timecycle.evaluation.stream import compute_perplexity
-
     training_s = seconds["input"] + seconds["compute"] + seconds["other"]
     loss = progress.loss_sum / progress.loss_tokens if progress.loss_tokens else None
     row: Row = {
@@ -125,7 +125,7 @@ def list_stage_seconds(measured: Mapping[str, float], wall_s: float) -> dict[str
 
 def add_stage_seconds(path: Path) -> dict[str, float]:
     """Seconds of each of `STAGES` over a whole `metrics.csv`, all sessions of the run included."""
-    with path.open(encoding="utf-8", newline="") as file:
+    with _open(path) as file:
         rows = list(csv.DictReader(file))
     return {stage: sum(float(row[f"{stage}_s"] or 0.0) for row in rows) for stage in STAGES}
 
@@ -133,12 +133,16 @@ def add_stage_seconds(path: Path) -> dict[str, float]:
 def read_validations(path: Path) -> list[Point]:
     """Every validation in a `metrics.csv`, all sessions of the run included."""
     points, train_loss = [], None
-    with path.open(encoding="utf-8", newline="") as file:
+    with _open(path) as file:
         for row in csv.DictReader(file):
             train_loss = float(row["train_loss_nats"]) if row["train_loss_nats"] else train_loss
             if row["valid_loss_nats"]:
                 points.append(Point(int(row["step"]), float(row["valid_loss_nats"]), train_loss))
     return points
+
+
+def _open(path: Path) -> TextIO:
+    return io.TextIOWrapper(open_regular(path), encoding="utf-8", newline="")
 
 
 def _format(value: float | int | None) -> str:

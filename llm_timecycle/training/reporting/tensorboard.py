@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
 from llm_timecycle.errors import UsageError
+from llm_timecycle.runs.manifest import explain_unwritten
 
 FIRST_TRACED_STEP, TRACED_STEPS = 5, 5  # of a session: the first ones compile
 
@@ -39,6 +43,26 @@ def make_callbacks(
     return callbacks
 
 
+@contextmanager
+def explain_errors(path: Path) -> Iterator[None]:
+    """Raise RunError where TensorFlow cannot write to `path`, a directory of the run.
+
+    Its own error of a full disk is the one of a full memory.
+    """
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise explain_unwritten(path.parent, path, find_os_error(error)) from error
+
+
+def find_os_error(error: tf.errors.OpError) -> OSError:
+    """What the system reported, by its words in an error of TensorFlow."""
+    for number in errno.errorcode:
+        if os.strerror(number) in error.message:
+            return OSError(number, os.strerror(number))
+    return OSError(error.message.partition("\n")[0])
+
+
 class ScalarWriter(keras.callbacks.Callback):  # type: ignore[misc]
     """Writes the loss every `every` steps, and the losses of every epoch, for TensorBoard.
 
@@ -54,7 +78,8 @@ class ScalarWriter(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         """Open the event file; the loop says how many steps came before."""
         self._step = int(self.params["first_step"])
-        self._writer = tf.summary.create_file_writer(str(self._path))
+        with explain_errors(self._path):
+            self._writer = tf.summary.create_file_writer(str(self._path))
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         """Write the loss, if it is due."""
@@ -65,14 +90,16 @@ class ScalarWriter(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Write the losses of an epoch."""
         self._write("epoch", logs or {})
-        self._writer.flush()
+        with explain_errors(self._path):
+            self._writer.flush()
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         """Close the event file."""
-        self._writer.close()
+        with explain_errors(self._path):
+            self._writer.close()
 
     def _write(self, group: str, logs: Mapping[str, float]) -> None:
-        with self._writer.as_default():
+        with explain_errors(self._path), self._writer.as_default():
             for name, value in logs.items():
                 tf.summary.scalar(f"{group}/{name}", value, step=self._step)
 
@@ -91,7 +118,8 @@ class TraceRecorder(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         """Start at the first traced step."""
         if self._step == FIRST_TRACED_STEP:
-            tf.profiler.experimental.start(str(self._path))
+            with explain_errors(self._path):
+                tf.profiler.experimental.start(str(self._path))
             self._is_recording = True
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
@@ -103,5 +131,6 @@ class TraceRecorder(keras.callbacks.Callback):  # type: ignore[misc]
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         """Write the recording."""
         if self._is_recording:
-            tf.profiler.experimental.stop()
             self._is_recording = False
+            with explain_errors(self._path):
+                tf.profiler.experimental.stop()

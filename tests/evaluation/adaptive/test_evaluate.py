@@ -15,7 +15,8 @@ import llm_timecycle as lt
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import DataError
-from llm_timecycle.runs.directory import Run, create_run
+from llm_timecycle.runs.create import create_run
+from llm_timecycle.runs.directory import Run
 from llm_timecycle.text.prepare import prepare_text
 from tests.json_keys import list_keys
 

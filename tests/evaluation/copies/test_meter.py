@@ -20,7 +20,8 @@ from llm_timecycle.evaluation.copies.meter import (
     draw_samples,
     measure_samples,
 )
-from llm_timecycle.runs.directory import Run, create_run
+from llm_timecycle.runs.create import create_run
+from llm_timecycle.runs.directory import Run
 from llm_timecycle.runs.learned import write_learned
 from llm_timecycle.text.prepare import PreparedText, prepare_text
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from functools import partial
+from pathlib import Path
 
 import pytest
 
+import llm_timecycle
 from llm_timecycle.generation.engines.thread_pool import ThreadPool
 
 
@@ -71,3 +76,38 @@ def test_threads_end_with_their_crew() -> None:
     del pool
     workers[0].join(timeout=60)
     assert not workers[0].is_alive()
+
+
+FORKED = """
+import os, signal, threading
+from llm_timecycle.generation.engines.thread_pool import ThreadPool
+
+pool, may_end, done = ThreadPool(2), threading.Event(), []
+pool.run([lambda: None, lambda: done.append("before")])
+(waiting,) = pool.start(may_end.wait)
+assert not waiting.is_lost
+if (child := os.fork()) == 0:
+    signal.alarm(120)
+    assert waiting.is_lost
+    pool.wait_until_idle()
+    pool.run([lambda: None, lambda: done.append("after")])
+    assert done == ["before", "after"]
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+may_end.set()
+waiting.wait()
+assert not waiting.is_lost
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems advise against forking")
+def test_a_forked_process_starts_its_own_threads() -> None:
+    root = Path(llm_timecycle.__file__).parents[1]
+    finished = subprocess.run(
+        [sys.executable, "-c", FORKED],
+        env={**os.environ, "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr

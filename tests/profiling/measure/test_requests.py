@@ -20,7 +20,8 @@ from llm_timecycle.errors import RunError, UsageError
 from llm_timecycle.generation import decoding as decoder
 from llm_timecycle.profiling.measure import requests as inference
 from llm_timecycle.profiling.measure.requests import measure_inference, start_process
-from llm_timecycle.runs.directory import Run, create_run
+from llm_timecycle.runs.create import create_run
+from llm_timecycle.runs.directory import Run
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 # What each part of a request costs, in seconds; sums of these tell which parts a figure holds.

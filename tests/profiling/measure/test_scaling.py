@@ -13,13 +13,11 @@ from llm_timecycle.config.settings import (
     Settings,
     TrainingSettings,
 )
-from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import UsageError
 from llm_timecycle.profiling.analysis.flops import (
     add_costs,
     count_token_operations,
 )
-from llm_timecycle.profiling.analysis.what_if import estimate_step_bytes, estimate_weight_bytes
 from llm_timecycle.profiling.measure import scaling as growing
 from llm_timecycle.profiling.measure.scaling import (
     check_memory,
@@ -29,6 +27,7 @@ from llm_timecycle.profiling.measure.scaling import (
     measure_growth,
 )
 from llm_timecycle.profiling.results import GROWTH_AXES
+from llm_timecycle.training.budget.memory import estimate_step_bytes, estimate_weight_bytes
 from tests.profiling.profiles import count_step
 
 SECTION5 = Settings(training=TrainingSettings(threads=2, precision="float32"))
@@ -126,38 +125,7 @@ def test_what_does_not_fit_is_refused_and_what_would_is_said() -> None:
     check_memory(SECTION5, 10_000, None, "T")  # nobody knows
 
 
-def test_a_step_that_does_not_fit_is_refused_and_what_would_is_said() -> None:
-    needed = estimate_step_bytes(SECTION5, 10_000)
-    check_memory(SECTION5, 10_000, needed)
-    # Half of the batch leaves out 64 / 2 x 50 tokens, far more than a byte.
-    with pytest.raises(UsageError, match=r"1\.0 GB .* may be used: training.batch_size=32 would"):
-        check_memory(SECTION5, 10_000, needed - 1)
-    wide = SECTION5.model_copy(update={"model": ModelSettings(hidden_units=60_000)})
-    # The weights alone are beyond it; those of H = 60,000 / 2^k are not, for some k.
-    with pytest.raises(UsageError, match=r"model.hidden_units=\d+ would fit"):
-        check_memory(wide, 10_000, needed)
-    with pytest.raises(UsageError, match="a smaller model would"):
-        check_memory(SECTION5, 10_000, 1_000)
-    check_memory(SECTION5, 10_000, None)  # nobody knows
-
-
 def test_sizes_with_weights_of_their_own_take_the_memory_of_all_weights() -> None:
     needed = estimate_growth_bytes(SECTION5, 10_000, "V")
     smaller = [estimate_weight_bytes(SECTION5, n) for n in (625, 1250, 2500, 5000)]
     assert needed == estimate_step_bytes(SECTION5, 10_000) + sum(smaller)
-
-
-def test_the_memory_of_a_step_is_that_of_weights_and_activations() -> None:
-    parameters = sum(
-        rows * (columns[0] if columns else 1)
-        for rows, *columns in compute_parameter_shapes(ModelSettings(), 10_000).values()
-    )
-    assert parameters == 11_364_112
-    assert estimate_weight_bytes(SECTION5, 10_000) == 20 * parameters
-    # Of a token: embedding 12 E, two layers of 60 H + 4 H, logits 12 V.
-    token = 12 * 256 + 2 * 64 * 512 + 12 * 10_000
-    expected = 170_000_000 + 20 * parameters + 64 * 50 * token
-    assert estimate_step_bytes(SECTION5, 10_000) == expected
-    half = SECTION5.training.model_copy(update={"precision": "mixed_bfloat16"})
-    in_half = estimate_step_bytes(SECTION5.model_copy(update={"training": half}), 10_000)
-    assert 0.6 * expected < in_half < expected

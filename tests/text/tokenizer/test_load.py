@@ -192,3 +192,10 @@ def test_what_the_library_cannot_read_is_refused(tmp_path):
     path, content = save(tmp_path, "unicode")
     content["added_tokens"] = 3
     assert "tokenizers library rejects" in refuse(path, "unicode", content)
+
+
+@pytest.mark.parametrize("level", ["char", "word", "unicode"])
+def test_a_token_that_is_half_a_character_is_refused(tmp_path: Path, level: str) -> None:
+    path, content = save(tmp_path, level)
+    content["model"]["vocab"]["\ud800"] = len(content["model"]["vocab"])
+    assert "half a character" in refuse(path, level, content)

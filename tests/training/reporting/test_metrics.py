@@ -9,6 +9,7 @@ import pytest
 
 from llm_timecycle.errors import RunError
 from llm_timecycle.training.reporting.metrics import COLUMNS, STAGES, MetricsLog, add_stage_seconds
+from tests.full_disk import limit_file_size
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -52,6 +53,15 @@ def test_a_file_of_an_earlier_version_keeps_its_columns(tmp_path: Path) -> None:
 def test_a_directory_that_is_gone_is_an_error_of_the_run(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"cannot write .*metrics\.csv"):
         MetricsLog(tmp_path / "gone" / "metrics.csv", 0)
+
+
+def test_a_disk_that_takes_a_part_of_a_row_is_full(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    log = MetricsLog(path, 0)
+    message = r"cannot write .*metrics\.csv: the disk is full.* resume with: llm-timecycle train"
+    with limit_file_size(path.stat().st_size + 5), pytest.raises(RunError, match=message):
+        log.append_row({"step": 1000})
+    log.close()
 
 
 def test_stage_seconds_are_added_over_all_rows(tmp_path: Path) -> None:

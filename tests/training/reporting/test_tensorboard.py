@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 from pathlib import Path
 
@@ -9,8 +10,14 @@ import keras
 import pytest
 import tensorflow as tf
 
-from llm_timecycle.errors import UsageError
-from llm_timecycle.training.reporting.tensorboard import TraceRecorder, make_callbacks
+from llm_timecycle.errors import RunError, UsageError
+from llm_timecycle.training.reporting.tensorboard import (
+    ScalarWriter,
+    TraceRecorder,
+    find_os_error,
+    make_callbacks,
+)
+from tests.full_disk import limit_file_size
 
 
 def drive(callbacks: list[keras.callbacks.Callback], steps: int, first_step: int = 0) -> None:
@@ -50,6 +57,22 @@ def test_the_trace_holds_a_few_steps_and_needs_no_extra(tmp_path: Path) -> None:
 def test_a_training_too_short_for_a_trace_leaves_none(tmp_path: Path) -> None:
     drive(make_callbacks(tmp_path / "trace", scalars_every=None, trace=True), steps=3)
     assert not (tmp_path / "trace").exists()
+
+
+@pytest.mark.parametrize("kind", [ScalarWriter, TraceRecorder])
+def test_a_full_disk_is_none_of_memory(tmp_path: Path, kind: type) -> None:
+    """TensorFlow has one error for both."""
+    callback = kind(tmp_path / "tensorboard", 1) if kind is ScalarWriter else kind(tmp_path / "tb")
+    with limit_file_size(100), pytest.raises(RunError, match=r"cannot write .*: the disk is full"):
+        drive([callback], steps=12)
+
+
+def test_a_full_disk_is_told_by_its_words() -> None:
+    words = "a/b.v2; No space left on device"
+    error = find_os_error(tf.errors.ResourceExhaustedError(None, None, words))
+    assert error.errno == errno.ENOSPC
+    found = find_os_error(tf.errors.FailedPreconditionError(None, None, "a is no directory\nOp: b"))
+    assert (found.errno, str(found)) == (None, "a is no directory")
 
 
 def test_scalars_are_those_of_the_steps_whose_turn_it_is(tmp_path: Path) -> None:

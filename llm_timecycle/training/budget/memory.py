@@ -1,0 +1,103 @@
+"""What a training step takes of the memory, from its settings alone, and whether it fits.
+
+The estimate is on the high side:
+
+    weights        each with its gradient, its moments (two, none for sgd), and its cast copy
+    LSTM layer     gates of the input, of the recurrence, and their gradients; cell; outputs, also
+                   normalized and added to the input where the settings say so, and their gradients
+    output layer   logits and their gradient in the type of the products, exponentials in float32
+    program        what TensorFlow takes to compile and run a step, whatever its size
+
+On Linux, steps of the reference model at several sizes took 0.75 to 1.04 times the estimate,
+measured from before they were built to their peak.
+"""
+
+from __future__ import annotations
+
+import math
+
+from llm_timecycle.config.settings import ModelSettings, Settings
+from llm_timecycle.config.validation import find_contradictions
+from llm_timecycle.config.weight_shapes import count_parameters
+from llm_timecycle.errors import NotEnoughMemoryError
+
+FLOAT_BYTES = 4
+LEAST_SHARE = 0.75
+"""Of the estimate, which a step takes at least."""
+_PROGRAM_BYTES = 170_000_000
+_SIZES = ("training.batch_size", "training.sequence_length", "model.hidden_units")
+
+
+def check_step_fits(settings: Settings, vocab_size: int, free_bytes: int | None) -> None:
+    """Refuse a step for which the free memory is certainly too small.
+
+    Args:
+        vocab_size: V.
+        free_bytes: None where it is unknown: nothing is refused.
+
+    Raises:
+        NotEnoughMemoryError: it names a size that would do, the configured one halved until it
+            fits.
+    """
+    free: float = math.inf if free_bytes is None else free_bytes
+    if (least := find_least_bytes(settings, vocab_size)) <= free:
+        return
+    problem = (
+        f"a training step takes {least / 1e9:.1f} GB or more, and {free / 1e9:.1f} GB of memory "
+        f"may be used"
+    )
+    for path in _SIZES:
+        section, key = path.split(".")
+        values = getattr(settings, section)
+        size: int = getattr(values, key)
+        while size := size // 2:
+            halved = values.model_copy(update={key: size})
+            smaller = settings.model_copy(update={section: halved})
+            is_small = find_least_bytes(smaller, vocab_size) <= free
+            if is_small and not any(find_contradictions(smaller)):
+                raise NotEnoughMemoryError(problem, f"{path}={size}")
+    raise NotEnoughMemoryError(problem)
+
+
+def find_least_bytes(settings: Settings, vocab_size: int) -> float:
+    """What a step takes at least; `auto` may turn out to be the precision that takes less."""
+    training = settings.training
+    if training.precision == "auto":
+        training = training.model_copy(update={"precision": "mixed_bfloat16"})
+        settings = settings.model_copy(update={"training": training})
+    return LEAST_SHARE * estimate_step_bytes(settings, vocab_size)
+
+
+def estimate_step_bytes(settings: Settings, vocab_size: int) -> int:
+    """Bytes that the program, the weights and one step of `settings` take together.
+
+    Args:
+        vocab_size: V.
+
+    >>> round(estimate_step_bytes(Settings(), 10_000) / 1e6)  # MB of the reference model
+    1001
+    """
+    tokens = settings.training.batch_size * settings.training.sequence_length
+    each = _count_token_bytes(settings.model, vocab_size, count_product_bytes(settings))
+    return _PROGRAM_BYTES + estimate_weight_bytes(settings, vocab_size) + tokens * each
+
+
+def estimate_weight_bytes(settings: Settings, vocab_size: int) -> int:
+    """Bytes of the weights with their gradients and optimizer state, a part of the step's."""
+    floats = 2 if settings.training.optimizer == "sgd" else 4
+    each = floats * FLOAT_BYTES + count_product_bytes(settings)
+    return each * count_parameters(settings.model, vocab_size)
+
+
+def count_product_bytes(settings: Settings) -> int:
+    """Bytes of a number in the matrix products: 4 for float32, 2 for bfloat16."""
+    return 2 if settings.training.precision == "mixed_bfloat16" else FLOAT_BYTES
+
+
+def _count_token_bytes(model: ModelSettings, vocab_size: int, p: int) -> int:
+    """Bytes kept for each token of a window; p bytes per number of the products."""
+    E, H = model.embedding_dim, model.hidden_units
+    layer = 3 * 4 * H * p + FLOAT_BYTES * H + 3 * H * p
+    layer += (model.layer_norm + model.residual) * 2 * H * p
+    logits = vocab_size * (2 * p + FLOAT_BYTES)
+    return E * (FLOAT_BYTES + 2 * p) + model.num_layers * layer + logits

@@ -14,7 +14,9 @@ import pytest
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## ([^\n]+)\n\n(.+?)\n(?=\n## |\Z)", TEXT, re.DOTALL | re.MULTILINE))
-PROMISES = ("Every file", "A run", "A settings file", "A text", "A prompt", "A server")
+PROMISES = (
+    *("Every file", "A run", "A settings file", "A text", "A prompt", "A server", "Your work"),
+)
 REFERENCE = re.compile(r"`(tests/[\w./]+\.py)::(\w+)`")
 UNITS = {"MiB": 1 << 20, "Mi": 1 << 20, "GiB": 1 << 30}
 

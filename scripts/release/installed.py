@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import time
 import urllib.request
+from http import HTTPStatus
 from pathlib import Path
+from urllib.error import HTTPError
 
 from release import (
     CheckFailed,
@@ -20,6 +23,7 @@ from release import (
 EXTRAS = "serve,tensorboard"
 ADVICE = 'pip install "llm-timecycle[serve]"'
 TRAINING = ("--set", "training.max_steps=3", "--set", "data.valid_fraction=0.005")
+LOADING_S = 60
 ADDRESS = re.compile(r"http://\S+(?=;)")
 
 
@@ -113,10 +117,7 @@ def check_extras(release: Release) -> str:
         address = ADDRESS.search(first)
         if address is None:
             raise CheckFailed(f"serve: expected its address, found {first!r}")
-        body = json.dumps({"prompt": "One morning", "max_tokens": 5}).encode()
-        request = urllib.request.Request(f"{address[0]}/v1/completions", body)
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            text = json.load(answer)["choices"][0]["text"]
+        text = _ask_server(address[0])
     except OSError as error:
         raise CheckFailed(f"serve: no answer: {error}") from error
     finally:
@@ -125,6 +126,21 @@ def check_extras(release: Release) -> str:
     if not text:
         raise CheckFailed("serve: expected a text, found none")
     return f"serve: with the extras {EXTRAS}, it answers"
+
+
+def _ask_server(address: str) -> str:
+    """A text of a server, which first loads its model."""
+    body = json.dumps({"prompt": "One morning", "max_tokens": 5}).encode()
+    request = urllib.request.Request(f"{address}/v1/completions", body)
+    for _ in range(LOADING_S):
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return str(json.load(answer)["choices"][0]["text"])
+        except HTTPError as error:
+            if error.code != HTTPStatus.SERVICE_UNAVAILABLE:
+                raise
+            time.sleep(1)
+    raise CheckFailed(f"serve: its model was not loaded in {LOADING_S} s")
 
 
 def _use(

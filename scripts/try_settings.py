@@ -297,7 +297,7 @@ def cover_singles(ends: Sequence[End], refuses: Refuses, draw: random.Random) ->
         draw.shuffle(left)
         starts = ((left[0],), *((left[0], other) for other in ends if other.path != left[0].path))
         row = next((start for start in starts if refuses(start) is None), ())
-        for end in left if row else []:
+        for end in 2 * left if row else []:  # what is refused at first may go with what came later
             is_new = end.path not in {path for path, _ in row}
             if is_new and refuses((*row, end)) is None:
                 row = (*row, end)

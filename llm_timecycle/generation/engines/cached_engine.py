@@ -111,7 +111,9 @@ class CachedEngine:
             if found is not None:
                 tokens, p_cache = found
                 row += np.log1p(-self._weight)
-                row[tokens] = np.logaddexp(row[tokens], np.log(self._weight) + np.log(p_cache))
+                with np.errstate(divide="ignore"):  # log 0, where one moment is far the likest
+                    log_p_cache = np.log(p_cache)
+                row[tokens] = np.logaddexp(row[tokens], np.log(self._weight) + log_p_cache)
         return log_p
 
 

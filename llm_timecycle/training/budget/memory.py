@@ -42,9 +42,12 @@ def check_step_fits(settings: Settings, vocab_size: int, free_bytes: int | None)
     free: float = math.inf if free_bytes is None else free_bytes
     if (least := find_least_bytes(settings, vocab_size)) <= free:
         return
+    model, training = settings.model, settings.training
     problem = (
-        f"a training step takes {least / 1e9:.1f} GB or more, and {free / 1e9:.1f} GB of memory "
-        f"may be used"
+        f"a training step takes {least / 1e9:.1f} GB or more (batch_size {training.batch_size} x "
+        f"sequence_length {training.sequence_length}, num_layers {model.num_layers}, hidden_units "
+        f"{model.hidden_units}, embedding_dim {model.embedding_dim}), and {free / 1e9:.1f} GB of "
+        f"memory may be used"
     )
     for path in _SIZES:
         section, key = path.split(".")

@@ -41,8 +41,9 @@ from llm_timecycle.training.budget.memory import check_step_fits
 SHORTEST = "e"
 """The shortest text: a letter of the training text, and the field of its records."""
 TEXT = "text.jsonl"
-LETTERS = 300_000
-"""Of the text: enough for a step of 65,536 lanes, or of 65,536 tokens."""
+LETTERS = 75_000
+"""Of the text: enough for a step of 65,536 lanes, or of 65,536 tokens, and for no more, because
+half of it may be scored token by token through 64 layers."""
 USABLE = {"data.train": TEXT, "data.valid": TEXT, "data.test": TEXT, "data.encoding": "latin-1"}
 """Texts that are no ends, for settings whose shortest text can only be refused."""
 SMALL: dict[str, dict[str, Any]] = {

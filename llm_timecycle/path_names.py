@@ -43,5 +43,6 @@ def _ask_system(text: str) -> str | None:
 def _show(text: str) -> str:
     shown = text
     if len(text) > SHOWN_CHARACTERS:
-        shown = f"{text[: SHOWN_CHARACTERS - 3]}..."
+        half = (SHOWN_CHARACTERS - len("...")) // 2
+        shown = f"{text[:half]}...{text[-half:]}"
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)

@@ -61,27 +61,36 @@ def read_regular(path: Path, most_bytes: int) -> bytes:
         UnfitFileError: it is not a regular file, or is larger. OSError: it cannot be read.
     """
     with open_regular(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > most_bytes:
-            found = f"it has {size:,} bytes, and expected are at most {most_bytes:,}"
-            raise UnfitFileError(errno.EFBIG, found, str(path))
-        return file.read(size)
+        return file.read(_measure(file, most_bytes))
 
 
-def read_or_map(path: Path) -> bytes | mmap.mmap:
+def read_or_map(path: Path, most_bytes: int | None = None) -> bytes | mmap.mmap:
     """The content of a regular file: copied up to `READ_AT_MOST` bytes, mapped above.
 
     What was copied cannot change any more. A mapped file that another program writes over gives
     other bytes from then on, and one that is cut short ends the process that reads it.
 
+    Args:
+        path: the file.
+        most_bytes: the limit, checked before any of it is read; None takes any size.
+
     Raises:
-        UnfitFileError: it is not a regular file. OSError: it cannot be read.
+        UnfitFileError: it is not a regular file, or is larger. OSError: it cannot be read.
     """
     with open_regular(path) as file:
-        size = os.fstat(file.fileno()).st_size
+        size = _measure(file, most_bytes)
         if size <= READ_AT_MOST:
             return file.read(size)
         return mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)
+
+
+def _measure(file: BinaryIO, most_bytes: int | None) -> int:
+    """The size of an open file; UnfitFileError if it is above the limit."""
+    size = os.fstat(file.fileno()).st_size
+    if most_bytes is not None and size > most_bytes:
+        found = f"it has {size:,} bytes, and expected are at most {most_bytes:,}"
+        raise UnfitFileError(errno.EFBIG, found, file.name)
+    return size
 
 
 def _check_regular(status: os.stat_result, path: Path) -> None:

@@ -11,11 +11,19 @@ _NO_ERRORS = (KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
 def parse_json(content: bytes | str) -> Any:
-    """The value of a JSON document; ValueError if it is none, or is nested too deeply."""
+    """The value of a JSON document.
+
+    Raises:
+        ValueError: it is none, is nested too deeply, or has a number of thousands of digits.
+    """
     try:
         return json.loads(content)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise
+    except ValueError:  # Python's own message tells programmers how to raise the limit
+        raise ValueError("a number in it has too many digits") from None
 
 
 def call_library(parse: Callable[[], T]) -> T:

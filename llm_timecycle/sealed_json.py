@@ -22,7 +22,7 @@ def write_sealed(values: Mapping[str, Any]) -> bytes:
     >>> read_sealed(write_sealed({"step": 3}))
     {'step': 3}
     """
-    sealed = {**values, KEY: _compute_seal(values)}
+    sealed = {**values, KEY: compute_hash(values)}
     return (json.dumps(sealed, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
@@ -30,16 +30,21 @@ def read_sealed(content: bytes) -> dict[str, Any]:
     """The inverse of `write_sealed`.
 
     Raises:
-        ValueError: it is not JSON, not an object, or was changed.
+        ValueError: it is not JSON, not an object, was changed, or could not be written again.
     """
     values = parse_json(content)
     if not isinstance(values, dict):
         raise ValueError("it is not an object")
-    if values.pop(KEY, None) != _compute_seal(values):
+    if values.pop(KEY, None) != compute_hash(values):
         raise ValueError("it was changed or damaged after it was written")
+    try:
+        json.dumps(values, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError("it contains half of a character") from None
     return values
 
 
-def _compute_seal(values: Mapping[str, Any]) -> str:
+def compute_hash(values: Mapping[str, Any]) -> str:
+    """The SHA-256 of an object, in hex, whatever the order of its entries."""
     written = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(written.encode()).hexdigest()

@@ -19,6 +19,11 @@ def test_what_is_no_json_is_a_value_error(content: bytes) -> None:
         parse_json(content)
 
 
+def test_a_number_of_thousands_of_digits_is_called_that() -> None:
+    with pytest.raises(ValueError, match=r"^a number in it has too many digits$"):
+        parse_json('{"a": ' + "9" * 5000 + "}")
+
+
 def test_json_is_read() -> None:
     assert parse_json('{"a": [1, 2.5, null]}') == {"a": [1, 2.5, None]}
 

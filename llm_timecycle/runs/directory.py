@@ -50,7 +50,7 @@ from llm_timecycle.runs.preflight import (
     check_writable,
     remove_leftovers,
 )
-from llm_timecycle.runs.tensors import read_tensors
+from llm_timecycle.runs.tensors import bound_file_size, read_tensors
 
 if TYPE_CHECKING:
     from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
@@ -107,6 +107,10 @@ class Run:
         """The manifest as it is on the disk now."""
         return read_manifest(self.path)
 
+    def read_identity(self) -> str | None:
+        """What its checkpoints are known by; None in a run of before they were marked."""
+        return self.read_manifest().get("identity")
+
     def load_tokenizer(self) -> Tokenizer:
         """The run's tokenizer.
 
@@ -147,13 +151,12 @@ class Run:
         """The best weights by name, each float32 and of the shape that the settings imply.
 
         Raises:
-            RunError: the file is missing, damaged, or of other names, shapes or types; shapes are
-                compared before any of the weights is read. What is
-                compared are the bytes that are used.
+            RunError: the file is missing, damaged, or of other names, shapes or types. What is
+                compared are the bytes that are used; their number, before any of them is read.
         """
         self.check_weights_exist()
         shapes = compute_parameter_shapes(self.settings.model, self.vocab_size)
-        content = read_file(self.path, self.weights_path.name)
+        content = read_file(self.path, self.weights_path.name, bound_file_size(shapes))
         name = str(self.weights_path)
         return read_tensors(content, shapes, name=name, dtype="F32", advice=RESTORE)
 
@@ -202,11 +205,11 @@ class Run:
     def check_files(self) -> None:
         """Raise RunError unless the files that training goes on with are as the manifest says."""
         listed = self.read_manifest()["files"]
-        if "model.safetensors" in listed:
-            self.check_weights_exist()
-        for name in ("model.safetensors", *GROWING_FILES):
+        if self.weights_path.name in listed:
+            self.load_weights()
+        for name in GROWING_FILES:
             if name in listed:
-                read_file(self.path, name)
+                read_whole(self.path, name)
 
     def remove_leftovers(self) -> None:
         """Delete what killed processes have left, while `lock` is held."""

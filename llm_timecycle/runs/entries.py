@@ -50,6 +50,7 @@ class _Best(BaseModel):
 
 class _Entries(BaseModel):
     model_config = STRICT
+    identity: Sha256 | None = None
     vocab_size: Annotated[int, Field(ge=2, le=1 << 24)]
     files: dict[FileName, StoredFile]
     replacing: dict[FileName, _Replacement]

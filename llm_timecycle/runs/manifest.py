@@ -27,7 +27,7 @@ from llm_timecycle.files import (
 )
 from llm_timecycle.parsing import parse_json
 from llm_timecycle.runs.entries import check_entries
-from llm_timecycle.sealed_json import KEY, read_sealed, write_sealed
+from llm_timecycle.sealed_json import KEY, compute_hash, read_sealed, write_sealed
 from llm_timecycle.system import read_versions
 
 FORMAT_VERSION = 2
@@ -50,6 +50,8 @@ def write_new_manifest(
 ) -> None:
     """The manifest of a run that has no weights yet.
 
+    Its entry `identity` tells runs apart that differ in settings, texts or tokenizer.
+
     Args:
         directory: the run; the files `names` are in it already.
         vocab_size: the tokenizer's vocabulary size (V).
@@ -57,17 +59,18 @@ def write_new_manifest(
         names: the files to describe.
         facts: other entries.
     """
+    files = {name: describe_file(directory / name) for name in names}
+    origin = {"corpora": dict(corpora), "files": files, **facts}
     write_manifest(
         directory,
         {
             "format_version": FORMAT_VERSION,
             "versions": read_versions(),
+            "identity": compute_hash(origin),
             "vocab_size": vocab_size,
-            "corpora": dict(corpora),
-            "files": {name: describe_file(directory / name) for name in names},
             "replacing": {},
             "best": None,
-            **facts,
+            **origin,
         },
     )
 
@@ -140,7 +143,7 @@ def read_file(directory: Path, name: str, most_bytes: int | None = None) -> byte
     for _ in range(ATTEMPTS):
         entries = _list_entries(directory, name)
         try:
-            content = _read(directory / name, most_bytes)
+            content = read_or_map(directory / name, most_bytes)
         except OSError as error:
             raise RunError(
                 f"{directory} is incomplete: {name} cannot be read ({error.strerror or error}). "
@@ -153,10 +156,6 @@ def read_file(directory: Path, name: str, most_bytes: int | None = None) -> byte
         f"{directory / name} is not what the manifest says: it was changed or damaged after it was "
         f"written. {RESTORE}"
     )
-
-
-def _read(path: Path, most_bytes: int | None) -> bytes | mmap.mmap:
-    return read_or_map(path) if most_bytes is None else read_regular(path, most_bytes)
 
 
 def _list_entries(directory: Path, name: str) -> list[Mapping[str, Any]]:

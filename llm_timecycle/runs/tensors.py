@@ -74,6 +74,12 @@ def read_tensors(
     return arrays
 
 
+def bound_file_size(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """Bytes that a file with tensors of these shapes, of any type, can have at most."""
+    numbers = sum(math.prod(shape) for shape in shapes.values())
+    return _LENGTH_BYTES + _HEADER_BYTES_AT_MOST + 8 * numbers
+
+
 _Entry = tuple[str, tuple[int, ...], int, int]
 
 

@@ -1,7 +1,7 @@
 """Checkpoints: `checkpoints/step-N/`, each with everything that is needed to resume.
 
     tensors.safetensors   weights, optimizer, LSTM state, random state
-    state.json            progress; size and SHA-256 of the tensors; covers itself
+    state.json            the run's identity; progress; size and SHA-256 of the tensors; covers itself
 
 A checkpoint is written under a temporary name, flushed to disk and renamed: a process killed at any
 moment leaves it complete or absent. Plain NumPy in and out, without TensorFlow.
@@ -31,9 +31,9 @@ from llm_timecycle.files import (
     remove,
     write_durably,
 )
-from llm_timecycle.runs.entries import STRICT, StoredFile, check_model
+from llm_timecycle.runs.entries import STRICT, Sha256, StoredFile, check_model
 from llm_timecycle.runs.manifest import fits
-from llm_timecycle.runs.tensors import read_tensors
+from llm_timecycle.runs.tensors import bound_file_size, read_tensors
 from llm_timecycle.sealed_json import read_sealed, write_sealed
 from llm_timecycle.training.progress import Progress
 
@@ -46,10 +46,12 @@ log = logging.getLogger("llm_timecycle")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The content of a checkpoint: progress, and arrays by name."""
+    """The content of a checkpoint: progress, arrays by name, and the run that it belongs to."""
 
     progress: Progress
     tensors: dict[str, np.ndarray]
+    identity: str | None = None
+    """That of `Run.read_identity`."""
 
 
 def write_checkpoint(directory: Path, checkpoint: Checkpoint, keep: int) -> Path:
@@ -70,6 +72,7 @@ def write_checkpoint(directory: Path, checkpoint: Checkpoint, keep: int) -> Path
         sha256 = write_durably(file, save(tensors))
         state = {
             "format_version": FORMAT_VERSION,
+            "identity": checkpoint.identity,
             "progress": checkpoint.progress.to_dict(),
             "tensors": {"bytes": file.stat().st_size, "sha256": sha256},
         }
@@ -107,41 +110,49 @@ def list_checkpoints(directory: Path) -> list[Path]:
 
 
 def read_newest_checkpoint(
-    directory: Path, shapes: Mapping[str, tuple[int, ...]]
+    directory: Path, shapes: Mapping[str, tuple[int, ...]], identity: str | None = None
 ) -> Checkpoint | None:
     """The newest checkpoint, or None if there is none.
 
     Args:
         shapes: the name and shape of every tensor that it must hold, no more and no fewer.
+        identity: that of the run.
 
     Raises:
-        RunError: it is damaged, or belongs to a different model (checked before reading tensors).
+        RunError: it is damaged, or belongs to a different model or run (checked before reading
+            tensors).
     """
     found = list_checkpoints(directory)
-    return read_checkpoint(found[-1], shapes) if found else None
+    return read_checkpoint(found[-1], shapes, identity) if found else None
 
 
-def read_checkpoint(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Checkpoint:
+def read_checkpoint(
+    path: Path, shapes: Mapping[str, tuple[int, ...]], identity: str | None = None
+) -> Checkpoint:
     """The checkpoint at `path`; see `read_newest_checkpoint`."""
     advice = f"Delete {path} to resume from the checkpoint before it"
     file = path / "tensors.safetensors"
     try:
         state = read_sealed(read_regular(path / "state.json", STATE_BYTES_AT_MOST))
         check_model(_State, state)
+        if state.get("identity") != identity:
+            raise ValueError("it belongs to another run")
         progress = Progress.from_dict(state["progress"])
         if path.name != f"step-{progress.step}":
             raise ValueError(f"it is of step {progress.step:,}")
-        content = read_or_map(file)
+        content = read_or_map(file, bound_file_size(shapes))
         if not fits(content, state["tensors"]):
             raise ValueError(f"{file} was changed or damaged after it was written")
     except (OSError, ValueError) as error:
         raise RunError(f"the checkpoint {path} cannot be read: {error}. {advice}") from error
-    return Checkpoint(progress, read_tensors(content, shapes, name=str(file), advice=advice))
+    tensors = read_tensors(content, shapes, name=str(file), advice=advice)
+    return Checkpoint(progress, tensors, identity)
 
 
 class _State(BaseModel):
     model_config = STRICT
     format_version: Literal[2]
+    identity: Sha256 | None = None
     progress: dict[str, Any]
     tensors: StoredFile
 

@@ -83,6 +83,7 @@ class TrainingLoop:
         now: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._run, self._settings, self._now = run, run.settings, now
+        self._identity = run.read_identity()
         self._train_state = train_state
         self._network, self._strategy = train_state.network, train_state.strategy
         self._lanes = lanes
@@ -319,7 +320,7 @@ class TrainingLoop:
             self._reporter.flush()
             write_checkpoint(
                 self._run.checkpoints_path,
-                Checkpoint(self._progress, self._train_state.collect(self._states)),
+                Checkpoint(self._progress, self._train_state.collect(self._states), self._identity),
                 self._settings.training.keep_checkpoints,
             )
         self._saved_step, self._saved_at_s = self._progress.step, self._now()
@@ -335,7 +336,7 @@ class TrainingLoop:
     def _restore(self) -> None:
         """Restore the newest checkpoint, if there is one."""
         shapes = self._train_state.compute_shapes(self._states, self._lanes.lanes)
-        checkpoint = read_newest_checkpoint(self._run.checkpoints_path, shapes)
+        checkpoint = read_newest_checkpoint(self._run.checkpoints_path, shapes, self._identity)
         if checkpoint is None:
             return
         self._progress = checkpoint.progress

@@ -153,7 +153,7 @@ def _save_start(run: Run, train_state: TrainState) -> None:
         distribute(train_state.strategy, state)
         for state in make_zero_states(run.settings.model, training.batch_size)
     ]
-    start = Checkpoint(Progress(), train_state.collect(states))
+    start = Checkpoint(Progress(), train_state.collect(states), run.read_identity())
     write_checkpoint(run.checkpoints_path, start, training.keep_checkpoints)
 
 

@@ -85,7 +85,8 @@ def make_run(
             "state.0": np.full((4, 6), step, np.float32),
             "random.0": np.zeros(2, np.uint32),
         }
-        write_checkpoint(run.checkpoints_path, Checkpoint(progress, tensors), keep=2)
+        checkpoint = Checkpoint(progress, tensors, run.read_identity())
+        write_checkpoint(run.checkpoints_path, checkpoint, keep=2)
         run.save_weights(weights, {"step": step, "valid_loss_nats": 3.5 - step / 10})
     run.record_logs()
     shutil.rmtree(cache)

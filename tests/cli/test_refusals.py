@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from llm_timecycle.runs.directory import open_run
+from llm_timecycle.sealed_json import read_sealed, write_sealed
 from tests.cli.conftest import Outcome
 from tests.cli.test_bad_input import expect_refusal
 
@@ -59,8 +60,11 @@ def occupy(name: str) -> Callable[[Path], None]:
     return change
 
 
-def leave(run: Path) -> None:
-    """Change nothing."""
+def make_foreign(run: Path) -> None:
+    """Make the checkpoint one of a run that was trained with another seed."""
+    state = read_sealed((run / STATE).read_bytes())
+    assert state["identity"] == open_run(run).read_identity()
+    (run / STATE).write_bytes(write_sealed(state | {"identity": "0" * 64}))
 
 
 TENSORS, STATE = (f"checkpoints/step-6/{name}" for name in ("tensors.safetensors", "state.json"))
@@ -68,6 +72,7 @@ DAMAGED: dict[str, tuple[Callable[[Path], None], int, str]] = {
     "tensors of the checkpoint": (flip(TENSORS), 5, "was changed or damaged"),
     "state of the checkpoint": (replace(STATE, '"step": 6', '"step": 4'), 5, "was changed"),
     "a cut state": (lambda run: (run / STATE).write_text("{"), 5, "Delete"),
+    "a checkpoint of another run": (make_foreign, 5, "belongs to another run"),
     "best weights": (flip("model.safetensors"), 5, "model.safetensors is not what"),
     "no best weights": (lambda run: (run / "model.safetensors").unlink(), 5, "model.safetensors"),
     "metrics": (flip("metrics.csv", 3), 5, "metrics.csv is not what"),

@@ -16,7 +16,7 @@ from llm_timecycle.config.settings import TrainingSettings
 from llm_timecycle.errors import RunError, RunExistsError, RunInUseError
 from llm_timecycle.runs.create import check_run_is_new, create_run
 from llm_timecycle.runs.directory import Run, open_run
-from llm_timecycle.runs.manifest import replace_file
+from llm_timecycle.runs.manifest import replace_file, write_manifest
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 from tests.runs.conftest import SETTINGS, make_weights
 
@@ -131,6 +131,33 @@ def test_weights_of_another_shape_type_or_name_are_refused(
     replace_file(run.path, "model.safetensors", save({**make_weights(1.0), **change}), {})
     with pytest.raises(RunError, match=message):
         run.load_weights()
+
+
+def test_more_bytes_than_weights_of_these_shapes_can_have_are_not_read(run: Run) -> None:
+    """A file of holes takes no room on the disk, and its manifest may fit: hashing takes hours."""
+    run.save_weights(make_weights(1.0), {})
+    with run.weights_path.open("rb+") as file:
+        file.truncate(1 << 40)
+    size = {"bytes": 1 << 40, "sha256": "0" * 64}
+    files = run.read_manifest()["files"] | {run.weights_path.name: size}
+    write_manifest(run.path, run.read_manifest() | {"files": files})
+    for use in (run.load_weights, run.check_files):
+        with pytest.raises(RunError, match=r"has 1,099,511,627,776 bytes, and expected are at "):
+            use()
+
+
+def test_runs_of_other_settings_are_told_apart(tmp_path: Path) -> None:
+    """And the same training, made again somewhere else, is the same run."""
+
+    def identify(name: str, seed: int) -> str | None:
+        path = tmp_path / name / "run"
+        path.parent.mkdir()
+        settings = SETTINGS.model_copy(update={"training": TrainingSettings(seed=seed)})
+        return create_run(path, settings, b"{}", 5, {}).read_identity()
+
+    identities = [identify(name, seed) for name, seed in (("a", 1), ("b", 2), ("c", 1))]
+    assert identities[0] is not None
+    assert identities[0] == identities[2] != identities[1]
 
 
 def test_weights_that_are_missing_are_named(run: Run) -> None:

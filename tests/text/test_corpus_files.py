@@ -302,7 +302,10 @@ def test_a_file_named_like_a_built_in_corpus_is_written_as_a_path(base):
         ("hollow", r"hollow has only empty files; expected text in at least one of them"),
         ("hollow/*.txt", r"hollow/\*\.txt has only empty files"),
         ("broken.gz", r"broken\.gz is damaged, or is not a gzip file"),
-        ("once upon a time " * 30, r"^/.*\.\.\..*upon a time  cannot be the name of a file: it is "),
+        (
+            "once upon a time " * 30,
+            r"^/.*\.\.\..*upon a time  cannot be the name of a file: it is ",
+        ),
     ],
 )
 def test_what_cannot_be_found_is_refused(base, spec, message):

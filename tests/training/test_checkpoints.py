@@ -8,6 +8,7 @@ import math
 import resource
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,17 @@ def test_one_of_another_model_is_refused(tmp_path: Path) -> None:
     write_checkpoint(tmp_path, make(3), keep=2)
     with pytest.raises(RunError, match=r"weights\.a should be F32 \(2, 4\).*Delete .*step-3"):
         read_newest_checkpoint(tmp_path, {**SHAPES, "weights.a": (2, 4)})
+
+
+@pytest.mark.parametrize(("written", "expected"), [("a" * 64, "b" * 64), (None, "b" * 64)])
+def test_one_of_another_run_is_refused(
+    tmp_path: Path, written: str | None, expected: str | None
+) -> None:
+    """Even where its shapes are those of this run."""
+    write_checkpoint(tmp_path, replace(make(3), identity=written), keep=2)
+    assert read_newest_checkpoint(tmp_path, SHAPES, written) is not None
+    with pytest.raises(RunError, match=r"step-3 .*belongs to another run\. Delete .*step-3"):
+        read_newest_checkpoint(tmp_path, SHAPES, expected)
 
 
 def test_plans_are_read_back(tmp_path: Path) -> None:

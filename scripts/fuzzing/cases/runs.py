@@ -27,6 +27,7 @@ from llm_timecycle.profiling.source import read_history
 from llm_timecycle.runs.directory import Run, open_run
 from llm_timecycle.runs.learned import load_shingles, load_spelling
 from llm_timecycle.training.checkpoints import (
+    Checkpoint,
     list_checkpoints,
     read_checkpoint,
     read_newest_checkpoint,
@@ -190,10 +191,15 @@ def _generate(run: Run, _: Run) -> str:
 
 
 def _read_checkpoint(run: Run, original: Run) -> Any:
-    checkpoint = read_newest_checkpoint(run.checkpoints_path, _list_shapes(original))
+    checkpoint = _read_newest(run, original)
     if checkpoint is None:
         return None
     return checkpoint.progress, _freeze(checkpoint.tensors)
+
+
+def _read_newest(run: Run, original: Run) -> Checkpoint | None:
+    shapes = _list_shapes(original)
+    return read_newest_checkpoint(run.checkpoints_path, shapes, run.read_identity())
 
 
 def _list_shapes(run: Run) -> dict[str, tuple[int, ...]]:
@@ -207,7 +213,7 @@ def _read_metrics(run: Run, original: Run) -> Any:
     """As a resume does, which first cuts off what follows its checkpoint, and as `profile` does."""
     text = run.read_metrics()
     run.check_files()
-    checkpoint = read_newest_checkpoint(run.checkpoints_path, _list_shapes(original))
+    checkpoint = _read_newest(run, original)
     cut = Path("cut.csv")
     if checkpoint is not None and checkpoint.progress.metrics_bytes > 0 and text:
         cut.write_bytes(run.metrics_path.read_bytes()[: checkpoint.progress.metrics_bytes])
@@ -297,10 +303,10 @@ def _check_checkpoint(found: Any, truth: Any) -> None:
 def _read_truth(run: Run) -> Truth:
     """What is read of a run that nobody has changed, and its checkpoints by their steps."""
     found = dict(read_all(run.path, run, [*READERS]))
-    shapes = _list_shapes(run)
+    shapes, identity = _list_shapes(run), run.read_identity()
     found["checkpoint"] = {
         checkpoint.progress.step: (checkpoint.progress, _freeze(checkpoint.tensors))
         for path in list_checkpoints(run.checkpoints_path)
-        if (checkpoint := read_checkpoint(path, shapes))
+        if (checkpoint := read_checkpoint(path, shapes, identity))
     }
     return found

@@ -100,7 +100,7 @@ def test_a_command_that_generates_loads_only_what_generates():
     loaded = list_modules_after(call("generate", "--help"))
     assert "llm_timecycle.generation.generator" in loaded
     assert loaded.isdisjoint({*HEAVY, "tqdm", "ruamel.yaml", "readline", "platformdirs"})
-    assert "llm_timecycle.cli.interactive" not in loaded
+    assert "llm_timecycle.cli.prompting.interactive" not in loaded
 
 
 def test_tensorflow_is_imported_without_the_charts_of_keras():

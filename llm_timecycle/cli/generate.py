@@ -12,7 +12,7 @@ import click
 
 from llm_timecycle.cli.options import HELP, PathName, generation_settings
 from llm_timecycle.cli.printing import escape_controls, print_json, print_text
-from llm_timecycle.cli.prompts import continue_prompts, read_prompt, show_prompt
+from llm_timecycle.cli.prompting.prompts import continue_prompts, read_prompt, show_prompt
 from llm_timecycle.config.settings import GenerationSettings
 from llm_timecycle.errors import UsageError
 from llm_timecycle.generation.engines.engine import Engine
@@ -132,7 +132,7 @@ def command(context: click.Context, /, run: Path, **options: Any) -> None:
     loaded = make_engine(opened, asked.engine, rows=rows, tokens=settings.length)
     load_s = time.perf_counter() - start_s
     if asked.interactive:
-        from llm_timecycle.cli.interactive import PromptLoop
+        from llm_timecycle.cli.prompting.interactive import PromptLoop
 
         PromptLoop(loaded, tokenizer, settings).run()
         return

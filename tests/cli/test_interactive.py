@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from llm_timecycle.cli.interactive import PromptLoop
+from llm_timecycle.cli.prompting.interactive import PromptLoop
 from llm_timecycle.config.settings import (
     GenerationSettings,
 )

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from llm_timecycle.cli.line_input import Interruption, _read_lines
+from llm_timecycle.cli.prompting.line_input import Interruption, _read_lines
 from llm_timecycle.errors import DataError
 from llm_timecycle.runs.directory import Run
 from llm_timecycle.text.files import streams

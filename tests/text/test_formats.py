@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from backports import zstd
 
-from llm_timecycle.cli.prompts import read_prompt
+from llm_timecycle.cli.prompting.prompts import read_prompt
 from llm_timecycle.errors import DataError
 from llm_timecycle.text.text_file import TextFile
 

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 import click
 import numpy as np
 
-from llm_timecycle.cli.line_input import Interruption, make_line_reader
 from llm_timecycle.cli.printing import escape_controls, print_text
-from llm_timecycle.cli.prompts import show_prompt
+from llm_timecycle.cli.prompting.line_input import Interruption, make_line_reader
+from llm_timecycle.cli.prompting.prompts import show_prompt
 from llm_timecycle.config.sections import find_value_type
 from llm_timecycle.config.settings import GenerationSettings
 from llm_timecycle.config.spelling import find_nearest

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType, TracebackType
 from typing import BinaryIO
 
-from llm_timecycle.cli.prompts import open_standard_input, read_input_line
+from llm_timecycle.cli.prompting.prompts import open_standard_input, read_input_line
 
 
 class Interruption:
@@ -51,7 +51,9 @@ def make_line_reader(completions: Sequence[str]) -> Callable[[], Iterator[str]]:
     stdin = open_standard_input("--interactive")
     if not stdin.isatty():
         return lambda: _read_lines(stdin)
-    from llm_timecycle.cli.prompt_session import read_typed_lines  # 80 ms that a pipe can save
+    from llm_timecycle.cli.prompting.prompt_session import (
+        read_typed_lines,  # 80 ms that a pipe can save
+    )
 
     return lambda: read_typed_lines(completions)
 

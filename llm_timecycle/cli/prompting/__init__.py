@@ -1,0 +1,1 @@
+"""Prompts: as arguments, from a file or a pipe, and typed one after another."""

@@ -1,7 +1,7 @@
 """Checkpoints: `checkpoints/step-N/`, each with everything that is needed to resume.
 
     tensors.safetensors   weights, optimizer, LSTM state, random state
-    state.json            identity of the run; progress; size and SHA-256 of the tensors; covers itself
+    state.json            whose run it is; progress; size and SHA-256 of the tensors; covers itself
 
 A checkpoint is written under a temporary name, flushed to disk and renamed: a process killed at any
 moment leaves it complete or absent. Plain NumPy in and out, without TensorFlow.

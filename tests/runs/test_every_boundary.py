@@ -90,8 +90,8 @@ def recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recording:
 
 
 def choose(number: int) -> Sequence[Fault]:
-    """One fault for every third operation, in rotation: the script tries all at each."""
-    return FAULTS[number // 3 % len(FAULTS) :][:1] if number % 3 == 0 else ()
+    """One fault for every fifth operation, in rotation: the script tries all at each."""
+    return FAULTS[number // 5 % len(FAULTS) :][:1] if number % 5 == 0 else ()
 
 
 def test_nothing_is_lost_wherever_a_training_is_struck(

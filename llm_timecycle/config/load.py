@@ -145,8 +145,10 @@ def _explain_errors(error: ValidationError, written: dict[str, Written]) -> Iter
         section, key, *inner = location
         path = f"{section}.{key}"
         if detail["type"] == CONTRADICTION:
-            blamed = next(path for path in detail["ctx"]["paths"] if path in written)
-            yield Problem(blamed, written[blamed].location, detail["ctx"]["explanation"])
+            # None where all of them have values of a wrong type, which has been said.
+            blamed = next((path for path in detail["ctx"]["paths"] if path in written), None)
+            if blamed is not None:
+                yield Problem(blamed, written[blamed].location, detail["ctx"]["explanation"])
         elif path in written:  # else it is no setting, which has been said
             items = items_by_path.setdefault(path, {})
             items.update((part, None) for part in inner if isinstance(part, int))

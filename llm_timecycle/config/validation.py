@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,6 +24,8 @@ ENCODINGS = (
     *("cp949", "windows-1252", "latin-1", "iso-8859-2", "windows-1250", "windows-1251", "koi8-r"),
 )
 """Encodings that a message names; every one that Python knows is allowed."""
+NO_TEXT_ENCODINGS = {"idna", "punycode", "unicode-escape", "raw-unicode-escape"}
+"""What Python counts among its encodings of text: names of hosts, and its literals."""
 DECAYING_OPTIMIZERS = ("adamw", "nadam")
 """Those that `training.weight_decay` works with."""
 CONTRADICTION = "contradiction"
@@ -137,7 +140,7 @@ def _check_reading(settings: Settings) -> Iterator[Contradiction]:
     if data.encoding != "auto" and not _is_text_encoding(data.encoding):
         yield Contradiction(
             ("data.encoding",),
-            f"received {data.encoding}; expected an encoding that Python knows, such as "
+            f"received {data.encoding}; expected an encoding of text that Python knows, such as "
             f"{', '.join(ENCODINGS)}; or auto",
         )
     if data.field is not None and data.documents != "record":
@@ -150,6 +153,8 @@ def _check_reading(settings: Settings) -> Iterator[Contradiction]:
 
 def _is_text_encoding(name: str) -> bool:
     try:
+        if codecs.lookup(name).name in NO_TEXT_ENCODINGS:
+            return False
         bytes(4).decode(name)
     except UnicodeDecodeError:
         return True

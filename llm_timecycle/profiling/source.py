@@ -102,5 +102,6 @@ def read_history(run: Run) -> list[dict[str, float]]:
             {key: float(cell) for key, cell in row.items() if cell} for row in csv.DictReader(lines)
         ]
     except (ValueError, TypeError, csv.Error) as error:
-        raise RunError(f"{run.metrics_path} cannot be read: {error}") from error
+        # An error may quote a cell, however long.
+        raise RunError(f"{run.metrics_path} cannot be read: {error!s:.200}") from error
     return [{key: cell for key, cell in row.items() if math.isfinite(cell)} for row in rows]

@@ -262,7 +262,8 @@ def explain_unwritten(run: Path, file: Path, error: OSError) -> RunError:
     """
     return RunError(
         f"cannot write {file}: {explain_os_error(error)}. Everything up to the last checkpoint is "
-        f"saved; then resume with: llm-timecycle train {quote(str(run))} --resume"
+        f"saved; then resume, with the same settings: "
+        f"llm-timecycle train {quote(str(run))} --resume"
     )
 
 

@@ -194,7 +194,7 @@ class TextFile:
         characters = reported = 0
         with self._open() as (file, stream):
             for text, offset, can_start in self._decode(file, stream, 0):
-                digest.update(text.encode())
+                digest.update(self._encode(text, offset))
                 if report is not None:
                     report(offset - reported)
                     reported = offset
@@ -205,6 +205,17 @@ class TextFile:
         if self._given_sha256 not in (None, digest.hexdigest()):
             raise DataError(self._explain_change())
         self._measure = Measure(characters, digest.hexdigest(), landmarks)
+
+    def _encode(self, text: str, offset: int) -> bytes:
+        """Text as UTF-8; DataError for half a character, which a few encodings can spell."""
+        try:
+            return text.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"{self.path} is not {self.encoding.upper()} text: before the byte at offset "
+                f"{offset}, it spells half of a character, U+{ord(text[error.start]):04X}. Set "
+                f"data.encoding to its encoding, or convert it to UTF-8"
+            ) from None
 
     def _decode(
         self, file: BinaryIO, stream: BinaryIO, offset: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -87,12 +88,19 @@ def find_fault_of_message(exit_code: int, output: str) -> str:
     return "" if len(message) > 40 else "no message"
 
 
-def find_advice(output: str) -> tuple[str | None, list[str] | None]:
-    """What a message says to delete, and the command that it gives."""
+def find_advice(output: str, resume: Sequence[str]) -> tuple[str | None, list[str] | None]:
+    """What a message says to delete, and the command that it gives.
+
+    Args:
+        resume: the command where it shall have the same settings as the one before.
+    """
     message = output[output.rfind("Error: ") :]
     doomed = re.search(r"\bDelete (\S+?)[,.]? ", message)
     command = re.search(r"llm-timecycle (train \S+ --resume)", message)
-    return doomed and doomed[1], command and command[1].split()
+    words = command and command[1].split()
+    if words and "with the same settings" in message:
+        words = list(resume)
+    return doomed and doomed[1], words
 
 
 def find_step(output: str) -> int:

@@ -211,7 +211,7 @@ class WatchedFile(io.FileIO):
         if found is not None:
             flags = os.O_APPEND if "a" in mode else 0
             flags |= os.O_RDWR if "+" in mode else os.O_WRONLY
-            self.watching.descriptors[self.fileno()] = found, flags
+            self.watching.descriptors.setdefault(self.fileno(), (found, flags))
 
     def write(self, content: Any) -> Any:
         """As `io.FileIO`."""

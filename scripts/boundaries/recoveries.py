@@ -99,7 +99,7 @@ def _list_recoveries(recording: Recording, strikes: Iterable[Strike], ways: Ways
     """One for each state and each advice that was given with it, in reverse order."""
     found: dict[tuple[str, str, str], Recovery] = {}
     for strike in strikes:
-        doomed, advised = find_advice(strike.output)
+        doomed, advised = find_advice(strike.output, ways.resume)
         has_run = (recording.store.place / strike.state / ways.run).exists()
         command = advised or (ways.resume if has_run else ways.new)
         key = (strike.state, " ".join(command), doomed or "")
@@ -146,7 +146,7 @@ def _take(recovery: Recovery, exit_code: int, ways: Ways) -> None:
     command, recovery.command = recovery.command, None
     if exit_code == 0:
         return
-    recovery.doomed, advised = find_advice(output)
+    recovery.doomed, advised = find_advice(output, ways.resume)
     unclear = find_fault_of_message(exit_code, output)
     if unclear or recovery.is_advised or not (recovery.doomed or advised):
         recovery.problem = f"{unclear or 'no way out'}: {output.strip().splitlines()[-1:]}"

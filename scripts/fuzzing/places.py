@@ -6,6 +6,9 @@ import os
 import shutil
 import socket
 import stat
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
@@ -65,6 +68,21 @@ def replace_path(draw: Random, path: Path, other: Path) -> str:
     return change
 
 
+def feed_pipe(path: Path, content: bytes) -> None:
+    """Write content into a named pipe whenever somebody reads from it, as long as it is there."""
+
+    def feed() -> None:
+        with suppress(OSError):
+            while True:
+                descriptor = os.open(path, os.O_WRONLY)  # waits for a reader
+                with suppress(BrokenPipeError), os.fdopen(descriptor, "wb") as pipe:
+                    pipe.write(content)
+                time.sleep(0.01)  # until the reader has closed it, or it would read twice
+
+    path = path.absolute()
+    threading.Thread(target=feed, daemon=True).start()
+
+
 def _grow(draw: Random, path: Path) -> str:
     size = draw.choice(LARGE_BYTES)
     if path.is_file() and not path.is_symlink():
@@ -81,8 +99,9 @@ def _remove(path: Path) -> None:
 
 def _copy(source: Path, path: Path) -> None:
     if source.is_dir():
-        shutil.copytree(source, path)
-    elif source.exists():
+        with suppress(shutil.Error):  # of what is no file in it, after all else is copied
+            shutil.copytree(source, path)
+    elif source.is_file():
         shutil.copyfile(source, path)
 
 

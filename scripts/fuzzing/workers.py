@@ -217,7 +217,8 @@ class _Process:
 
     def _blame(self, what: str) -> Outcome:
         wall_s = time.monotonic() - self.began_s
-        tried = find_what(self._place).read_text(encoding="utf-8")
+        file = find_what(self._place)  # missing where the case was still being made
+        tried = file.read_text(encoding="utf-8") if file.exists() else "making the case"
         return Outcome("wrong", tried, f"{what}\n{self._read_dump()}", wall_s=wall_s)
 
     def _explain_start(self, what: str) -> None:

@@ -67,6 +67,12 @@ def make_foreign(run: Path) -> None:
     (run / STATE).write_bytes(write_sealed(state | {"identity": "0" * 64}))
 
 
+def name_columns_otherwise(run: Path) -> None:
+    """Write a log that its manifest describes, and that the end of a training could not read."""
+    replace("metrics.csv", "input_s", "output")(run)
+    open_run(run).record_logs()
+
+
 TENSORS, STATE = (f"checkpoints/step-6/{name}" for name in ("tensors.safetensors", "state.json"))
 DAMAGED: dict[str, tuple[Callable[[Path], None], int, str]] = {
     "tensors of the checkpoint": (flip(TENSORS), 5, "was changed or damaged"),
@@ -76,6 +82,7 @@ DAMAGED: dict[str, tuple[Callable[[Path], None], int, str]] = {
     "best weights": (flip("model.safetensors"), 5, "model.safetensors is not what"),
     "no best weights": (lambda run: (run / "model.safetensors").unlink(), 5, "model.safetensors"),
     "metrics": (flip("metrics.csv", 3), 5, "metrics.csv is not what"),
+    "columns of metrics": (name_columns_otherwise, 5, "metrics.csv cannot be read: no column"),
     "tokenizer": (flip("tokenizer.json", 3), 5, "tokenizer.json is not what"),
     "manifest": (replace("manifest.json", '"step": 6', '"step": 7'), 5, "manifest.json"),
     "an edited setting": (replace("config.yaml", "hidden_units: 8", "hidden_units: 9"), 5, "edit"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -72,3 +73,9 @@ def test_a_wrong_value_is_named_with_its_origin(name: str, value: object, messag
 def test_a_contradiction_is_found() -> None:
     with pytest.raises(ConfigError, match=r"tokenizer\.vocab_size.*258"):
         check({"tokenizer.level": "byte", "tokenizer.vocab_size": 100})
+
+
+def test_a_contradiction_with_a_value_of_a_wrong_type_is_said_by_the_type() -> None:
+    """Pydantic takes a Decimal as a number, so that it also finds that no optimizer uses it."""
+    with pytest.raises(ConfigError, match=r"weight_decay: received Decimal\('0\.5'\); expected a"):
+        Settings(training={"weight_decay": Decimal("0.5")})

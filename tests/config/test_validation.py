@@ -11,7 +11,9 @@ from llm_timecycle.errors import ConfigError
 CONTRADICTIONS = [
     ("data: {valid_fraction: 0.5, test_fraction: 0.4}", "data.valid_fraction", "less than 0.9"),
     ("data: {encoding: utf-9}", "data.encoding", "Python knows, such as utf-8, utf-16"),
-    ("data: {encoding: hex}", "data.encoding", "expected an encoding that Python knows"),
+    ("data: {encoding: hex}", "data.encoding", "expected an encoding of text that Python"),
+    ("data: {encoding: idna}", "data.encoding", "expected an encoding of text that Python knows"),
+    ("data: {encoding: Unicode_Escape}", "data.encoding", "an encoding of text that Python knows"),
     ("data: {field: title}", "data.field", "documents: file has no fields; set documents: record"),
     ("tokenizer: {level: byte, vocab_size: 257}", "tokenizer.vocab_size", "258 or more"),
     ("tokenizer: {level: subword, vocab_size: 257}", "tokenizer.vocab_size", "level: subword"),

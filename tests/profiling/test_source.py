@@ -99,5 +99,9 @@ def test_damaged_metrics_are_refused(run: Run) -> None:
     run.record_logs()
     with pytest.raises(RunError, match=r"metrics\.csv cannot be read: could not convert"):
         read_history(open_run(run.path))
+    run.metrics_path.write_text(METRICS.replace("3.5", "x" * 100_000))
+    run.record_logs()
+    with pytest.raises(RunError, match=r"metrics\.csv cannot be read: [^\n]{200}$"):
+        read_history(open_run(run.path))
     run.metrics_path.unlink()
     assert read_history(open_run(run.path)) == []

@@ -255,6 +255,12 @@ def test_bytes_that_never_become_a_character_are_not_gathered(tmp_path, monkeypa
         TextFile(path, "utf-7").measure()
 
 
+def test_half_a_character_is_no_text(tmp_path):
+    path = write(tmp_path, b"river +2AA- time")
+    with pytest.raises(DataError, match=r"not UTF-7 text: .* spells half of a character, U\+D800"):
+        TextFile(path, "utf-7").measure()
+
+
 @pytest.mark.parametrize("line", ["time runs on, and the river with it\n", "钟", "🕰 "])
 def test_a_large_file_is_never_held_whole(tmp_path, line):
     size_bytes = 30_000_000

@@ -138,6 +138,8 @@ def _extract_merges(merges: Any, ids: dict[str, int]) -> tuple[tuple[str, str], 
     try:
         pairs = tuple((left, right) for left, right in merges)
         if all(left in ids and right in ids and left + right in ids for left, right in pairs):
+            if len(set(pairs)) < len(pairs):
+                raise _UnfitError("it has a merge twice, and their order counts")
             return pairs
     except (TypeError, ValueError):
         pass

@@ -126,23 +126,28 @@ def list_stage_seconds(measured: Mapping[str, float], wall_s: float) -> dict[str
     return {stage: {**measured, **other}.get(stage, 0.0) for stage in STAGES}
 
 
-def add_stage_seconds(path: Path) -> dict[str, float]:
+def add_stage_seconds(path: Path, length_bytes: int | None = None) -> dict[str, float]:
     """Seconds of each of `STAGES` over a whole `metrics.csv`, all sessions of the run included.
 
-    RunError if it is no such file.
+    Args:
+        path: the file.
+        length_bytes: how much of it to read; None reads all.
+
+    Raises:
+        RunError: it is no such file.
     """
-    with _read(path) as rows:
+    with _read(path, length_bytes) as rows:
         cells = [[float(row[f"{stage}_s"] or 0.0) for stage in STAGES] for row in rows]
     return {stage: sum(each[place] for each in cells) for place, stage in enumerate(STAGES)}
 
 
-def read_validations(path: Path) -> list[Point]:
+def read_validations(path: Path, length_bytes: int | None = None) -> list[Point]:
     """Every validation in a `metrics.csv`, all sessions of the run included.
 
-    RunError if it is no such file.
+    Args and errors are those of `add_stage_seconds`.
     """
     points, train_loss = [], None
-    with _read(path) as rows:
+    with _read(path, length_bytes) as rows:
         for row in rows:
             train_loss = float(row["train_loss_nats"]) if row["train_loss_nats"] else train_loss
             if row["valid_loss_nats"]:
@@ -151,13 +156,17 @@ def read_validations(path: Path) -> list[Point]:
 
 
 @contextmanager
-def _read(path: Path) -> Iterator[csv.DictReader[str]]:
+def _read(path: Path, length_bytes: int | None = None) -> Iterator[csv.DictReader[str]]:
     """The rows of a `metrics.csv`; RunError where what is made of them fails."""
     try:
-        with io.TextIOWrapper(open_regular(path), encoding="utf-8", newline="") as file:
-            yield csv.DictReader(file)
-    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
-        raise RunError(f"{path} cannot be read: {error}. {RESTORE}") from error
+        with open_regular(path) as file:
+            content = io.BytesIO(file.read(length_bytes))
+        yield csv.DictReader(io.TextIOWrapper(content, encoding="utf-8", newline=""))
+    except KeyError as error:
+        raise RunError(f"{path} cannot be read: no column {error.args[0]}. {RESTORE}") from error
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        # It may quote a cell, however long.
+        raise RunError(f"{path} cannot be read: {error!s:.200}. {RESTORE}") from error
 
 
 def _format(value: float | int | None) -> str:

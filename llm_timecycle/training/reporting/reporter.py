@@ -16,6 +16,7 @@ from llm_timecycle.training.reporting.display import Display
 from llm_timecycle.training.reporting.growing_file import GrowingFile
 from llm_timecycle.training.reporting.metrics import (
     MetricsLog,
+    add_stage_seconds,
     describe_row,
     list_stage_seconds,
     make_row,
@@ -53,9 +54,13 @@ class Reporter:
         now: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._run, self._progress, self._lanes, self._now = run, progress, lanes, now
+        losses = []
+        if progress.metrics_bytes > 0:  # what the end will need is read before anything is changed
+            kept = run.metrics_path, progress.metrics_bytes
+            add_stage_seconds(*kept)
+            losses = [point.valid_loss for point in read_validations(*kept)]
         self._metrics = MetricsLog(run.metrics_path, progress.metrics_bytes)
         self._samples = GrowingFile(run.samples_path, progress.samples_bytes)
-        losses = [point.valid_loss for point in read_validations(run.metrics_path)]
         self._display = Display(show_progress, losses)
         self.is_shown = show_progress
         windows = valid_tokens / (lanes.lanes * lanes.window)

@@ -13,7 +13,7 @@ from fuzzing.commands import Printed, call_command
 from fuzzing.kinds import MakeAttempt
 from fuzzing.laws import Attempt, Wrong
 from fuzzing.mutations import ODD_TEXTS, ODD_VALUES, draw_text, mutate_bytes
-from fuzzing.places import replace_path
+from fuzzing.places import feed_pipe, replace_path
 from fuzzing.small_runs import CHINESE, ENGLISH, make_run
 
 from llm_timecycle.config.json_schema import list_key_schemas
@@ -214,8 +214,8 @@ def _call_command(draw: Random, model: Model, prompt: str, options: dict[str, An
     elif way == "--prompt-file":
         file = Path("prompt.txt")
         file.write_bytes(content)
-        if draw.random() < 0.1:
-            replace_path(draw, file, file)
+        if draw.random() < 0.1 and replace_path(draw, file, file) == "a pipe":
+            feed_pipe(file, content)
         words += ["--prompt-file", str(file)]
     elif way == "-":
         words += ["--prompt-file", "-"]
@@ -246,8 +246,9 @@ def _read_prompts(draw: Random, model: Model, prompt: str, options: dict[str, An
     if draw.random() < 0.2:
         content, _ = mutate_bytes(draw, content)
     Path("prompts.jsonl").write_bytes(content)
-    if draw.random() < 0.05:
-        replace_path(draw, Path("prompts.jsonl"), Path("other"))
+    file = Path("prompts.jsonl")
+    if draw.random() < 0.05 and replace_path(draw, file, Path("other")) == "a pipe":
+        feed_pipe(file, content)
     if draw.random() < 0.1:
         replace_path(draw, Path("texts.jsonl"), Path("prompts.jsonl"))
     words = ["generate", str(model.run.path), "--engine", "numpy", *_write_arguments(draw, options)]

@@ -126,6 +126,19 @@ def test_wide_weights_are_multiplied_in_smaller_chunks() -> None:
     assert make_matrices([draw(8000, 64)])[1] == 1
 
 
+def multiply_quietly(matrix: Matrix, rows: np.ndarray, chunk_rows: int) -> np.ndarray:
+    with np.errstate(over="ignore", invalid="ignore"):
+        return multiply(matrix, rows, chunk_rows)
+
+
+def test_products_that_overflow_are_nobody_s_business_here() -> None:
+    """Warnings are errors in these tests; an engine that meets such logits refuses them."""
+    weights = draw(64, 70)
+    weights[3, 65] = 3e38
+    (matrix,), chunk_rows = make_matrices([weights])
+    assert np.isinf(multiply_quietly(matrix, draw(4, 64), chunk_rows)[:, 65]).any()
+
+
 @pytest.mark.parametrize("reason", ["float64", "no direct products", "row dependent"])
 def test_weights_are_left_as_they_are_where_blocks_would_not_do(
     reason: str, monkeypatch: pytest.MonkeyPatch

@@ -146,6 +146,13 @@ def test_merges_that_do_not_fit_are_refused(tmp_path, merge):
     assert "its merges do not fit its vocabulary" in refuse(path, "subword", content)
 
 
+def test_a_merge_that_stands_twice_is_refused(tmp_path):
+    """The library takes one of them, and nobody says which."""
+    path, content = save(tmp_path, "subword")
+    content["model"]["merges"].append(content["model"]["merges"][0])
+    assert "it has a merge twice" in refuse(path, "subword", content)
+
+
 @pytest.mark.parametrize(
     ("section", "value"),
     [

@@ -64,7 +64,9 @@ def test_a_directory_that_is_gone_is_an_error_of_the_run(tmp_path: Path) -> None
 def test_a_disk_that_takes_a_part_of_a_row_is_full(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
     log = MetricsLog(path, 0)
-    message = r"cannot write .*metrics\.csv: the disk is full.* resume with: llm-timecycle train"
+    message = (
+        r"cannot write .*metrics\.csv: the disk is full.* then resume, .*: llm-timecycle train"
+    )
     with limit_file_size(path.stat().st_size + 5), pytest.raises(RunError, match=message):
         log.append_row({"step": 1000})
     log.close()
@@ -90,3 +92,26 @@ def test_what_is_no_log_is_an_error_of_the_run(tmp_path: Path, content: bytes) -
     for read in (read_validations, add_stage_seconds):
         with pytest.raises(RunError, match=r"metrics\.csv cannot be read: .*Restore it"):
             read(path)
+
+
+def test_what_comes_after_a_length_is_not_read(tmp_path: Path) -> None:
+    """As the half of a row, where a process was killed in writing it."""
+    path = tmp_path / "metrics.csv"
+    log = MetricsLog(path, 0)
+    log.append_row({"step": 1, "valid_loss_nats": 2.5, "input_s": 0.5})
+    kept = log.flush()
+    log.append("2,x")
+    log.close()
+    assert [point.valid_loss for point in read_validations(path, kept)] == [2.5]
+    assert add_stage_seconds(path, kept)["input"] == 0.5
+    path.write_text("step,valid_loss_nats\n1,2.5\n")
+    with pytest.raises(RunError, match=r"cannot be read: no column train_loss_nats\. Restore it"):
+        read_validations(path)
+
+
+def test_a_cell_of_any_length_is_not_shown_whole(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_text("step,valid_loss_nats,train_loss_nats\n1,2," + "x" * 100_000)
+    with pytest.raises(RunError, match=r"could not convert string to float: 'xxx") as caught:
+        read_validations(path)
+    assert len(str(caught.value)) < 500 + len(str(path))

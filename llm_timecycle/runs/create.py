@@ -63,7 +63,8 @@ def create_run(
         origin: the run whose weights it begins with, for the manifest.
 
     Raises:
-        RunError: something is there already, or the disk cannot be written to.
+        RunExistsError: something is there already, or came there meanwhile.
+        RunError: the disk cannot be written to.
     """
     check_run_is_new(path)
     try:
@@ -87,6 +88,8 @@ def create_run(
         for directory in (path.parent, path.parent.parent):  # which may be new too
             flush_directory(directory)
     except OSError as error:
+        if path.exists():  # another process was faster
+            raise RunExistsError(path, is_run=(path / "manifest.json").exists()) from error
         raise RunError(f"cannot make {path}: {explain_os_error(error)}") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)

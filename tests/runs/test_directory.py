@@ -66,6 +66,17 @@ def test_a_path_that_is_taken_is_refused_with_both_ways_out(run: Run, tmp_path: 
     assert not caught.value.is_run
 
 
+def test_a_run_that_another_process_made_meanwhile_is_refused_as_one_that_is_there(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llm_timecycle.runs.create.check_run_is_new", lambda path: None)
+    before = sorted(run.path.iterdir())
+    with pytest.raises(RunExistsError, match="exists already"):
+        create_run(run.path, SETTINGS, b"{}", 5, {})
+    assert sorted(run.path.iterdir()) == before
+    assert [path.name for path in run.path.parent.iterdir()] == ["mine"]
+
+
 def test_a_place_that_cannot_be_written_is_refused() -> None:
     with pytest.raises(RunError, match="cannot make a run in /proc"):
         check_run_is_new(Path("/proc/nowhere/run"))

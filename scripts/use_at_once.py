@@ -24,6 +24,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from boundaries.processes import start, wait
 from boundaries.recording import import_program, run_command
@@ -34,15 +35,16 @@ data: {train: text.txt, valid_fraction: 0.1, test_fraction: 0}
 tokenizer: {level: subword, vocab_size: 300}
 model: {embedding_dim: 4, hidden_units: 8, num_layers: 1}
 training:
-  {batch_size: 4, sequence_length: 8, max_steps: 12, eval_every: 1, checkpoint_every: 1,
-   keep_checkpoints: 1, log_every: 1, schedule: constant, warmup_steps: 1, learning_rate: 0.1,
+  {batch_size: 4, sequence_length: 8, max_steps: 24, eval_every: 1, checkpoint_every: 1,
+   keep_checkpoints: 1, log_every: 1, schedule: constant, warmup_steps: 1, learning_rate: 0.003,
    patience: null, precision: float32, threads: 1}
 """
-STEPS = 12
+STEPS = 24
 GENERATIONS, EVALUATIONS = 20, 2
 LONGEST_S = 300
 RUN, OTHER = "runs/my", "runs/other"
-GENERATE = ["generate", RUN, "--prompt", "The ", "--temperature", "0", "--length", "40"]
+GENERATE = ["generate", RUN, "--prompt", "The ", "--temperature", "1", "--seed", "3"]
+GENERATE += ["--length", "40", "--top-logprobs", "1", "--json"]
 EVALUATE = ["evaluate", RUN, "--json"]
 TOO_EARLY = ("has no trained weights yet", "there is no run at")
 REFUSED = ("is being trained by another process", "exists already")
@@ -70,9 +72,9 @@ class Truth:
 
     weights: bytes
     cached: list[bytes]
-    texts: dict[str, int] = field(default_factory=dict)
+    texts: dict[Any, int] = field(default_factory=dict)
     """The step of each."""
-    scores: dict[float, int] = field(default_factory=dict)
+    scores: dict[Any, int] = field(default_factory=dict)
 
 
 def begin(arguments: Sequence[str], place: Path, name: str) -> Job:
@@ -117,14 +119,18 @@ def read_cache(place: Path) -> list[bytes]:
 
 
 def _read_text(output: str) -> str:
-    """The generated text; what else was printed goes before it."""
-    at = output.rfind("The ")
-    return output[at:] if at >= 0 else ""
+    """The text with the probability of each token."""
+    return json.dumps(_read_object(output)["samples"])
 
 
 def _read_score(output: str) -> float:
-    start = output.find("{")
-    return float(json.loads(output[start:])["loss_nats_per_token"]) if start >= 0 else -1.0
+    return float(_read_object(output)["loss_nats_per_token"])
+
+
+def _read_object(output: str) -> dict[str, Any]:
+    """The JSON that a command has printed after its messages."""
+    found: dict[str, Any] = json.loads(output[output.index("{\n") :])
+    return found
 
 
 def play_round(place: Path, truth: Truth, draw: random.Random, counts: Counter[str]) -> list[str]:
@@ -135,7 +141,7 @@ def play_round(place: Path, truth: Truth, draw: random.Random, counts: Counter[s
         for number, run in enumerate((RUN, RUN, OTHER))
     ]
     latest_s = time.perf_counter() + LONGEST_S
-    while not (place / RUN / "manifest.json").exists() and time.perf_counter() < latest_s:
+    while not (place / RUN / "model.safetensors").exists() and time.perf_counter() < latest_s:
         time.sleep(0.01)
     readers: list[Job] = []
     orders = [GENERATE] * GENERATIONS + [EVALUATE] * EVALUATIONS
@@ -155,13 +161,11 @@ def judge_reader(job: Job, truth: Truth, counts: Counter[str]) -> str:
         counts[f"{kind}: no weights yet"] += 1
         return ""
     is_generation = kind == "generate"
-    step = (
-        truth.texts.get(_read_text(output))
-        if is_generation
-        else truth.scores.get(_read_score(output))
-    )
-    if job.exit_code != 0 or step is None:
+    if job.exit_code != 0:
         return f"{kind} ended with {job.exit_code}: {output[-500:]}"
+    known = truth.texts if is_generation else truth.scores
+    if (_read_text if is_generation else _read_score)(output) not in known:
+        return f"{kind} gives what no step gives: {output[-500:]}"
     counts[f"{kind}: of one step"] += 1
     return ""
 

@@ -1,0 +1,103 @@
+"""Runs as text: the list, one run, several side by side. Computes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from llm_timecycle.comparing.summary import RunSummary
+from llm_timecycle.path_names import show_name
+from llm_timecycle.profiling.format import format_count
+from llm_timecycle.profiling.render.tables import make_table, render
+
+if TYPE_CHECKING:
+    from llm_timecycle.profiling.render.rows import Row
+
+UNLIMITED = 100_000
+"""Columns of a table that no terminal shows: each run stays on one line."""
+HEAD = ("run", "text", "level", "weights", "steps", "min", "loss", "bits", "date", "")
+NOT_CHARGED = "*"
+LEGEND = "loss: nats per token; bits: per character, both on the validation text"
+LEGEND_NOT_CHARGED = (
+    "*: without the spelling of unknown words, which llm-timecycle evaluate RUN charges"
+)
+
+
+def write_list(runs: Sequence[RunSummary], width: int = UNLIMITED) -> str:
+    """A table of runs, with a line that says what its figures are."""
+    legend = [LEGEND]
+    if any(has_uncharged_bits(run) for run in runs):
+        legend.append(LEGEND_NOT_CHARGED)
+    return render([make_table(list_rows(runs), left=3), "", *legend], width)
+
+
+def list_rows(runs: Sequence[RunSummary]) -> list[Row]:
+    """The heading and a row for each run; columns that are empty in all of them are left out."""
+    rows: list[Row] = [HEAD, *map(_write_row, runs)]
+    used = [number for number in range(len(HEAD)) if any(row[number] for row in rows)]
+    return [tuple(row[number] for number in used) for row in rows]
+
+
+def has_uncharged_bits(run: RunSummary) -> bool:
+    """Whether its bits per character leave out what unknown words cost."""
+    score = run.score
+    is_known = score.bits_per_character is not None
+    return is_known and score.bits_per_character_with_spelling is None
+
+
+def _write_row(run: RunSummary) -> Row:
+    return (
+        show_name(run.name),
+        show_name(run.text),
+        run.level,
+        format_count(run.weights),
+        write_steps(run),
+        write_number(run.minutes, 1),
+        write_number(run.score.valid_loss_nats, 4),
+        write_bits(run),
+        write_date(run.date),
+        write_state(run),
+    )
+
+
+def write_steps(run: RunSummary) -> str:
+    """The steps done, and those planned where they are more."""
+    if run.steps is None:
+        return "-"
+    is_cut = run.planned_steps is not None and run.planned_steps > run.steps
+    return f"{run.steps:,}/{run.planned_steps:,}" if is_cut else f"{run.steps:,}"
+
+
+def write_bits(run: RunSummary) -> str:
+    """Bits per character, marked where unknown words are not charged."""
+    mark = NOT_CHARGED if has_uncharged_bits(run) else ""
+    return f"{write_number(run.score.bits_per_character, 3)}{mark}"
+
+
+def write_number(value: float | None, digits: int) -> str:
+    """A number with so many digits behind the point; a dash where there is none.
+
+    >>> write_number(1234.5, 1), write_number(None, 1), write_number(1e9, 2)
+    ('1,234.5', '-', '1e+09')
+    """
+    if value is None:
+        return "-"
+    return f"{value:,.{digits}f}" if value < 1e6 else f"{value:.4g}"
+
+
+def write_count(value: int | None) -> str:
+    """A count; a dash where there is none."""
+    return "-" if value is None else f"{value:,}"
+
+
+def write_date(date: datetime) -> str:
+    """The day, where the reader is."""
+    return f"{date.astimezone():%Y-%m-%d}"
+
+
+def write_state(run: RunSummary) -> str:
+    """What is not as with most runs."""
+    if run.is_training:
+        return "training"
+    return "" if run.has_weights else "no weights yet"

@@ -151,9 +151,8 @@ def _list_best(run: RunDetails) -> Iterator[Row]:
     yield ("  loss", f"{write_number(score.valid_loss_nats, 4)} nats per token")
     yield ("  perplexity", f"{write_number(score.perplexity, 2)} per token")
     if score.bits_per_character is not None:
-        mark = "*" if has_uncharged_bits(summary) else ""
-        yield ("  bits per character", write_bits(summary))
-        yield ("  bits per byte", f"{write_number(score.bits_per_byte, 3)}{mark}")
+        yield ("  bits per character", write_bits(summary, score.bits_per_character))
+        yield ("  bits per byte", write_bits(summary, score.bits_per_byte))
     accuracy = run.find_best("valid_accuracy")
     if accuracy is not None:
         yield ("  accuracy", format_share(accuracy))

@@ -39,8 +39,8 @@ _RESULTS: dict[str, Callable[[RunDetails], str]] = {
     "best step": lambda run: write_count(run.summary.best_step),
     "loss (nats per token)": lambda run: write_number(run.summary.score.valid_loss_nats, 4),
     "perplexity": lambda run: write_number(run.summary.score.perplexity, 2),
-    "bits per character": lambda run: write_bits(run.summary),
-    "bits per byte": lambda run: write_number(run.summary.score.bits_per_byte, 3),
+    "bits per character": lambda run: write_bits(run.summary, run.summary.score.bits_per_character),
+    "bits per byte": lambda run: write_bits(run.summary, run.summary.score.bits_per_byte),
     "date": lambda run: write_date(run.summary.date),
     "state": lambda run: write_state(run.summary),
 }
@@ -83,11 +83,12 @@ def explain_comparability(comparison: RunComparison) -> str:
 def _list_parts(comparison: RunComparison) -> Iterator[RenderableType]:
     runs = comparison.runs
     names = [show_name(run.summary.path) for run in runs]
-    if comparison.differences:
-        rows = [
-            (path, *(_write_setting(path, value) for value in values))
-            for path, values in comparison.differences.items()
-        ]
+    rows = [
+        (path, *(_write_setting(path, value) for value in values))
+        for path, values in comparison.differences.items()
+        if path != TEXT_KEYS[0]  # a row of the results
+    ]
+    if rows:
         yield from (make_table([("settings that differ", *names), *rows]), "")
     else:
         yield from ("The settings are the same.", "")

@@ -25,7 +25,6 @@ from llm_timecycle.runs.config_file import read_config, read_training_texts
 from llm_timecycle.runs.locking import is_locked
 from llm_timecycle.runs.manifest import RESTORE, read_manifest
 
-
 MOST_NAMED = 3
 """Of the texts of a run, in a row."""
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 UNLIMITED = 100_000
 """Columns of a table that no terminal shows: each run stays on one line."""
-HEAD = ("run", "text", "level", "weights", "steps", "min", "loss", "bits", "date", "")
+HEAD = ("run", "text", "level", "weights", "steps", "min", "loss", "bits", "date")
+WRAPPED, LEAST_WRAPPED = 2, 8
+"""Columns of names, which are wrapped where there is too little room, and what each needs."""
 NOT_CHARGED = "*"
 LEGEND = "loss: nats per token; bits: per character, both on the validation text"
 LEGEND_NOT_CHARGED = (
@@ -25,18 +27,21 @@ LEGEND_NOT_CHARGED = (
 
 
 def write_list(runs: Sequence[RunSummary], width: int = UNLIMITED) -> str:
-    """A table of runs, with a line that says what its figures are."""
+    """A table of runs, with a line that says what its figures are.
+
+    No figure is cut or wrapped: where the width is too small for that, the lines are longer.
+    """
+    rows = list_rows(runs)
     legend = [LEGEND]
     if any(has_uncharged_bits(run) for run in runs):
         legend.append(LEGEND_NOT_CHARGED)
-    return render([make_table(list_rows(runs), left=3), "", *legend], width)
+    table = make_table(rows, left=3, wrapped=WRAPPED)
+    return render([table, "", *legend], max(width, _measure_least(rows)))
 
 
 def list_rows(runs: Sequence[RunSummary]) -> list[Row]:
-    """The heading and a row for each run; columns that are empty in all of them are left out."""
-    rows: list[Row] = [HEAD, *map(_write_row, runs)]
-    used = [number for number in range(len(HEAD)) if any(row[number] for row in rows)]
-    return [tuple(row[number] for number in used) for row in rows]
+    """The heading and a row for each run."""
+    return [HEAD, *map(_write_row, runs)]
 
 
 def has_uncharged_bits(run: RunSummary) -> bool:
@@ -46,18 +51,27 @@ def has_uncharged_bits(run: RunSummary) -> bool:
     return is_known and score.bits_per_character_with_spelling is None
 
 
+def _measure_least(rows: Sequence[Row]) -> int:
+    """Columns in which every figure has a place."""
+    from rich.cells import cell_len
+
+    figures = zip(*(row[WRAPPED:] for row in rows), strict=True)
+    widths = [max(map(cell_len, column)) for column in figures]
+    return sum(widths) + WRAPPED * LEAST_WRAPPED + 2 * len(HEAD)
+
+
 def _write_row(run: RunSummary) -> Row:
+    state = write_state(run)
     return (
-        show_name(run.name),
+        show_name(run.name) + (f" ({state})" if state else ""),
         show_name(run.text),
         run.level,
         format_count(run.weights),
         write_steps(run),
         write_number(run.minutes, 1),
         write_number(run.score.valid_loss_nats, 4),
-        write_bits(run),
+        write_bits(run, run.score.bits_per_character),
         write_date(run.date),
-        write_state(run),
     )
 
 
@@ -69,10 +83,9 @@ def write_steps(run: RunSummary) -> str:
     return f"{run.steps:,}/{run.planned_steps:,}" if is_cut else f"{run.steps:,}"
 
 
-def write_bits(run: RunSummary) -> str:
-    """Bits per character, marked where unknown words are not charged."""
-    mark = NOT_CHARGED if has_uncharged_bits(run) else ""
-    return f"{write_number(run.score.bits_per_character, 3)}{mark}"
+def write_bits(run: RunSummary, bits: float | None) -> str:
+    """Bits per character or byte, marked where unknown words are not charged."""
+    return f"{write_number(bits, 3)}{NOT_CHARGED if has_uncharged_bits(run) else ''}"
 
 
 def write_number(value: float | None, digits: int) -> str:

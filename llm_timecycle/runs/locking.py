@@ -24,14 +24,17 @@ def make_lock(run: Path) -> FileLock:
 
 def is_locked(run: Path) -> bool:
     """Whether another process trains the run, as far as this user can tell; makes no file."""
-    from filelock import Timeout
-
     try:
         if not S_ISREG((run / NAME).lstat().st_mode):
             return False
+    except OSError:  # it was never trained
+        return False
+    from filelock import Timeout
+
+    try:
         with make_lock(run).acquire(timeout=0):
             return False
     except Timeout:
         return True
-    except OSError:  # there is none yet, or it may not be written to
+    except OSError:  # it may not be written to
         return False

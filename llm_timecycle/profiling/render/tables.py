@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -53,6 +53,7 @@ def make_table(
     bars: Sequence[float] = (),
     *,
     left: int = 1,
+    wrapped: int | None = None,
     has_head: bool = True,
     are_parts: bool = True,
 ) -> RenderableType:
@@ -62,6 +63,8 @@ def make_table(
         rows: the first is the heading.
         bars: a number for each of the first rows below the heading.
         left: how many columns, from the first, are aligned to the left; the others to the right.
+        wrapped: how many columns, from the first, are wrapped where there is too little room; None
+            is all.
         are_parts: whether the bars, each in its colour, are parts of a whole; else the longest one
             is full.
     """
@@ -73,8 +76,9 @@ def make_table(
     )
     head, *body = rows
     for number, name in enumerate(head):
-        is_left = number < left
-        table.add_column(Text(name), justify="left" if is_left else "right", overflow="fold")
+        justify: Literal["left", "right"] = "left" if number < left else "right"
+        is_whole = wrapped is not None and number >= wrapped
+        table.add_column(Text(name), justify=justify, overflow="fold", no_wrap=is_whole)
     full = (sum if are_parts else max)(bars or (1.0,)) or 1.0
     if bars:
         table.add_column("", no_wrap=True)

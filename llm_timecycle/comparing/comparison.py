@@ -99,10 +99,11 @@ def compare_runs(runs: Sequence[RunDetails]) -> RunComparison:
         for key in settings[0]
         if any(each[key] != settings[0][key] for each in settings)
     }
-    return RunComparison(tuple(runs), differences, _judge(runs))
+    return RunComparison(tuple(runs), differences, compare_figures(runs))
 
 
-def _judge(runs: Sequence[RunDetails]) -> Comparability:
+def compare_figures(runs: Sequence[RunDetails]) -> Comparability:
+    """Whether the figures of some runs say which is better."""
     texts = {run.splits["valid"].sha256 for run in runs if "valid" in run.splits}
     tokens = {
         (run.tokenizer_sha256, run.settings.tokenizer.level, run.settings.data.normalize)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from stat import S_ISREG
 from typing import TYPE_CHECKING
+
+from llm_timecycle.files import open_regular
 
 if TYPE_CHECKING:
     from filelock import FileLock
 
 NAME = ".lock"
 WAIT_S = 0.2
-"""That a training waits for the lock: `is_locked` holds it for a moment."""
+"""That a training waits for the lock, since `is_locked` holds it for a moment."""
 
 
 def make_lock(run: Path) -> FileLock:
@@ -23,14 +24,27 @@ def make_lock(run: Path) -> FileLock:
 
 
 def is_locked(run: Path) -> bool:
-    """Whether another process trains the run, as far as this user can tell; makes no file."""
+    """Whether another process trains the run, as far as this user can tell; changes nothing."""
     try:
-        if not S_ISREG((run / NAME).lstat().st_mode):
-            return False
-    except OSError:  # it was never trained
+        import fcntl
+    except ImportError:  # Windows
+        return _is_refused(run)
+    try:
+        with open_regular(run / NAME) as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # it was never trained, or locks are unknown here
         return False
+    return False
+
+
+def _is_refused(run: Path) -> bool:
+    """Whether taking the lock fails, where there is one."""
     from filelock import Timeout
 
+    if not (run / NAME).is_file():
+        return False
     try:
         with make_lock(run).acquire(timeout=0):
             return False

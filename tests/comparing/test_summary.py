@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import math
 import os
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,8 +15,9 @@ import pytest
 
 from llm_timecycle.comparing.summary import Split, compute_score, read_summary
 from llm_timecycle.config.weight_shapes import count_parameters
-from llm_timecycle.errors import RunError
+from llm_timecycle.errors import RunError, RunInUseError
 from llm_timecycle.runs.directory import Run
+from llm_timecycle.runs.locking import WAIT_S, is_locked
 from llm_timecycle.sealed_json import write_sealed
 from tests.comparing.made_runs import make_run, set_date
 
@@ -161,11 +164,35 @@ def test_a_run_that_another_process_trains_says_so(run: Run) -> None:
     assert not read_summary(run.path).is_training
 
 
-def test_what_is_not_a_lock_is_left_alone(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "mine.txt").write_text("mine")
-    (run.path / ".lock").symlink_to(tmp_path / "mine.txt")
+def test_asking_whether_a_run_is_trained_changes_nothing(run: Run) -> None:
+    lock = run.path / ".lock"
+    lock.write_text("mine")
+    lock.chmod(0o444)
+    before = lock.stat()
     assert not read_summary(run.path).is_training
-    assert (tmp_path / "mine.txt").read_text() == "mine"
-    (run.path / ".lock").unlink()
-    os.mkfifo(run.path / ".lock")
+    after = lock.stat()
+    assert (lock.read_text(), after.st_mtime_ns) == ("mine", before.st_mtime_ns)
+    lock.unlink()
+    os.mkfifo(lock)
     assert not read_summary(run.path).is_training
+
+
+def test_a_training_waits_for_whoever_asked_whether_it_goes_on(run: Run) -> None:
+    with run.lock():
+        pass
+    with (run.path / ".lock").open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        with pytest.raises(RunInUseError), run.lock():
+            pass
+        threading.Timer(WAIT_S / 4, lambda: fcntl.flock(file, fcntl.LOCK_UN)).start()
+        with run.lock():
+            pass
+
+
+def test_the_other_way_to_ask_says_the_same(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of Windows, which has no `fcntl`."""
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    assert not is_locked(run.path)
+    with run.lock():
+        assert is_locked(run.path)
+    assert not is_locked(run.path)

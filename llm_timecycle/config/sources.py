@@ -39,6 +39,7 @@ from llm_timecycle.files import UnfitFileError, read_regular
 MAX_SETTINGS_BYTES = 1 << 20
 CLOSING = {'"': '"', "'": "'", "[": "]", "{": "}"}
 """What ends a value that begins with a quote or a bracket."""
+SHOWN_CHARACTERS = 80
 COMMENT = re.compile(r"(?:^|\s)#")
 
 
@@ -140,8 +141,7 @@ class Override:
         name, sign, text = self.text.partition("=")
         name, text = name.strip(), text.strip()
         section, _, key = name.partition(".")
-        short = self.text if len(self.text) <= 80 else self.text[:77] + "..."
-        location = Location(f"override {short}", [text], 1, 1, 1, is_override=True)
+        location = Location(f"override {_shorten(self.text)}", [text], 1, 1, 1, is_override=True)
         if not sign:
             explanation = "expected KEY=VALUE, such as training.epochs=3"
         elif name in sections:
@@ -162,7 +162,12 @@ class Override:
             else:
                 written[name] = Written(node, location, Path.cwd())
                 return
-        problems.append(Problem(name or "?", location, explanation))
+        problems.append(Problem(_shorten(name) or "?", location, explanation))
+
+
+def _shorten(text: str) -> str:
+    """At most so much of what was given that a message can be read."""
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 3]}..."
 
 
 def read_settings_text(path: Path) -> str:
@@ -227,5 +232,6 @@ def _parse_override(text: str, location: Location) -> Node:
             f"received more after the closing {end}; a value here has no comments: leave out what "
             f"follows the {end}"
         )
-    assert node is not None, "only a comment is nothing"
+    if node is None:  # an anchor or the start of a document without anything after it
+        raise ConfigError("no value after the =; write null for none, or quote it")
     return node

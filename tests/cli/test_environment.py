@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from llm_timecycle.cli import prompt_session
+from llm_timecycle.cli.prompting import prompt_session
 from llm_timecycle.config.text_settings import DataSettings
 from llm_timecycle.errors import DataError, RunError
 from llm_timecycle.runs.directory import open_run

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from llm_timecycle.cli import prompt_session
+from llm_timecycle.cli.prompting import prompt_session
 from llm_timecycle.cli.prompting.prompt_session import FileHistory
 from llm_timecycle.runs.directory import Run
 from tests.cli.random_runs import generate_directly, make_run

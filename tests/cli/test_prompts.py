@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from llm_timecycle.cli import prompts
+from llm_timecycle.cli.prompting import prompts
 from llm_timecycle.errors import DataError
 from llm_timecycle.runs.directory import Run
 from llm_timecycle.text.files import streams

@@ -174,6 +174,9 @@ def test_override_values_are_yaml(read):
         ("training.epoch=3", "there is no such setting; did you mean epochs?"),
         ("training.epochs.a=3", "there is no such setting; did you mean epochs?"),
         ("training.epochs=", "no value after the =; write null for none"),
+        ("training.epochs=---", "no value after the =; write null for none, or quote it"),
+        ("training.epochs=&a", "no value after the =; write null for none, or quote it"),
+        ("training.epochs=\ufeff", "no value after the =; write null for none, or quote it"),
         ("training.epochs=#3", "received #3; expected a whole number from 1 to 1000000000"),
         ("training.epochs=3 # more", "received 3 # more; expected a whole number from 1 to"),
         ('data.train="a.txt" # mine', 'received more after the closing "; a value here has no'),
@@ -189,6 +192,13 @@ def test_wrong_override(refuse, override, message):
     refused = refuse("{}", override)
     assert refused.splitlines()[1].startswith(f"  override {override}: ")
     assert message in refused
+
+
+@pytest.mark.parametrize("override", ["training.epochs" * 1000, "training." + "e" * 9999 + "=3"])
+def test_a_long_override_is_shown_by_its_start(refuse, override):
+    refused = refuse("{}", override)
+    assert f"override {override[:77]}...: {override[:77]}...: " in refused
+    assert len(refused) < 1000
 
 
 def test_paths_start_from_the_file_or_for_overrides_from_here(tmp_path, monkeypatch):

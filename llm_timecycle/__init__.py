@@ -7,10 +7,15 @@
     model = lt.load("runs/novel")
     print(model.generate("Once", length=100, temperature=0.8))
     print(lt.profile("runs/novel"))
+    print(lt.runs("runs"))
 
 Importing the package loads nothing: each name is loaded when it is first used.
 """
 
+from __future__ import annotations
+
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
@@ -29,11 +34,15 @@ __all__ = [
     "evaluate",
     "load",
     "profile",
+    "runs",
     "suggest",
     "train",
 ]
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from llm_timecycle.comparing.listing import RunRows, runs
     from llm_timecycle.config.settings import Settings
     from llm_timecycle.evaluation.api import evaluate
     from llm_timecycle.evaluation.result import EvaluationResult
@@ -64,13 +73,40 @@ _HOMES = {
 
 def __getattr__(name: str) -> object:
     """Load a public name from its module."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
+    if name == "runs":  # see `_RunsRoom`
+        return import_module(f"{__name__}.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
     """The public names."""
     return sorted(__all__)
+
+
+class _RunsRoom(ModuleType):
+    """The room `llm_timecycle.runs`, which is also the function `lt.runs`.
+
+    Python makes every room that is imported an attribute of the package, in place of a function.
+    """
+
+    def __call__(self, directory: str | Path = "runs") -> RunRows:
+        """The runs in a directory; see `comparing.listing.runs`."""
+        from llm_timecycle.comparing.listing import runs
+
+        return runs(directory)
+
+
+class _Package(ModuleType):
+    """This package, which makes that room callable when it is imported."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name == "runs" and isinstance(value, ModuleType):
+            value.__class__ = _RunsRoom
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

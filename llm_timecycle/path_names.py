@@ -25,7 +25,7 @@ def find_name_problem(name: str | os.PathLike[str]) -> str | None:
     if text == "":
         return "the name of a file is empty; expected a path"
     problem = "it contains the character U+0000" if "\0" in text else _ask_system(text)
-    return problem and f"{_show(text)} cannot be the name of a file: {problem}"
+    return problem and f"{show_name(text)} cannot be the name of a file: {problem}"
 
 
 def _ask_system(text: str) -> str | None:
@@ -40,7 +40,12 @@ def _ask_system(text: str) -> str | None:
     return None
 
 
-def _show(text: str) -> str:
+def show_name(text: str) -> str:
+    r"""A name on one line: a long one by both its ends, what cannot be printed as an escape.
+
+    >>> print(show_name("a\nb"))
+    a\nb
+    """
     shown = text
     if len(text) > SHOWN_CHARACTERS:
         half = (SHOWN_CHARACTERS - len("...")) // 2

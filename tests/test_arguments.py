@@ -76,6 +76,7 @@ def calls() -> dict[str, Call]:
         "evaluate": Call(lt.evaluate, {"run": "demo", **quiet}),
         "load": Call(lt.load, {"path": "demo"}),
         "profile": Call(lt.profile, {"source": "demo", **quiet}),
+        "runs": Call(lt.runs, {"directory": Path(__file__).parent}),
         "suggest": Call(lt.suggest, {"text": "sample-english", **quiet}),
         "train": Call(lt.train, {"source": source, "run": "new", **quiet}),
     }
@@ -85,7 +86,7 @@ def list_public() -> Iterator[str]:
     """The public functions, constructors and methods that take an argument."""
     for name in lt.__all__:
         found = getattr(lt, name)
-        if inspect.isfunction(found) or (inspect.isclass(found) and name not in RESULTS):
+        if callable(found) and name not in RESULTS:
             yield name
         for key, method in vars(found).items() if inspect.isclass(found) else ():
             is_public = inspect.isfunction(method) and not key.startswith("_")

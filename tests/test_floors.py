@@ -15,6 +15,7 @@ FLOORS = {
     "__main__": 11,
     "cli": 10,
     "serving": 9,
+    "comparing": 9,
     "profiling": 8,
     "training": 7,
     "evaluation": 6,

@@ -38,6 +38,9 @@ def call(*arguments: str) -> str:
         call("config", "--help"),
         call("config", "show", "small"),
         call("generate", "demo", "--length", "1"),
+        call("runs", "list", "--shipped"),
+        call("runs", "show", "demo"),
+        call("runs", "compare", "demo", "demo-zh"),
     ],
 )
 def test_nothing_heavy_is_loaded(code):
@@ -77,15 +80,26 @@ def test_the_package_itself_loads_nothing():
 def test_the_public_names():
     classes = ["Comparison", "EvaluationResult", "GeneratedText", "Model", "ProfileResult", "Score"]
     classes += ["Settings", "TrainingResult"]
-    functions = ["compare", "evaluate", "load", "profile", "suggest", "train"]
+    functions = ["compare", "evaluate", "load", "profile", "runs", "suggest", "train"]
     assert lt.__all__ == [*classes, "__version__", *functions]
     assert dir(lt) == lt.__all__
     for name in classes + functions:
         documented = getattr(lt, name)
-        assert documented.__name__ == name
+        assert documented.__name__.rpartition(".")[2] == name  # `lt.runs` is also a room
+        assert callable(documented)
         assert documented.__doc__
     with pytest.raises(AttributeError, match="module 'llm_timecycle' has no attribute 'lode'"):
         lt.lode  # noqa: B018
+
+
+def test_the_function_runs_is_there_before_and_after_its_room_is_imported() -> None:
+    asked = "print(type(lt.runs).__name__, lt.runs.__call__.__name__)"
+    first = f"import llm_timecycle as lt; {asked}; import llm_timecycle.runs.directory; {asked}"
+    loaded = list_modules_after(first)
+    assert "llm_timecycle.comparing.listing" not in loaded
+    room = "import llm_timecycle.runs.directory as room; import llm_timecycle as lt"
+    rows = "rows = lt.runs('data/runs'); assert rows[0]['path'] == 'data/runs/demo'; room.Run"
+    assert "llm_timecycle.comparing.listing" in list_modules_after(f"{room}; {rows}")
 
 
 def test_the_python_interface_needs_no_tensorflow():

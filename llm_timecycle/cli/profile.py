@@ -136,7 +136,8 @@ def _print(found: ProfileResult, as_json: bool, mermaid: bool) -> None:
 
         print_text(write_mermaid(found.profile))
     else:
-        from llm_timecycle.profiling.render.terminal import WIDTH, write_tables
+        from llm_timecycle.profiling.render.tables import WIDTH
+        from llm_timecycle.profiling.render.terminal import write_tables
 
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH
         tables = write_tables(found.profile, width=width, is_coloured=_is_colour_wanted())

@@ -10,6 +10,7 @@ from typing import Any
 
 from llm_timecycle.config.json_schema import describe_allowed, list_key_schemas
 from llm_timecycle.config.settings import Settings
+from llm_timecycle.parsing import parse_json
 
 COMMENT_WIDTH = 92
 PLAIN_TEXT = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*\Z")
@@ -103,6 +104,21 @@ def write_value(value: Any) -> str:
         entries = (f"{_quote(key)}: {write_value(item)}" for key, item in value.items())
         return f"{{{', '.join(entries)}}}"
     return json.dumps(value)
+
+
+def read_value(written: str) -> Any:
+    """The value that `write_value` wrote; None for what it would have written in another way.
+
+    >>> read_value("a/b.txt"), read_value('["a b", "c"]'), read_value("a  # a comment")
+    ('a/b.txt', ['a b', 'c'], None)
+    """
+    if PLAIN_TEXT.match(written) and written.lower() not in NOT_TEXT:
+        return written
+    try:
+        value = parse_json(written)
+    except ValueError:
+        return None
+    return value if write_value(value) == written else None
 
 
 def _quote(text: str) -> str:

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from llm_timecycle.evaluation.unknown import SpellingCost
-    from llm_timecycle.text.token_store import TokenStream
+
+
+class TextSize(Protocol):
+    """How long a text is, as `text.token_store.TokenStream` says it."""
+
+    @property
+    def words(self) -> int:
+        """Words between white space."""
+
+    @property
+    def characters(self) -> int:
+        """Characters."""
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of UTF-8."""
 
 
 def compute_perplexity(loss_nats: float) -> float:
@@ -38,7 +53,7 @@ class Figures:
 
 
 def compute_figures(
-    loss_nats: float, predicted: int, stream: TokenStream, spelling: SpellingCost | None
+    loss_nats: float, predicted: int, size: TextSize, spelling: SpellingCost | None
 ) -> Figures:
     """The figures of a scored text.
 
@@ -47,10 +62,10 @@ def compute_figures(
     Args:
         loss_nats: the negative log-likelihood of all predicted tokens.
         predicted: how many they are.
-        stream: the text.
+        size: of the text.
         spelling: what its unknown words cost; None where the run does not say.
     """
-    words, characters, size = (max(n, 1) for n in (stream.words, stream.characters, stream.bytes))
+    words, characters, size_bytes = (max(n, 1) for n in (size.words, size.characters, size.bytes))
     bits = loss_nats / math.log(2)
     spelled_nats = None if spelling is None else loss_nats + spelling.bits * math.log(2)
     spelled_bits = None if spelling is None else bits + spelling.bits
@@ -59,12 +74,12 @@ def compute_figures(
         perplexity=compute_perplexity(loss_nats / predicted),
         perplexity_per_word=compute_perplexity(loss_nats / words),
         bits_per_character=bits / characters,
-        bits_per_byte=bits / size,
+        bits_per_byte=bits / size_bytes,
         perplexity_per_word_with_spelling=None
         if spelled_nats is None
         else compute_perplexity(spelled_nats / words),
         bits_per_character_with_spelling=None
         if spelled_bits is None
         else spelled_bits / characters,
-        bits_per_byte_with_spelling=None if spelled_bits is None else spelled_bits / size,
+        bits_per_byte_with_spelling=None if spelled_bits is None else spelled_bits / size_bytes,
     )

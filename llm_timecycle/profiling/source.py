@@ -96,7 +96,8 @@ def read_history(run: Run) -> list[dict[str, float]]:
     """
     if not run.metrics_path.exists():
         return []
-    lines = StringIO(run.read_metrics(), newline="")
+    written = run.read_metrics()
+    lines = StringIO(written[: written.rfind("\n") + 1], newline="")  # the last one may grow
     try:
         rows = [
             {key: float(cell) for key, cell in row.items() if cell} for row in csv.DictReader(lines)

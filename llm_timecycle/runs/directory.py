@@ -36,6 +36,7 @@ from llm_timecycle.files import (
     read_regular,
 )
 from llm_timecycle.runs.config_file import read_config, record_settings, write_config
+from llm_timecycle.runs.locking import WAIT_S, make_lock
 from llm_timecycle.runs.manifest import (
     GROWING_FILES,
     RESTORE,
@@ -197,7 +198,13 @@ class Run:
         Raises:
             RunError: it cannot be read, or was changed.
         """
-        name = self.metrics_path.name
+        return self._read_log(self.metrics_path.name)
+
+    def read_samples(self) -> str:
+        """The text of `samples.txt`, as `read_metrics` reads the other."""
+        return self._read_log(self.samples_path.name)
+
+    def _read_log(self, name: str) -> str:
         if name not in self.read_manifest()["files"]:  # its training began just now
             return ""
         return read_whole(self.path, name).decode("utf-8", "replace")
@@ -225,9 +232,7 @@ class Run:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the run for one training process.
-
-        The system releases the lock when the process ends, however it ends.
+        """Hold the run for one training process, which may end in any way.
 
         Raises:
             RunInUseError: another process holds it.
@@ -236,12 +241,11 @@ class Run:
         """
         self.check_is_own()
         check_writable(self.path, (self.metrics_path.name, self.samples_path.name))
-        from filelock import FileLock, Timeout  # tens of milliseconds that only training needs
+        from filelock import Timeout
 
-        # A soft lock, a file that merely exists, would outlive a killed process.
-        lock = FileLock(self.path / ".lock", fallback_to_soft=False)
+        lock = make_lock(self.path)
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=WAIT_S)
         except Timeout as error:
             raise RunInUseError(
                 f"{self.path} is being trained by another process: wait for it or stop it"

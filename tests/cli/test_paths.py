@@ -42,6 +42,10 @@ PLACES: dict[str, tuple[str, ...]] = {
     "profile": ("profile", "NAME"),
     "profile --report": ("profile", HERE, "--report", "NAME"),
     "profile --against": ("profile", HERE, "--against", "NAME"),
+    "runs list": ("runs", "list", "NAME"),
+    "runs show": ("runs", "show", "NAME"),
+    "runs compare": ("runs", "compare", "RUN", "NAME"),
+    "runs compare --output": ("runs", "compare", "RUN", "demo", "--output", "NAME"),
     "config new": ("config", "new", "NAME"),
     "config suggest": ("config", "suggest", "NAME"),
     "config suggest --output": ("config", "suggest", HERE, "--output", "NAME"),
@@ -103,11 +107,12 @@ def unfit(tmp_path: Path) -> list[str]:
     return ["pipe", "device", "directory", "socket", "loop"]
 
 
-TAKES_STREAMS = {"generate --prompt-file", "generate --prompts", "serve --api-key-file"}
+TAKES_MORE = {"generate --prompt-file", "generate --prompts", "serve --api-key-file", "runs list"}
+"""Streams, or any directory."""
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs POSIX")
-@pytest.mark.parametrize("place", [place for place in READING if place not in TAKES_STREAMS])
+@pytest.mark.parametrize("place", [place for place in READING if place not in TAKES_MORE])
 def test_what_is_no_file_is_refused_at_once(
     call: Call, run: Path, unfit: list[str], place: str
 ) -> None:

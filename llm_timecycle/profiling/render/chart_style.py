@@ -137,20 +137,27 @@ def mark_log_axis(axis: XAxis | YAxis, low: float, high: float, unit: str) -> No
 
 def add_legend(figure: Figure, columns: int = 1) -> None:
     """The names of all series, below the axes."""
-    figure.legend(
+    legend = figure.legend(
         loc="outside lower left", ncols=columns, frameon=False, fontsize=FONT_PT, labelcolor=INK,
         handlelength=1.5, columnspacing=1.2, borderpad=0, borderaxespad=0.25,
     )  # fmt: skip
+    for text in legend.get_texts():
+        if max(text.get_text(), default="") >= _FIRST_CJK:
+            text.set_fontfamily(["sans-serif", *_find_cjk_families()])
 
 
 def add_title(figure: Figure, owner: str, title: str) -> None:
     """What the chart shows, and of which run; the run is left out where no font can write it."""
-    families = _find_cjk_families()
-    owner = "".join(c if c.isprintable() else " " for c in owner).replace("$", r"\$")
-    if not families and max(owner, default="") >= _FIRST_CJK:
-        owner = ""
-    text = ": ".join(filter(None, (owner, title)))
-    figure.suptitle(text, fontsize=FONT_PT, color=INK, fontfamily=["sans-serif", *families])
+    text = ": ".join(filter(None, (write_name(owner), title)))
+    families = ["sans-serif", *_find_cjk_families()]
+    figure.suptitle(text, fontsize=FONT_PT, color=INK, fontfamily=families)
+
+
+def write_name(name: str) -> str:
+    """The name of a run as a chart shows it, without markup; empty where no font can write it."""
+    if not _find_cjk_families() and max(name, default="") >= _FIRST_CJK:
+        return ""
+    return "".join(c if c.isprintable() else " " for c in name).replace("$", r"\$")
 
 
 @cache

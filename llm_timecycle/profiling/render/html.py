@@ -47,8 +47,11 @@ def render_table(table: Sequence[Row]) -> str:
     return str(parts.table(table))
 
 
-def check_report_path(report: str) -> Path:
+def check_report_path(report: str, example: str = "profile.html") -> Path:
     """The path of a report, if one can be written there; an older one is replaced.
+
+    Args:
+        report: the path. example: a good one, for the message.
 
     Raises:
         UsageError: it is empty or a directory, or nothing can be written there.
@@ -56,7 +59,7 @@ def check_report_path(report: str) -> Path:
     path = Path(report)
     if not report or path.is_dir():
         found = f"{report} is a directory" if report else "the path is empty"
-        raise UsageError(f"{found}; expected a file such as profile.html")
+        raise UsageError(f"{found}; expected a file such as {example}")
     if not path.parent.is_dir():
         raise UsageError(f"there is no directory {path.parent}: create it or choose another path")
     try:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llm_timecycle.profiling.format import format_digits, format_duration
 from llm_timecycle.profiling.render import rows as table_rows
-from llm_timecycle.profiling.render.rows import Row
+from llm_timecycle.profiling.render.tables import WIDTH, make_table, render
 from llm_timecycle.profiling.results import (
     Advice,
     ComparedTime,
@@ -20,12 +18,6 @@ from llm_timecycle.system import describe_machine_briefly
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-WIDTH = 100
-BAR_CELLS = 24
-_EIGHTHS = " ▏▎▍▌▋▊▉"
-_COLOURS = ("blue", "yellow", "green", "magenta", "cyan", "red")  # the order of the charts
-_TRAILING_SPACES = re.compile(r" +((?:\x1b\[[\d;]*m)*)$", re.MULTILINE)
-
 
 def write_tables(profile: Profile, *, width: int = WIDTH, is_coloured: bool = False) -> str:
     """Everything that a profile holds.
@@ -34,7 +26,7 @@ def write_tables(profile: Profile, *, width: int = WIDTH, is_coloured: bool = Fa
         width: columns; longer sentences and cells are wrapped.
         is_coloured: whether to write the colours of an ANSI terminal.
     """
-    return _render(_list_parts(profile), width, is_coloured)
+    return render(_list_parts(profile), width, is_coloured)
 
 
 def write_comparison(
@@ -44,44 +36,11 @@ def write_comparison(
     differences: Mapping[str, tuple[Any, Any]],
 ) -> str:
     """Two profiles side by side, and what differs between them."""
-    table = _make_table(table_rows.list_comparison_rows(times))
+    table = make_table(table_rows.list_comparison_rows(times))
     parts = [f"A: {a_name}", f"B: {b_name}", "", table]
     if differences:
-        parts += ["", _make_table(table_rows.list_difference_rows(differences), left=3)]
-    return _render(parts, WIDTH, is_coloured=False)
-
-
-def draw_bar(share: float, cells: int = BAR_CELLS) -> str:
-    """A bar to an eighth of a cell; its full length means 1.
-
-    >>> draw_bar(0.5, cells=4), draw_bar(0.40625, cells=4), draw_bar(0.0)
-    ('██', '█▋', '')
-    """
-    eighths = round(8 * cells * min(max(share, 0.0), 1.0))
-    return ("█" * (eighths // 8) + _EIGHTHS[eighths % 8]).rstrip()
-
-
-def _render(parts: Iterable[RenderableType], width: int, is_coloured: bool) -> str:
-    """The parts one below the other; no setting of the environment changes them."""
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(
-        file=io.StringIO(),
-        width=width,
-        color_system="standard" if is_coloured else None,
-        force_terminal=is_coloured,
-        force_jupyter=False,
-        no_color=False,
-        legacy_windows=False,
-        markup=False,
-        emoji=False,
-        highlight=False,
-    )
-    with console.capture() as captured:
-        for part in parts:
-            console.print(part, soft_wrap=isinstance(part, Text) and part.no_wrap)
-    return _TRAILING_SPACES.sub(r"\1", captured.get()).removesuffix("\n")
+        parts += ["", make_table(table_rows.list_difference_rows(differences), left=3)]
+    return render(parts, WIDTH, is_coloured=False)
 
 
 def _list_parts(profile: Profile) -> Iterator[RenderableType]:
@@ -100,34 +59,34 @@ def _list_parts(profile: Profile) -> Iterator[RenderableType]:
             f"tokens: {format_duration(cycle.wall.median_s)}, {rate} tokens/s"
         )
         medians_s = [times.median_s for times in cycle.stages.values()]
-        yield _make_table(table_rows.list_stage_rows(cycle), medians_s)
+        yield make_table(table_rows.list_stage_rows(cycle), medians_s)
         yield table_rows.describe_closure(cycle)
         yield table_rows.describe_hidden_input(cycle)
         if cycle.layers:
             yield from head("Layers, each timed alone")
             medians_s = [table_rows.sum_layer(passes) for passes in cycle.layers.values()]
-            yield _make_table(table_rows.list_layer_rows(cycle), medians_s)
+            yield make_table(table_rows.list_layer_rows(cycle), medians_s)
     if profile.points:
         yield from head("Roofline: the least time that this machine's limits allow")
         yield table_rows.describe_limits(profile)
-        yield _make_table(table_rows.list_roofline_rows(profile))
+        yield make_table(table_rows.list_roofline_rows(profile))
     for growth in profile.growth:
         yield from head(f"Growth along {table_rows.AXIS_LABELS.get(growth.axis, growth.axis)}")
-        yield _make_table(table_rows.list_growth_rows(growth), growth.fit.times_s, are_parts=False)
+        yield make_table(table_rows.list_growth_rows(growth), growth.fit.times_s, are_parts=False)
         yield table_rows.describe_fit(growth)
         yield growth.explanation
     if profile.inference is not None:
         yield from head(f"Inference: {table_rows.describe_request(profile.inference)}")
-        yield _make_table(table_rows.list_inference_rows(profile.inference))
+        yield make_table(table_rows.list_inference_rows(profile.inference))
         if rates := profile.inference.tokens_per_s:
             bars = [rate for _, rate in sorted(rates.items())]
             yield ""
-            yield _make_table(table_rows.list_batch_rows(profile.inference), bars, are_parts=False)
+            yield make_table(table_rows.list_batch_rows(profile.inference), bars, are_parts=False)
         yield ""
-        yield _make_table([("", ""), *table_rows.INFERENCE_DEFINITIONS], left=2, has_head=False)
+        yield make_table([("", ""), *table_rows.INFERENCE_DEFINITIONS], left=2, has_head=False)
     for sweep in profile.sweeps:
         yield from head(f"Parallelism: {sweep.name}")
-        yield _make_table(table_rows.list_sweep_rows(sweep))
+        yield make_table(table_rows.list_sweep_rows(sweep))
         yield from filter(None, (table_rows.describe_amdahl(sweep), sweep.remark))
     if profile.advice:
         yield from head("Suggestions")
@@ -144,42 +103,3 @@ def _list_advice(number: int, advice: Advice) -> Iterator[RenderableType]:
     if advice.changes:  # one line, however long, so that it can be copied
         changes = " ".join(f"--set {change}" for change in advice.changes)
         yield Text(f"   {changes}", no_wrap=True)
-
-
-def _make_table(
-    rows: Sequence[Row],
-    bars: Sequence[float] = (),
-    *,
-    left: int = 1,
-    has_head: bool = True,
-    are_parts: bool = True,
-) -> RenderableType:
-    """Rows whose columns line up.
-
-    Args:
-        rows: the first is the heading.
-        bars: a number for each of the first rows below the heading.
-        left: how many columns, from the first, are aligned to the left; the others to the right.
-        are_parts: whether the bars, each in its colour, are parts of a whole; else the longest one
-            is full.
-    """
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(
-        box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=has_head, header_style=""
-    )
-    head, *body = rows
-    for number, name in enumerate(head):
-        is_left = number < left
-        table.add_column(Text(name), justify="left" if is_left else "right", overflow="fold")
-    full = (sum if are_parts else max)(bars or (1.0,)) or 1.0
-    if bars:
-        table.add_column("", no_wrap=True)
-    for number, row in enumerate(body):
-        cells = [Text(cell) for cell in row]
-        if number < len(bars):
-            colour = _COLOURS[number % len(_COLOURS) if are_parts else 0]
-            cells.append(Text(draw_bar(bars[number] / full), colour))
-        table.add_row(*cells)
-    return table

@@ -20,6 +20,12 @@ from fuzzing.places import replace_path
 from fuzzing.sealing import describe, read_object, seal_run, write_sealed
 from fuzzing.small_runs import CHINESE, ENGLISH, make_run
 
+from llm_timecycle.comparing.comparison import RunComparison, compare_figures
+from llm_timecycle.comparing.details import read_details
+from llm_timecycle.comparing.show import write_details
+from llm_timecycle.comparing.side_by_side import write_comparison
+from llm_timecycle.comparing.summary import read_summary
+from llm_timecycle.comparing.tables import write_list
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.generation.engines.numpy_engine import NumpyEngine
 from llm_timecycle.generation.generator import TextGenerator
@@ -238,6 +244,21 @@ def _read_shingles(run: Run, _: Run) -> Any:
     return None if shingles is None else shingles.to_bytes()
 
 
+def _show(run: Run, _: Run) -> Any:
+    """As `runs list`, `show` and `compare` do, without the date."""
+    row, details = read_summary(run.path), read_details(run.path)
+    json.dumps([row.to_dict(), details.to_dict()], allow_nan=False)
+    comparison = RunComparison((details, details), {}, compare_figures((details, details)))
+    for text in (
+        write_list([row], 80),
+        write_details(details, 80),
+        write_comparison(comparison, 80),
+    ):
+        if not text:
+            raise Wrong("nothing is shown")
+    return row.weights, row.level
+
+
 def _lock(run: Run, _: Run) -> None:
     with run.lock():
         pass
@@ -256,6 +277,7 @@ READERS: dict[str, Callable[[Run, Run], Any]] = {
     "metrics": _read_metrics,
     "checkpoints": lambda run, _: [path.name for path in list_checkpoints(run.checkpoints_path)],
     "checkpoint": _read_checkpoint,
+    "shown": _show,
     "lock": _lock,
 }
 MAY_DIFFER = ("text", "metrics", "checkpoints", "checkpoint", "lock")

@@ -10,7 +10,8 @@ from dataclasses import replace
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from llm_timecycle.profiling.render.terminal import WIDTH, draw_bar, write_comparison, write_tables
+from llm_timecycle.profiling.render.tables import WIDTH, draw_bar
+from llm_timecycle.profiling.render.terminal import write_comparison, write_tables
 from llm_timecycle.profiling.results import ComparedTime, Durations
 from tests.profiling.profiles import make_cycle, make_growth, make_profile
 

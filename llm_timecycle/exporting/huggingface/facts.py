@@ -11,6 +11,7 @@ from typing import Any
 
 from llm_timecycle.errors import RunError
 from llm_timecycle.evaluation.figures import compute_perplexity
+from llm_timecycle.exporting.huggingface.run_files import publish_manifest
 from llm_timecycle.runs.directory import Run
 from llm_timecycle.runs.manifest import RESTORE, read_whole
 
@@ -38,6 +39,8 @@ class TrainingFacts:
     """The training step whose weights these are."""
     metrics: tuple[Metric, ...]
     """Of the validation text, at that step."""
+    began_with: str | None = None
+    """What it had its first weights from, for a sentence; None where they were drawn."""
     steps: int | None = None
     """Training steps in all."""
     epochs: float | None = None
@@ -55,15 +58,17 @@ def read_facts(run: Run) -> TrainingFacts:
         RunError: the manifest or the metrics are damaged.
     """
     manifest = run.read_manifest()
+    published = publish_manifest(manifest)
     rows = _read_rows(run, manifest)
-    best: Mapping[str, Any] = manifest.get("best") or {}
+    best: Mapping[str, Any] = published["best"] or {}
     step, loss_nats = best.get("step"), best.get("valid_loss_nats")
-    corpora = manifest["corpora"]
+    corpora = published["corpora"]
     facts = {
         "corpora": corpora,
-        "versions": manifest.get("versions") or {},
+        "versions": published["versions"],
         "best_step": step,
         "metrics": _list_metrics(loss_nats, corpora.get("valid", {}), _find_accuracy(rows, step)),
+        "began_with": _describe_origin(published.get("origin")),
     }
     if not rows:
         return TrainingFacts(**facts)
@@ -99,6 +104,13 @@ def _list_metrics(
     if accuracy is not None:
         metrics.append(Metric("accuracy", "Accuracy of the next token", accuracy))
     return tuple(metric for metric in metrics if math.isfinite(metric.value))
+
+
+def _describe_origin(origin: Mapping[str, Any] | None) -> str | None:
+    if origin is None:
+        return None
+    name = origin.get("run")
+    return f"{name}, which comes with the program" if name else "another model"
 
 
 def _find_accuracy(rows: list[dict[str, float]], step: int | None) -> float | None:

@@ -33,7 +33,7 @@ ENGLISH = "".join(
 )
 TOKENIZERS = {
     "char": TokenizerSettings(level="char", vocab_size=60),
-    "word": TokenizerSettings(level="word", vocab_size=40),
+    "word": TokenizerSettings(level="word", vocab_size=30),
     "unicode": TokenizerSettings(level="word", vocab_size=60, word_split="unicode"),
     "subword": TokenizerSettings(level="subword", vocab_size=320),
     "byte": TokenizerSettings(level="byte", vocab_size=258),

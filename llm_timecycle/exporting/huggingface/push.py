@@ -161,7 +161,7 @@ def _explain(error: BaseException, repository: str, endpoint: str) -> str:
     """What went wrong, and what to do, without the end of the sentence."""
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
-    if isinstance(error, RuntimeError) and error.__cause__ is not None:  # of an upload's thread
+    if isinstance(error, RuntimeError) and isinstance(error.__cause__, _list_failures()):
         return _explain(error.__cause__, repository, endpoint)
     if isinstance(error, HfHubHTTPError):
         return _explain_refusal(error, repository, endpoint)
@@ -173,11 +173,11 @@ def _explain(error: BaseException, repository: str, endpoint: str) -> str:
         return f"{endpoint} does not answer as the Hub does. Check HF_ENDPOINT"
     if isinstance(error, ValueError):  # of the model card
         return f"{endpoint} refused it: {_join(error)}"
+    said = _join(error) or type(error).__name__
+    if isinstance(error, RuntimeError):  # of the storage for large files
+        return f"{endpoint} did not take the files: {said}. Try again later"
     where = " and HF_ENDPOINT" if "HF_ENDPOINT" in os.environ else ""
-    return (
-        f"{endpoint} cannot be reached: {_join(error) or type(error).__name__}. Check the network "
-        f"connection{where}"
-    )
+    return f"{endpoint} cannot be reached: {said}. Check the network connection{where}"
 
 
 def _explain_refusal(error: Any, repository: str, endpoint: str) -> str:

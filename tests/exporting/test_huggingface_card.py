@@ -141,6 +141,10 @@ def test_the_samples_are_what_their_command_writes(
     assert len(shown) == 3
 
 
+def test_a_card_without_samples(source: Exported, tmp_path: Path) -> None:
+    assert "## Samples" not in read_card(export(source, tmp_path / "f", samples=False)).text
+
+
 @pytest.mark.parametrize(
     "generation", [{"beams": 2}, {"seed": 9, "length": 5}, {"bias": {"zz": 1.0}}]
 )

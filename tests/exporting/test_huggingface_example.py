@@ -101,7 +101,7 @@ def test_every_tokenizer_writes_the_text_of_the_engine(
 def test_a_text_ends_where_the_model_ends_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], tokenizer: str
 ) -> None:
-    source = make_run(tmp_path / "run", tokenizer, documents="line", eos_bias=4.0)
+    source = make_run(tmp_path / "run", tokenizer, documents="line", eos_bias=8.0)
     folder = export(source, tmp_path / "folder")
     texts = [generate(source, prompt) for prompt in ("The fox", "Nobody", "a boat")]
     assert {text.finish_reason for text in texts} == {"end_of_text"}
@@ -167,9 +167,9 @@ def test_a_temperature_draws_from_the_softmax(
 
 
 def test_it_stays_short(tmp_path: Path) -> None:
-    """The plain model: without imports, blanks and comments, about 20 lines."""
+    """The plain model, without imports and blank lines."""
     folder = export(make_run(tmp_path / "run"), tmp_path / "folder")
     lines = (folder / "example.py").read_text(encoding="utf-8").split('"""', 2)[2].splitlines()
     code = [line for line in lines if line.strip() and not line.startswith(("import", "from"))]
-    assert len(code) <= 32
+    assert len(code) <= 30
     assert max(map(len, lines)) <= 100

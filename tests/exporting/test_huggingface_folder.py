@@ -17,8 +17,9 @@ from llm_timecycle.cli.generate import command as generate
 from llm_timecycle.errors import RunError
 from llm_timecycle.evaluation.texts import open_split, open_training_text
 from llm_timecycle.exporting.huggingface.facts import read_facts
-from llm_timecycle.exporting.huggingface.folder import FILES
+from llm_timecycle.exporting.huggingface.folder import FILES, open_reader
 from llm_timecycle.exporting.huggingface.run_files import publish_settings
+from llm_timecycle.generation.engines.numpy_engine import NumpyEngine
 from llm_timecycle.runs.directory import open_run
 from llm_timecycle.runs.learned import load_spelling
 from llm_timecycle.runs.manifest import read_manifest, record_files, write_manifest
@@ -67,6 +68,13 @@ def test_it_is_a_run_like_the_one_that_was_exported(source: Exported, folder: Pa
     assert load_spelling(run) is not None
     assert run.read_manifest()["best"] == {"step": 8, "valid_loss_nats": 2.5}
     assert open_warm_start(folder, extend_vocabulary=True).run.vocab_size == run.vocab_size
+
+
+def test_a_folder_is_read_as_a_run(source: Exported, folder: Path) -> None:
+    read = open_reader(folder)
+    engine = NumpyEngine(source.weights, source.run.settings.model)
+    for token in (1, 5, 2, 2, 9):
+        assert np.array_equal(read(token), engine.step(np.array([token]))[0])
 
 
 def test_who_has_the_text_can_score_it_again(

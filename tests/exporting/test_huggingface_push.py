@@ -193,6 +193,13 @@ def test_a_network_that_is_not_there(
         push(folder, NAME)
 
 
+def test_a_server_without_xet(hub: FakeHub, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("hf_xet")
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", False)
+    with pytest.raises(UsageError, match=r"Xet storage: .*404.*export HF_HUB_DISABLE_XET=1"):
+        push(folder, NAME)
+
+
 @pytest.mark.parametrize("name", ["example.py", "model.safetensors", "config.json"])
 def test_a_folder_that_is_not_whole_is_not_sent(hub: FakeHub, folder: Path, name: str) -> None:
     (folder / name).unlink()

@@ -10,7 +10,7 @@ Whoever downloads it has a run: `llm-timecycle generate FOLDER`. `run_files` say
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -29,6 +29,7 @@ from llm_timecycle.exporting.huggingface.run_files import (
 )
 from llm_timecycle.exporting.huggingface.samples import draw_samples
 from llm_timecycle.files import write_durably
+from llm_timecycle.generation.engines.numpy_engine import NumpyEngine
 from llm_timecycle.runs.directory import Run, open_run
 from llm_timecycle.runs.learned import SPELLING
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
@@ -68,6 +69,7 @@ def write(
     languages: tuple[str, ...] = (),
     datasets: tuple[str, ...] = (),
     repository: str | None = None,
+    samples: bool = True,
     copies: SampleReport | None = None,
 ) -> None:
     """Write a run as a folder for the Hub.
@@ -80,6 +82,8 @@ def write(
         languages: ISO 639 codes; empty says what the text's script leaves no doubt about.
         datasets: names of datasets on the Hub that the model was trained on.
         repository: where it will be, USER/NAME; the card's title is NAME.
+        samples: whether the card shows texts of the model, in which passages of the training text
+            may stand.
         copies: what the copy meter says (`copies.measure_copies`), for the card.
 
     Raises:
@@ -96,7 +100,7 @@ def write(
         run.vocab_size,
         training,
         guess_language(run.settings.data.train, tokenizer, corpus),
-        draw_samples(run, weights, tokenizer),
+        draw_samples(run, weights, tokenizer) if samples else None,
         copies,
         SPELLING in run.read_manifest()["files"],
     )
@@ -107,6 +111,16 @@ def write(
     write_durably(staging / EXAMPLE, write_example(settings).encode())
     write_durably(staging / CARD, card.encode())
     _read_back(staging, weights)
+
+
+def open_reader(folder: Path) -> Callable[[int], np.ndarray]:
+    """A written folder as a function from the next token of a text to the logits (V,) after it.
+
+    For a comparison with the run that was exported.
+    """
+    run = open_run(folder)
+    engine = NumpyEngine(run.load_weights(), run.settings.model)
+    return lambda token: engine.step(np.array([token]))[0]
 
 
 def _read_back(folder: Path, weights: Mapping[str, np.ndarray]) -> None:

@@ -174,7 +174,12 @@ def _explain(error: BaseException, repository: str, endpoint: str) -> str:
     if isinstance(error, ValueError):  # of the model card
         return f"{endpoint} refused it: {_join(error)}"
     said = _join(error) or type(error).__name__
-    if isinstance(error, RuntimeError):  # of the storage for large files
+    if "xet" in said.lower():
+        return (
+            f"{endpoint} did not take the weights into its Xet storage: {said}. Try again later, "
+            f"or, if that server has no Xet: export HF_HUB_DISABLE_XET=1"
+        )
+    if isinstance(error, RuntimeError):
         return f"{endpoint} did not take the files: {said}. Try again later"
     where = " and HF_ENDPOINT" if "HF_ENDPOINT" in os.environ else ""
     return f"{endpoint} cannot be reached: {said}. Check the network connection{where}"

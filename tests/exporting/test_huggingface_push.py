@@ -107,7 +107,7 @@ def test_nothing_private_goes_into_a_public_repository(hub: FakeHub, folder: Pat
         ("---\nlibrary_name: llm-timecycle\n---\n# Mine\n", "names no license"),
         ("---\nlicense:\n---\n", "names no license"),
         ("# Mine\n\nlicense: mit\n", "names no license"),
-        ("---\nlicense: [mit\n---\n", "are not YAML"),
+        ("---\nlicense: [mit\n---\n", r"the metadata of .*README\.md:1, column"),
         ("---\n- license\n---\n", "names no license"),
     ],
 )

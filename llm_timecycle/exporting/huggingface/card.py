@@ -97,7 +97,7 @@ class CardFacts:
 def write_card(facts: CardFacts, choices: CardChoices) -> str:
     """The content of `README.md`."""
     body = render(TEMPLATE, _list_values(facts, choices))
-    return f"---\n{write_metadata(make_metadata(facts, choices))}---\n\n{body}"
+    return f"---\n{write_metadata(make_metadata(facts, choices))}\n---\n\n{body}"
 
 
 def make_metadata(facts: CardFacts, choices: CardChoices) -> dict[str, Any]:

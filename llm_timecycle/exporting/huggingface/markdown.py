@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.scalarstring import DoubleQuotedScalarString
-
-from llm_timecycle.config.dump import NOT_TEXT
+from llm_timecycle.config.dump import write_value
 
 
 def fence(text: str) -> str:
@@ -34,28 +30,31 @@ def fence(text: str) -> str:
 
 
 def write_metadata(values: Mapping[str, Any]) -> str:
-    """Metadata in YAML, read alike by YAML 1.1 and 1.2.
+    """Mappings, lists and scalars in YAML, read alike by its versions 1.1 and 1.2.
 
-    >>> print(write_metadata({"language": ["no", "zh"], "tags": ["lstm"]}), end="")
+    >>> print(write_metadata({"language": ["no"], "index": [{"name": "a b", "value": 2.5}]}))
     language:
     - "no"
-    - zh
-    tags:
-    - lstm
+    index:
+    - name: "a b"
+      value: 2.5
     """
-    yaml = YAML()
-    yaml.width = 4096  # a line is broken nowhere
-    stream = io.StringIO()
-    yaml.dump(_quote(values), stream)
-    return stream.getvalue()
+    return "\n".join(_list_lines(values))
 
 
-def _quote(value: Any) -> Any:
-    """The same with every text in quotes that YAML 1.1 would read as something else."""
+def _list_lines(value: Any) -> list[str]:
     if isinstance(value, Mapping):
-        return {key: _quote(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_quote(item) for item in value]
-    if isinstance(value, str) and value.lower() in NOT_TEXT:
-        return DoubleQuotedScalarString(value)
-    return value
+        lines = []
+        for key, item in value.items():
+            if isinstance(item, Mapping):
+                lines += [f"{key}:", *(f"  {line}" for line in _list_lines(item))]
+            elif isinstance(item, (list, tuple)):
+                lines += [f"{key}:", *_list_lines(item)]
+            else:
+                lines.append(f"{key}: {write_value(item)}")
+        return lines
+    lines = []
+    for item in value:
+        first, *others = _list_lines(item) if isinstance(item, Mapping) else [write_value(item)]
+        lines += [f"- {first}", *(f"  {line}" for line in others)]
+    return lines

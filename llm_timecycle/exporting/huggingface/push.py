@@ -14,11 +14,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from llm_timecycle import __version__
-from llm_timecycle.errors import RunError, UsageError
+from llm_timecycle.config.yaml_nodes import parse_yaml, to_python
+from llm_timecycle.errors import ConfigError, RunError, UsageError
 from llm_timecycle.exporting.huggingface.card import LIBRARY, check_repository
 from llm_timecycle.exporting.huggingface.folder import CARD, FILES
 from llm_timecycle.files import read_regular
@@ -111,10 +109,10 @@ def _check_license(card: Path) -> None:
     """Raise UsageError unless the card's metadata name a license."""
     found = _METADATA.match(read_regular(card, CARD_BYTES_AT_MOST).decode("utf-8", "replace"))
     try:
-        metadata = YAML(typ="safe").load(found[1]) if found else {}
-    except YAMLError as error:
-        problem = " ".join(str(error).split())
-        raise UsageError(f"the metadata at the top of {card} are not YAML: {problem}") from error
+        node = parse_yaml(found[1], f"the metadata of {card}") if found else None
+    except ConfigError as error:
+        raise UsageError(str(error)) from error
+    metadata = None if node is None else to_python(node)
     if not (isinstance(metadata, dict) and metadata.get("license")):
         raise UsageError(
             f"{card} names no license, so nobody may use the model. Export the run again with a "

@@ -21,6 +21,7 @@ from llm_timecycle.exporting.huggingface.languages import find_language
 from tests.exporting.hub_runs import ENGLISH, Exported, export, make_run
 
 CHINESE = "从前有一只狐狸。它看见河边有一块石头，就笑了。\n没有人知道为什么，老周也不说。\n" * 20
+QUOTING_KOREAN = "가나다라마바사아자차카타파하거너더러\n" + "the fox saw a boat\n" * 200
 REPORT = SampleReport(
     count=20,
     tokens=4000,
@@ -230,7 +231,12 @@ def test_the_copy_meter_reads_the_training_text_where_it_is(
 
 @pytest.mark.parametrize(
     ("text", "tokenizer", "language"),
-    [(CHINESE, "char", "zh"), (ENGLISH, "char", None), (CHINESE, "byte", None)],
+    [
+        (CHINESE, "char", "zh"),
+        (ENGLISH, "char", None),
+        (CHINESE, "byte", None),
+        (QUOTING_KOREAN, "char", None),
+    ],
 )
 def test_a_language_is_named_where_the_script_leaves_no_doubt(
     tmp_path: Path, text: str, tokenizer: str, language: str | None

@@ -18,6 +18,7 @@ FLOORS = {
     "comparing": 9,
     "profiling": 8,
     "training": 7,
+    "exporting": 7,
     "evaluation": 6,
     "generation": 5,
     "runs": 4,

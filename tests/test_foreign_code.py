@@ -36,7 +36,8 @@ STARTS_PROGRAMS = {
 }
 CONNECTS = {
     *("socket", "ssl", "http.client", "http.server", "urllib.request", "ftplib", "smtplib"),
-    *("xmlrpc", "socketserver", "requests", "httpx", "aiohttp", "websockets"),
+    *("xmlrpc", "socketserver", "requests", "httpx", "httpx2", "aiohttp", "websockets"),
+    "huggingface_hub",
     *(".get_file", ".open_connection", ".create_connection", ".urlopen"),
 }
 WRITES = {
@@ -66,9 +67,12 @@ def test_no_file_becomes_code() -> None:
 
 
 def test_the_program_connects_to_nothing() -> None:
-    """The server listens, and that is all."""
+    """The server listens, and an export goes to the Hub if it is told to: that is all."""
     found = {name: find(tree, CONNECTS) for name, tree in MODULES.items()}
-    assert {name: names for name, names in found.items() if names} == {"serving/server": {"socket"}}
+    assert {name: names for name, names in found.items() if names} == {
+        "serving/server": {"socket"},
+        "exporting/huggingface/push": {"huggingface_hub"},
+    }
     assert ".connect(" not in (ROOT / "serving/server.py").read_text(encoding="utf-8")
 
 

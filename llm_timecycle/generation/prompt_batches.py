@@ -133,6 +133,8 @@ class PromptBatches:
         if self._settings.seed is None:
             drawn = int.from_bytes(os.urandom(SEED_BYTES), "big")
             request["settings"] = {**self._settings.model_dump(), "seed": drawn}
+        if output.is_symlink():
+            raise DataError(f"cannot write {output}: it is a link that leads to nothing. Delete it")
         write_durably(file, write_sealed(request))
         output.touch()
         flush_directory(output.parent)

@@ -109,7 +109,7 @@ def _make_socket(path: Path) -> None:
     place = Path.cwd()
     os.chdir(path.parent)  # the name of a socket may have about 100 characters
     try:
-        with socket.socket(socket.AF_UNIX) as server:
+        with socket.socket(socket.AF_UNIX) as server, suppress(OSError):  # a longer one
             server.bind(path.name)
     finally:
         os.chdir(place)

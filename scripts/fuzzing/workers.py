@@ -234,6 +234,7 @@ class _Process:
 def _work(plan: Plan, place: Path, dump: Path, connection: Connection) -> None:
     """Try the cases whose numbers come through a connection, until it is closed."""
     sys.dont_write_bytecode = True
+    os.setsid()  # without a terminal, which would be waited for
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started it says when to end
     with dump.open("w") as file:
         faulthandler.enable(file)

@@ -208,6 +208,15 @@ def test_what_is_no_file_is_not_waited_for_or_written_to(
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs POSIX")
+def test_a_link_that_leads_to_nothing_is_not_written_through(tmp_path: Path, write: Write) -> None:
+    (tmp_path / "out.jsonl").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match=r"out\.jsonl: it is a link that leads to nothing\. Delete"):
+        write()
+    assert not (tmp_path / "elsewhere").exists()
+    assert not (tmp_path / "out.jsonl.request.json").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs POSIX")
 def test_a_link_at_the_name_of_the_lock_is_not_followed(tmp_path: Path, write: Write) -> None:
     (tmp_path / "mine").write_text("mine")
     (tmp_path / ".out.jsonl.lock").symlink_to("mine")

@@ -36,6 +36,10 @@ SEPARATE_ROWS_AT_MOST = 4  # without direct kernels; more rows go into one produ
 ROWS_TOGETHER = 8  # which is faster with a multiple of these
 
 
+let_overflow = np.errstate(over="ignore", invalid="ignore")
+"""For functions that compute with weights of any size: logits that are not finite are refused."""
+
+
 class Matrix:
     """Weights (K, N) for products with rows.
 
@@ -103,6 +107,7 @@ class PlainMatrix(Matrix):
         self.parts, self.columns, self.bytes = 1, matrix.shape[1], matrix.nbytes
         self.is_packed = False
 
+    @let_overflow
     def multiply(self, rows: np.ndarray, out: np.ndarray, start: int, end: int) -> None:
         """See `Matrix`; the only part is the whole product."""
         if len(rows) == 1 and self._transposed is not None:
@@ -147,6 +152,7 @@ class BlockedMatrix(Matrix):
         self._packing = np.empty((self.parts, K, BLOCK_COLUMNS), matrix.dtype)
         self.is_packed = False
 
+    @let_overflow
     def multiply(self, rows: np.ndarray, out: np.ndarray, start: int, end: int) -> None:
         """See `Matrix`; a part is a block."""
         B, K = rows.shape
@@ -234,7 +240,6 @@ def _is_row_independent(matrix: BlockedMatrix, chunk_rows: int) -> bool:
     rows = np.random.default_rng(0).standard_normal((chunk_rows, matrix.inner), np.float32)
     together = np.empty((chunk_rows, matrix.columns), np.float32)
     alone = np.empty((2, matrix.columns), np.float32)
-    with np.errstate(over="ignore", invalid="ignore"):  # whoever uses the matrix looks at results
-        matrix.multiply(rows, together, 0, 1)
-        matrix.multiply(rows[-2:], alone, 0, 1)
+    matrix.multiply(rows, together, 0, 1)
+    matrix.multiply(rows[-2:], alone, 0, 1)
     return np.array_equal(alone[:, :BLOCK_COLUMNS], together[-2:, :BLOCK_COLUMNS])

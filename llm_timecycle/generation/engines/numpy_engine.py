@@ -28,6 +28,7 @@ from llm_timecycle.errors import UsageError
 from llm_timecycle.generation.engines.blocked_matmul import (
     Matrix,
     Product,
+    let_overflow,
     make_matrices,
     make_task,
     pad_rows,
@@ -118,6 +119,7 @@ class NumpyEngine:
         self._hidden = self._hidden[rows]
         return logits[rows]
 
+    @let_overflow
     def extend(self, texts: Sequence[np.ndarray]) -> None:
         """Read on, each row its own tokens.
 
@@ -142,6 +144,7 @@ class NumpyEngine:
         x: dict[int, np.ndarray] = {}  # the next input of each layer
         read = 0
 
+        @let_overflow  # in another thread
         def read_window(layer: int, spans: Sequence[Span]) -> None:
             x[layer] = self._layers[layer].read_window(x[layer], spans, self._chunk_rows)
 
@@ -161,6 +164,7 @@ class NumpyEngine:
         """
         return self._multiply_output(self._layers[-1].output, self._rows, self._start_ahead)
 
+    @let_overflow
     def read(self, ids: np.ndarray) -> np.ndarray:
         """Read ids (B, T), T >= 1; returns the logits after each (B, T, V), all in memory."""
         B, T = ids.shape
@@ -173,6 +177,7 @@ class NumpyEngine:
         logits = self._multiply_output(outputs, T * B).reshape(T, B, -1)
         return np.swapaxes(logits, 0, 1)
 
+    @let_overflow
     def step(self, ids: np.ndarray) -> np.ndarray:
         """Read one more id per row (B,); returns the logits (B, V) for the token after it."""
         self._begin(len(ids))
@@ -230,6 +235,7 @@ class NumpyEngine:
         """rows (B, K) padded with zeros to (P, K)."""
         return pad_with_zeros(rows, pad_rows(self._rows, self._chunk_rows))
 
+    @let_overflow
     def _multiply_output(
         self, output: np.ndarray, rows: int, start_next: Callable[[], None] = lambda: None
     ) -> np.ndarray:

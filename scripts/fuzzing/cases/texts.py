@@ -127,8 +127,10 @@ def _draw_content(draw: Random, name: str, encoding: str) -> tuple[bytes, str]:
     """The bytes of a text, and what they are."""
     (text,) = draw.choices([*TEXTS], [1.0 if name in LARGE else 6.0 for name in TEXTS])
     written = TEXTS[text](draw)
+    if encoding in ("auto", "idna", "punycode"):  # the last two take time in the square of the text
+        encoding = "utf-8"
     try:
-        content = written.encode("utf-8" if encoding == "auto" else encoding, "replace")
+        content = written.encode(encoding, "replace")
     except Exception:  # noqa: BLE001  codecs raise all there is
         content = written.encode("utf-8", "replace")
     done = [text]

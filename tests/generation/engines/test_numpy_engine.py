@@ -315,3 +315,14 @@ def test_rows_read_on_by_different_lengths(options: dict[str, bool], is_exact: b
 def test_rows_that_read_on_come_longest_first(engine: NumpyEngine) -> None:
     with pytest.raises(UsageError, match="expected the longest text first"):
         engine.extend([np.array([1]), np.array([1, 2])])
+
+
+@pytest.mark.parametrize("name", ["output.kernel", "lstm_1.kernel", "lstm_1.recurrent_kernel"])
+def test_weights_that_overflow_give_no_warning(name: str) -> None:
+    """Warnings are errors in these tests; logits that are not finite are refused by name later."""
+    model = ModelSettings(embedding_dim=8, hidden_units=8, num_layers=1)
+    weights = draw_weights(model, 11, seed=1, dtype=np.float32)
+    weights[name] = np.full_like(weights[name], 3e38)
+    engine = NumpyEngine(weights, model)
+    logits = [engine.prefill(np.array([[3, 1, 4, 1, 5]])), engine.step(np.array([2]))]
+    assert np.shape(logits) == (2, 1, 11)

@@ -180,12 +180,14 @@ function update() {
 function showModel() {
   const number = (value) => value.toLocaleString(language === "zh" ? "zh-CN" : "en");
   const { residual, units } = model.network;
+  const size = say("fileValue", { megabytes: (model.bytes / 1e6).toFixed(1) });
+  find("[data-part=summary]").textContent = say("summary", { count: number(model.parameters), size });
   showRows(
     find("#about dl"),
     [
       ["weights", number(model.parameters)],
       ["precision", model.precision],
-      ["file", say("fileValue", { megabytes: (model.bytes / 1e6).toFixed(1) })],
+      ["file", size],
       ["network", say("networkValue", { layers: residual.length, units: number(units) })],
       ["vocabulary", say(facts.level, { count: number(facts.tokens.length) })],
     ],

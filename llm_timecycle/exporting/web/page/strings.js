@@ -2,6 +2,7 @@
 
 const ENGLISH = {
   title: "Write with {name}",
+  summary: "{count} weights · {size}",
   sheet: "Your text",
   placeholder: "Begin a text here, or leave it empty. Continue lets the model go on.",
   actions: "Write",
@@ -77,6 +78,7 @@ const ENGLISH = {
 
 const CHINESE = {
   title: "与 {name} 一起写作",
+  summary: "{count} 个参数 · {size}",
   sheet: "正文",
   placeholder: "在这里写个开头，也可以留空，再点“续写”，模型就接着写。",
   actions: "写作",

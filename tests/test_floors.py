@@ -17,6 +17,7 @@ FLOORS = {
     "serving": 9,
     "profiling": 8,
     "training": 7,
+    "exporting": 7,
     "evaluation": 6,
     "generation": 5,
     "runs": 4,

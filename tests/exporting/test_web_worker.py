@@ -23,10 +23,34 @@ from tests.browser import open_page
 from tests.exporting.web_pages import CHINESE, ENGLISH
 
 TEXTS = [
-    *("", " ", "\n", "\n\n", "a", " a", "a ", "a  b", "Once upon a time", "Once\r\nupon\ta  time \n"),
+    *(
+        "",
+        " ",
+        "\n",
+        "\n\n",
+        "a",
+        " a",
+        "a ",
+        "a  b",
+        "Once upon a time",
+        "Once\r\nupon\ta  time \n",
+    ),
     *("<eos>", "<unk> the <eos> the", "the\n<eos>\nthe", "don't 'tis we'll 1,000.50 a_b x.y.z"),
-    *("从前有一只猫，猫坐。", "猫 sat 在 mat 上", "カタカナ ひらがな ー", "𠮷野家 𠀀", "한국어 텍스트"),
-    *("👩‍👩‍👧 🇫🇷🇩🇪 👍🏽", "e\u0301 a\u0300b", "\u200d a\u200db", "שלום \"א\"ב ג'", "ΟΔΟΣ Σ İ ß", "ﬁ Ｆ"),
+    *(
+        "从前有一只猫，猫坐。",
+        "猫 sat 在 mat 上",
+        "カタカナ ひらがな ー",
+        "𠮷野家 𠀀",
+        "한국어 텍스트",
+    ),
+    *(
+        "👩‍👩‍👧 🇫🇷🇩🇪 👍🏽",
+        "e\u0301 a\u0300b",
+        "\u200d a\u200db",
+        'שלום "א"ב ג\'',
+        "ΟΔΟΣ Σ İ ß",
+        "ﬁ Ｆ",
+    ),
     *("ไทย ກຳ မြန်မာ", "a\u00a0b\u3000c\u2028d\x1ee", "x" * 60 + "1" * 9 + "!" * 30, "\ufeffa\x00b"),
     *("¼ ² ⅷ ٣٤", "__init__ a-b a:b", "„Wort“ «mot» …", "\U000e0100a\U0001f1eb"),
 ]
@@ -206,5 +230,7 @@ def test_the_weights_are_read_as_they_were_rounded(worker: Any, precision: Preci
         is_turned = len(shape) == 2 and name != "embedding.embeddings"
         expected = rounded[name].T if is_turned else rounded[name]
         np.testing.assert_array_equal(np.float32(values).reshape(shape), expected)
-        step = np.abs(weights[name]).max() / {"float32": 1e9, "float16": 1000, "int8": 250}[precision]
+        step = (
+            np.abs(weights[name]).max() / {"float32": 1e9, "float16": 1000, "int8": 250}[precision]
+        )
         assert np.abs(rounded[name] - weights[name]).max() <= step

@@ -142,7 +142,9 @@ def _render(model: Mapping[str, object], weights: str) -> bytes:
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "
         f"worker-src blob:; img-src data:; base-uri 'none'; form-action 'none'"
     )
-    environment = Environment(autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
+    )
     template = (FOLDER / "page" / "page.html.j2").read_text(encoding="utf-8")
 
     def render(size_bytes: int, weights: str) -> bytes:

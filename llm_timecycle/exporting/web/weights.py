@@ -32,9 +32,7 @@ def check_precision(precision: str) -> Precision:
     return cast(Precision, precision)
 
 
-def round_weights(
-    weights: Mapping[str, np.ndarray], precision: Precision
-) -> dict[str, np.ndarray]:
+def round_weights(weights: Mapping[str, np.ndarray], precision: Precision) -> dict[str, np.ndarray]:
     """The weights by name, float32, with the values that the page has.
 
     Raises:

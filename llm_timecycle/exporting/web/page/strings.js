@@ -69,7 +69,7 @@ const ENGLISH = {
   finishedStopText: "The model came to a stop sequence.",
   finishedStop: "Stopped.",
   wroteNothing: "The model ended the text without writing more.",
-  unknown: "The model does not know {count} tokens of your text.",
+  unknown: "Tokens of your text that the model does not know: {count}.",
   badSeed: "Seed: expected a whole number from 0 to 9223372036854775807, or nothing.",
   notUnicode: "The text contains half of a character, which is not valid Unicode. Delete it or type it again.",
   badLogits: "The model computed values that are not numbers: its weights are damaged.",

@@ -1,4 +1,4 @@
-"""A browser for the tests of pages, shared by all of them: two at a time do not run in a process."""
+"""A browser for the tests of pages, shared by all: a process runs only one at a time."""
 
 from __future__ import annotations
 

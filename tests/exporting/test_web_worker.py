@@ -23,36 +23,13 @@ from tests.browser import open_page
 from tests.exporting.web_pages import CHINESE, ENGLISH
 
 TEXTS = [
-    *(
-        "",
-        " ",
-        "\n",
-        "\n\n",
-        "a",
-        " a",
-        "a ",
-        "a  b",
-        "Once upon a time",
-        "Once\r\nupon\ta  time \n",
-    ),
+    *("", " ", "\n", "\n\n", "a", " a", "a ", "a  b"),
+    *("Once upon a time", "Once\r\nupon\ta  time \n", "x" * 60 + "1" * 9 + "!" * 30),
     *("<eos>", "<unk> the <eos> the", "the\n<eos>\nthe", "don't 'tis we'll 1,000.50 a_b x.y.z"),
-    *(
-        "从前有一只猫，猫坐。",
-        "猫 sat 在 mat 上",
-        "カタカナ ひらがな ー",
-        "𠮷野家 𠀀",
-        "한국어 텍스트",
-    ),
-    *(
-        "👩‍👩‍👧 🇫🇷🇩🇪 👍🏽",
-        "e\u0301 a\u0300b",
-        "\u200d a\u200db",
-        'שלום "א"ב ג\'',
-        "ΟΔΟΣ Σ İ ß",
-        "ﬁ Ｆ",
-    ),
-    *("ไทย ກຳ မြန်မာ", "a\u00a0b\u3000c\u2028d\x1ee", "x" * 60 + "1" * 9 + "!" * 30, "\ufeffa\x00b"),
-    *("¼ ² ⅷ ٣٤", "__init__ a-b a:b", "„Wort“ «mot» …", "\U000e0100a\U0001f1eb"),
+    *("从前有一只猫，猫坐。", "猫 sat 在 mat 上", "カタカナ ひらがな ー", "𠮷野家 𠀀"),
+    *("한국어 텍스트", "ไทย ກຳ မြန်မာ", 'שלום "א"ב ג', "ΟΔΟΣ Σ İ ß", "ﬁ Ｆ", "¼ ² ⅷ ٣٤"),
+    *("👩‍👩‍👧 🇫🇷🇩🇪 👍🏽", "e\u0301 a\u0300b", "\u200d a\u200db", "\U000e0100a\U0001f1eb"),
+    *("a\u00a0b\u3000c\u2028d\x1ee", "\ufeffa\x00b", "__init__ a-b a:b", "„Wort“ «mot» …"),
 ]
 """What tokenizers divide in different ways."""
 TOKENIZERS: dict[str, dict[str, Any]] = {
@@ -109,7 +86,7 @@ def test_each_token_shows_the_same_piece(worker: Any, name: str) -> None:
     tokenizer = make_tokenizer(**TOKENIZERS[name])
     rng = np.random.default_rng(4)
     rows = rng.integers(0, tokenizer.vocab_size, (40, 30)).tolist()
-    rows.append(tokenizer.encode("\ufeff猫, 👍🏽").tolist() + [0, 1, 0])
+    rows.append([*tokenizer.encode("\ufeff猫, 👍🏽").tolist(), 0, 1, 0])
     prompts = ["", "Once", "Once\n", "the ,"] * 11
     prompt_ids = [encode_prompt(tokenizer, prompt) for prompt in prompts[: len(rows)]]
     shown = worker.evaluate(
@@ -174,7 +151,7 @@ def test_a_token_is_drawn_as_by_the_sampler(
     bits = rng.integers(0, 2**53, 60)
     drawn = worker.evaluate(
         """([plan, read, logits, bits, settings]) => {
-          const sampler = new Sampler(plan, logits[0].length, read);
+          const sampler = new Sampler(plan, read);
           const rows = logits.map((row) => Float32Array.from(row));
           return rows.map((row, index) => sampler.sample(row, settings, bits[index]));
         }""",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 _ESCAPED = "(){}/|$.*+?!#%,:;<=>@`~"
-"""Characters that a class of JavaScript takes with a backslash only, or, doubled, as an operator."""
+"""What a class of JavaScript takes with a backslash only, or, doubled, as an operator."""
 _PROPERTY = re.compile(r"\\p\{(\w+)\}")
 _SCRIPTS = ("Hebrew", "Hiragana", "Katakana")
 

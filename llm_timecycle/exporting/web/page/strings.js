@@ -11,7 +11,7 @@ const ENGLISH = {
   retry: "Retry",
   undo: "Undo",
   theme: "Colours",
-  themeSystem: "As the system",
+  themeSystem: "System",
   themeLight: "Light",
   themeDark: "Dark",
   language: "Language",

@@ -4,9 +4,9 @@ const DRY_LONGEST_MATCH = 50;
 
 export class History {
   /** `breakers`: a Set of tokens that no repeated passage contains. */
-  constructor(vocabSize, breakers) {
+  constructor(breakers) {
     this.tokens = [];
-    this.counts = new Uint32Array(vocabSize);
+    this.counts = new Map();
     this.breakers = breakers;
     this.unbroken = 0;
     this.matches = []; // at each place, how many tokens before it are those at the end
@@ -19,7 +19,7 @@ export class History {
     }
     tokens.push(id);
     matches.push(0);
-    this.counts[id] += 1;
+    this.counts.set(id, (this.counts.get(id) ?? 0) + 1);
     this.unbroken = this.breakers.has(id) ? 0 : this.unbroken + 1;
   }
 

@@ -3,13 +3,14 @@
 import { excludeTopChoices, keepMinP, keepTopK, keepTopP, keepTypicalP } from "./filters.js";
 import { History } from "./history.js";
 
+const BOUND_MARGIN = 1.001; // far above its rounding error
 const NO_ID = 0xffffffff; // the hash of no token: a second random number from the same draw
 
 export class Sampler {
   /** `plan`: what the run sets, with tokens as ids; `tokens`: the prompt, without <eos>. */
-  constructor(plan, vocabSize, tokens) {
+  constructor(plan, tokens) {
     this.plan = plan;
-    this.history = new History(vocabSize, new Set(plan.breakers));
+    this.history = new History(new Set(plan.breakers));
     for (const id of tokens) this.history.push(id);
   }
 
@@ -26,14 +27,13 @@ export class Sampler {
 
   adjust(logits) {
     const { plan, history } = this;
-    const adjusted = Float64Array.from(logits);
+    const adjusted = new Float64Array(logits);
     if (!adjusted.every(Number.isFinite)) throw new Error("logits");
     const { repetition_penalty: repetition, presence_penalty: presence } = plan;
-    history.counts.forEach((count, id) => {
-      if (count === 0) return;
+    for (const [id, count] of history.counts) {
       adjusted[id] = adjusted[id] > 0 ? adjusted[id] / repetition : adjusted[id] * repetition;
       adjusted[id] -= presence + plan.frequency_penalty * count;
-    });
+    }
     if (plan.dry_multiplier > 0) history.subtractDry(adjusted, plan);
     for (const [id, added] of plan.bias) adjusted[id] += added;
     for (const id of plan.banned) adjusted[id] = -Infinity;
@@ -65,13 +65,19 @@ function findLargest(values) {
 
 // The Gumbel-max trick: token i with probability w_i / sum w is
 //     argmax log w_i - log E_i,    E_i = -log(1 - p_i),    p_i a hash of the draw and the token
+// E_i is at least p_i, so a token whose p_i / w_i is above the E / w of another cannot be the one.
 function drawByGumbel(gaps, weights, bits) {
   let first = -1;
   let best = -Infinity;
+  let bound = Infinity;
   for (let id = 0; id < gaps.length; id++) {
-    if (weights[id] === 0) continue;
-    const score = gaps[id] - Math.log(-Math.log1p(-toShare(hash(id, bits))));
-    if (first < 0 || score > best) [first, best] = [id, score];
+    const p = toShare(hash(id, bits));
+    if (weights[id] === 0 || p > bound * weights[id]) continue;
+    const arrival = -Math.log1p(-p);
+    const score = gaps[id] - Math.log(arrival);
+    if (first >= 0 && score <= best) continue;
+    [first, best] = [id, score];
+    bound = (BOUND_MARGIN * arrival) / weights[id];
   }
   return first;
 }

@@ -24,10 +24,6 @@ export class Tokenizer {
       ?? (facts.splits_at_whitespace ? encodeLines : encodeWords);
   }
 
-  get vocabSize() {
-    return this.facts.tokens.length;
-  }
-
   /** The ids of a text. */
   encode(text) {
     return this.splits(this, this.unify(text));

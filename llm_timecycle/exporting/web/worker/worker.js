@@ -71,15 +71,14 @@ class Writer {
   }
 
   begin(ids, seed) {
-    const { facts, vocabSize } = this.tokenizer;
     const chosen = seed === null ? drawSeed() : BigInt(seed);
     // An <eos> in front of a text is not part of it: counted, it would keep a text from ending.
     const read = ids.filter((id) => id !== this.endId);
     return {
       seed: chosen,
       generator: new Generator(chosen),
-      sampler: new Sampler(this.plan, vocabSize, read),
-      stream: makeStream(facts, ids),
+      sampler: new Sampler(this.plan, read),
+      stream: makeStream(this.tokenizer.facts, ids),
       stops: new StopFilter(this.plan.stop),
       last: null, // the token that the network has not read yet
     };

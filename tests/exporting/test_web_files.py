@@ -15,8 +15,10 @@ import pytest
 from llm_timecycle.errors import UsageError
 from llm_timecycle.exporting.web import page as page_module
 from llm_timecycle.exporting.web.modules import FOLDER, join_modules
-from llm_timecycle.exporting.web.page import make_page, write, write_page
-from llm_timecycle.exporting.web.weights import pack_weights, round_weights
+from llm_timecycle.exporting.web.page import make_page, open_reader, write, write_page
+from llm_timecycle.exporting.web.read_back import read_page
+from llm_timecycle.exporting.web.weights import Precision, pack_weights, round_weights
+from llm_timecycle.generation.engines.numpy_engine import NumpyEngine
 from tests.exporting.web_pages import change_run, make_run
 
 ENTRIES = {"page": "main.js", "worker": "worker.js"}
@@ -46,7 +48,7 @@ class _Elements(HTMLParser):
         self._name = ""
 
 
-def read_page(path: Path) -> _Elements:
+def parse_page(path: Path) -> _Elements:
     elements = _Elements()
     elements.feed(path.read_text(encoding="utf-8"))
     return elements
@@ -57,7 +59,7 @@ def test_the_page_says_how_large_it_is(tmp_path: Path) -> None:
     sizes = {}
     for precision in ("float32", "float16", "int8"):
         facts = write_page(run, tmp_path / "page.html", precision)
-        model = json.loads(read_page(tmp_path / "page.html").texts["model"])
+        model = json.loads(parse_page(tmp_path / "page.html").texts["model"])
         sizes[precision] = facts.size_bytes
         assert model["bytes"] == facts.size_bytes == (tmp_path / "page.html").stat().st_size
         assert model["name"] == "my run"
@@ -71,7 +73,7 @@ def test_the_page_says_how_large_it_is(tmp_path: Path) -> None:
 
 def test_the_policy_allows_what_is_in_the_page_and_nothing_else(tmp_path: Path) -> None:
     write_page(make_run(tmp_path / "run", "char"), tmp_path / "page.html")
-    elements = read_page(tmp_path / "page.html")
+    elements = parse_page(tmp_path / "page.html")
     hashes = {
         name: base64.b64encode(hashlib.sha256(elements.texts[name].encode()).digest()).decode()
         for name in ("script", "style")
@@ -95,7 +97,7 @@ def test_it_keeps_the_place_of_the_run_and_of_its_text_to_itself(tmp_path: Path)
 def test_hostile_names_and_tokens_stay_text(tmp_path: Path) -> None:
     run = make_run(tmp_path / "a<b>&amp;'", "word", "</script> <!-- <script> &lt; \" ' x y z\n" * 3)
     write_page(run, tmp_path / "page.html")
-    elements = read_page(tmp_path / "page.html")
+    elements = parse_page(tmp_path / "page.html")
     model = json.loads(elements.texts["model"])
     assert model["name"] == run.path.name
     assert {"</script>", "<!--", "<script>", "&lt;"} <= set(model["tokenizer"]["tokens"])
@@ -108,7 +110,7 @@ def test_it_says_what_is_left_out_and_what_else_is_set(tmp_path: Path) -> None:
     assert write_page(run, tmp_path / "page.html").left_out == ("cache", "beams")
     run = change_run(run, beams=1, cache=0.0, min_p=0.1, top_k=9)
     assert write_page(run, tmp_path / "page.html").left_out == ()
-    model = json.loads(read_page(tmp_path / "page.html").texts["model"])
+    model = json.loads(parse_page(tmp_path / "page.html").texts["model"])
     assert model["others"] == [["min_p", 0.1]]  # top_k has a control
 
 
@@ -123,6 +125,25 @@ def test_writing_into_a_folder_names_the_file(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["index.html"]
     with pytest.raises(UsageError, match="precision: received 'float8'; expected float16, int8 or"):
         write(Source(), tmp_path / "out", "float8")
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
+def test_a_page_is_read_back(tmp_path: Path, precision: Precision) -> None:
+    class Source:
+        run = make_run(tmp_path / "run", "char", tie_embeddings=True, layer_norm=True)
+        weights = run.load_weights()
+        tokenizer = run.load_tokenizer()
+
+    write(Source(), tmp_path, precision)
+    rounded = round_weights(Source.weights, precision)
+    found = read_page(tmp_path / "index.html")
+    assert list(found) == list(Source.weights)
+    for name, values in found.items():
+        np.testing.assert_array_equal(values, rounded[name])
+    read = open_reader(tmp_path, Source())
+    engine = NumpyEngine(rounded, Source.run.settings.model)
+    for token in (1, 5, 7):
+        np.testing.assert_array_equal(read(token), engine.step(np.array([token]))[0])
 
 
 def test_a_weight_that_float16_cannot_hold_is_an_error(tmp_path: Path) -> None:

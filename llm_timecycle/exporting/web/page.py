@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -26,8 +26,10 @@ from llm_timecycle.exporting.web.model_data import (
     list_left_out,
 )
 from llm_timecycle.exporting.web.modules import FOLDER, join_modules
+from llm_timecycle.exporting.web.read_back import read_page
 from llm_timecycle.exporting.web.weights import Precision, check_precision, pack_weights
 from llm_timecycle.files import write_durably
+from llm_timecycle.generation.engines.numpy_engine import NumpyEngine
 from llm_timecycle.runs.directory import Run
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
@@ -102,6 +104,16 @@ def write_page(run: Run, output: Path, precision: Precision = "float16") -> Page
     page, facts = make_page(source, check_precision(precision))
     write_durably(output, page)
     return facts
+
+
+def open_reader(directory: Path, source: Source) -> Callable[[int], np.ndarray]:
+    """What `write` put into a folder, at the start of a text: reads a token, gives the logits (V,).
+
+    The weights are those in the page, and the engine is the program's own: what is found out is
+    what their precision costs. That the page computes the same is a law of the tests.
+    """
+    engine = NumpyEngine(read_page(directory / FILE_NAME), source.run.settings.model)
+    return lambda token: engine.step(np.array([token]))[0]
 
 
 def make_page(source: Source, precision: Precision) -> tuple[bytes, PageFacts]:

@@ -41,7 +41,7 @@ def round_weights(weights: Mapping[str, np.ndarray], precision: Precision) -> di
     rounded = {}
     for name, rows in _list_rows(weights):
         values = _round(name, rows, precision)
-        rounded[name] = values.T if _is_turned(name, rows) else values
+        rounded[name] = values.T if is_turned(name, rows) else values
     return rounded
 
 
@@ -70,10 +70,11 @@ def pack_weights(
 def _list_rows(weights: Mapping[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
     """Each weight with the row of a number that it gives first: a token's, or an output's."""
     for name, values in weights.items():
-        yield name, values.T if _is_turned(name, values) else values
+        yield name, values.T if is_turned(name, values) else values
 
 
-def _is_turned(name: str, values: np.ndarray) -> bool:
+def is_turned(name: str, values: np.ndarray) -> bool:
+    """Whether the rows that the page has are the columns of the run's matrix."""
     return values.ndim == 2 and name != _EMBEDDINGS
 
 

@@ -168,6 +168,16 @@ def test_damaged_weights_are_told(browser: Any, tmp_path: Path) -> None:
         assert read_status(page).startswith("The model computed values that are not numbers")
 
 
+def test_a_browser_that_cannot_run_it_says_so(browser: Any, demo: Path) -> None:
+    with open_page(browser) as page:
+        page.add_init_script("window.Worker = function () { throw Error('no threads'); }")
+        page.goto(demo.as_uri())
+        assert read_status(page) == (
+            "This browser cannot run the model. Use a version of 2024 or later. (no threads)"
+        )
+        assert page.locator("[data-action=continue]").is_disabled()
+
+
 def test_nothing_that_is_typed_or_written_becomes_html(browser: Any, tmp_path: Path) -> None:
     run = make_run(tmp_path / "a<img src=x onerror=1>", "word", f"{ATTACK} {ATTACK}\n" * 3)
     with open_run_page(browser, run) as page:

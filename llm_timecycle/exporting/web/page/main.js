@@ -28,9 +28,9 @@ const settings = new SettingsPanel(find("#settings"), model.sampling);
 const sheet = new Sheet(find("textarea"), find(".mirror"), () => {
   before = null;
   attempt = 0;
-  update();
+  showState();
 });
-const worker = startWorker();
+let worker = null;
 
 function startWorker() {
   const source = new Blob([find("#worker").textContent], { type: "text/javascript" });
@@ -71,7 +71,7 @@ function fail(message) {
 function report(key, values = {}, trouble = false) {
   status = [key, values];
   isTrouble = trouble;
-  update();
+  showState();
 }
 
 /** Lets the model go on at the end of the text. */
@@ -118,7 +118,10 @@ function finish(end) {
   };
   const wroteNothing = isEnded && sheet.text === before.text;
   const key = wroteNothing ? "wroteNothing" : finished[end.reason];
-  if (end.count > 0) lastEnd = end;
+  if (end.count > 0) {
+    lastEnd = end;
+    showTimes(find("#time"), end, say);
+  }
   report(key, { unknown: end.unknown });
 }
 
@@ -151,8 +154,8 @@ const actions = {
   },
 };
 
-/** Brings everything that is shown up to date with the state and the language. */
-function update() {
+/** Says everything in the language that is chosen. */
+function showWords() {
   document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
   document.title = say("title", { name: model.name });
   for (const element of document.querySelectorAll("[data-text]")) {
@@ -164,6 +167,12 @@ function update() {
   for (const element of document.querySelectorAll("[data-placeholder]")) {
     element.placeholder = say(element.dataset.placeholder);
   }
+  showModel();
+  if (lastEnd) showTimes(find("#time"), lastEnd, say);
+  showState();
+}
+
+function showState() {
   const isWriting = state === "writing";
   buttons.continue.hidden = isWriting;
   buttons.stop.hidden = !isWriting;
@@ -171,10 +180,10 @@ function update() {
   buttons.retry.disabled = buttons.undo.disabled = state !== "ready" || before === null;
   const [key, values] = status;
   const unknown = values.unknown ? ` ${say("unknown", { count: values.unknown })}` : "";
-  find("#status").textContent = say(key, values) + unknown;
-  find("#status").toggleAttribute("data-trouble", isTrouble);
-  if (lastEnd) showTimes(find("#time"), lastEnd, say);
-  showModel();
+  const said = say(key, values) + unknown;
+  const line = find("#status");
+  if (line.textContent !== said) line.textContent = said; // or it would be read aloud once more
+  line.toggleAttribute("data-trouble", isTrouble);
 }
 
 function showModel() {
@@ -213,9 +222,14 @@ document.addEventListener("keydown", (event) => {
 find("[name=language]").value = language;
 find("[name=language]").addEventListener("change", ({ target }) => {
   language = target.value;
-  update();
+  showWords();
 });
 find("[name=theme]").addEventListener("change", ({ target }) => {
   document.documentElement.dataset.theme = target.value;
 });
-update();
+showWords();
+try {
+  worker = startWorker();
+} catch (error) {
+  fail(error.message);
+}

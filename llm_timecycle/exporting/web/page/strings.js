@@ -66,7 +66,7 @@ const ENGLISH = {
   finishedLength: "Stopped at the length limit.",
   finishedEnd: "The model ended the text here.",
   finishedParagraph: "The model ended the paragraph here. Continue begins the next one.",
-  finishedStopText: "The model came to a stop sequence.",
+  finishedStopText: "Stopped at a stop sequence.",
   finishedStop: "Stopped.",
   wroteNothing: "The model ended the text without writing more.",
   unknown: "Tokens of your text that the model does not know: {count}.",

@@ -1,9 +1,11 @@
 """How large the page of a model is, how soon it writes, and how fast, beside our own engine.
 
-    .venv/bin/python scripts/bench/web_export.py [RUN]... [--tokens N] [--rounds N] [--json]
+    .venv/bin/python scripts/bench/web_export.py [RUN]... [--tokens N] [--rounds N]
+        [--precision PRECISION]... [--json]
 
 Without a RUN, two models of 3 million weights that are drawn, not trained: one of 100 characters,
-one of 4,000 words. Each is written as a page in each precision, and opened in Chromium. Given are
+one of 4,000 words. Each is written as a page in each precision, or in those that are named, and
+opened in Chromium. Given are
 
 - MB, the whole file;
 - load s, from opening the file until the page is ready;
@@ -144,6 +146,8 @@ def main() -> None:
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUN")
     parser.add_argument("--tokens", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=5)
+    known = get_args(Precision)
+    parser.add_argument("--precision", dest="precisions", action="append", choices=known)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -158,7 +162,7 @@ def main() -> None:
         figures = []
         for run in runs:
             engine = measure_engine(run, options.tokens, options.rounds)
-            for precision in get_args(Precision):
+            for precision in options.precisions or known:
                 path = folder / f"{run.path.name}-{precision}.html"
                 facts = write_page(run, path, precision)
                 context = browser.new_context()

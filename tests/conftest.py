@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.browser import browser as browser
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Every shape is compiled anew, and small networks gain nothing from code that is optimized: a third
 # of the time of the tests that train. The test of the wheel compiles as users do.

@@ -38,7 +38,13 @@ def test_it_holds_what_the_program_needs_and_nothing_of_the_tests(unpacked: Path
     folder = ROOT / "llm_timecycle/serving/page"
     page = {path.relative_to(ROOT).as_posix() for path in folder.iterdir()}
     assert f"{folder.relative_to(ROOT).as_posix()}/index.html" in page
-    assert names >= {*shipped, *texts, *runs, *report, *page, "llm_timecycle/py.typed"}
+    web = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "llm_timecycle/exporting/web").glob("*/*")
+        if path.suffix in (".js", ".css", ".j2")
+    }
+    assert len(web) > 10
+    assert names >= {*shipped, *texts, *runs, *report, *page, *web, "llm_timecycle/py.typed"}
     assert {name.split("/")[0].split("-")[0] for name in names} == {"llm_timecycle"}
 
 

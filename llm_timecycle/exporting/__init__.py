@@ -1,1 +1,1 @@
-"""A trained run in the formats of other programs, beside what each needs to run it."""
+"""A run in the formats of other programs: one room a family of formats, one table of them all."""

@@ -1,9 +1,7 @@
-"""A browser, servers to talk to, and the page as a person opens it."""
+"""Servers to talk to, and the page as a person opens it."""
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,37 +9,21 @@ from typing import Any
 
 import pytest
 
+from tests.browser import WINDOW, open_page
 from tests.cli.random_runs import make_run
 from tests.serving.page.fake_server import FakeServer
 from tests.serving.servers import RunningServer, start_server
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 WORDS = 'once upon a time there was a cat, and "the cat" sat.\n'
 FEW_WORDS = "once upon a time, cats sat.\n"
 """Fewer than ten, so that all of them are choices."""
 PROMPT_AT_MOST = 1000
-WINDOW = {"width": 1200, "height": 900}
 FORGET = """() => {
   localStorage.clear();
   Storage.prototype.setItem = () => {};
   window.addEventListener("beforeunload", (event) => event.stopImmediatePropagation(), true);
 }"""
 """Leaves nothing to the next test, and leaves without a question."""
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """Debian's Chromium; where there is none, the tests of the page are skipped."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        pytest.skip("the page needs a browser: apt-get install chromium")
-    with playwright.sync_playwright() as driver:
-        is_root = hasattr(os, "geteuid") and os.geteuid() == 0
-        arguments = ["--no-sandbox"] if is_root else []
-        opened = driver.chromium.launch(executable_path=found, args=arguments)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="session")
@@ -88,24 +70,6 @@ def fake_page(shared_page: Any, fake: FakeServer) -> Iterator[Any]:
     """The page of the fake server, as new."""
     with visit(shared_page, fake.url) as opened:
         yield opened
-
-
-@contextmanager
-def open_page(browser: Any, **settings: Any) -> Iterator[Any]:
-    """A page in a profile that is empty, which notes its `requests` and `troubles`."""
-    context = browser.new_context(**{"locale": "en-GB", "viewport": WINDOW, **settings})
-    page = context.new_page()
-    page.seen_requests, page.troubles = [], []
-
-    def hear(message: Any) -> None:
-        if "Content Security Policy" in message.text:
-            page.troubles.append(message.text)
-
-    page.on("request", lambda request: page.seen_requests.append(request))
-    page.on("pageerror", lambda error: page.troubles.append(str(error)))
-    page.on("console", hear)
-    yield page
-    context.close()
 
 
 @contextmanager

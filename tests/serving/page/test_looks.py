@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.serving.page.conftest import PROMPT_AT_MOST, open_page, visit
+from tests.browser import check_looks, open_page
+from tests.serving.page.conftest import PROMPT_AT_MOST, visit
 from tests.serving.page.person import (
     choose_settings,
     list_sent,
@@ -19,24 +20,6 @@ from tests.serving.page.person import (
     write_start,
 )
 from tests.serving.servers import RunningServer
-
-
-def list_violations(page: Any) -> list[Any]:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
-    found = axe.Axe().run(page).response["violations"]
-    return [(each["id"], each["nodes"][0]["html"]) for each in found]
-
-
-LOOKS = [(scheme, width) for scheme in ("light", "dark") for width in (1200, 390)]
-
-
-def check_looks(page: Any) -> None:
-    """Nothing for axe to find, and nothing wider than the window."""
-    for scheme, width in LOOKS:
-        page.emulate_media(color_scheme=scheme)
-        page.set_viewport_size({"width": width, "height": 900})
-        assert (scheme, width, list_violations(page)) == (scheme, width, [])
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_axe_finds_nothing_on_an_empty_sheet(page: Any) -> None:

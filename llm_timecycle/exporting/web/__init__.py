@@ -1,0 +1,1 @@
+"""One HTML file that writes by itself: weights, tokenizer, sampler and LSTM in JavaScript."""

@@ -7,6 +7,7 @@
     model = lt.load("runs/novel")
     print(model.generate("Once", length=100, temperature=0.8))
     print(lt.profile("runs/novel"))
+    print(lt.export("runs/novel", to="onnx"))
 
 Importing the package loads nothing: each name is loaded when it is first used.
 """
@@ -18,6 +19,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Comparison",
     "EvaluationResult",
+    "ExportResult",
     "GeneratedText",
     "Model",
     "ProfileResult",
@@ -27,6 +29,7 @@ __all__ = [
     "__version__",
     "compare",
     "evaluate",
+    "export",
     "load",
     "profile",
     "suggest",
@@ -37,6 +40,8 @@ if TYPE_CHECKING:
     from llm_timecycle.config.settings import Settings
     from llm_timecycle.evaluation.api import evaluate
     from llm_timecycle.evaluation.result import EvaluationResult
+    from llm_timecycle.exporting.api import export
+    from llm_timecycle.exporting.result import ExportResult
     from llm_timecycle.generation.api import Model, load
     from llm_timecycle.generation.generator import GeneratedText
     from llm_timecycle.generation.scoring import Score
@@ -47,6 +52,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Comparison": "profiling.against",
     "EvaluationResult": "evaluation.result",
+    "ExportResult": "exporting.result",
     "GeneratedText": "generation.generator",
     "Model": "generation.api",
     "ProfileResult": "profiling.api",
@@ -55,6 +61,7 @@ _HOMES = {
     "TrainingResult": "training.api",
     "compare": "profiling.against",
     "evaluate": "evaluation.api",
+    "export": "exporting.api",
     "load": "generation.api",
     "profile": "profiling.api",
     "suggest": "training.api",

@@ -17,6 +17,7 @@ FLOORS = {
     "serving": 9,
     "profiling": 8,
     "training": 7,
+    "exporting": 7,
     "evaluation": 6,
     "generation": 5,
     "runs": 4,
@@ -25,6 +26,7 @@ FLOORS = {
     "config": 2,
     "reference": 2,
     "sealed_json": 2,
+    "staging": 2,
     "arguments": 1,
     "system": 1,
     "clock": 1,
@@ -51,7 +53,7 @@ RENDER_IMPORTS = {"profiling", "config", "system", "files", "errors"}
 # Where TensorFlow may be imported; `cli` may reach these rooms, but only from inside a function.
 TENSORFLOW_ROOMS = (
     *("model", "text/batches", "training", "generation", "evaluation"),
-    *("profiling/api", "profiling/measure"),
+    *("profiling/api", "profiling/measure", "exporting/keras"),
 )
 TENSORFLOW = {"tensorflow", "keras"}
 CLOCKS = {"time", "datetime", "timeit"}

@@ -25,6 +25,7 @@ MAKES_CODE = {
 MAY_MAKE_CODE = {
     "arguments": {"eval"},  # the annotations of this program's own functions
     "cli/main": {".import_module"},  # the command, one of `COMMANDS`
+    "exporting/formats": {".import_module"},  # one of `FORMATS`
     "model/deferred_import": {".import_module"},  # one of the libraries that it names
     "text/parallel/messages": {"marshal"},  # between this process and its workers, no code in it
     "text/parallel/worker": {".import_module"},  # one of `TASKS`

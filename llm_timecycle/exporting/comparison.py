@@ -1,8 +1,9 @@
 """An export compared with the run it was made of, token by token.
 
 Both read the text that the run's NumPy engine writes when it always takes the likeliest token, and
-the largest difference between two logits is what counts. Where weights were rounded, both also read
-a text that the engine draws, and what the rounding costs is told as perplexity:
+the largest difference between two logits is what counts: in itself where weights are stored as they
+are, and as a share of the largest logit where they were rounded, which takes a share of all numbers.
+Then both also read a text that the engine draws, and what rounding costs is told as perplexity:
 
     H    = mean over the text of  - sum_v p_v log p_v        exp(H), the run's
     H(q) = mean over the text of  - sum_v p_v log q_v        exp(H(q)), the export's
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,6 +29,7 @@ GREEDY_STEPS = 200
 DRAWN_STEPS = 500
 FLOAT32_LIMIT = 1e-4
 ROUNDED_LIMIT = 2e-2
+"""Of the largest logit."""
 SEED = 1
 
 
@@ -41,8 +43,10 @@ class Comparison:
     """Tokens of the text."""
     largest_difference: float
     """Between two logits, at any of the steps."""
+    largest_logit: float
+    """Of the run, without its sign."""
     limit: float
-    """What it may be at most."""
+    """What the largest difference may be at most."""
     run_perplexity: float | None = None
     """exp(H) on a text that the run draws; None where no weight was rounded."""
     export_perplexity: float | None = None
@@ -51,7 +55,8 @@ class Comparison:
     def __str__(self) -> str:
         text = (
             f"compared with the run over {self.steps} greedy steps, read by {self.runtime}: "
-            f"largest difference of a logit {self.largest_difference:.1e} (limit {self.limit:.0e})"
+            f"largest difference of a logit {self.largest_difference:.1e} (limit {self.limit:.0e}, "
+            f"largest logit {self.largest_logit:.3g})"
         )
         if self.run_perplexity is None or self.export_perplexity is None:
             return text
@@ -76,34 +81,35 @@ def compare(
         ExportError: they differ by more than the precision explains.
     """
     is_rounded = precision != "float32"
-    limit = ROUNDED_LIMIT if is_rounded else FLOAT32_LIMIT
-    largest = _compare_greedy(source, open_reader())
+    largest, largest_logit = _compare_greedy(source, open_reader())
+    limit = ROUNDED_LIMIT * largest_logit if is_rounded else FLOAT32_LIMIT
     if not largest <= limit:
         raise ExportError(
             f"the export differs from the run: by {largest:.3g} in a logit, where at most "
-            f"{limit:g} is expected of {precision}. Nothing was kept"
+            f"{limit:.3g} is expected of {precision}. Nothing was kept"
             + (". With precision float32 there is no rounding" if is_rounded else "")
         )
-    result = Comparison(runtime, GREEDY_STEPS, largest, limit)
+    result = Comparison(runtime, GREEDY_STEPS, largest, largest_logit, limit)
     if not is_rounded:
         return result
     entropy, cross_entropy = _measure_loss(source, open_reader())
-    return Comparison(
-        runtime, GREEDY_STEPS, largest, limit, math.exp(entropy), math.exp(cross_entropy)
+    return replace(
+        result, run_perplexity=math.exp(entropy), export_perplexity=math.exp(cross_entropy)
     )
 
 
-def _compare_greedy(source: Source, read: Reader) -> float:
-    """The largest difference of logits over a greedy text that begins after an <eos>."""
+def _compare_greedy(source: Source, read: Reader) -> tuple[float, float]:
+    """The largest difference of logits over a greedy text after an <eos>, and the largest logit."""
     engine = NumpyEngine(source.weights, source.model)
-    token, largest = source.tokenizer.eos_id, 0.0
+    token, largest, largest_logit = source.tokenizer.eos_id, 0.0, 0.0
     for _ in range(GREEDY_STEPS):
         expected, found = engine.step(np.array([token]))[0], read(token)
-        largest = float(np.fmax(largest, np.abs(found - expected).max()))
-        if not math.isfinite(largest) or not np.isfinite(found).all():
-            return math.inf
+        if not np.isfinite(found).all():
+            return math.inf, largest_logit
+        largest = max(largest, float(np.abs(found - expected).max()))
+        largest_logit = max(largest_logit, float(np.abs(expected).max()))
         token = int(expected.argmax())
-    return largest
+    return largest, largest_logit
 
 
 def _measure_loss(source: Source, read: Reader) -> tuple[float, float]:

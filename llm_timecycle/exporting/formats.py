@@ -55,6 +55,8 @@ class Format:
     """How weights may be stored; the first is the default."""
     needs: tuple[str, ...] = ()
     """Packages that write it, besides those that the program always has."""
+    uses_tensorflow: bool = False
+    """Whether its module imports TensorFlow."""
     runtime: str | None = None
     """The package that reads it back, by its import name; None where nothing here does."""
     example: str | None = None
@@ -71,6 +73,10 @@ class Format:
                 f"this format needs {' and '.join(missing)}: install with\n"
                 f'pip install "llm-timecycle[export]"'
             )
+        if self.uses_tensorflow:
+            from llm_timecycle.model.tf_import import import_tensorflow
+
+            import_tensorflow()
         module = importlib.import_module(f"llm_timecycle.exporting.{self.module}")
         return cast(FormatModule, module)
 
@@ -87,6 +93,28 @@ FORMATS = {
         needs=("onnx",),
         runtime="onnxruntime",
         example="onnx.txt",
+    ),
+    "keras": Format(
+        "a .keras file of stock layers, which Keras loads without this program",
+        module="keras.keras_file",
+        uses_tensorflow=True,
+        runtime="keras",
+        example="keras.txt",
+    ),
+    "saved_model": Format(
+        "a TensorFlow SavedModel, with the states as inputs and outputs of its signature",
+        module="keras.saved_model",
+        uses_tensorflow=True,
+        runtime="tensorflow",
+        example="saved_model.txt",
+    ),
+    "litert": Format(
+        "LiteRT (TensorFlow Lite), for phones and small computers; float32 or int8",
+        module="keras.litert",
+        precisions=("float32", "int8"),
+        uses_tensorflow=True,
+        runtime="ai_edge_litert",
+        example="litert.txt",
     ),
 }
 

@@ -143,7 +143,7 @@ def test_a_package_that_is_needed_is_named(run: Run, monkeypatch: pytest.MonkeyP
 
 
 def test_wrong_arguments(run: Run) -> None:
-    with pytest.raises(UsageError, match="to: received 'onyx'; expected one of onnx"):
+    with pytest.raises(UsageError, match="to: received 'onyx'; expected one of onnx, "):
         lt.export(run.path, "onyx")
     with pytest.raises(UsageError, match="precision: received 'int8'; expected float32, as onnx"):
         lt.export(run.path, "onnx", precision="int8")
@@ -177,7 +177,7 @@ def test_rounding_is_told_as_perplexity(run: Run) -> None:
     noise = np.random.default_rng(1).uniform(-0.01, 0.01, source.vocab_size)
     worse = compare(source, lambda: open_shifted(noise), "this test", "int8")
     assert worse.export_perplexity > worse.run_perplexity == same.run_perplexity  # type: ignore[operator]
-    with pytest.raises(ExportError, match=r"by 0\.05 in a logit.* precision float32 there is no"):
-        compare(source, lambda: open_shifted(0.05), "this test", "int8")
+    with pytest.raises(ExportError, match=r"by 0\.5\d* in a logit.* float32 there is no"):
+        compare(source, lambda: open_shifted(0.5), "this test", "int8")
     with pytest.raises(ExportError, match=r"by inf in a logit"):
         compare(source, lambda: open_shifted(np.nan), "this test", "float32")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import llm_timecycle as lt
+from llm_timecycle.exporting.formats import FORMATS
 from tests.exporting.variants import make_run
 
 KINDS = {
@@ -48,6 +49,14 @@ def test_it_writes_what_the_run_writes(kind: str, tmp_path: Path) -> None:
     assert run_example(result.path, prompt).strip() == (prompt + expected.text).strip()
     alone = lt.load(run.path).generate("")
     assert run_example(result.path).strip() == alone.text.strip()
+
+
+@pytest.mark.parametrize("to", [name for name in FORMATS if name != "onnx"])
+def test_that_of_every_format_does(to: str, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    result = lt.export(run.path, to, output=tmp_path / "out")
+    expected = lt.load(run.path).generate("once upon")
+    assert run_example(result.path, "once upon") == "once upon" + expected.text
 
 
 def test_a_seed_draws_the_same_text_again(tmp_path: Path) -> None:

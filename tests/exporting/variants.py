@@ -46,6 +46,7 @@ def make_run(
     level: str = "char",
     word_split: str = "whitespace",
     documents: str = "file",
+    scale: float = 0.6,
     **generation: object,
 ) -> Run:
     """A run whose weights are drawn, and small enough that rounding does not grow."""
@@ -60,7 +61,7 @@ def make_run(
     rng = np.random.default_rng(7)
     shapes = compute_parameter_shapes(model, tokenizer.vocab_size)
     run.save_weights(
-        {name: rng.normal(0, 0.6, shape).astype(np.float32) for name, shape in shapes.items()},
+        {name: rng.normal(0, scale, shape).astype(np.float32) for name, shape in shapes.items()},
         {"step": 0},
     )
     return run

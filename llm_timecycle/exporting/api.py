@@ -60,15 +60,16 @@ def export(
     precision = form.precisions[0] if precision is None else precision
     check_precision(to, precision)
     writer = form.load()
+    if output is not None:
+        check_path_name(output)
     source = open_source(Path(run))
     place = _choose_place(source, to, precision) if output is None else Path(output)
-    check_path_name(place)
     _check_free(place, force)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with stage_directory(place, replaces=place.exists()) as staging:
-            writer.write(source, staging, precision)
             write_companions(source, staging, form.example)
+            writer.write(source, staging, precision)
             comparison = _compare(form, source, staging, precision)
             _write_mark(staging, source, to, precision, comparison)
             files = dict(_list_files(staging))

@@ -2,8 +2,8 @@
 
 Both read the text that the run's NumPy engine writes when it always takes the likeliest token, and
 the largest difference between two logits is what counts: in itself where weights are stored as they
-are, and as a share of the largest logit where they were rounded, which takes a share of all numbers.
-Then both also read a text that the engine draws, and what rounding costs is told as perplexity:
+are, and as a share of the largest logit where they were rounded. Then both also read a text that
+the engine draws, and what rounding costs is told as perplexity:
 
     H    = mean over the text of  - sum_v p_v log p_v        exp(H), the run's
     H(q) = mean over the text of  - sum_v p_v log q_v        exp(H(q)), the export's

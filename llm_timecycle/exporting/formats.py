@@ -3,8 +3,8 @@
 A format is a module with
 
     write(source: Source, staging: Path, precision: str) -> None
-        put its files into the directory `staging`; `api` adds the tokenizer, the settings and the
-        example, and moves the whole to its place
+        put its files into the directory `staging`, where the tokenizer, the settings of generation
+        and the example are already; a format that needs others replaces them
 
 and, unless `runtime` is None,
 

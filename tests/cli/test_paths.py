@@ -42,6 +42,8 @@ PLACES: dict[str, tuple[str, ...]] = {
     "profile": ("profile", "NAME"),
     "profile --report": ("profile", HERE, "--report", "NAME"),
     "profile --against": ("profile", HERE, "--against", "NAME"),
+    "export": ("export", "NAME", "--to", "onnx"),
+    "export --output": ("export", "RUN", "--to", "onnx", "--output", "NAME"),
     "config new": ("config", "new", "NAME"),
     "config suggest": ("config", "suggest", "NAME"),
     "config suggest --output": ("config", "suggest", HERE, "--output", "NAME"),

@@ -11,7 +11,6 @@ import pytest
 import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
-from llm_timecycle.errors import ExportError
 from llm_timecycle.exporting import api
 from llm_timecycle.exporting.keras import keras_file, litert, saved_model
 from llm_timecycle.exporting.keras.network import build_stock_network
@@ -129,17 +128,3 @@ def test_int8_is_smaller_and_its_loss_is_told(tmp_path: Path) -> None:
     assert "perplexity on a text that the run draws" in str(rounded)
     assert exact.comparison is not None
     assert exact.comparison.largest_difference < 1e-4 < rounded.comparison.largest_difference
-
-
-def test_a_reader_that_loses_its_state_is_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = make_run(tmp_path / "run", VARIANTS["one layer"])
-    open_reader = keras_file.open_reader
-    monkeypatch.setattr(
-        keras_file,
-        "open_reader",
-        lambda directory, source: lambda token: open_reader(directory, source)(token),
-    )
-    with pytest.raises(ExportError, match="differs from the run"):
-        api.export(run.path, "keras", output=tmp_path / "out")

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import keras
 import numpy as np
+import tensorflow as tf
 
 from llm_timecycle.exporting.formats import Reader
-from llm_timecycle.exporting.keras.network import build_stock_network
+from llm_timecycle.exporting.keras.network import DEVICE, build_stock_network
 from llm_timecycle.exporting.source import Source
 
 FILE = "model.keras"
@@ -30,18 +30,21 @@ def open_reader(directory: Path, source: Source) -> Reader:
     Keras would make code of a file that it loads whole. This program never asks it to, not even for
     a file that it has just written.
     """
-    network = build_stock_network(source)
-    for variable in network.variables:
-        variable.assign(np.zeros(variable.shape))
-    with _keep_quiet():
-        network.load_weights(directory / FILE)
-    zeros = keras.ops.zeros((1, source.model.hidden_units))
+    with tf.device(DEVICE):
+        network = build_stock_network(source)
+        for variable in network.variables:
+            variable.assign(np.zeros(variable.shape))
+        with _keep_quiet():
+            network.load_weights(directory / FILE)
+    zeros = np.zeros((1, source.model.hidden_units), np.float32)
     states = {name: zeros for name in network.input if name != "tokens"}
 
     def read(token: int) -> np.ndarray:
-        outputs = network({"tokens": keras.ops.array([[token]], "int32"), **states})
+        with tf.device(DEVICE):
+            given = {"tokens": np.array([[token]], np.int32), **states}
+            outputs = network.predict_on_batch(given)
         states.update({name: outputs[f"new_{name}"] for name in states})
-        logits: np.ndarray = outputs["logits"].numpy()[0, -1]
+        logits: np.ndarray = outputs["logits"][0, -1]
         return logits
 
     return read

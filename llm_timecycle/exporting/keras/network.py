@@ -15,6 +15,8 @@ import numpy as np
 from llm_timecycle.config.weight_shapes import LAYER_NORM_EPSILON, is_residual
 from llm_timecycle.exporting.source import Source
 
+DEVICE = "CPU:0"
+"""Where an export is compared: a GPU rounds the factors of products to 10 bits."""
 Tensors = dict[str, keras.KerasTensor]
 
 

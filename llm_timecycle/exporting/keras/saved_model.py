@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from llm_timecycle.exporting.formats import Reader
-from llm_timecycle.exporting.keras.network import build_stock_network
+from llm_timecycle.exporting.keras.network import DEVICE, build_stock_network
 from llm_timecycle.exporting.source import Source
 
 FOLDER = "saved_model"
@@ -40,14 +40,16 @@ def save_signature(network: keras.Model, directory: Path) -> None:
 
 def open_reader(directory: Path, source: Source) -> Reader:
     """The signature, called token by token."""
-    loaded = tf.saved_model.load(str(directory / FOLDER))
+    with tf.device(DEVICE):
+        loaded = tf.saved_model.load(str(directory / FOLDER))
     step = loaded.signatures[SIGNATURE]
     names = [name for name in step.structured_input_signature[1] if name != "tokens"]
     states = {name: tf.zeros((1, source.model.hidden_units)) for name in names}
 
     def read(token: int) -> np.ndarray:
         assert loaded  # the signature alone would lose its weights
-        outputs = step(tokens=tf.constant([[token]]), **states)
+        with tf.device(DEVICE):
+            outputs = step(tokens=tf.constant([[token]]), **states)
         states.update({name: outputs[f"new_{name}"] for name in names})
         logits: np.ndarray = outputs["logits"].numpy()[0, -1]
         return logits

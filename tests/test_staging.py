@@ -33,9 +33,14 @@ def test_a_block_that_fails_leaves_what_was_there(
 ) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a/file").write_text("old")
-    with pytest.raises(error), stage_directory(tmp_path / "a", replaces=True) as directory:
-        (directory / "file").write_text("new")
-        raise error
+
+    def fail() -> None:
+        with stage_directory(tmp_path / "a", replaces=True) as directory:
+            (directory / "file").write_text("new")
+            raise error
+
+    with pytest.raises(error):
+        fail()
     assert (tmp_path / "a/file").read_text() == "old"
     assert list_names(tmp_path) == ["a"]
 
@@ -62,11 +67,8 @@ def test_what_was_there_comes_back_where_the_new_one_cannot_be_renamed(
         return rename(path, target)
 
     monkeypatch.setattr(Path, "rename", fail_once)
-    with (
-        pytest.raises(PermissionError),
-        stage_directory(tmp_path / "a", replaces=True) as directory,
-    ):
-        (directory / "new").write_text("new")
+    with pytest.raises(PermissionError), stage_directory(tmp_path / "a", replaces=True) as new:
+        (new / "new").write_text("new")
     assert list_names(tmp_path / "a") == ["old"]
     assert list_names(tmp_path) == ["a"]
 

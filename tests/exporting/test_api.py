@@ -15,7 +15,7 @@ import pytest
 
 import llm_timecycle as lt
 from llm_timecycle.errors import ExportError, ExportExistsError, UsageError
-from llm_timecycle.exporting import formats
+from llm_timecycle.exporting import comparison, formats
 from llm_timecycle.exporting.companions import EXAMPLES
 from llm_timecycle.exporting.onnx import graph, writer
 from llm_timecycle.runs.directory import Run
@@ -97,6 +97,7 @@ def test_a_state_that_is_lost_on_the_way_is_found(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first token alone does not tell."""
+    monkeypatch.setattr(comparison, "GREEDY_STEPS", 3)
     open_reader = writer.open_reader
     monkeypatch.setattr(
         writer,

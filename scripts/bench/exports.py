@@ -2,7 +2,8 @@
 
     .venv/bin/python scripts/bench/exports.py [RUN] [--rounds N] [--tokens N] [--json]
 
-RUN (`demo` if it is left out) is exported in every format. Then each export is read in a process
+RUN (`demo` if it is left out; `reference` is one of the reference model's sizes, with weights that
+are drawn) is exported in every format. Then each export is read in a process
 that holds what its `example.py` does up to the prompt, and nothing of this program; the NumPy
 engine of this program, which `generate` uses, stands beside them. The processes take turns, several
 rounds. Cold start is the time from starting Python to the first logits after one token; the rate is
@@ -23,6 +24,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from generation_programs import Sizes, write
 from training import print_table
 
 from llm_timecycle.exporting.api import export
@@ -89,6 +91,9 @@ def main() -> None:
     rows: dict[str, dict[str, Any]] = {}
     programs: dict[str, Path] = {}
     with tempfile.TemporaryDirectory() as folder:
+        if options.run == "reference":
+            write(Path(folder), Sizes())
+            options.run = str(Path(folder, "run"))
         for to, form in FORMATS.items():
             for precision in form.precisions if form.example else ():
                 name = to if precision == form.precisions[0] else f"{to} {precision}"

@@ -7,6 +7,7 @@
     model = lt.load("runs/novel")
     print(model.generate("Once", length=100, temperature=0.8))
     print(lt.profile("runs/novel"))
+    print(lt.export("runs/novel", to="onnx"))
     print(lt.runs("runs"))
 
 Importing the package loads nothing: each name is loaded when it is first used.
@@ -23,6 +24,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Comparison",
     "EvaluationResult",
+    "ExportResult",
     "GeneratedText",
     "Model",
     "ProfileResult",
@@ -32,6 +34,7 @@ __all__ = [
     "__version__",
     "compare",
     "evaluate",
+    "export",
     "load",
     "profile",
     "runs",
@@ -46,6 +49,8 @@ if TYPE_CHECKING:
     from llm_timecycle.config.settings import Settings
     from llm_timecycle.evaluation.api import evaluate
     from llm_timecycle.evaluation.result import EvaluationResult
+    from llm_timecycle.exporting.api import export
+    from llm_timecycle.exporting.result import ExportResult
     from llm_timecycle.generation.api import Model, load
     from llm_timecycle.generation.generator import GeneratedText
     from llm_timecycle.generation.scoring import Score
@@ -56,6 +61,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Comparison": "profiling.against",
     "EvaluationResult": "evaluation.result",
+    "ExportResult": "exporting.result",
     "GeneratedText": "generation.generator",
     "Model": "generation.api",
     "ProfileResult": "profiling.api",
@@ -64,6 +70,7 @@ _HOMES = {
     "TrainingResult": "training.api",
     "compare": "profiling.against",
     "evaluate": "evaluation.api",
+    "export": "exporting.api",
     "load": "generation.api",
     "profile": "profiling.api",
     "suggest": "training.api",

@@ -3,6 +3,7 @@
 TimecycleError            1    an internal error
 +-- UsageError            2    a command was called in a way that cannot work
 |   +-- NotEnoughMemoryError  2  what was asked for does not fit in memory
+|   +-- ExportExistsError  2  something is already where an export was to be written
 +-- ConfigError           3    a setting or a settings file is wrong
 |   +-- DivergenceError   3    a loss that is not a number: the settings cannot train this model
 +-- DataError             4    a text is missing, unreadable or unfit
@@ -11,6 +12,7 @@ TimecycleError            1    an internal error
 +-- RunError              5    a run directory or a checkpoint is missing, damaged or in the way
 |   +-- RunExistsError    5    something is already where a new run was to be written
 |   +-- RunInUseError     5    another process is training the run
++-- ExportError           1    an export does not give what its run gives
 +-- Interrupted           130  Ctrl-C ended the work after it was saved (143: SIGTERM, 129: SIGHUP)
 
 A message says what was expected, what was found and what to do next, in one or a few lines.
@@ -79,6 +81,21 @@ class NotEnoughMemoryError(UsageError):
         super().__init__(f"{problem}: {change or 'only a smaller model'} would fit")
 
 
+class ExportExistsError(UsageError):
+    """Something is already where an export was to be written.
+
+    Attributes:
+        path: what is there.
+        is_export: whether it is an export, so that replacing it is a way out.
+    """
+
+    def __init__(self, path: Path, is_export: bool) -> None:
+        self.path, self.is_export = path, is_export
+        kind = "" if is_export else " and is not an export"
+        replace = "pass force=True to replace it, or " if is_export else "pass "
+        super().__init__(f"{path} exists already{kind}: {replace}another path as output")
+
+
 class ConfigError(TimecycleError):
     """A setting is unknown, of the wrong type, out of range, or at odds with another."""
 
@@ -145,6 +162,10 @@ class RunExistsError(RunError):
 
 class RunInUseError(RunError):
     """Another process is training the run."""
+
+
+class ExportError(TimecycleError):
+    """An export does not give what its run gives, or its writer has failed."""
 
 
 class Interrupted(TimecycleError):  # noqa: N818 - not an error: the work was saved

@@ -27,6 +27,7 @@ FLOORS = {
     "config": 2,
     "reference": 2,
     "sealed_json": 2,
+    "staging": 2,
     "arguments": 1,
     "system": 1,
     "clock": 1,
@@ -53,7 +54,7 @@ RENDER_IMPORTS = {"profiling", "config", "system", "files", "errors"}
 # Where TensorFlow may be imported; `cli` may reach these rooms, but only from inside a function.
 TENSORFLOW_ROOMS = (
     *("model", "text/batches", "training", "generation", "evaluation"),
-    *("profiling/api", "profiling/measure"),
+    *("profiling/api", "profiling/measure", "exporting/keras"),
 )
 TENSORFLOW = {"tensorflow", "keras"}
 CLOCKS = {"time", "datetime", "timeit"}

@@ -20,11 +20,14 @@ MAKES_CODE = {
     *("pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "runpy", "code", "imp"),
     *("eval", "exec", "compile", "__import__", ".import_module", ".load_model"),
     *("np.load", "numpy.load", "torch.load", "yaml.load", ".YAML"),
+    "tf.saved_model.load",
 }
 """What makes code of bytes or names, imported or called; a dot stands for whatever it is of."""
 MAY_MAKE_CODE = {
     "arguments": {"eval"},  # the annotations of this program's own functions
     "cli/main": {".import_module"},  # the command, one of `COMMANDS`
+    "exporting/formats": {".import_module"},  # one of `FORMATS`
+    "exporting/keras/saved_model": {"tf.saved_model.load"},  # what it has just written
     "model/deferred_import": {".import_module"},  # one of the libraries that it names
     "text/parallel/messages": {"marshal"},  # between this process and its workers, no code in it
     "text/parallel/worker": {".import_module"},  # one of `TASKS`

@@ -78,9 +78,9 @@ def test_the_package_itself_loads_nothing():
 
 
 def test_the_public_names():
-    classes = ["Comparison", "EvaluationResult", "GeneratedText", "Model", "ProfileResult", "Score"]
-    classes += ["Settings", "TrainingResult"]
-    functions = ["compare", "evaluate", "load", "profile", "runs", "suggest", "train"]
+    classes = ["Comparison", "EvaluationResult", "ExportResult", "GeneratedText", "Model"]
+    classes += ["ProfileResult", "Score", "Settings", "TrainingResult"]
+    functions = ["compare", "evaluate", "export", "load", "profile", "runs", "suggest", "train"]
     assert lt.__all__ == [*classes, "__version__", *functions]
     assert dir(lt) == lt.__all__
     for name in classes + functions:

@@ -16,7 +16,8 @@ import builtins, importlib, os, pkgutil, signal, sys, time
 for name in ("tensorflow", "keras", "tokenizers", "matplotlib.figure", "rich.table", "jinja2",
              "prompt_toolkit", "filelock", "tqdm.auto", "click", "pydantic", "ruamel.yaml",
              "platformdirs", "threadpoolctl", "asyncio", "subprocess", "multiprocessing",
-             "uvicorn", "starlette.applications", "starlette.middleware.cors", "prometheus_client"):
+             "uvicorn", "starlette.applications", "starlette.middleware.cors", "prometheus_client",
+             "onnx"):
     importlib.import_module(name)
 
 modules = {"fcntl", "resource", "readline", "termios", "tty", "pty", "pwd", "grp", "curses",

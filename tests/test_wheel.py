@@ -37,6 +37,8 @@ def test_it_holds_what_the_program_needs_and_nothing_of_the_tests(unpacked: Path
     report = {f"llm_timecycle/profiling/render/{n}" for n in ("report.html.j2", "report.css")}
     folder = ROOT / "llm_timecycle/serving/page"
     page = {path.relative_to(ROOT).as_posix() for path in folder.iterdir()}
+    examples = (ROOT / "llm_timecycle/exporting/examples").iterdir()
+    page |= {path.relative_to(ROOT).as_posix() for path in examples}
     assert f"{folder.relative_to(ROOT).as_posix()}/index.html" in page
     web = {
         path.relative_to(ROOT).as_posix()

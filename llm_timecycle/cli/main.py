@@ -27,6 +27,7 @@ COMMANDS = {
     "generate": "Generate text from a trained model.",
     "profile": "Show where the time goes.",
     "serve": "Serve trained models over HTTP, with a page to write with.",
+    "export": "Write a model for another program: ONNX, Keras, TensorFlow, LiteRT.",
     "runs": "List, show and compare trained runs.",
     "config": "Make, check and show settings.",
     "demo": "Show what shipped models write, train one for a minute, and compare.",

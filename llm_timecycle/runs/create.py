@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import tempfile
-import time
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from llm_timecycle.config.dump import NO_COMMENTS
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.errors import RunError, RunExistsError
-from llm_timecycle.files import explain_os_error, flush_directory, remove, write_durably
+from llm_timecycle.files import explain_os_error, write_durably
 from llm_timecycle.runs.config_file import record_settings, write_config
 from llm_timecycle.runs.directory import Run
 from llm_timecycle.runs.manifest import write_new_manifest
-
-STALE_AFTER_S = 24 * 3600.0
+from llm_timecycle.staging import name_staging, stage_directory
 
 
 def check_run_is_new(path: Path) -> None:
@@ -34,7 +29,7 @@ def check_run_is_new(path: Path) -> None:
     parent = path.parent
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=_name_staging(path), dir=parent):
+        with tempfile.TemporaryDirectory(prefix=name_staging(path), dir=parent):
             pass
     except OSError as error:
         raise RunError(f"cannot make a run in {parent}: {explain_os_error(error)}") from error
@@ -68,49 +63,19 @@ def create_run(
     """
     check_run_is_new(path)
     try:
-        _remove_old_staging(path)
-        staging = Path(tempfile.mkdtemp(prefix=_name_staging(path), dir=path.parent))
-    except OSError as error:
-        raise RunError(f"cannot make {path}: {explain_os_error(error)}") from error
-    try:
-        staging.chmod(0o777 & ~_read_umask())
-        write_durably(staging / "config.yaml", write_config(path, settings, comments))
-        write_durably(staging / "tokenizer.json", tokenizer_json)
-        for name, content in (learned or {}).items():
-            write_durably(staging / name, content)
-        (staging / "checkpoints").mkdir()
-        facts: dict[str, Any] = {"settings": record_settings(settings)}
-        if origin is not None:
-            facts["origin"] = dict(origin)
-        names = ("config.yaml", "tokenizer.json", *(learned or {}))
-        write_new_manifest(staging, vocab_size, corpora, names, facts)
-        staging.rename(path)
-        for directory in (path.parent, path.parent.parent):  # which may be new too
-            flush_directory(directory)
+        with stage_directory(path) as staging:
+            write_durably(staging / "config.yaml", write_config(path, settings, comments))
+            write_durably(staging / "tokenizer.json", tokenizer_json)
+            for name, content in (learned or {}).items():
+                write_durably(staging / name, content)
+            (staging / "checkpoints").mkdir()
+            facts: dict[str, Any] = {"settings": record_settings(settings)}
+            if origin is not None:
+                facts["origin"] = dict(origin)
+            names = ("config.yaml", "tokenizer.json", *(learned or {}))
+            write_new_manifest(staging, vocab_size, corpora, names, facts)
     except OSError as error:
         if path.exists():  # another process was faster
             raise RunExistsError(path, is_run=(path / "manifest.json").exists()) from error
         raise RunError(f"cannot make {path}: {explain_os_error(error)}") from error
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return Run(path, settings, vocab_size)
-
-
-def _name_staging(run: Path) -> str:
-    """How the names of the directories begin in which a run of this name is made."""
-    return f".{run.name}.making-"
-
-
-def _remove_old_staging(run: Path) -> None:
-    """Delete what was left a day ago or earlier when making a run of this name was cut short."""
-    for path in run.parent.iterdir():
-        if path.name.startswith(_name_staging(run)):
-            with suppress(OSError):
-                if time.time() - path.lstat().st_mtime > STALE_AFTER_S:
-                    remove(path)
-
-
-def _read_umask() -> int:
-    umask = os.umask(0o022)
-    os.umask(umask)
-    return umask

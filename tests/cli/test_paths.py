@@ -46,6 +46,8 @@ PLACES: dict[str, tuple[str, ...]] = {
     "runs show": ("runs", "show", "NAME"),
     "runs compare": ("runs", "compare", "RUN", "NAME"),
     "runs compare --output": ("runs", "compare", "RUN", "demo", "--output", "NAME"),
+    "export": ("export", "NAME", "--to", "onnx"),
+    "export --output": ("export", "RUN", "--to", "onnx", "--output", "NAME"),
     "config new": ("config", "new", "NAME"),
     "config suggest": ("config", "suggest", "NAME"),
     "config suggest --output": ("config", "suggest", HERE, "--output", "NAME"),

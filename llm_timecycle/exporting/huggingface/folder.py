@@ -62,6 +62,7 @@ class Source(Protocol):
 def write(
     source: Source,
     staging: Path,
+    precision: str = "float32",
     *,
     license: str | None = None,
     license_name: str | None = None,
@@ -76,7 +77,8 @@ def write(
 
     Args:
         source: the run, its weights and its tokenizer. The run is not changed.
-        staging: an empty directory that is there; the caller gives it its final name.
+        staging: a directory that is there; the caller gives it its final name.
+        precision: float32, as a run stores its weights.
         license: an identifier of the Hub's list; None leaves it out, and the card says so.
         license_name, license_link: with the license "other", its name and where it is written.
         languages: ISO 639 codes; empty says what the text's script leaves no doubt about.
@@ -113,7 +115,7 @@ def write(
     _read_back(staging, weights)
 
 
-def open_reader(folder: Path) -> Callable[[int], np.ndarray]:
+def open_reader(folder: Path, source: Source | None = None) -> Callable[[int], np.ndarray]:
     """A written folder as a function from the next token of a text to the logits (V,) after it.
 
     For a comparison with the run that was exported.

@@ -1,0 +1,1 @@
+"""The formats that Keras and TensorFlow write: one network of stock layers, three files."""

@@ -1,0 +1,1 @@
+"""ONNX, written from the weights alone: no TensorFlow here."""

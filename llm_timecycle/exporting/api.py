@@ -86,7 +86,8 @@ def export(
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with stage_directory(place, replaces=place.exists()) as staging:
-            write_companions(source, staging, form.example)
+            if form.example is not None:
+                write_companions(source, staging, form.example)
             if to == HUB:
                 from llm_timecycle.exporting.huggingface.copies import measure_copies
 

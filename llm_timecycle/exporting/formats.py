@@ -60,7 +60,8 @@ class Format:
     runtime: str | None = None
     """The package that reads it back, by its import name; None where nothing here does."""
     example: str | None = None
-    """The file of `examples/` that says how it is loaded and called; None where it needs none."""
+    """The file of `examples/` that says how it is loaded and called; None where a format has all
+    that it needs without what stands beside the others."""
 
     def load(self) -> FormatModule:
         """The module.

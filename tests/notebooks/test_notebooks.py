@@ -71,19 +71,23 @@ def list_asserted(code: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_runs(name: str, tmp_path: Path) -> None:
+def test_it_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR", "TMPDIR"):  # nothing in the user's home
+        (tmp_path / variable).mkdir()
+        monkeypatch.setenv(variable, str(tmp_path / variable))
+    (work := tmp_path / "work").mkdir()
     notebook = read(name)
     (place,) = [place for place, cell in enumerate(notebook.cells) if is_parameters(cell)]
     notebook.cells.insert(place + 1, nbformat.v4.new_code_cell(SHORT))
     client = nbclient.NotebookClient(
-        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": tmp_path}}
+        notebook, timeout=1200, kernel_name="python3", resources={"metadata": {"path": work}}
     )
     client.execute()
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     kinds = [kind for output in outputs for kind in output.get("data", ())]
     assert kinds.count("image/png") >= 5  # activations, curve, stages, layers, roofline
     assert kinds.count("text/html") == 3  # training, score, profile
-    assert list(tmp_path.iterdir()) == []  # it leaves nothing behind
+    assert list(work.iterdir()) == []  # it leaves nothing behind
 
 
 def test_both_have_the_same_code() -> None:

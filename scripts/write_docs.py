@@ -6,6 +6,7 @@
 configs/schema.json                          the JSON Schema of settings files
 docs/settings.md                             every setting
 docs/cli.md                                  every command's help page
+docs/llm-timecycle.1                         the same as a manual page
 docs/serving.md                              the table of options at its end
 llm_timecycle/generation/keyword_arguments.py   the keyword arguments of `Model.generate`
 """
@@ -13,6 +14,7 @@ llm_timecycle/generation/keyword_arguments.py   the keyword arguments of `Model.
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import re
 import sys
@@ -22,6 +24,7 @@ from pathlib import Path
 import click
 from click.testing import CliRunner
 
+from llm_timecycle import __version__
 from llm_timecycle.cli import serve
 from llm_timecycle.cli.main import COMMANDS, group
 from llm_timecycle.config.dump import write_value
@@ -32,6 +35,13 @@ from llm_timecycle.config.settings import GenerationSettings, Settings
 ROOT = Path(__file__).parent.parent
 HELP_WIDTH = 88
 GENERATED = "by scripts/write_docs.py; do not edit."
+ENVIRONMENT = {
+    "LLM_TIMECYCLE_CACHE": "The directory for encoded texts, in place of the user's cache.",
+    "LLM_TIMECYCLE_DEBUG": "With 1, errors come with a traceback.",
+    f"{serve.ENVIRONMENT}_OPTION": "The default of an option of serve, such as "
+    f"{serve.ENVIRONMENT}_PORT.",
+}
+"""Of the manual page."""
 
 
 def write_schema() -> str:
@@ -96,6 +106,58 @@ def render_help(command: tuple[str, ...]) -> str:
     return result.output
 
 
+def write_man_page() -> str:
+    """docs/llm-timecycle.1: every command's help as a manual page, and the exit codes."""
+    lines = [
+        f'.\\" Generated {GENERATED}',
+        f'.TH LLM-TIMECYCLE 1 "" "llm-timecycle {__version__}" "User Commands"',
+        *(".nh", ".ad l", ".SH NAME"),
+        f"llm\\-timecycle \\- {_escape_roff(str(group.help)[0].lower() + str(group.help)[1:-1])}",
+        *(".SH SYNOPSIS", ".B llm\\-timecycle", "COMMAND [ARGUMENTS]", ".SH COMMANDS"),
+    ]
+    for command in list_commands():
+        lines += _write_man_section(command) if command else []
+    lines += [".SH ENVIRONMENT"]
+    for name, meaning in ENVIRONMENT.items():
+        lines += [".TP", f".B {name}", _escape_roff(meaning)]
+    lines += [".SH EXIT STATUS"]
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    codes = re.search(r"\| Code \| Meaning \|\n.*\n((?:\|.*\n)+)", page)
+    assert codes is not None
+    for row in codes[1].splitlines():
+        code, meaning = (cell.strip() for cell in row.strip("|").split("|"))
+        lines += [".TP", f".B {code}", _escape_roff(meaning)]
+    return "\n".join(lines) + "\n"
+
+
+def _write_man_section(names: tuple[str, ...]) -> list[str]:
+    """One command: its usage, its text and its options."""
+    context = click.Context(group, info_name="llm-timecycle")
+    command: click.Command = group
+    for name in names:
+        assert isinstance(command, click.Group)
+        found = command.get_command(context, name)
+        assert found is not None
+        command, context = found, click.Context(found, info_name=name, parent=context)
+    usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
+    lines = [f".SS {_escape_roff(usage)}"]
+    for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
+        is_verbatim = paragraph.startswith("\b\n")
+        text = _escape_roff(paragraph.removeprefix("\b\n"))
+        lines += [".PP", *([".nf", text, ".fi"] if is_verbatim else [text])]
+    options = (each for each in command.get_params(context) if isinstance(each, click.Option))
+    for record in (option.get_help_record(context) for option in options):
+        assert record is not None
+        lines += [".TP", f".B {_escape_roff(record[0])}", _escape_roff(record[1])]
+    return lines
+
+
+def _escape_roff(text: str) -> str:
+    """Text in which nothing is a request or an escape of roff."""
+    escaped = text.replace("\\", "\\e").replace("-", "\\-")
+    return re.sub(r"^(?=[.'])", r"\\&", escaped, flags=re.MULTILINE)
+
+
 def write_serving_page() -> str:
     """docs/serving.md: the text that is there, with the table of options at its end."""
     text = (ROOT / "docs/serving.md").read_text(encoding="utf-8")
@@ -143,6 +205,7 @@ PAGES = {
     "configs/schema.json": write_schema,
     "docs/settings.md": write_settings_page,
     "docs/cli.md": write_command_page,
+    "docs/llm-timecycle.1": write_man_page,
     "docs/serving.md": write_serving_page,
     "llm_timecycle/generation/keyword_arguments.py": write_generation_options,
 }

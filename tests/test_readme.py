@@ -19,7 +19,7 @@ GENERATED = ("docs/cli.md", "docs/settings.md")
 DOCUMENTS = tuple(
     sorted(
         path.relative_to(ROOT).as_posix()
-        for folder in ("", "docs")
+        for folder in ("", "docs", "notebooks")
         for path in (ROOT / folder).glob("*.md")
     )
 )
@@ -38,7 +38,7 @@ def list_commands(text: str) -> Iterator[list[str]]:
     >>> list(list_commands("Try `llm-timecycle train small` or `pip`."))
     [['train', 'small']]
     """
-    blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    blocks = re.findall(r"^```[^\n]*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
     lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
     for line in (*lines, *re.findall(r"`([^`\n]+)`", prose)):
@@ -129,3 +129,11 @@ def test_both_readmes_name_the_same_commands() -> None:
     english, chinese = ({name_command(c) for c in list_commands(read(name))} for name in READMES)
     assert english == chinese
     assert {"train", "evaluate", "generate", "profile", "demo"} <= english
+
+
+def test_both_pages_of_questions_answer_the_same() -> None:
+    pages = [read(name) for name in ("docs/questions.md", "docs/questions.zh.md")]
+    headings = [re.findall(r"^#+ ", page, re.MULTILINE) for page in pages]
+    assert headings[0] == headings[1]
+    commands = [{name_command(c) for c in list_commands(page)} for page in pages]
+    assert commands[0] == commands[1]

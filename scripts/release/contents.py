@@ -12,6 +12,8 @@ from release import CheckFailed, Release
 
 SHIPPED = ("configs/", "data/runs/", "data/english.txt", "data/chinese.txt")
 """What is moved into the package."""
+MAN_PAGE = "docs/llm-timecycle.1"
+"""Installed where `man` looks for it."""
 MADE_BY_BUILD = ("METADATA", "WHEEL", "RECORD", "entry_points.txt")
 NOT_IN_SDIST = (".ci",)
 HOMES = re.compile(rb"/(?:home|Users)/\w[\w.-]*/|[A-Z]:\\Users\\\w+")
@@ -38,6 +40,9 @@ def check_wheel(release: Release) -> str:
             expected[name] = path
         elif name.startswith(SHIPPED):
             expected[f"llm_timecycle/{name}"] = path
+        elif name == MAN_PAGE:
+            place = f"llm_timecycle-{release.version}.data/data/share/man/man1"
+            expected[f"{place}/{path.name}"] = path
     assert Path("llm_timecycle/py.typed") in expected.values()
     made = {f"{information}/{name}" for name in MADE_BY_BUILD}
     _compare(release, release.wheel, expected, made)

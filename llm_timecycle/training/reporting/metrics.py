@@ -160,7 +160,7 @@ def _read(path: Path, length_bytes: int | None = None) -> Iterator[csv.DictReade
     """The rows of a `metrics.csv`; RunError where what is made of them fails."""
     try:
         with open_regular(path) as file:
-            content = io.BytesIO(file.read(length_bytes))
+            content = io.BytesIO(file.read(-1 if length_bytes is None else length_bytes))
         yield csv.DictReader(io.TextIOWrapper(content, encoding="utf-8", newline=""))
     except KeyError as error:
         raise RunError(f"{path} cannot be read: no column {error.args[0]}. {RESTORE}") from error

@@ -57,6 +57,11 @@ def watch_writes(roots: tuple[Path, ...]) -> Iterator[list[str]]:
         found += _touched
 
 
+def leave_unwatched() -> None:
+    """Let this thread write anywhere: it belongs to the fuzzer."""
+    _watch.inside = True
+
+
 def _audit(event: str, arguments: tuple[Any, ...]) -> None:
     if not _roots or _watch.inside:
         return

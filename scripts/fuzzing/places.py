@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from random import Random
 
+from fuzzing.machine import leave_unwatched
+
 DEVICES = ("/dev/zero", "/dev/null", "/dev/random", "/dev/full", "/dev/tty", "/proc/self/maps")
 LARGE_BYTES = (1 << 20, 70 << 20, 1 << 33, 1 << 40)
 
@@ -72,6 +74,7 @@ def feed_pipe(path: Path, content: bytes) -> None:
     """Write content into a named pipe whenever somebody reads from it, as long as it is there."""
 
     def feed() -> None:
+        leave_unwatched()
         with suppress(OSError):
             while True:
                 descriptor = os.open(path, os.O_WRONLY)  # waits for a reader

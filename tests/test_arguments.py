@@ -31,7 +31,14 @@ VALUES: list[object] = [
 """Nothing that a text, a path or a list of them may be."""
 TEXTS: list[object] = ["", "\0", "no\udc80text", "x", Path("x"), [""], ["x"], ["\0"], 5000 * "x"]
 """What the error about them names need not be the argument."""
-RESULTS = ("Comparison", "EvaluationResult", "GeneratedText", "ProfileResult", "Score")
+RESULTS = (
+    "Comparison",
+    "EvaluationResult",
+    "ExportResult",
+    "GeneratedText",
+    "ProfileResult",
+    "Score",
+)
 RESULTS += ("TrainingResult",)
 """Classes whose values users get, and do not make."""
 
@@ -74,6 +81,7 @@ def calls() -> dict[str, Call]:
         "Settings": Call(lt.Settings, {}, tuple(lt.Settings.model_fields)),
         "compare": Call(lt.compare, {"a": profile, "b": profile}),
         "evaluate": Call(lt.evaluate, {"run": "demo", **quiet}),
+        "export": Call(lt.export, {"run": "demo", "to": "keras"}),
         "load": Call(lt.load, {"path": "demo"}),
         "profile": Call(lt.profile, {"source": "demo", **quiet}),
         "runs": Call(lt.runs, {"directory": Path(__file__).parent}),

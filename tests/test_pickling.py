@@ -28,6 +28,7 @@ ERRORS: dict[str, TimecycleError] = {
     "NotEnoughMemoryError": errors.NotEnoughMemoryError("too much", "training.batch_size=1"),
     "ShortTextError": errors.ShortTextError("too short", {"training.sequence_length": "5"}),
     "HeldOutTextError": errors.HeldOutTextError("no test text"),
+    "ExportExistsError": errors.ExportExistsError(Path("exports/a"), is_export=True),
     "RunExistsError": errors.RunExistsError(Path("runs/a"), is_run=True),
     "Interrupted": errors.Interrupted("Stopped.", 15),
 }
@@ -51,6 +52,7 @@ def list_results() -> list[object]:
             cache=fill(AdaptiveScore, **ADAPTIVE),
             samples=fill(SampleReport, **COPIED),
         ),
+        fill(lt.ExportResult, path=Path("exports/a"), files={"a": 3}, comparison=None),
         lt.GeneratedText(" a", (2,), "length", (-1.0,), ranked),
         lt.ProfileResult(profile),
         lt.Score(("a",), (2,), (-1.0,)),

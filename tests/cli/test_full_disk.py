@@ -65,7 +65,7 @@ def test_metrics_that_no_longer_fit_stop_the_run_and_lose_no_checkpoint(
         outcome = call("train", "tiny.yaml", *options)
     assert outcome.exit_code == 5
     assert "Error: cannot write runs/tiny/metrics.csv: the disk is full" in outcome.stderr
-    assert "resume with: llm-timecycle train runs/tiny --resume\n" in outcome.stderr
+    assert "the same settings: llm-timecycle train runs/tiny --resume\n" in outcome.stderr
     run = open_run(tmp_path / "runs" / "tiny")
     assert run.read_metrics()
     assert len(list(run.checkpoints_path.iterdir())) == 2

@@ -211,7 +211,9 @@ def test_bytes_that_change_after_they_were_checked_are_not_used(
 def test_a_full_disk_while_the_logs_are_noted_leaves_the_manifest(run: Run) -> None:
     run.metrics_path.write_text("step\n")
     before = (run.path / "manifest.json").read_bytes()
-    message = r"cannot write .*manifest\.json: the disk is full.* resume with: llm-timecycle train"
+    message = (
+        r"cannot write .*manifest\.json: the disk is full.* then resume, .*: llm-timecycle train"
+    )
     with limit_file_size(100), pytest.raises(RunError, match=message):
         run.record_logs()
     assert (run.path / "manifest.json").read_bytes() == before

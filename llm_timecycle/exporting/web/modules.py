@@ -9,7 +9,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from llm_timecycle.files import read_regular
+
 FOLDER = Path(__file__).parent
+PART_BYTES_AT_MOST = 1 << 20
+"""Of a file that the page is made of."""
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./(\w+\.js)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:class|const|function)\b)", re.MULTILINE)
 
@@ -21,7 +25,7 @@ def join_modules(folder: str, first: str) -> str:
     def add(name: str) -> None:
         if name in written:
             return
-        source = (FOLDER / folder / name).read_text(encoding="utf-8")
+        source = read_regular(FOLDER / folder / name, PART_BYTES_AT_MOST).decode()
         for imported in _IMPORT.findall(source):
             add(imported)
         written[name] = _EXPORT.sub("", _IMPORT.sub("", source))

@@ -25,10 +25,10 @@ from llm_timecycle.exporting.web.model_data import (
     describe_tokenizer,
     list_left_out,
 )
-from llm_timecycle.exporting.web.modules import FOLDER, join_modules
+from llm_timecycle.exporting.web.modules import FOLDER, PART_BYTES_AT_MOST, join_modules
 from llm_timecycle.exporting.web.read_back import read_page
 from llm_timecycle.exporting.web.weights import Precision, check_precision, pack_weights
-from llm_timecycle.files import write_durably
+from llm_timecycle.files import read_regular, write_durably
 from llm_timecycle.generation.engines.numpy_engine import NumpyEngine
 from llm_timecycle.runs.directory import Run
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
@@ -148,7 +148,7 @@ def _render(model: Mapping[str, object], weights: str) -> bytes:
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    style = (FOLDER / "page" / "page.css").read_text(encoding="utf-8")
+    style = read_regular(FOLDER / "page" / "page.css", PART_BYTES_AT_MOST).decode()
     script = join_modules("page", "main.js")
     policy = (
         f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "
@@ -157,7 +157,7 @@ def _render(model: Mapping[str, object], weights: str) -> bytes:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
     )
-    template = (FOLDER / "page" / "page.html.j2").read_text(encoding="utf-8")
+    template = read_regular(FOLDER / "page" / "page.html.j2", PART_BYTES_AT_MOST).decode()
 
     def render(size_bytes: int, weights: str) -> bytes:
         page = environment.from_string(template).render(

@@ -12,13 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from llm_timecycle.exporting.web.weights import is_turned
+from llm_timecycle.files import read_regular
 
+PAGE_BYTES_AT_MOST = 1 << 31
 _SCRIPT = re.compile(rb'<script type="[\w/]+" id="(model|weights)">(.*?)</script>', re.DOTALL)
 
 
 def read_page(path: Path) -> dict[str, np.ndarray]:
     """The weights of a page that `write_page` made, by name, float32, as a run has them."""
-    parts = dict(_SCRIPT.findall(path.read_bytes()))
+    parts = dict(_SCRIPT.findall(read_regular(path, PAGE_BYTES_AT_MOST)))
     model = json.loads(parts[b"model"])
     content = base64.b64decode(parts[b"weights"], validate=True)
     return dict(_unpack(content, model["tensors"], model["precision"]))

@@ -73,10 +73,9 @@ def export(
     precision = form.precisions[0] if precision is None else precision
     check_precision(to, precision)
     card: dict[str, Any] = {"license": license, "languages": tuple(languages)}
-    card |= {"datasets": tuple(datasets), "samples": samples, "repository": push}
-    if to != HUB:
-        _check_no_card(to, {**card, "push": push, "private": private})
-        card = {}
+    card["datasets"] = tuple(datasets)
+    sending = {"samples": samples, "push": push, "private": private}
+    _check_hub(to, {**card, **sending})
     writer = form.load()
     if output is not None:
         check_path_name(output)
@@ -89,11 +88,10 @@ def export(
             if form.example is not None:
                 write_companions(source, staging, form.example)
             if to == HUB:
-                from llm_timecycle.exporting.huggingface.copies import measure_copies
-
-                with open_cache() as cache:
-                    card["copies"] = measure_copies(source.run, source.tokenizer, cache)
-            written = writer.write(source, staging, precision, **card)
+                card |= {"samples": samples, "repository": push, "copies": _measure(source)}
+                written = writer.write(source, staging, precision, **card)
+            else:
+                written = writer.write(source, staging, precision)
             comparison = _compare(form, source, staging, precision)
             _write_mark(staging, source, to, precision, comparison)
             files = dict(_list_files(staging))
@@ -113,12 +111,31 @@ def _send(folder: Path, repository: str, **choices: bool) -> str:
     return push(folder, repository, **choices)
 
 
-def _check_no_card(to: str, given: Mapping[str, Any]) -> None:
-    """Raise UsageError where something is given that only the Hub's folder has."""
-    usual = {"samples": True}
-    for name, value in given.items():
-        if value not in (usual.get(name), (), False):
-            raise UsageError(f"{name}: {to} has no such choice; expected it with {HUB} only")
+def _measure(source: Source) -> object:
+    """What the copy meter says of the model, for its card."""
+    from llm_timecycle.exporting.huggingface.copies import measure_copies
+
+    with open_cache() as cache:
+        return measure_copies(source.run, source.tokenizer, cache)
+
+
+def _check_hub(to: str, given: Mapping[str, Any]) -> None:
+    """Check what only the Hub's folder has, before anything is written.
+
+    Raises:
+        UsageError: it is given for another format, or there is no license to push with.
+    """
+    usual = {"license": None, "push": None, "samples": True, "private": False}
+    changed = [name for name, value in given.items() if value != usual.get(name, ())]
+    if to != HUB and changed:
+        raise UsageError(f"{changed[0]}: the format {to} has no such choice; {HUB} has")
+    if given["push"] is not None and given["license"] is None:
+        raise UsageError(
+            "license: received none, and nothing is pushed without one; expected the Hub's name of "
+            "the license that you choose, such as cc-by-4.0, mit or apache-2.0"
+        )
+    if given["private"] and given["push"] is None:
+        raise UsageError("private: nothing is sent; expected it with push")
 
 
 def _choose_place(source: Source, to: str, precision: str) -> Path:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -195,3 +196,34 @@ def test_rounding_is_told_as_perplexity(run: Run) -> None:
         compare(source, lambda: open_shifted(0.5), "this test", "int8")
     with pytest.raises(ExportError, match=r"by inf in a logit"):
         compare(source, lambda: open_shifted(np.nan), "this test", "float32")
+
+
+@pytest.mark.parametrize(
+    ("to", "choices", "message"),
+    [
+        ("onnx", {"license": "mit"}, "license: the format onnx has no such choice; huggingface"),
+        ("web", {"samples": False}, "samples: the format web has no such choice"),
+        ("web", {"push": "ann/novel"}, "push: the format web has no such choice"),
+        ("huggingface", {"push": "ann/novel"}, "license: received none, and nothing is pushed"),
+        ("huggingface", {"private": True}, "private: nothing is sent; expected it with push"),
+        ("huggingface", {"precision": "int8"}, "precision: received 'int8'"),
+    ],
+)
+def test_what_a_format_has_not_is_refused_before_anything_is_written(
+    to: str, choices: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    run = make_run(tmp_path / "run")
+    with pytest.raises(UsageError, match=message):
+        lt.export(run.path, to, output=tmp_path / "out", **choices)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize("to", ["web", "huggingface"])
+def test_a_page_and_a_folder_for_the_hub_are_exports_too(to: str, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    result = lt.export(run.path, to, output=tmp_path / "out")
+    assert result.comparison is not None
+    assert result.comparison.largest_difference <= result.comparison.limit
+    assert set(result.files) >= {"export.json", "index.html" if to == "web" else "README.md"}
+    if to == "huggingface":
+        assert lt.load(result.path).generate("once").text == lt.load(run.path).generate("once").text

@@ -75,7 +75,7 @@ def publish_settings(settings: Settings) -> Settings:
     """The settings with nothing of the machine and the texts of the one who trained.
 
     >>> from llm_timecycle.config.text_settings import DataSettings
-    >>> private = Settings(data=DataSettings(train="/home/ann/diary.jsonl", documents="record"))
+    >>> private = Settings(data=DataSettings(train="../private/diary.jsonl", documents="record"))
     >>> publish_settings(private).data.train
     'training-text.jsonl'
     """

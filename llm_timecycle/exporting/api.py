@@ -73,25 +73,21 @@ def export(
     precision = form.precisions[0] if precision is None else precision
     check_precision(to, precision)
     card: dict[str, Any] = {"license": license, "languages": tuple(languages)}
-    card["datasets"] = tuple(datasets)
-    sending = {"samples": samples, "push": push, "private": private}
-    _check_hub(to, {**card, **sending})
+    card |= {"datasets": tuple(datasets), "samples": samples}
+    _check_hub(to, {**card, "push": push, "private": private})
     writer = form.load()
     if output is not None:
         check_path_name(output)
     source = open_source(Path(run))
     place = _choose_place(source, to, precision) if output is None else Path(output)
     _check_free(place, force)
+    card = {**card, "repository": push, "copies": _measure(source)} if to == HUB else {}
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         with stage_directory(place, replaces=place.exists()) as staging:
             if form.example is not None:
                 write_companions(source, staging, form.example)
-            if to == HUB:
-                card |= {"samples": samples, "repository": push, "copies": _measure(source)}
-                written = writer.write(source, staging, precision, **card)
-            else:
-                written = writer.write(source, staging, precision)
+            written = writer.write(source, staging, precision, **card)
             comparison = _compare(form, source, staging, precision)
             _write_mark(staging, source, to, precision, comparison)
             files = dict(_list_files(staging))

@@ -62,6 +62,10 @@ def open_source(path: Path) -> Source:
     Raises:
         RunError: it is missing, damaged, or has no weights yet.
     """
-    run = open_run(path)
+    return load_source(open_run(path))
+
+
+def load_source(run: Run) -> Source:
+    """All that an export of an open run is made of; RunError as of `open_source`."""
     tokenizer = run.load_tokenizer()
     return Source(run, run.load_weights(), tokenizer, read_whole(run.path, "tokenizer.json"))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,11 +28,11 @@ from llm_timecycle.exporting.huggingface.run_files import (
     write_run_files,
 )
 from llm_timecycle.exporting.huggingface.samples import draw_samples
+from llm_timecycle.exporting.source import Source
 from llm_timecycle.files import write_durably
 from llm_timecycle.generation.engines.numpy_engine import NumpyEngine
-from llm_timecycle.runs.directory import Run, open_run
+from llm_timecycle.runs.directory import open_run
 from llm_timecycle.runs.learned import SPELLING
-from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from llm_timecycle.evaluation.copies.report import SampleReport
@@ -41,22 +41,6 @@ CARD, EXAMPLE = "README.md", "example.py"
 CONFIG, GENERATION_CONFIG = "config.json", "generation_config.json"
 FILES = (*RUN_FILES, CONFIG, GENERATION_CONFIG, CARD, EXAMPLE)
 """Everything that such a folder may have, and that is sent."""
-
-
-class Source(Protocol):
-    """What is exported."""
-
-    @property
-    def run(self) -> Run:
-        """The run."""
-
-    @property
-    def weights(self) -> Mapping[str, np.ndarray]:
-        """Its weights by name, float32."""
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """Its tokenizer."""
 
 
 def write(

@@ -13,11 +13,11 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from llm_timecycle.errors import UsageError
+from llm_timecycle.exporting.source import Source, load_source
 from llm_timecycle.exporting.web.model_data import (
     describe_network,
     describe_others,
@@ -31,27 +31,10 @@ from llm_timecycle.exporting.web.weights import Precision, check_precision, pack
 from llm_timecycle.files import read_regular, write_durably
 from llm_timecycle.generation.engines.numpy_engine import NumpyEngine
 from llm_timecycle.runs.directory import Run
-from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 FILE_NAME = "index.html"
 LONGEST_TEXT = 500_000_000
 """Characters of base64: browsers hold texts of 512 Mi characters or so."""
-
-
-class Source(Protocol):
-    """A trained model, read from its run."""
-
-    @property
-    def run(self) -> Run:
-        """Where it comes from."""
-
-    @property
-    def weights(self) -> Mapping[str, np.ndarray]:
-        """The best weights by name, float32."""
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        """Text to ids and back."""
 
 
 @dataclass(frozen=True)
@@ -66,13 +49,6 @@ class PageFacts:
     """How they are stored."""
     left_out: tuple[str, ...]
     """Settings of `generation` that change what `generate` writes, and not what the page writes."""
-
-
-@dataclass(frozen=True)
-class _Loaded:
-    run: Run
-    weights: Mapping[str, np.ndarray]
-    tokenizer: Tokenizer
 
 
 def write(source: Source, staging: Path, precision: str) -> PageFacts:
@@ -100,8 +76,7 @@ def write_page(run: Run, output: Path, precision: Precision = "float16") -> Page
     Raises:
         RunError: the run has no weights, or is damaged.
     """
-    source = _Loaded(run, run.load_weights(), run.load_tokenizer())
-    page, facts = make_page(source, check_precision(precision))
+    page, facts = make_page(load_source(run), check_precision(precision))
     write_durably(output, page)
     return facts
 

@@ -37,3 +37,16 @@ def call_library(parse: Callable[[], T]) -> T:
         raise
     except BaseException as error:  # noqa: BLE001
         raise ValueError(str(error)) from None
+
+
+def is_unicode(text: str) -> bool:
+    """Whether it has no lone surrogate, which is what an invalid byte of an argument becomes.
+
+    >>> is_unicode("文"), is_unicode("\\udc80")
+    (True, False)
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

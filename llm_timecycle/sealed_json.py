@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from llm_timecycle.parsing import parse_json
+from llm_timecycle.parsing import is_unicode, parse_json
 
 KEY = "sha256"
 
@@ -37,10 +37,8 @@ def read_sealed(content: bytes) -> dict[str, Any]:
         raise ValueError("it is not an object")
     if values.pop(KEY, None) != compute_hash(values):
         raise ValueError("it was changed or damaged after it was written")
-    try:
-        json.dumps(values, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        raise ValueError("it contains half of a character") from None
+    if not is_unicode(json.dumps(values, ensure_ascii=False)):
+        raise ValueError("it contains half of a character")
     return values
 
 

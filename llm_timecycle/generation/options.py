@@ -12,6 +12,7 @@ from llm_timecycle.config.sections import find_value_type
 from llm_timecycle.config.settings import GenerationSettings
 from llm_timecycle.config.validation import list_sampling_keys
 from llm_timecycle.errors import UsageError
+from llm_timecycle.parsing import is_unicode
 from llm_timecycle.text.tokenizer.pipelines import UNKNOWN
 
 SWITCHES = {
@@ -105,7 +106,7 @@ def _explain_wrong(
     texts = [item for item in items if isinstance(item, str)]
     if "" in texts:
         return f"{shown}: received an empty text; expected at least one character"
-    if broken := [text for text in texts if not _is_unicode(text)]:
+    if broken := [text for text in texts if not is_unicode(text)]:
         return f"{shown}: received {broken[0]!r}, which is not UTF-8; expected text in UTF-8"
     schema = list_key_schemas("generation")[name]
     received = write_value(value)
@@ -114,15 +115,6 @@ def _explain_wrong(
         received = ", ".join(pairs) or "nothing"
     choices = [choice for choice in schema.get("anyOf", [schema]) if choice["type"] != "null"]
     return f"{shown}: received {received}; expected {describe_allowed(choices[0])}"
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether it has no lone surrogate, which is what an invalid byte of an argument becomes."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _explain_idle(name: str, settings: GenerationSettings, write_name: Callable[[str], str]) -> str:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from llm_timecycle.parsing import is_unicode
 from llm_timecycle.serving.errors import refuse_field
 
 Body = Mapping[str, Any]
@@ -54,10 +55,8 @@ def read_text(value: object, name: str) -> str:
     """A text of whole characters."""
     if not isinstance(value, str):
         raise refuse_field(name, value, "a text")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise refuse_field(name, value, "a text without half of a surrogate pair") from None
+    if not is_unicode(value):
+        raise refuse_field(name, value, "a text without half of a surrogate pair")
     return value
 
 

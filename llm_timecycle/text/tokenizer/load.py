@@ -11,7 +11,7 @@ from tokenizers import Tokenizer as Pipeline
 
 from llm_timecycle.config.text_settings import Documents, Normalization, TokenizerSettings
 from llm_timecycle.errors import RunError
-from llm_timecycle.parsing import call_library, parse_json
+from llm_timecycle.parsing import call_library, is_unicode, parse_json
 from llm_timecycle.text.tokenizer.pipelines import (
     BYTE_CHARACTERS,
     SPECIAL_TOKENS,
@@ -99,7 +99,7 @@ def _extract_vocabulary(content: dict[str, Any], settings: TokenizerSettings) ->
         raise _UnfitError("its vocabulary is not a table from token to id")
     if sorted(ids.values()) != list(range(len(ids))):
         raise _UnfitError(f"the ids of its {len(ids):,} tokens are not 0 to {len(ids) - 1:,}")
-    if not _is_unicode("".join(ids)):
+    if not is_unicode("".join(ids)):
         raise _UnfitError("one of its tokens has half a character (U+D800 to U+DFFF)")
     if len(ids) > settings.vocab_size:
         raise _UnfitError(f"it has {len(ids):,} tokens, and vocab_size is {settings.vocab_size:,}")
@@ -109,14 +109,6 @@ def _extract_vocabulary(content: dict[str, Any], settings: TokenizerSettings) ->
     _check_tokens(tokens[len(SPECIAL_TOKENS) :], settings)
     merges = _extract_merges(model.get("merges"), ids) if settings.level == "subword" else ()
     return Vocabulary(tokens, merges)
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _check_tokens(ordinary: tuple[str, ...], settings: TokenizerSettings) -> None:

@@ -149,6 +149,7 @@ def run_lstm(
     return tf.transpose(outputs, [1, 0, 2]), tf.cast(outputs[-1], tf.float32), c
 
 
+@tf.function(autograph=False)  # type: ignore[untyped-decorator]
 def _run_recurrence(
     z_x: tf.Tensor,
     U: tf.Tensor,
@@ -158,6 +159,8 @@ def _run_recurrence(
     keep: tf.Tensor | None,
 ) -> Any:
     """The recurrent part: z_x (T, B, 4H), U (H, 4H), b (4H,) -> h (T, B, H), last c (B, H).
+
+    It is traced once for all layers, shards and networks of the same shapes.
 
     z_x, U and h have the type of the matrix products; b, h0, c0, c and keep (T, B, 1) are float32.
     """
@@ -215,7 +218,7 @@ def _run_recurrence(
 
 
 def _make_reader(t: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
-    """x -> x[t], for the arrays that a step reads: `x[t]` makes its bounds for each of them anew."""
+    """x -> x[t], for the arrays of a step: `x[t]` would make its bounds for each of them."""
     begin = tf.reshape(t, [1])
     bounds = {"begin": begin, "end": begin + 1, "strides": tf.constant([1])}
     return lambda x: tf.raw_ops.StridedSlice(input=x, **bounds, shrink_axis_mask=1)

@@ -62,7 +62,8 @@ def test_it_trains_the_reference_model_away_from_the_checkout(
     subprocess.run(
         [
             *(sys.executable, "-m", "llm_timecycle", "train", "section5"),
-            *("--set", "training.max_steps=1", "--set", "data.valid_fraction=0.002"),
+            *("--set", "training.max_steps=1", "--set", "training.batch_size=4"),
+            *("--set", "training.sequence_length=4", "--set", "data.valid_fraction=0"),
         ],
         cwd=tmp_path,
         env=environment,

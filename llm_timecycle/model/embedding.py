@@ -59,7 +59,7 @@ class Embedding(keras.layers.Embedding):  # type: ignore[misc]
         Args:
             drawn: what `draw_step` gave; None draws anew.
         """
-        rows = super().call(inputs)
+        rows = tf.cast(tf.gather(self.embeddings, inputs), self.compute_dtype)
         if not (training and self.dropout > 0):
             return rows
         kept = self.draw_step() if drawn is None else drawn

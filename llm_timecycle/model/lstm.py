@@ -10,6 +10,7 @@ stored. `reference/lstm.py` is the NumPy twin.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -64,9 +65,8 @@ class LSTM(keras.layers.LSTM):  # type: ignore[misc]
                 )
             sequences = tf.cast(sequences, self.compute_dtype)
             return super().call(sequences, initial_state, mask, training)
-        B = tf.shape(sequences)[0]
         if initial_state is None:
-            zeros = tf.zeros((B, self.units), tf.float32)
+            zeros = tf.zeros((tf.shape(sequences)[0], self.units), tf.float32)
             initial_state = [zeros, zeros]
         if not drops_weights:
             recurrent_kernel = tf.convert_to_tensor(self.cell.recurrent_kernel)
@@ -136,8 +136,10 @@ def run_lstm(
         float32.
     """
     x = tf.transpose(tf.cast(x, compute_dtype), [1, 0, 2])  # time first: a step is one block
+    rows = tf.reshape(x, (-1, x.shape[2]))
+    z_x = tf.matmul(rows, tf.cast(kernel, compute_dtype))
     outputs, c = _run_recurrence(
-        tf.tensordot(x, tf.cast(kernel, compute_dtype), 1),
+        tf.reshape(z_x, tf.concat([tf.shape(x)[:2], z_x.shape[1:]], 0)),
         tf.cast(recurrent_kernel, compute_dtype),
         tf.cast(bias, tf.float32),
         tf.cast(h, tf.float32),
@@ -147,6 +149,7 @@ def run_lstm(
     return tf.transpose(outputs, [1, 0, 2]), tf.cast(outputs[-1], tf.float32), c
 
 
+@tf.function(autograph=False)  # type: ignore[untyped-decorator]
 def _run_recurrence(
     z_x: tf.Tensor,
     U: tf.Tensor,
@@ -156,6 +159,8 @@ def _run_recurrence(
     keep: tf.Tensor | None,
 ) -> Any:
     """The recurrent part: z_x (T, B, 4H), U (H, 4H), b (4H,) -> h (T, B, H), last c (B, H).
+
+    It is traced once for all layers, shards and networks of the same shapes.
 
     z_x, U and h have the type of the matrix products; b, h0, c0, c and keep (T, B, 1) are float32.
     """
@@ -168,8 +173,9 @@ def _run_recurrence(
     @tf.custom_gradient  # type: ignore[untyped-decorator]
     def run(z_x: tf.Tensor, U: tf.Tensor, b: tf.Tensor, h0: tf.Tensor, c0: tf.Tensor) -> Any:
         def step_forward(t: tf.Tensor, h: tf.Tensor, c: tf.Tensor, *arrays: tf.TensorArray) -> Any:
-            kept = None if keep is None else keep[t]
-            z, c, h = _update_cell(z_x[t], tf.matmul(h, U), b, c, kept)
+            read = _make_reader(t)
+            kept = None if keep is None else read(keep)
+            z, c, h = _update_cell(read(z_x), tf.matmul(h, U), b, c, kept)
             values = zip(arrays, (z, c, h), strict=True)
             return t + 1, h, c, *(array.write(t, value) for array, value in values)
 
@@ -188,8 +194,10 @@ def _run_recurrence(
             def step_backward(
                 t: tf.Tensor, dh: tf.Tensor, dc: tf.Tensor, dzs: tf.TensorArray
             ) -> Any:
-                kept = None if kept_after is None else kept_after[t]
-                dz, dc = _differentiate_cell(zs[t], cs_before[t], cs[t], dhs[t], dh, dc, kept)
+                read = _make_reader(t)
+                kept = None if kept_after is None else read(kept_after)
+                stored = (read(each) for each in (zs, cs_before, cs, dhs))
+                dz, dc = _differentiate_cell(*stored, dh, dc, kept)
                 return t - 1, tf.matmul(dz, U_transposed), dc, dzs.write(t, dz)
 
             start = (T - 1, tf.zeros_like(hs[0]), dc_last, make_array(4 * H, dtype))
@@ -207,6 +215,13 @@ def _run_recurrence(
         return (hs, end[2]), compute_gradients
 
     return run(z_x, U, b, h0, c0)
+
+
+def _make_reader(t: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
+    """x -> x[t], for the arrays of a step: `x[t]` would make its bounds for each of them."""
+    begin = tf.reshape(t, [1])
+    bounds = {"begin": begin, "end": begin + 1, "strides": tf.constant([1])}
+    return lambda x: tf.raw_ops.StridedSlice(input=x, **bounds, shrink_axis_mask=1)
 
 
 def _list_states_before(first: tf.Tensor, states: tf.Tensor, keep: tf.Tensor | None) -> tf.Tensor:

@@ -20,6 +20,8 @@ def split_lanes(tensors: Sequence[tf.Tensor | None], shards: int) -> list[list[A
 
     None stays None; the first is a tensor.
     """
+    if shards == 1:
+        return [list(tensors)]
     B = tf.shape(tensors[0])[0]
     bounds = [B * shard // shards for shard in range(shards + 1)]
     return [
@@ -30,6 +32,8 @@ def split_lanes(tensors: Sequence[tf.Tensor | None], shards: int) -> list[list[A
 
 def join_lanes(shards: Sequence[Sequence[tf.Tensor]]) -> list[tf.Tensor]:
     """The inverse of `split_lanes`."""
+    if len(shards) == 1:
+        return list(shards[0])
     return [tf.concat(tensors, axis=0) for tensors in zip(*shards, strict=True)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -35,6 +35,16 @@ def apply_scaled(
     optimizer.apply(gradients, variables)
 
 
+class _Step(NamedTuple):
+    """What Adam's formula has for all variables: a number each, float32."""
+
+    rate: tf.Tensor
+    beta_1: tf.Tensor
+    beta_2: tf.Tensor
+    beta_1_power: tf.Tensor
+    beta_2_power: tf.Tensor
+
+
 class Adam(keras.optimizers.Adam):  # type: ignore[misc]
     """`keras.optimizers.Adam`, updating in place, in one pass over its four arrays.
 
@@ -57,25 +67,34 @@ class Adam(keras.optimizers.Adam):  # type: ignore[misc]
         super().__init__(learning_rate, **options)
         self.nesterov, self.matrix_decay = nesterov, matrix_decay
 
+    def apply(
+        self,
+        grads: Sequence[tf.Tensor],
+        trainable_variables: Sequence[keras.Variable] | None = None,
+    ) -> None:
+        """Update all variables, with numbers of the step that are computed once."""
+        step = tf.cast(self.iterations + 1, tf.float32)
+        beta_1, beta_2 = tf.constant(self.beta_1), tf.constant(self.beta_2)
+        rate = tf.cast(self.learning_rate, tf.float32)
+        self._step = _Step(rate, beta_1, beta_2, beta_1**step, beta_2**step)
+        super().apply(grads, trainable_variables)
+
     def update_step(
         self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor
     ) -> None:
-        """Update a variable and its two moments."""
-        index = self._get_variable_index(variable)
-        step = tf.cast(self.iterations + 1, tf.float32)
-        rate = tf.cast(learning_rate, tf.float32)
+        """Update a variable and its two moments; called by `apply`."""
+        index, step = self._get_variable_index(variable), self._step
         if self.matrix_decay and len(variable.shape) == 2:
-            variable.assign(variable * (1.0 - rate * self.matrix_decay))
-        beta_1, beta_2 = tf.constant(self.beta_1), tf.constant(self.beta_2)
+            variable.assign(variable * (1.0 - step.rate * self.matrix_decay))
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self._momentums[index].value.handle,
             v=self._velocities[index].value.handle,
-            beta1_power=beta_1**step,
-            beta2_power=beta_2**step,
-            lr=rate,
-            beta1=beta_1,
-            beta2=beta_2,
+            beta1_power=step.beta_1_power,
+            beta2_power=step.beta_2_power,
+            lr=step.rate,
+            beta1=step.beta_1,
+            beta2=step.beta_2,
             epsilon=self.epsilon,
             grad=gradient * self.gradient_scale,
             use_nesterov=self.nesterov,

@@ -72,7 +72,9 @@ def make_train_step(
             losses, *new_states = join_lanes([[loss, *after] for loss, after in results])
             if marks is not None:
                 losses = marks.end_forward(losses)
-            loss = tf.reduce_mean(losses) / replicas
+            loss = tf.reduce_mean(losses)
+            if replicas > 1:
+                loss /= replicas
         with tf.name_scope("backward"):
             gradients = [tf.convert_to_tensor(g) for g in tape.gradient(loss, variables)]
             if marks is not None:

@@ -107,11 +107,14 @@ def test_a_hang_up_loses_nothing_where_nobody_reads_the_messages_any_more(tmp_pa
         file = run / "metrics.csv"
         return len(file.read_text().splitlines()) - 1 if file.exists() else 0
 
-    deadline_s = time.monotonic() + 90
-    while count_rows() < 1 and process.poll() is None and time.monotonic() < deadline_s:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGHUP)
-    assert process.wait(timeout=60) == 128 + signal.SIGHUP
+    try:
+        deadline_s = time.monotonic() + 90
+        while count_rows() < 1 and process.poll() is None and time.monotonic() < deadline_s:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(timeout=60) == 128 + signal.SIGHUP
+    finally:
+        process.kill()
     logged = int((run / "metrics.csv").read_text().splitlines()[-1].split(",")[0])
     saved = max(int(path.name[5:]) for path in (run / "checkpoints").glob("step-*"))
     assert saved >= logged > 0

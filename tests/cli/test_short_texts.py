@@ -34,17 +34,18 @@ def read_command(message: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("text", "parts"),
+    ("level", "text", "parts"),
     [
-        (LINES[:300], ["a b.txt is too short", "takes 513 tokens"]),
-        (LINES[:120], ["a b.txt is too short"]),
-        ("one line only, and not a long one", ["a b.txt is too short"]),
-        ("abc", ["a b.txt is too short"]),
+        ("char", LINES[:300], ["a b.txt is too short", "takes 513 tokens"]),
+        ("char", LINES[:120], ["a b.txt is too short"]),
+        ("char", "one line only, and not a long one", ["a b.txt is too short"]),
+        ("char", "abc", ["a b.txt is too short"]),
+        ("subword", LINES[:300], ["a b.txt is too short", "takes 513 tokens"]),
+        ("subword", "abc", ["a b.txt is too short"]),
     ],
 )
-@pytest.mark.parametrize("level", ["char", "subword"])
 def test_one_message_names_one_command_that_works(
-    call: Call, tmp_path: Path, text: str, parts: list[str], level: str
+    call: Call, tmp_path: Path, level: str, text: str, parts: list[str]
 ) -> None:
     (tmp_path / "small.yaml").write_text(SMALL)
     (tmp_path / "a b.txt").write_text(text)

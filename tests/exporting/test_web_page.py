@@ -13,7 +13,7 @@ import pytest
 
 from llm_timecycle.exporting.web.page import write_page
 from llm_timecycle.runs.directory import open_run
-from tests.browser import check_looks, list_violations, open_page
+from tests.browser import check_looks, list_violations, open_page, show
 from tests.exporting.web_pages import (
     continue_text,
     make_run,
@@ -37,10 +37,9 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def page(browser: Any, demo: Path) -> Iterator[Any]:
+def page(shared_page: Any, demo: Path) -> Iterator[Any]:
     """The page of the shipped model."""
-    with open_page(browser) as opened:
-        opened.goto(demo.as_uri())
+    with show(shared_page, demo.as_uri()) as opened:
         wait_until_idle(opened)
         yield opened
         assert opened.troubles == []
@@ -104,9 +103,9 @@ def test_an_ended_paragraph_is_followed_by_the_next(page: Any) -> None:
     assert continue_text(page).startswith("\n")
 
 
-def test_stop_ends_the_text_soon(browser: Any, tmp_path: Path) -> None:
+def test_stop_ends_the_text_soon(shared_page: Any, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", "char", generation={"length": 1_000_000})
-    with open_run_page(browser, run) as page:
+    with open_run_page(shared_page, run) as page:
         page.locator("textarea").fill("Once")
         page.keyboard.press("Control+Enter")
         page.locator(".written").wait_for()
@@ -117,11 +116,11 @@ def test_stop_ends_the_text_soon(browser: Any, tmp_path: Path) -> None:
         assert len(read_text(page)) < 1_000_000
 
 
-def test_half_a_character_waits_for_the_rest(browser: Any, tmp_path: Path) -> None:
+def test_half_a_character_waits_for_the_rest(shared_page: Any, tmp_path: Path) -> None:
     """The text of a byte model in two parts is the text of both; nothing half is ever shown."""
     run = make_run(tmp_path / "run", "byte", generation={"ban": ["\\r"], "seed": 3, "length": 60})
     expected = write_directly(run, "猫").text
-    with open_run_page(browser, run) as page:
+    with open_run_page(shared_page, run) as page:
         page.locator("textarea").fill("猫")
         for part in (7, 1, 1, 1, 1, 1, 1, 1, 1, 1, 44):
             set_value(page, length=part)
@@ -129,19 +128,19 @@ def test_half_a_character_waits_for_the_rest(browser: Any, tmp_path: Path) -> No
         assert read_text(page) == "猫" + expected
 
 
-def test_a_model_of_words_puts_no_second_space(browser: Any, tmp_path: Path) -> None:
+def test_a_model_of_words_puts_no_second_space(shared_page: Any, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", "word", generation={"temperature": 0.0, "length": 5})
-    with open_run_page(browser, run) as page:
+    with open_run_page(shared_page, run) as page:
         text = continue_text(page, "Once upon")
         assert text.startswith(" ")
         assert continue_text(page, "Once upon ") == text[1:]
 
 
 def test_unknown_tokens_wrong_seeds_and_half_characters_are_told(
-    browser: Any, tmp_path: Path
+    shared_page: Any, tmp_path: Path
 ) -> None:
     run = make_run(tmp_path / "run", "char", generation={"length": 3})
-    with open_run_page(browser, run) as page:
+    with open_run_page(shared_page, run) as page:
         continue_text(page, "Qn€")
         assert read_status(page).endswith("Tokens of your text that the model does not know: 2.")
         set_value(page, seed="12x")
@@ -156,12 +155,12 @@ def test_unknown_tokens_wrong_seeds_and_half_characters_are_told(
         assert read_status(page).startswith("The text contains half of a character")
 
 
-def test_damaged_weights_are_told(browser: Any, tmp_path: Path) -> None:
+def test_damaged_weights_are_told(shared_page: Any, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", "char")
     weights = run.load_weights()
     weights["output.bias"] = np.full_like(weights["output.bias"], np.nan)
     run.save_weights(weights, {"step": 0})
-    with open_run_page(browser, run) as page:
+    with open_run_page(shared_page, run) as page:
         page.locator("textarea").fill("Once")
         press(page, "continue")
         wait_until_idle(page)
@@ -178,9 +177,9 @@ def test_a_browser_that_cannot_run_it_says_so(browser: Any, demo: Path) -> None:
         assert page.locator("[data-action=continue]").is_disabled()
 
 
-def test_nothing_that_is_typed_or_written_becomes_html(browser: Any, tmp_path: Path) -> None:
+def test_nothing_that_is_typed_or_written_becomes_html(shared_page: Any, tmp_path: Path) -> None:
     run = make_run(tmp_path / "a<img src=x onerror=1>", "word", f"{ATTACK} {ATTACK}\n" * 3)
-    with open_run_page(browser, run) as page:
+    with open_run_page(shared_page, run) as page:
         elements = page.evaluate("document.querySelectorAll('*').length")
         set_value(page, length=20)
         assert "onerror=" in continue_text(page, ATTACK)

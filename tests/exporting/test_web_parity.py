@@ -56,28 +56,28 @@ DRAWS: dict[str, dict[str, object]] = {
 }
 
 
-def check_same(browser: Any, run: Run, prompt: str, precision: Any = "float32") -> None:
+def check_same(shared_page: Any, run: Run, prompt: str, precision: Any = "float32") -> None:
     expected = write_directly(run, prompt, precision)
     assert len(set(expected.ids)) > 5
-    with open_run_page(browser, run, precision) as page:
+    with open_run_page(shared_page, run, precision) as page:
         assert continue_text(page, prompt) == expected.text
 
 
 @pytest.mark.parametrize("prompt", ["Once upon a time", "猫坐在"])
 @pytest.mark.parametrize("name", LEVELS)
 def test_the_greedy_text_is_that_of_generate_at_every_level(
-    browser: Any, tmp_path: Path, name: str, prompt: str
+    shared_page: Any, tmp_path: Path, name: str, prompt: str
 ) -> None:
     level, options = LEVELS[name]
     text = ENGLISH if prompt.isascii() else CHINESE
     run = make_run(tmp_path / "run", level, text, **options)  # type: ignore[arg-type]
-    check_same(browser, change_run(run, **GREEDY), prompt)
+    check_same(shared_page, change_run(run, **GREEDY), prompt)
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
 @pytest.mark.parametrize(("name", "prompt"), [("demo", "Once upon a time"), ("demo-zh", "有一天")])
 def test_trained_models_write_the_same_two_hundred_tokens(
-    browser: Any, tmp_path: Path, name: str, prompt: str, precision: Any
+    shared_page: Any, tmp_path: Path, name: str, prompt: str, precision: Any
 ) -> None:
     shipped = open_run(Path(name))
     copy = tmp_path / name
@@ -86,27 +86,27 @@ def test_trained_models_write_the_same_two_hundred_tokens(
         (copy / file.name).write_bytes(file.read_bytes())
     run = change_run(open_run(copy), temperature=0.0, ban=["<eos>"], length=LENGTH)
     assert len(write_directly(run, prompt, precision).ids) == LENGTH
-    check_same(browser, run, prompt, precision)
+    check_same(shared_page, run, prompt, precision)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_kind_of_network_writes_the_same(browser: Any, tmp_path: Path, name: str) -> None:
+def test_every_kind_of_network_writes_the_same(shared_page: Any, tmp_path: Path, name: str) -> None:
     run = make_run(tmp_path / "run", "char", generation=GREEDY, **NETWORKS[name])
     for precision in ("float32", "int8"):
-        check_same(browser, run, "Once", precision)
+        check_same(shared_page, run, "Once", precision)
 
 
 @pytest.mark.parametrize("name", DRAWS)
-def test_a_seed_gives_the_same_text(browser: Any, tmp_path: Path, name: str) -> None:
+def test_a_seed_gives_the_same_text(shared_page: Any, tmp_path: Path, name: str) -> None:
     """That of `generate --seed`: random numbers, filters and penalties are the same."""
     run = make_run(tmp_path / "run", "char", generation=DRAWS[name])
-    check_same(browser, run, "Once upon a time")
+    check_same(shared_page, run, "Once upon a time")
 
 
-def test_a_stop_sequence_ends_the_text(browser: Any, tmp_path: Path) -> None:
+def test_a_stop_sequence_ends_the_text(shared_page: Any, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", "char", generation={"temperature": 1.0, "seed": 7})
     text = write_directly(run, "Once").text
     stopped = change_run(run, stop=[text[50:54], "no such text"])
     expected = write_directly(stopped, "Once")
     assert expected.finish_reason == "stop"
-    check_same(browser, stopped, "Once")
+    check_same(shared_page, stopped, "Once")

@@ -21,7 +21,7 @@ from llm_timecycle.generation.sample import Sample
 from llm_timecycle.runs.create import create_run
 from llm_timecycle.runs.directory import Run
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
-from tests.browser import open_page
+from tests.browser import show
 
 LENGTH = 200
 ENGLISH = 'Once upon a time there was a cat, and "the cat" sat on 1,000 mats.\nIt sat.\n' * 2
@@ -82,14 +82,11 @@ def write_directly(run: Run, prompt: str, precision: Precision = "float32") -> S
 
 
 @contextmanager
-def open_run_page(
-    browser: Any, run: Run, precision: Precision = "float32", **settings: Any
-) -> Iterator[Any]:
+def open_run_page(page: Any, run: Run, precision: Precision = "float32") -> Iterator[Any]:
     """The page of a run, ready; anything that it asks the network for fails the test."""
     path = run.path.with_name(f"{run.path.name}-{precision}.html")
     write_page(run, path, precision)
-    with open_page(browser, **settings) as page:
-        page.goto(path.as_uri())
+    with show(page, path.as_uri()):
         wait_until_idle(page)
         yield page
         assert page.troubles == []

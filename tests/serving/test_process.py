@@ -9,19 +9,31 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from llm_timecycle.cli.main import main
 from llm_timecycle.runs.directory import Run
 from tests.serving.servers import PROGRAM, RunningServer, read_events, start_server
 
 LONG = {"prompt": "a", "max_tokens": 100_000}
 
 
+PATIENT = ("--max-tokens", "100000", "--max-batch", "2")
+
+
+@pytest.fixture(scope="module")
+def patient(runs: dict[str, Run]) -> Iterator[RunningServer]:
+    """A server of long texts that goes on after the test."""
+    with start_server(runs["char"].path, *PATIENT) as running:
+        yield running
+
+
 @pytest.fixture
-def patient(runs: dict[str, Run]) -> RunningServer:
-    with start_server(runs["char"].path, "--max-tokens", "100000", "--max-batch", "2") as running:
+def ending(runs: dict[str, Run]) -> Iterator[RunningServer]:
+    """The same, for a test that ends it."""
+    with start_server(runs["char"].path, *PATIENT) as running:
         yield running
 
 
@@ -78,27 +90,27 @@ def test_a_reader_who_does_not_read_is_dropped(patient: RunningServer) -> None:
     connection.close()
 
 
-def test_ctrl_c_ends_streams_with_a_word(patient: RunningServer) -> None:
-    with patient.client.stream("POST", "/v1/completions", json={**LONG, "stream": True}) as answer:
+def test_ctrl_c_ends_streams_with_a_word(ending: RunningServer) -> None:
+    with ending.client.stream("POST", "/v1/completions", json={**LONG, "stream": True}) as answer:
         pieces = answer.iter_text()
         text = next(pieces)
         start_s = time.monotonic()
-        patient.process.send_signal(signal.SIGINT)
+        ending.process.send_signal(signal.SIGINT)
         text += "".join(pieces)
     *_, last = read_events(text)
     assert json.loads(last)["error"]["code"] == "shutting_down"
-    patient.process.wait(timeout=20)
+    ending.process.wait(timeout=20)
     assert time.monotonic() - start_s < 10
-    assert patient.process.returncode == 130
+    assert ending.process.returncode == 130
 
 
-def test_sigterm_finishes_what_is_there(patient: RunningServer) -> None:
+def test_sigterm_finishes_what_is_there(ending: RunningServer) -> None:
     answers: list[str] = []
     body = {"prompt": "a", "max_tokens": 3000, "seed": 1}
-    writer = threading.Thread(target=lambda: answers.append(patient.write(**body)))
+    writer = threading.Thread(target=lambda: answers.append(ending.write(**body)))
     writer.start()
-    wait_for(lambda: read_health(patient)["running"] == 1)
-    status, _ = patient.end(signal.SIGTERM)
+    wait_for(lambda: read_health(ending)["running"] == 1)
+    status, _ = ending.end(signal.SIGTERM)
     writer.join()
     assert len(answers[0]) == 3000
     assert status in (-signal.SIGTERM, 143)
@@ -144,12 +156,19 @@ def test_a_request_that_takes_too_long_is_a_504() -> None:
     ],
 )
 def test_what_cannot_be_served_is_said(
-    runs: dict[str, Run], arguments: list[str], status: int, message: str
+    runs: dict[str, Run],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    status: int,
+    message: str,
 ) -> None:
     named = [str(runs["char"].path) if word == "RUN" else word for word in arguments]
-    ended = subprocess.run([*PROGRAM, *named], capture_output=True, text=True)
-    assert ended.returncode == status
-    assert message in ended.stderr
+    monkeypatch.setattr(sys, "argv", ["llm-timecycle", "serve", *named])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == status
+    assert message in capsys.readouterr().err
 
 
 def test_a_port_in_use_is_said(server: RunningServer, runs: dict[str, Run]) -> None:

@@ -11,20 +11,16 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from llm_timecycle.config.settings import ModelSettings, Settings, TrainingSettings
 from llm_timecycle.errors import DivergenceError, Interrupted
-from llm_timecycle.model.network import build_network
 from llm_timecycle.runs.create import create_run
 from llm_timecycle.runs.directory import Run
 from llm_timecycle.text.batches import ONE_DOCUMENT, Lanes
-from llm_timecycle.training.averaging import WeightAverage
 from llm_timecycle.training.checkpoints import list_checkpoints
 from llm_timecycle.training.loop import TrainingLoop
-from llm_timecycle.training.optimizers import make_optimizer
 from llm_timecycle.training.signals import StopRequest
-from llm_timecycle.training.state import TrainState
+from tests.training.made_once import keep_functions, make_train_state
 
 V = 11
 # A stream with a rule to learn (each token is the one before plus 3, modulo 11) and some noise.
@@ -80,23 +76,19 @@ def make_loop(
     **options: Any,
 ) -> TrainingLoop:
     training = run.settings.training
-    strategy = tf.distribute.get_strategy()
-    network = build_network(run.settings.model, V, seed=training.seed)
-    optimizer = make_optimizer(training)
-    optimizer.build(network.trainable_variables)
-    average = WeightAverage(network, strategy) if training.averaging != "none" else None
     width_seed = training.seed if training.vary_sequence_length else None
     B, T = training.batch_size, training.sequence_length
-    return TrainingLoop(
-        run,
-        TrainState(network, optimizer, strategy, average=average),
-        Lanes(IDS[:300], B, T, starts, width_seed),
-        valid,
-        callbacks=callbacks,
-        stop_request=request or StopRequest(),
-        show_progress=options.pop("show_progress", False),
-        **options,
-    )
+    with keep_functions():
+        return TrainingLoop(
+            run,
+            make_train_state(run.settings, V),
+            Lanes(IDS[:300], B, T, starts, width_seed),
+            valid,
+            callbacks=callbacks,
+            stop_request=request or StopRequest(),
+            show_progress=options.pop("show_progress", False),
+            **options,
+        )
 
 
 def read_rows(run: Run) -> list[dict[str, str]]:

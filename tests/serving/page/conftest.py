@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser import WINDOW, open_page
+from tests.browser import show
 from tests.cli.random_runs import make_run
 from tests.serving.page.fake_server import FakeServer
 from tests.serving.servers import RunningServer, start_server
@@ -51,13 +51,6 @@ def fake() -> Iterator[FakeServer]:
         yield running
 
 
-@pytest.fixture(scope="session")
-def shared_page(browser: Any) -> Iterator[Any]:
-    """One page for most tests: a new one takes four times as long to open."""
-    with open_page(browser) as opened:
-        yield opened
-
-
 @pytest.fixture
 def page(shared_page: Any, server: RunningServer) -> Iterator[Any]:
     """The page of the real server, as new."""
@@ -75,14 +68,11 @@ def fake_page(shared_page: Any, fake: FakeServer) -> Iterator[Any]:
 @contextmanager
 def visit(page: Any, url: str) -> Iterator[Any]:
     """The page of a server; an error on it, or a request to anywhere else, fails the test."""
-    page.set_viewport_size(WINDOW)
-    page.emulate_media(color_scheme="light")
-    page.goto(url)
-    page.wait_for_selector("#setting-temperature")
-    yield page
-    page.evaluate(FORGET)
-    page.goto("about:blank")
-    elsewhere = [r.url for r in page.seen_requests if not r.url.startswith((url, "data:", "blob:"))]
-    troubles = page.troubles + elsewhere
-    page.seen_requests, page.troubles = [], []
-    assert troubles == []
+    with show(page, url):
+        page.wait_for_selector("#setting-temperature")
+        yield page
+        page.evaluate(FORGET)
+        page.goto("about:blank")
+        asked = [request.url for request in page.seen_requests]
+        elsewhere = [each for each in asked if not each.startswith((url, "data:", "blob:"))]
+        assert page.troubles + elsewhere == []

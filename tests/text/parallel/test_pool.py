@@ -69,8 +69,15 @@ def gather(tokenizer: Tokenizer, corpus: Corpus) -> tuple[list[int], list[object
     return np.concatenate([piece.ids for piece in pieces]).tolist(), facts
 
 
-@pytest.mark.parametrize("settings", [WORD, UNICODE, SUBWORD])
-@pytest.mark.parametrize(("text", "data"), [(TEXT, DataSettings()), (DECOMPOSED, LINES)])
+@pytest.mark.parametrize(
+    ("settings", "text", "data"),
+    [
+        (WORD, TEXT, DataSettings()),
+        (UNICODE, DECOMPOSED, LINES),
+        (SUBWORD, TEXT, DataSettings()),
+        (SUBWORD, DECOMPOSED, LINES),
+    ],
+)
 def test_workers_give_the_same_vocabulary_and_ids(
     tmp_path, settings, text, data, monkeypatch, workers
 ):

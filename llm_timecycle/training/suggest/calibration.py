@@ -81,6 +81,10 @@ LOSS_CURVES = {
 MANY_CHARACTERS = 1_000
 """From this vocabulary on, characters say as much as words do, and are as hard to predict."""
 
+HALVINGS = 6
+"""A size counts with its lowest predicted loss after the time there is, half of it, a quarter and
+so on: the best weights of a run are kept, and more time never makes a large model look worse."""
+
 HIDDEN_UNITS = (64, 96, 128, 192, 256, 384, 512, 640, 768, 1024)
 """The sizes to choose from."""
 MOST_EPOCHS = 40

@@ -10,6 +10,7 @@ from llm_timecycle.training.suggest import calibration as c
 from llm_timecycle.training.suggest.choices import Choices, write_count
 from llm_timecycle.training.suggest.predict import (
     MachineSpeed,
+    count_lstm_weights,
     count_product_weights,
     predict_load,
     predict_loss,
@@ -33,7 +34,7 @@ class TrainedSize:
     load: float
     """See `predict_load`."""
     loss: float
-    """Predicted nats a token, in the time there is."""
+    """Predicted nats a token, of the best weights of a run in the time there is."""
 
     def fills(self, minutes: float) -> float:
         """The share of `minutes` that the wanted tokens take, start-up included."""
@@ -116,5 +117,8 @@ def _predict(
         wanted,
         trained,
         load=predict_load(parameters, trained, text_tokens),
-        loss=predict_loss(parameters, min(affordable, wanted), text_tokens, curve),
+        loss=min(
+            predict_loss(count_lstm_weights(model), parameters, n, text_tokens, curve)
+            for n in (min(affordable, wanted) / 2**halvings for halvings in range(c.HALVINGS))
+        ),
     )

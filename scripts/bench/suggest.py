@@ -14,7 +14,8 @@ would fit there, so that other work on this machine changes nothing. `check` com
 with the best of the grid, which it may miss by 2% in bits a byte, and its mean with that of each of
 the shipped settings. A budget that was not measured for a candidate comes from its curve over the
 others, a straight line in the logarithm of the minutes, and is marked with ~.
-`fit_loss_curve.py` learns from the same points.
+`fit_loss_curve.py` learns from the same points. For the sizes that are chosen for words: `--set
+tokenizer.level=word`, `--only` with the suggestion and the words of the grid, and a separate FILE.
 """
 
 from __future__ import annotations

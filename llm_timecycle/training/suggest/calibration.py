@@ -48,10 +48,11 @@ class LossCurve:
     "word" follows WikiText-2, tied, with the dropout and decay that are chosen, one seed, within
     0.04 nats in the mean. Its first 300 kB (V 2,835, 3.1 epochs): H 64 4.021, 256 4.012, 512 4.063.
     Its first 2 MB (V 10,000, 1.03 epochs): H 64 4.788, 256 4.720, 512 4.754. All of it, V 4,000:
-    after 0.41 M tokens H 64 4.159, 256 4.086; after 1.02 M H 64 3.953. V 33,278, E 256: H 512 after
-    1 epoch 4.865, H 640 after 10.2 epochs 4.517. Least squares alone give size 1.14, tokens 8.95
-    and its exponent 0.1, within 0.01; but these are small models or few epochs, and the poems say
-    4.8 for size. The constants lie between: a judgement. "subword" is taken from "word".
+    after 0.41 M tokens H 64 4.159, 256 4.086; after 1.02 M H 64 3.953. V 33,278, E 256, with other
+    settings (docs/results.md): H 512 after 1 epoch 4.84 to 4.89, H 640 after 10.2 epochs 4.517.
+    Least squares alone give size 1.14, tokens 8.95 and its exponent 0.1, within 0.01; but these are
+    small models or few epochs, and the poems say 4.8 for size. The constants lie between: a
+    judgement. "subword" is taken from "word", unmeasured.
     """
 
     floor: float

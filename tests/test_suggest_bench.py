@@ -29,10 +29,11 @@ def test_the_curve_behind_the_points_is_found() -> None:
     points = [
         {
             "text": name,
-            "product_weights": P,
+            "lstm_weights": P,
+            "product_weights": 3 * P,
             "tokens": n,
             "text_tokens": D,
-            "loss_nats": predict_loss(P, n, D, CURVE) + (name == "b"),
+            "loss_nats": predict_loss(P, 3 * P, n, D, CURVE) + (name == "b"),
         }
         for P, n, (name, D) in sizes
     ]

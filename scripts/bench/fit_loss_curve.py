@@ -43,7 +43,9 @@ def fit(points: list[dict[str, Any]]) -> tuple[LossCurve, float]:
         )
         columns = [
             [
-                predict_loss(p["product_weights"], p["tokens"], p["text_tokens"], shape)
+                predict_loss(
+                    p["lstm_weights"], p["product_weights"], p["tokens"], p["text_tokens"], shape
+                )
                 for p in points
             ]
             for shape in shapes

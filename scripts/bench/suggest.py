@@ -14,7 +14,8 @@ would fit there, so that other work on this machine changes nothing. `check` com
 with the best of the grid, which it may miss by 2% in bits a byte, and its mean with that of each of
 the shipped settings. A budget that was not measured for a candidate comes from its curve over the
 others, a straight line in the logarithm of the minutes, and is marked with ~.
-`fit_loss_curve.py` learns from the same points.
+`fit_loss_curve.py` learns from the same points. For the sizes that are chosen for words: `--set
+tokenizer.level=word`, `--only` with the suggestion and the words of the grid, and a separate FILE.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ from llm_timecycle.training.suggest.choose import choose
 from llm_timecycle.training.suggest.choose_tokens import SPECIAL_TOKENS, count_training_tokens
 from llm_timecycle.training.suggest.predict import (
     MachineSpeed,
+    count_lstm_weights,
     count_product_weights,
     predict_step_s,
 )
@@ -73,6 +75,7 @@ GRID = {
     for level, vocabulary, tied, T, sizes in (
         ("char", 4_000, False, 32, ((128, 64), (256, 128), (512, 256), (768, 384))),
         ("subword", 4_000, True, 16, ((256, 256), (512, 512))),
+        ("word", 10_000, True, 16, ((256, 256), (512, 512))),
     )
     for (H, E), dropout in itertools.product(sizes, (0.0, 0.2, 0.5))
 }
@@ -127,6 +130,7 @@ def train(
         "level": settings.tokenizer.level,
         "hidden_units": settings.model.hidden_units,
         "dropout": settings.model.dropout,
+        "lstm_weights": count_lstm_weights(settings.model),
         "product_weights": count_product_weights(settings.model, manifest["vocab_size"]),
         "text_tokens": manifest["corpora"]["train"]["tokens"],
         "tokens": float(end["tokens"]),

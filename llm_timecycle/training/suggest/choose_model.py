@@ -10,6 +10,7 @@ from llm_timecycle.training.suggest import calibration as c
 from llm_timecycle.training.suggest.choices import Choices, write_count
 from llm_timecycle.training.suggest.predict import (
     MachineSpeed,
+    count_lstm_weights,
     count_product_weights,
     predict_load,
     predict_loss,
@@ -33,7 +34,7 @@ class TrainedSize:
     load: float
     """See `predict_load`."""
     loss: float
-    """Predicted nats a token, in the time there is."""
+    """Lowest predicted nats a token, after the time there is or a part of it."""
 
     def fills(self, minutes: float) -> float:
         """The share of `minutes` that the wanted tokens take, start-up included."""
@@ -105,7 +106,8 @@ def _predict(
     if "training.epochs" in choices.given and training.minutes is None:
         given.append(training.epochs * tokens)
     wanted = float(min(given, default=c.MOST_EPOCHS * tokens))
-    trained = wanted if given else min(affordable, wanted)
+    most = min(affordable, wanted)
+    trained = wanted if given else most
     parameters = count_product_weights(model, V)
     text_tokens = tokens * min(1.0, facts.compressed_fraction / c.REPETITIVE)
     curve = c.LOSS_CURVES["char of many" if level == "char" and V >= c.MANY_CHARACTERS else level]
@@ -116,5 +118,8 @@ def _predict(
         wanted,
         trained,
         load=predict_load(parameters, trained, text_tokens),
-        loss=predict_loss(parameters, min(affordable, wanted), text_tokens, curve),
+        loss=min(
+            predict_loss(count_lstm_weights(model), parameters, part * most, text_tokens, curve)
+            for part in c.PARTS_OF_A_RUN
+        ),
     )

@@ -36,6 +36,19 @@ def count_product_weights(model: ModelSettings, vocab_size: int) -> int:
     return sum(map(prod, matrices)) + is_tied * vocab_size * model.embedding_dim
 
 
+def count_lstm_weights(model: ModelSettings) -> int:
+    """Weights of the LSTM layers' matrices: embedding and output are left out.
+
+    With them, a larger vocabulary would look like a better model (Kaplan et al. 2020, Scaling Laws
+    for Neural Language Models, section 3.2).
+
+    >>> count_lstm_weights(ModelSettings(num_layers=1))
+    1572864
+    """
+    shapes = compute_parameter_shapes(model, vocab_size=1)
+    return sum(prod(s) for name, s in shapes.items() if "lstm" in name and "kernel" in name)
+
+
 def predict_step_s(
     model: ModelSettings,
     vocab_size: int,
@@ -77,17 +90,26 @@ def predict_load(parameters: float, tokens: float, text_tokens: float) -> float:
     return parameters * tokens / text_tokens**2
 
 
-def predict_loss(parameters: float, tokens: float, text_tokens: float, curve: LossCurve) -> float:
+def predict_loss(
+    lstm_weights: float,
+    product_weights: float,
+    tokens: float,
+    text_tokens: float,
+    curve: LossCurve,
+) -> float:
     """Nats a token on unseen text.
 
-        floor + size / P^s + tokens / n_eff^t + overfit load^o
+        floor + size / W^s + tokens / n_eff^t + overfit load^o
 
-    where n_eff = D (1 + r (1 - e^(-(n / D - 1) / r))) counts repeated tokens for less and less
-    (Muennighoff et al. 2023, Scaling Data-Constrained Language Models, eq. 5), and the load is that
-    of `predict_load`.
+    where W counts the LSTM's weights alone, n_eff = D (1 + r (1 - e^(-(n / D - 1) / r))) counts
+    repeated tokens for less and less (Muennighoff et al. 2023, Scaling Data-Constrained Language
+    Models, eq. 5), and the load is that of `predict_load`.
 
     Args:
-        parameters: P. tokens: n, trained on, epochs counted. text_tokens: D, of the training text.
+        lstm_weights: W, see `count_lstm_weights`.
+        product_weights: P of the load, see `count_product_weights`.
+        tokens: n, trained on, epochs counted.
+        text_tokens: D, of the training text.
         curve: the constants.
     """
     epochs = tokens / text_tokens
@@ -95,10 +117,10 @@ def predict_loss(parameters: float, tokens: float, text_tokens: float, curve: Lo
     if epochs > 1:
         worth = 1 + curve.repeats * (1 - exp(-(epochs - 1) / curve.repeats))
         seen = text_tokens * worth
-    load = predict_load(parameters, tokens, text_tokens)
+    load = predict_load(product_weights, tokens, text_tokens)
     loss: float = (
         curve.floor
-        + curve.size / parameters**curve.size_exponent
+        + curve.size / lstm_weights**curve.size_exponent
         + curve.tokens / seen**curve.tokens_exponent
         + curve.overfit * load**curve.overfit_exponent
     )

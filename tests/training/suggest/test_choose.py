@@ -132,6 +132,33 @@ def test_more_time_buys_a_larger_model_and_more_epochs_more_dropout() -> None:
     assert dropouts == sorted(dropouts)
 
 
+WIKITEXT_2 = replace(
+    PROSE,
+    characters=10_780_000,
+    bytes=10_797_000,
+    words=2_050_000,
+    distinct_words=33_277,
+    common_words=30_000,
+)
+SHORT = replace(PROSE, characters=300_000, bytes=300_000, words=56_000, common_words=2_800)
+
+
+@pytest.mark.parametrize("facts", [WIKITEXT_2, PROSE, SHORT], ids=["10 MB", "1 MB", "300 kB"])
+@pytest.mark.parametrize("level", ["char", "subword", "word"])
+def test_more_time_never_chooses_a_smaller_model(facts: TextFacts, level: str) -> None:
+    minutes = (0.5, 2.0, 10.0, 60.0, 240.0, 1_440.0)
+    chosen = [choose_for(facts, each, tokenizer__level=level)[0] for each in minutes]
+    sizes = [settings.model.hidden_units for settings in chosen]
+    assert sizes == sorted(sizes)
+    assert facts is SHORT or sizes[0] < sizes[-1]  # half a minute may be enough for a short text
+
+
+def test_a_large_vocabulary_does_not_choose_the_smallest_model() -> None:
+    given = {"tokenizer__level": "word", "tokenizer__vocab_size": 33_278}
+    settings, _ = choose_for(WIKITEXT_2, 10.0, **given)
+    assert settings.model.hidden_units >= 128  # 64 has more tokens, and measured worse per token
+
+
 def test_dropout_grows_with_the_epochs_and_with_the_model() -> None:
     def choose_dropout(hidden_units: int, epochs: int) -> float:
         given = {"model__hidden_units": hidden_units, "training__epochs": epochs}

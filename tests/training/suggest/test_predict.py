@@ -10,6 +10,7 @@ from llm_timecycle.config.settings import ModelSettings
 from llm_timecycle.training.suggest.calibration import LOSS_CURVES, LossCurve, StepCost
 from llm_timecycle.training.suggest.predict import (
     MachineSpeed,
+    count_lstm_weights,
     count_product_weights,
     predict_loss,
     predict_step_s,
@@ -26,6 +27,12 @@ def test_the_weights_that_a_token_is_multiplied_with() -> None:
     layers = 4 * 6 * (4 + 6) + 4 * 6 * (6 + 6)
     assert count_product_weights(make_model(6, 4), 10) == layers + 6 * 10
     assert count_product_weights(make_model(6, 4, tied=True), 10) == layers + 6 * 4 + 4 * 10
+
+
+def test_the_lstm_weights_leave_out_embedding_and_output() -> None:
+    layers = 4 * 6 * (4 + 6) + 4 * 6 * (6 + 6)
+    assert count_lstm_weights(make_model(6, 4)) == layers
+    assert count_lstm_weights(make_model(6, 4, tied=True)) == layers  # nor the projection
 
 
 def test_a_step_counted_by_hand() -> None:
@@ -60,24 +67,26 @@ def test_measured_steps(
 def test_a_loss_computed_by_hand() -> None:
     curve = LossCurve(1.0, 10.0, 0.5, 20.0, 0.5, 0.1, 1.0, repeats=1.0)
     # one epoch: every token is new
-    expected = 1.0 + 10 / 10 + 20 / 20 + 0.1 * (100 * 1 / 400)
-    assert predict_loss(100, 400, 400, curve) == pytest.approx(expected)
+    expected = 1.0 + 10 / 5 + 20 / 20 + 0.1 * (100 * 1 / 400)
+    assert predict_loss(25, 100, 400, 400, curve) == pytest.approx(expected)
     # two: the second is worth 1 - 1 / e of the first
-    expected = 1.0 + 1.0 + 20 / (400 * 1.6321205588) ** 0.5 + 0.1 * (100 * 2 / 400)
-    assert predict_loss(100, 800, 400, curve) == pytest.approx(expected)
+    expected = 1.0 + 2.0 + 20 / (400 * 1.6321205588) ** 0.5 + 0.1 * (100 * 2 / 400)
+    assert predict_loss(25, 100, 800, 400, curve) == pytest.approx(expected)
 
 
 @settings(max_examples=60, deadline=None)
 @given(
     level=st.sampled_from(sorted(LOSS_CURVES)),
-    parameters=st.floats(1e4, 1e8),
+    lstm_weights=st.floats(1e4, 1e8),
+    embedding_weights=st.floats(0.0, 1e8),
     tokens=st.floats(1e4, 1e9),
     text_tokens=st.floats(1e3, 1e8),
 )
 def test_more_text_never_predicts_a_higher_loss(
-    level: str, parameters: float, tokens: float, text_tokens: float
+    level: str, lstm_weights: float, embedding_weights: float, tokens: float, text_tokens: float
 ) -> None:
     curve = LOSS_CURVES[level]
-    loss = predict_loss(parameters, tokens, text_tokens, curve)
+    weights = (lstm_weights, lstm_weights + embedding_weights)
+    loss = predict_loss(*weights, tokens, text_tokens, curve)
     assert loss > curve.floor
-    assert predict_loss(parameters, tokens, 2 * text_tokens, curve) <= loss
+    assert predict_loss(*weights, tokens, 2 * text_tokens, curve) <= loss

@@ -166,7 +166,7 @@ class RunInUseError(RunError):
 
 
 class WorkersError(TimecycleError):
-    """The workers of a job did not all come, or one was lost or stuck. Starting all again may help."""
+    """Workers of a job did not come, were lost or are stuck. Starting all again may help."""
 
     exit_code = 6
 

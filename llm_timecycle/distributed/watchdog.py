@@ -105,17 +105,17 @@ class Watchdog:
         self._thread.join()
         self._end.disarm()
 
-    def beat(self, step: int, *, is_compiled: bool = False) -> None:
+    def beat(self, step: int, *, is_compiled: bool = True) -> None:
         """A step was done.
 
         Args:
             step: how many are done now.
-            is_compiled: whether the step has compiled something first, so that its time says
-                nothing about others.
+            is_compiled: whether all that it ran was compiled before; otherwise its time says nothing
+                about others.
         """
         with self._lock:
             now_s = self._now()
-            if self._task is None and not is_compiled:
+            if self._task is None and is_compiled:
                 self._spans.append(now_s - self._beat_s)
             self._task = None
             self._step, self._beat_s, self._began_s = step, now_s, self._awake_s

@@ -87,7 +87,7 @@ def test_steps_that_are_compiled_have_a_limit_too(clock: Clock, end: NoEnd) -> N
     watchdog.beat(7)
     assert watchdog.find_limit() == ("step 8", FIRST_STEP_S)
     clock.now_s += 300
-    watchdog.beat(8, is_compiled=True)
+    watchdog.beat(8, is_compiled=False)
     assert watchdog.find_limit() == ("step 9", FIRST_STEP_S)
     do_steps(watchdog, clock, [2.0], first=9)
     assert watchdog.find_limit() == ("step 10", 60)

@@ -110,8 +110,8 @@ class Watchdog:
 
         Args:
             step: how many are done now.
-            is_compiled: whether all that it ran was compiled before; otherwise its time says nothing
-                about others.
+            is_compiled: whether all that it ran was compiled before it; otherwise its time says
+                nothing about others.
         """
         with self._lock:
             now_s = self._now()

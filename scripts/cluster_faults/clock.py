@@ -1,4 +1,4 @@
-"""The clock on the wall of a process, moved while it runs: a library that is loaded before others."""
+"""The clock of a process, moved while it runs, by a library that is loaded before all others."""
 
 from __future__ import annotations
 

@@ -16,7 +16,12 @@ from llm_timecycle.arguments import write_received
 from llm_timecycle.errors import UsageError
 from llm_timecycle.parsing import parse_json
 
+JOB_VARIABLE = "LLM_TIMECYCLE_JOB"
 MOST_WORKERS = 1024
+SETTINGS_NEEDED = (
+    "several workers need a file of settings: those for a text are chosen by measuring one machine"
+)
+"""Why a text alone cannot be trained on by several workers."""
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+(%\w+)?\]")
 _JOB = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _EXAMPLE = '{"cluster": {"worker": ["a:4000", "b:4000"]}, "task": {"type": "worker", "index": 0}}'
@@ -80,6 +85,28 @@ def parse_cluster(workers: str | Sequence[str], index: int, job: str = "") -> Cl
     return Cluster(addresses, index, job or _name_job(addresses))
 
 
+def find_cluster(
+    workers: str | Sequence[str] | None, index: int | None, environ: Mapping[str, str]
+) -> Cluster | None:
+    """The cluster of arguments; without them, that of `TF_CONFIG`; None where there is neither.
+
+    Args:
+        workers, index: as of `parse_cluster`, both or neither.
+        environ: the environment; `LLM_TIMECYCLE_JOB` in it is the id of the job.
+
+    Raises:
+        UsageError: one argument is given without the other, or something in them is wrong.
+    """
+    if workers is None and index is None:
+        return read_tf_config(environ)
+    if workers is None or index is None:
+        given, missing = ("workers", "worker_index")[:: 1 if index is None else -1]
+        raise UsageError(
+            f"{given} needs {missing}: the addresses of all, and which of them this is"
+        )
+    return parse_cluster(workers, index, environ.get(JOB_VARIABLE, ""))
+
+
 def read_tf_config(environ: Mapping[str, str]) -> Cluster | None:
     """The cluster that the variable `TF_CONFIG` describes; None where it is not set, or empty.
 
@@ -111,7 +138,7 @@ def read_tf_config(environ: Mapping[str, str]) -> Cluster | None:
     if not 0 <= index < len(group):
         raise _refuse(f"its cluster has no {kind} {index}")
     position = index if kind == "chief" else len(chiefs) + index
-    return parse_cluster(chiefs + workers, position, environ.get("LLM_TIMECYCLE_JOB", ""))
+    return parse_cluster(chiefs + workers, position, environ.get(JOB_VARIABLE, ""))
 
 
 def _check_address(address: str) -> None:

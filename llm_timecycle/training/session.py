@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import tensorflow as tf
 from llm_timecycle.config.load import LoadedSettings
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
+from llm_timecycle.distributed.cluster import Cluster
 from llm_timecycle.errors import ConfigError
 from llm_timecycle.evaluation.copies.at_end import describe_copies
 from llm_timecycle.evaluation.leakage import describe_leakage
@@ -25,7 +27,6 @@ from llm_timecycle.model.network import (
     make_zero_states,
     start_from_frequencies,
 )
-from llm_timecycle.model.sharding import distribute
 from llm_timecycle.runs.create import check_run_is_new, create_run
 from llm_timecycle.runs.directory import Run, open_run
 from llm_timecycle.runs.learned import write_learned
@@ -35,7 +36,13 @@ from llm_timecycle.text.batches import ONE_DOCUMENT, Lanes, count_tokens, cut_la
 from llm_timecycle.text.prepare import PreparedText, find_unsuitable_level, prepare_text
 from llm_timecycle.training.averaging import WeightAverage
 from llm_timecycle.training.checkpoints import Checkpoint, write_checkpoint
-from llm_timecycle.training.devices import ComputePlan, choose_strategy, resolve_machine
+from llm_timecycle.training.devices import (
+    ComputePlan,
+    check_memory,
+    choose_strategy,
+    read_plan,
+    resolve_machine,
+)
 from llm_timecycle.training.loop import TrainingLoop
 from llm_timecycle.training.optimizers import make_optimizer
 from llm_timecycle.training.progress import Progress, double_length
@@ -45,6 +52,7 @@ from llm_timecycle.training.resuming import (
     describe_text,
     find_moved_texts,
     merge_settings,
+    prepare_followed_text,
     prepare_same_text,
 )
 from llm_timecycle.training.signals import catch_stop_signals
@@ -55,9 +63,18 @@ from llm_timecycle.training.suggest.from_curve import (
     compute_guessing_loss,
     review_curve,
 )
+from llm_timecycle.training.workers.followers import FollowedRun
+from llm_timecycle.training.workers.join import join_workers
+from llm_timecycle.training.workers.sharing import Briefing
+from llm_timecycle.training.workers.summed_step import divide_step
+from llm_timecycle.training.workers.workers import Workers
 
 log = logging.getLogger("llm_timecycle")
 
+Watching = tuple[Sequence[keras.callbacks.Callback], bool, float]
+"""Callbacks, whether to draw progress bars, and when the session began."""
+PREPARING, PREPARING_S = "preparing the text", 24 * 3600.0
+"""What workers wait for, and how long at most: a text of many gigabytes takes hours."""
 COPIES_FROM_S = 20.0
 """Seconds of training from which new texts are compared with the training text at its end."""
 
@@ -73,6 +90,8 @@ class TrainingSummary:
     """What stands out in the whole training, if it came to its end."""
     copies: str | None = None
     """What the copy meter says of a few new texts, after `COPIES_FROM_S` of training or more."""
+    is_chief: bool = True
+    """Whether this worker has written the run."""
 
 
 def train(
@@ -85,8 +104,11 @@ def train(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     show_progress: bool = False,
     began_at_s: float | None = None,
+    cluster: Cluster | None = None,
 ) -> TrainingSummary:
     """Train the model of `loaded` into `run_path`, or resume the run that is there.
+
+    With a cluster, every worker calls it, and the chief alone reads and writes the run.
 
     Args:
         cache: where tokenizers and token stores are kept.
@@ -95,6 +117,7 @@ def train(
         callbacks: Keras callbacks to call during training.
         show_progress: whether to draw progress bars on stderr.
         began_at_s: when `training.minutes` began, in seconds of `time.perf_counter`; None is now.
+        cluster: the workers that train together; None trains alone.
 
     Raises:
         ConfigError: the settings differ from the run's, or do not fit `warm_start`.
@@ -103,57 +126,125 @@ def train(
         RunError: the run is missing, damaged, in use, or already there.
         DivergenceError: the loss is no longer a number.
         Interrupted: SIGINT, SIGTERM or SIGHUP ended the training, after everything was saved.
+        WorkersError: a worker is missing, has failed or was lost.
     """
     began_at_s = time.perf_counter() if began_at_s is None else began_at_s
     watching = (callbacks, show_progress, began_at_s)
-    if resume:
-        run = open_run(run_path)
-        with run.lock():
+    with join_workers(cluster, loaded.settings, resume=resume) as workers:
+        if not workers.is_chief:
+            return _follow(loaded, run_path, workers, cache, resume, watching)
+        if resume:
+            return _resume(loaded, run_path, workers, cache, watching)
+        return _begin(loaded, run_path, workers, cache, warm_start, watching)
+
+
+def _resume(
+    loaded: LoadedSettings, run_path: Path, workers: Workers, cache: Path, watching: Watching
+) -> TrainingSummary:
+    """Resume the run at `run_path`."""
+    with ExitStack() as held:
+        with workers.together(PREPARING, PREPARING_S):
+            held.enter_context(open_run(run_path).lock())
             run = open_run(run_path)  # again: nobody else can change it now
             settings = merge_settings(run, loaded)
             settings = find_moved_texts(run, settings)
-            text = prepare_same_text(run, settings, loaded.base, cache, show_progress)
-            plan = resolve_machine(settings, run.vocab_size)
+            text = prepare_same_text(run, settings, loaded.base, cache, watching[1])
+            plan = resolve_machine(settings, run.vocab_size, workers)
             settings = plan.fill_in(settings)
-            train_state = _build_train_state(settings, plan, text)
-            return _run_loop(run, settings, text, train_state, *watching)
-    check_run_is_new(run_path)
-    settings = loaded.settings
-    if warm_start is None:
-        text = prepare_text(settings, loaded.base, cache, show_progress, is_trained=True)
-    else:
-        settings, text = warm_start.prepare_text(loaded, cache, show_progress)
-    tokenizer = text.tokenizer
-    plan = resolve_machine(settings, tokenizer.vocab_size)
-    settings = plan.fill_in(settings)
-    train_state = _build_train_state(settings, plan, text)
-    if warm_start is not None:
-        weights = warm_start.load_weights(tokenizer.vocab_size)
-        assign_parameters(train_state.network, weights)
-    run = create_run(
-        run_path,
-        settings,
-        tokenizer.to_json().encode(),
-        tokenizer.vocab_size,
-        describe_text(text),
-        loaded.comments,
-        write_learned(text),
-        None if warm_start is None else warm_start.describe(run_path, tokenizer.vocab_size),
-    )
-    with run.lock():
-        if warm_start is not None:
-            _save_start(run, train_state)
+        plans = run.read_manifest().get("plans", [])
+        _brief(workers, Briefing(settings, text.tokenizer, describe_text(text), plans))
+        train_state = _build_train_state(settings, plan, text, workers)
         return _run_loop(run, settings, text, train_state, *watching)
+
+
+def _begin(
+    loaded: LoadedSettings,
+    run_path: Path,
+    workers: Workers,
+    cache: Path,
+    warm_start: WarmStart | None,
+    watching: Watching,
+) -> TrainingSummary:
+    """Begin a run at `run_path`."""
+    settings, show_progress = loaded.settings, watching[1]
+    with workers.together(PREPARING, PREPARING_S):
+        check_run_is_new(run_path)
+        if warm_start is None:
+            text = prepare_text(settings, loaded.base, cache, show_progress, is_trained=True)
+        else:
+            settings, text = warm_start.prepare_text(loaded, cache, show_progress)
+        tokenizer = text.tokenizer
+        plan = resolve_machine(settings, tokenizer.vocab_size, workers)
+        settings = plan.fill_in(settings)
+    _brief(workers, Briefing(settings, tokenizer, describe_text(text)))
+    train_state = _build_train_state(settings, plan, text, workers)
+    with ExitStack() as held:
+        with workers.together("making the run"):
+            if warm_start is not None:
+                weights = warm_start.load_weights(tokenizer.vocab_size)
+                assign_parameters(train_state.network, weights)
+            run = create_run(
+                run_path,
+                settings,
+                tokenizer.to_json().encode(),
+                tokenizer.vocab_size,
+                describe_text(text),
+                loaded.comments,
+                write_learned(text),
+                None if warm_start is None else warm_start.describe(run_path, tokenizer.vocab_size),
+            )
+            held.enter_context(run.lock())
+            if warm_start is not None:
+                _save_start(run, train_state)
+        return _run_loop(run, settings, text, train_state, *watching)
+
+
+def _brief(workers: Workers, briefing: Briefing) -> None:
+    """Tell the other workers what to train, and wait until they have prepared the text."""
+    if workers.size > 1:
+        workers.send(briefing.to_json())
+        with workers.together(PREPARING, PREPARING_S):
+            pass
+
+
+def _follow(
+    loaded: LoadedSettings,
+    run_path: Path,
+    workers: Workers,
+    cache: Path,
+    resume: bool,
+    watching: Watching,
+) -> TrainingSummary:
+    """Train the chief's run with it, as another worker.
+
+    The text is prepared after the chief has prepared it, so that workers with one cache encode it
+    once.
+    """
+    with workers.together(PREPARING, PREPARING_S):
+        pass
+    briefing = Briefing.from_json(workers.send(b""))
+    settings = briefing.settings.model_copy(update={"data": loaded.settings.data})
+    with workers.together(PREPARING, PREPARING_S):
+        text = prepare_followed_text(settings, loaded.base, run_path, cache, briefing)
+        plan = read_plan(settings)
+        check_memory(settings, text.tokenizer.vocab_size, workers)
+    train_state = _build_train_state(settings, plan, text, workers)
+    if not resume:
+        with workers.together("making the run"):
+            pass
+    manifest = {"plans": list(briefing.plans)}
+    run = FollowedRun(run_path, settings, text.tokenizer.vocab_size, manifest)
+    return _run_loop(run, settings, text, train_state, *watching)
 
 
 def _save_start(run: Run, train_state: TrainState) -> None:
     """A checkpoint before the first step: weights of another run cannot be made again."""
     training = run.settings.training
-    states = [
-        distribute(train_state.strategy, state)
-        for state in make_zero_states(run.settings.model, training.batch_size)
-    ]
-    start = Checkpoint(Progress(), train_state.collect(states), run.read_identity())
+    states = {
+        f"state.{number}": state.numpy()
+        for number, state in enumerate(make_zero_states(run.settings.model, training.batch_size))
+    }
+    start = Checkpoint(Progress(), train_state.read_variables() | states, run.read_identity())
     write_checkpoint(run.checkpoints_path, start, training.keep_checkpoints)
 
 
@@ -168,10 +259,19 @@ def cut_training_lanes(settings: Settings, text: PreparedText) -> Lanes:
     )
 
 
-def _build_train_state(settings: Settings, plan: ComputePlan, text: PreparedText) -> TrainState:
+def _build_train_state(
+    settings: Settings, plan: ComputePlan, text: PreparedText, workers: Workers
+) -> TrainState:
     """The network and the optimizer, with fresh weights, on all devices that train."""
     training = settings.training
-    strategy = choose_strategy(training.batch_size)
+    division = divide_step(training, plan, workers, settings.model.num_layers)
+    alone = workers.size == 1
+    strategy = choose_strategy(training.batch_size) if alone else tf.distribute.get_strategy()
+    if training.accumulate > 1 and strategy.num_replicas_in_sync > 1:
+        raise ConfigError(
+            f"training.accumulate: received {training.accumulate}; expected 1 with "
+            f"{strategy.num_replicas_in_sync} devices"
+        )
     vocab_size = text.tokenizer.vocab_size
     try:
         with strategy.scope():
@@ -186,8 +286,10 @@ def _build_train_state(settings: Settings, plan: ComputePlan, text: PreparedText
                 average = WeightAverage(network, strategy)
     except tf.errors.ResourceExhaustedError as error:
         raise ConfigError(_explain_memory(settings, vocab_size)) from error
-    _log_facts(settings, plan, text, network.count_params())
-    return TrainState(network, optimizer, strategy, plan.count_shards(strategy), average)
+    if workers.is_chief:
+        _log_facts(settings, plan, text, network.count_params())
+    shards = plan.count_shards(strategy) if division is None else division.shards
+    return TrainState(network, optimizer, strategy, shards, average, workers, division)
 
 
 def _log_facts(settings: Settings, plan: ComputePlan, text: PreparedText, parameters: int) -> None:
@@ -227,7 +329,7 @@ def _run_loop(
         stored: the run as it is on the disk.
         settings: those to train with. They are stored once nothing can be refused any more.
     """
-    run = replace(stored, settings=settings)
+    run, is_chief = replace(stored, settings=settings), train_state.workers.is_chief
     try:
         with catch_stop_signals() as stop_request:
             lanes = cut_training_lanes(run.settings, text)
@@ -239,7 +341,7 @@ def _run_loop(
                 lanes,
                 None if text.valid is None else text.valid.ids,
                 valid_starts=ONE_DOCUMENT if text.valid is None else text.valid.document_starts,
-                sampler=Sampler(run.settings, text.tokenizer),
+                sampler=Sampler(run.settings, text.tokenizer) if is_chief else None,
                 callbacks=callbacks,
                 stop_request=stop_request,
                 show_progress=show_progress,
@@ -256,8 +358,12 @@ def _run_loop(
         raise explain_unwritten(run.path, file, error) from error
     except tf.errors.ResourceExhaustedError as error:
         raise ConfigError(_explain_memory(run.settings, run.vocab_size)) from error
-    finding = _review(run, loop.progress, text)
-    copies = describe_copies(run, text) if loop.progress.wall_s >= COPIES_FROM_S else None
+    if not is_chief:
+        with train_state.workers.together("the end"):
+            return TrainingSummary(run, loop.progress, text.valid is not None, None, is_chief=False)
+    with train_state.workers.together("the end"):
+        finding = _review(run, loop.progress, text)
+        copies = describe_copies(run, text) if loop.progress.wall_s >= COPIES_FROM_S else None
     return TrainingSummary(run, loop.progress, text.valid is not None, finding, copies)
 
 

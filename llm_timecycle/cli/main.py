@@ -23,6 +23,7 @@ from llm_timecycle.files import FULL_DISK, explain_os_error
 
 COMMANDS = {
     "train": "Train a model on a text, or with a settings file.",
+    "launch": "Train with several processes, started and watched together.",
     "evaluate": "Score a trained model on held-out text.",
     "generate": "Generate text from a trained model.",
     "profile": "Show where the time goes.",

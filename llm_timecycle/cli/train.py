@@ -129,9 +129,9 @@ def command(
     called = _write_call(config, overrides, options)
     set_up_logging()
     cluster = _find_cluster(config, workers, worker_index, resume)
-    warm_start = _open_warm_start(from_run, extend_vocabulary, resume)
+    warm_start = open_warm_start(from_run, extend_vocabulary, resume)
     defaults = [] if warm_start is None else [warm_start.defaults]
-    loaded, run_path = _load(config, overrides, minutes, run_path, resume, defaults)
+    loaded, run_path = load_settings(config, overrides, minutes, run_path, resume, defaults)
     from llm_timecycle.model.tf_import import import_tensorflow
 
     import_tensorflow()
@@ -210,7 +210,7 @@ def _report_end(summary: TrainingSummary, settings: Settings) -> None:
     )
 
 
-def _open_warm_start(run: Path | None, extend_vocabulary: bool, resume: bool) -> WarmStart | None:
+def open_warm_start(run: Path | None, extend_vocabulary: bool, resume: bool) -> WarmStart | None:
     """The run to begin from, if one is given."""
     if run is None:
         if extend_vocabulary:
@@ -218,9 +218,9 @@ def _open_warm_start(run: Path | None, extend_vocabulary: bool, resume: bool) ->
         return None
     if resume:
         raise click.UsageError("--from begins a new run: leave out --resume")
-    from llm_timecycle.runs.warm_start import open_warm_start
+    from llm_timecycle.runs import warm_start
 
-    return open_warm_start(run, extend_vocabulary)
+    return warm_start.open_warm_start(run, extend_vocabulary)
 
 
 def _write_finding(finding: Finding, run: str) -> str:
@@ -264,7 +264,7 @@ def _describe_time(progress: Progress, settings: Settings) -> str:
     return f"{describe_seconds(progress.active_s)} of {minutes:g} min"
 
 
-def _load(
+def load_settings(
     config: str,
     overrides: tuple[str, ...],
     minutes: float | None,
@@ -272,7 +272,7 @@ def _load(
     resume: bool,
     defaults: Sequence[Source],
 ) -> tuple[LoadedSettings, Path]:
-    """The settings to train with, and the directory of the run."""
+    """The settings to train with, and the directory of the run, which must be new or resumed."""
     if names_text(config):
         run_path = run_path or _name_run(config)
         if not resume:
@@ -287,7 +287,10 @@ def _load(
     if minutes is not None:
         overrides += (f"training.minutes={minutes}",)
     loaded = read_settings(config, overrides, defaults)
-    return loaded, run_path or Path("runs") / loaded.name
+    run_path = run_path or Path("runs") / loaded.name
+    if not resume:
+        _check_is_new(run_path)
+    return loaded, run_path
 
 
 def _name_run(text: str) -> Path:
@@ -308,11 +311,7 @@ def _suggest(
     from llm_timecycle.text.prepare import find_cache_directory
     from llm_timecycle.training.suggest.from_text import suggest_settings
 
-    try:
-        if run.exists():
-            check_run_is_new(run)
-    except RunExistsError as error:
-        raise RunError(_explain_existing(error)) from error
+    _check_is_new(run)
     return suggest_settings(
         [text],
         minutes,
@@ -320,6 +319,14 @@ def _suggest(
         cache=find_cache_directory(),
         show_progress=sys.stderr.isatty(),
     )
+
+
+def _check_is_new(run: Path) -> None:
+    try:
+        if run.exists():
+            check_run_is_new(run)
+    except RunExistsError as error:
+        raise RunError(_explain_existing(error)) from error
 
 
 def _explain_existing(error: RunExistsError) -> str:

@@ -27,8 +27,8 @@ data: {train: sample-english, valid_fraction: 0.05, test_fraction: 0}
 tokenizer: {level: char}
 model: {embedding_dim: 8, hidden_units: 16, num_layers: 1}
 training:
-  {batch_size: 8, sequence_length: 16, max_steps: 400, eval_every: 100, checkpoint_every: 20,
-   keep_checkpoints: 2, log_every: 20, precision: float32, learning_rate: 0.01, threads: 1}
+  {batch_size: 8, sequence_length: 16, max_steps: 300, eval_every: 100, checkpoint_every: 20,
+   keep_checkpoints: 2, log_every: 50, precision: float32, learning_rate: 0.01, threads: 1}
 """
 
 

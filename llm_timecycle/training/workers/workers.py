@@ -92,7 +92,7 @@ class Workers:
         """Tell who watches this worker that it has done `step` steps.
 
         Args:
-            is_compiled: whether the last one compiled something first.
+            is_compiled: whether there was a step of its width before, in this session.
         """
 
     def allow(self, task: str, limit_s: float = WAITING_S) -> AbstractContextManager[None]:

@@ -6,7 +6,6 @@ usual: they have process ids, a process group, and a pipe for what they print.
 
 from __future__ import annotations
 
-import atexit
 import ctypes
 import os
 import signal
@@ -87,7 +86,6 @@ def _work(words: Sequence[str], environment: Mapping[str, str], output: int) -> 
         traceback.print_exc()
     sys.stdout.flush()
     sys.stderr.flush()
-    atexit._run_exitfuncs()
     os._exit(code if isinstance(code, int) else 0)
 
 

@@ -21,14 +21,14 @@ from llm_timecycle.runs.directory import open_run
 
 PORT = 4000
 STALL_S = 5.0
-STEPS = 200
+STEPS = 120
 SETTINGS = """\
 data: {train: sample-english, valid_fraction: 0, test_fraction: 0}
 tokenizer: {level: char}
 model: {embedding_dim: 8, hidden_units: 16, num_layers: 1}
 training:
-  {batch_size: 8, sequence_length: 16, max_steps: 200, checkpoint_every: 20, keep_checkpoints: 2,
-   log_every: 100, precision: float32, learning_rate: 0.01, threads: 1}
+  {batch_size: 8, sequence_length: 16, max_steps: 120, checkpoint_every: 10, keep_checkpoints: 2,
+   log_every: 60, precision: float32, learning_rate: 0.01, threads: 1}
 """
 
 

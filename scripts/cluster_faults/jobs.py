@@ -16,7 +16,7 @@ from cluster_faults.network import Network
 
 from llm_timecycle.distributed.launcher import Patience, run_job
 from llm_timecycle.distributed.worker_process import WorkerCommand
-from llm_timecycle.errors import TimecycleError
+from llm_timecycle.errors import Interrupted, TimecycleError
 from llm_timecycle.runs.directory import open_run
 
 PORT = 4000
@@ -87,6 +87,8 @@ class Job:
                 patience = Patience(before_restart_s=0.2)
                 with fork_workers():
                     run_job(self._make_commands, restarts, patience=patience, write=shown.write)
+        except Interrupted:  # Ctrl-C
+            raise
         except TimecycleError as error:
             outcome.exit_code = error.exit_code
             outcome.messages.append((time.monotonic(), str(error)))

@@ -184,5 +184,7 @@ class CollectiveWorkers(Workers):
                 input_signature=(tf.TensorSpec((None,), tensor.dtype),),
                 autograph=False,
             )
+        if array.size == 0:
+            return array  # of nothing, TensorFlow's sum over workers ends the process
         added: np.ndarray = self._sums[tensor.dtype](tensor).numpy()
         return added.reshape(array.shape)

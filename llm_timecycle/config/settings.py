@@ -102,8 +102,10 @@ class TrainingSettings(Section):
     batch_size: Size = Field(
         default=64, description="Batch size: text streams (lanes) trained in parallel (B)."
     )
-    accumulate: Size = Field(
+    accumulate: int = Field(
         default=1,
+        ge=1,
+        le=256,
         description="Gradient accumulation: the groups of lanes that a step computes one after the "
         "other before it updates the weights. The training is the same, more slowly, in the memory "
         "of batch_size / accumulate lanes: for a batch that does not fit.",

@@ -75,6 +75,9 @@ def test_workers_give_each_other_what_they_have(results: Any) -> None:
         }
         assert tools["joined"] == [[1.0] * 3] * 2 + [[2.0] * 3] * 2
         assert tools["chosen"] == [True, False]
+        # 7 x 4 embedding; 4 x 24, 6 x 24 and 24 of the LSTM; 6 x 7 and 7 of the output; the loss
+        added = 4 * (28 + 96 + 144 + 24 + 42 + 7 + 1)
+        assert tools["exchange"] == {"added": added, "sent": added}
 
 
 def test_a_signal_is_obeyed_by_all_and_the_clock_is_the_chiefs(results: Any) -> None:

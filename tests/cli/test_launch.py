@@ -54,8 +54,8 @@ def test_each_worker_is_a_training_with_its_index(call: Call, jobs: list[MakeCom
 
 def test_a_restart_resumes_the_run_if_there_is_one(call: Call, jobs: list[MakeCommands]) -> None:
     """What only a new run takes is left out then."""
-    given = "launch --workers 2 tiny.yaml --from demo --run my --tensorboard".split()
-    assert call(*given, "--extend-vocabulary").exit_code == 0
+    given = ["--workers", "2", "tiny.yaml", "--from", "demo", "--run", "my", "--tensorboard"]
+    assert call("launch", *given, "--extend-vocabulary").exit_code == 0
     (make_commands,) = jobs
     options = read(make_commands(1)[0])
     assert (options["resume"], options["from_run"]) == (False, Path("demo"))

@@ -127,6 +127,11 @@ class CollectiveWorkers(Workers):
         """Tell who watches this worker that it has done `step` steps."""
         self._watchdog.beat(step, is_compiled=is_compiled)
 
+    def note_work(self) -> None:
+        """Tell who watches this worker that what `allow` allows goes on: its time begins anew."""
+        with self.allow("some work"):
+            pass
+
     def allow(self, task: str, limit_s: float = WAITING_S) -> AbstractContextManager[None]:
         """A context in which something other than a step may take so long, in seconds."""
         return self._watchdog.allow(task, limit_s)

@@ -21,7 +21,8 @@ FLOAT_BYTES = 4
 
 def count_added_bytes(network: keras.Model) -> int:
     """Bytes of the gradients and the loss that a worker adds to those of the others in a step."""
-    return FLOAT_BYTES * (sum(math.prod(v.shape) for v in network.trainable_variables) + 1)
+    weights: int = sum(math.prod(variable.shape) for variable in network.trainable_variables)
+    return FLOAT_BYTES * (weights + 1)
 
 
 def count_sent_bytes(network: keras.Model, workers: int) -> float:

@@ -111,7 +111,7 @@ def _list_gpus() -> list[tf.config.PhysicalDevice]:
 def _take_back_sigterm() -> None:
     """Let SIGTERM do what it did before TensorFlow connected, which notes it and goes on."""
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM) or signal.SIG_DFL)
 
 
 def _check_devices() -> None:

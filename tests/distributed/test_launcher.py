@@ -301,7 +301,7 @@ def test_a_line_without_end_is_passed_on_at_the_end() -> None:
     for relay in (BarRelay(shown.extend), LineRelay("[1] ", shown.extend)):
         relay.feed(b"Err")
         relay.close()
-    assert bytes(shown) == b"Err[1] Err\n"
+    assert bytes(shown) == b"Err\n[1] Err\n"
 
 
 def test_a_job_outside_the_main_thread_catches_no_signals(job: Job) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -57,6 +59,7 @@ def join_workers(cluster: Cluster | None, settings: Settings, *, resume: bool) -
     with Watchdog(cluster) as watchdog:
         with watchdog.allow("connecting to the other workers", CONNECTING_S):
             strategy = _connect(cluster)
+        _take_back_sigterm()
         workers = CollectiveWorkers(cluster, strategy, watchdog, threads)
         role = ", the chief" if workers.is_chief else ""
         log.info("this is worker %d of %d%s", cluster.index, cluster.size, role)
@@ -103,6 +106,12 @@ def count_own_threads(cluster: Cluster, threads: int | None) -> int:
 def _list_gpus() -> list[tf.config.PhysicalDevice]:
     gpus: list[tf.config.PhysicalDevice] = tf.config.list_physical_devices("GPU")
     return gpus
+
+
+def _take_back_sigterm() -> None:
+    """Let SIGTERM do what it did before TensorFlow connected, which notes it and goes on."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM) or signal.SIG_DFL)
 
 
 def _check_devices() -> None:

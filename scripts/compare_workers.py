@@ -30,6 +30,7 @@ from llm_timecycle.text.prepare import find_cache_directory, prepare_text
 from llm_timecycle.training.session import cut_training_lanes
 from llm_timecycle.training.workers.workers import Workers
 
+# A rate that falls to the end of a run would depend on where its sessions end.
 SETTINGS = """
 data:
   train: sample-english
@@ -49,6 +50,7 @@ training:
   threads: 2
   log_every: 1
   eval_every: 50
+  schedule: constant
   temporal_activation_regularization: 1.0
 """
 MOST_NATS = 1e-4

@@ -22,6 +22,7 @@ FLOORS = {
     "evaluation": 6,
     "generation": 5,
     "runs": 4,
+    "distributed": 4,
     "text": 3,
     "model": 3,
     "config": 2,

@@ -7,15 +7,17 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shlex import join, quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from llm_timecycle.cli.options import HELP, PathName, config_overrides, name_change
 from llm_timecycle.cli.terminal import format_shares, set_up_logging
+from llm_timecycle.cli.workers import read_cluster, worker_options
 from llm_timecycle.config.load import LoadedSettings, read_settings
 from llm_timecycle.config.locate import find_run, name_after, names_text
 from llm_timecycle.config.sources import Override, Source
+from llm_timecycle.distributed.parent import end_with_launcher
 from llm_timecycle.errors import DataError, RunError, RunExistsError, ShortTextError
 from llm_timecycle.runs.create import check_run_is_new
 from llm_timecycle.runs.directory import open_run
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Record five steps with TensorFlow's profiler to RUN/tensorboard.",
 )
+@worker_options
 def command(
     config: str,
     overrides: tuple[str, ...],
@@ -77,6 +80,7 @@ def command(
     extend_vocabulary: bool,
     tensorboard: bool,
     profile_trace: bool,
+    **given: Any,
 ) -> None:
     """Train a model on TEXT, or with the settings of CONFIG.
 
@@ -104,9 +108,11 @@ def command(
     }
     called = _write_call(config, overrides, options)
     set_up_logging()
-    warm_start = _open_warm_start(from_run, extend_vocabulary, resume)
+    end_with_launcher()
+    cluster = read_cluster(config, resume, **given)
+    warm_start = open_warm_start(from_run, extend_vocabulary, resume)
     defaults = [] if warm_start is None else [warm_start.defaults]
-    loaded, run_path = _load(config, overrides, minutes, run_path, resume, defaults)
+    loaded, run_path = load_settings(config, overrides, minutes, run_path, resume, defaults)
     from llm_timecycle.model.tf_import import import_tensorflow
 
     import_tensorflow()
@@ -114,10 +120,11 @@ def command(
     from llm_timecycle.training.reporting.tensorboard import make_callbacks
     from llm_timecycle.training.session import train
 
+    is_chief = cluster is None or cluster.is_chief
     callbacks = make_callbacks(
         run_path / "tensorboard",
-        scalars_every=loaded.settings.training.log_every if tensorboard else None,
-        trace=profile_trace,
+        scalars_every=loaded.settings.training.log_every if tensorboard and is_chief else None,
+        trace=profile_trace and is_chief,
     )
     try:
         with name_change():
@@ -128,13 +135,17 @@ def command(
                 resume=resume,
                 warm_start=warm_start,
                 callbacks=callbacks,
-                show_progress=sys.stderr.isatty(),
+                show_progress=sys.stderr.isatty() and is_chief,
                 began_at_s=began_at_s,
+                cluster=cluster,
             )
     except RunExistsError as error:
         raise RunError(_explain_existing(error)) from error
     except ShortTextError as error:
         raise DataError(_explain_short(error, called, resume)) from error
+    if not summary.is_chief:
+        click.echo(f"Trained {summary.progress.step:,} steps; the chief has the run.", err=True)
+        return
     summary.run.check_weights_exist()
     _report_end(summary, loaded.settings)
 
@@ -159,7 +170,7 @@ def _report_end(summary: TrainingSummary, settings: Settings) -> None:
     )
 
 
-def _open_warm_start(run: Path | None, extend_vocabulary: bool, resume: bool) -> WarmStart | None:
+def open_warm_start(run: Path | None, extend_vocabulary: bool, resume: bool) -> WarmStart | None:
     """The run to begin from, if one is given."""
     if run is None:
         if extend_vocabulary:
@@ -167,9 +178,9 @@ def _open_warm_start(run: Path | None, extend_vocabulary: bool, resume: bool) ->
         return None
     if resume:
         raise click.UsageError("--from begins a new run: leave out --resume")
-    from llm_timecycle.runs.warm_start import open_warm_start
+    from llm_timecycle.runs import warm_start
 
-    return open_warm_start(run, extend_vocabulary)
+    return warm_start.open_warm_start(run, extend_vocabulary)
 
 
 def _write_finding(finding: Finding, run: str) -> str:
@@ -213,7 +224,7 @@ def _describe_time(progress: Progress, settings: Settings) -> str:
     return f"{describe_seconds(progress.active_s)} of {minutes:g} min"
 
 
-def _load(
+def load_settings(
     config: str,
     overrides: tuple[str, ...],
     minutes: float | None,
@@ -221,7 +232,7 @@ def _load(
     resume: bool,
     defaults: Sequence[Source],
 ) -> tuple[LoadedSettings, Path]:
-    """The settings to train with, and the directory of the run."""
+    """The settings to train with, and the directory of the run, which must be new or resumed."""
     if names_text(config):
         run_path = run_path or _name_run(config)
         if not resume:
@@ -236,7 +247,10 @@ def _load(
     if minutes is not None:
         overrides += (f"training.minutes={minutes}",)
     loaded = read_settings(config, overrides, defaults)
-    return loaded, run_path or Path("runs") / loaded.name
+    run_path = run_path or Path("runs") / loaded.name
+    if not resume:
+        _check_is_new(run_path)
+    return loaded, run_path
 
 
 def _name_run(text: str) -> Path:
@@ -257,11 +271,7 @@ def _suggest(
     from llm_timecycle.text.prepare import find_cache_directory
     from llm_timecycle.training.suggest.from_text import suggest_settings
 
-    try:
-        if run.exists():
-            check_run_is_new(run)
-    except RunExistsError as error:
-        raise RunError(_explain_existing(error)) from error
+    _check_is_new(run)
     return suggest_settings(
         [text],
         minutes,
@@ -269,6 +279,14 @@ def _suggest(
         cache=find_cache_directory(),
         show_progress=sys.stderr.isatty(),
     )
+
+
+def _check_is_new(run: Path) -> None:
+    try:
+        if run.exists():
+            check_run_is_new(run)
+    except RunExistsError as error:
+        raise RunError(_explain_existing(error)) from error
 
 
 def _explain_existing(error: RunExistsError) -> str:

@@ -217,6 +217,12 @@ def _check_length(settings: Settings) -> Iterator[Contradiction]:
             f"{training.sequence_length} is too short to vary: set sequence_length to "
             f"{SHORTEST_VARIED} or more, or vary_sequence_length to false",
         )
+    if training.accumulate > training.batch_size:
+        yield Contradiction(
+            ("training.accumulate", "training.batch_size"),
+            f"{training.accumulate} groups are more than the {training.batch_size} lanes of "
+            f"batch_size; set accumulate to {training.batch_size} or less",
+        )
 
 
 def _check_optimizer(settings: Settings) -> Iterator[Contradiction]:

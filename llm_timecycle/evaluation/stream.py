@@ -157,6 +157,7 @@ def score_stream(
     window: int = SCORING_WINDOW,
     show_progress: bool = False,
     after_window: Callable[[], None] = lambda: None,
+    own_lanes: Callable[[int], range] = range,
 ) -> Sums:
     """Score a whole stream of ids (N,), N >= 2.
 
@@ -177,6 +178,8 @@ def score_stream(
         window: maximum tokens of each lane per call; affects speed and memory, not the sums.
         show_progress: whether to draw a progress bar.
         after_window: called after each window; it may raise to end the work.
+        own_lanes: which of so many lanes to score, where others score the rest; the sums are then
+            those of these lanes, and `predicted` is that of all.
     """
     predictions = len(ids) - 1
     lanes = min(lanes, predictions)
@@ -184,8 +187,12 @@ def score_stream(
     starts = np.arange(lanes + 1) * predictions // lanes
     length = int(np.max(np.diff(starts)))
     width = choose_width(length, window)
+    own = own_lanes(lanes)
+    if len(own) == 0:
+        return Sums(0.0, 0, predictions)
     first, ends = starts[:-1, None], starts[1:, None]
-    states = _warm_up(scorer, settings, ids, document_starts, first, warm_up)
+    states = _warm_up(scorer, settings, ids, document_starts, first, warm_up, own)
+    first, ends = first[own.start : own.stop], ends[own.start : own.stop]
     loss_nats, correct = 0.0, 0
     with tqdm(
         total=predictions, unit="tok", unit_scale=True, disable=not show_progress, leave=False
@@ -214,23 +221,24 @@ def _warm_up(
     document_starts: np.ndarray,
     first: np.ndarray,
     warm_up: int,
+    own: range,
 ) -> list[tf.Tensor]:
-    """The state that each lane starts from; zero for the first lane."""
-    lanes = len(first)
-    states = make_zero_states(settings, lanes)
-    if lanes == 1:
+    """The state that each of the own lanes starts from; zero for the first of all lanes."""
+    states = make_zero_states(settings, len(own))
+    if len(first) == 1:
         return states
     # Only a state that can be reset may be given something else to read before the first token.
     furthest = int(first[-1, 0] if len(document_starts) else first[1, 0])
     width = min(warm_up, furthest)
     if width == 0:
         return states
+    first = first[own.start : own.stop]
     positions = first + np.arange(-width, 0)
     keep = _read_keep(document_starts, first - width, width)
     for array in keep:
         array[positions <= 0] = 0.0
     tokens = _read(ids, np.maximum(positions, 0))
-    is_later = tf.constant((np.arange(lanes) > 0)[:, None], tf.float32)
+    is_later = tf.constant((np.asarray(own) > 0)[:, None], tf.float32)
     return [state * is_later for state in scorer.advance(tokens, states, *keep)]
 
 

@@ -51,6 +51,12 @@ class Embedding(keras.layers.Embedding):  # type: ignore[misc]
             tf.ones((self.input_dim,)), self.dropout, seed=self.dropout_seed
         )
 
+    draw_mask = draw_step
+
+    def drop(self, mask: tf.Tensor) -> tf.Tensor:
+        """What `draw_step` gives: the mask itself."""
+        return mask
+
     def call(
         self, inputs: tf.Tensor, training: bool = False, drawn: tf.Tensor | None = None
     ) -> tf.Tensor:

@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from llm_timecycle.model.activation_penalty import ActivationPenalty, add_gradient
 from llm_timecycle.model.embedding import Embedding
+from llm_timecycle.model.lane_masks import LaneLayout, apply_lane_mask, draw_lane_mask, list_dropout
 from llm_timecycle.model.lstm import LSTM
 from llm_timecycle.model.output import read_output
 
@@ -60,9 +61,26 @@ class LossNetwork:
 
     def draw_step(self) -> dict[str, tf.Tensor]:
         """What a training step drops in all its shards: words and recurrent weights, by layer."""
-        layers = [layer for layer in self._layers if isinstance(layer, (Embedding, LSTM))]
-        drawn = {layer.name: layer.draw_step() for layer in layers}
+        drawn = {layer.name: layer.draw_step() for layer in self._list_with_draws()}
         return {name: value for name, value in drawn.items() if value is not None}
+
+    def draw_masks(self) -> dict[str, tf.Tensor]:
+        """The same as masks, by layer: `drop` makes of them, more than once, what a step takes."""
+        drawn = {layer.name: layer.draw_mask() for layer in self._list_with_draws()}
+        return {name: value for name, value in drawn.items() if value is not None}
+
+    def drop(self, masks: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """What `draw_step` would have given with the masks of `draw_masks`."""
+        layers = [layer for layer in self._list_with_draws() if layer.name in masks]
+        return {layer.name: layer.drop(masks[layer.name]) for layer in layers}
+
+    def draw_lane_masks(self, layout: LaneLayout, width: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The masks of dropout for the layout's own lanes, by layer; see `draw_lane_mask`."""
+        layers = list_dropout(self._layers)
+        return {layer.name: draw_lane_mask(layer, layout, width) for layer in layers}
+
+    def _list_with_draws(self) -> list[Embedding | LSTM]:
+        return [layer for layer in self._layers if isinstance(layer, (Embedding, LSTM))]
 
     def compute_losses(
         self,
@@ -78,7 +96,8 @@ class LossNetwork:
         In training the gradient of the losses includes that of the penalty.
 
         Args:
-            drawn: what `draw_step` gave; a layer that is left out draws anew.
+            drawn: what `draw_step` gave, and `draw_lane_masks`; a layer that is left out draws
+                anew.
         """
         found = self._run_layers(tokens, states, training, keep, drawn)
         flat = tf.reshape(found.last, (-1, found.last.shape[-1]))
@@ -141,6 +160,8 @@ class LossNetwork:
                 before, stream, x = stream, h, h
             elif isinstance(layer, keras.layers.Add):  # residual, right after its LSTM layer
                 x = stream = layer([before, h])
+            elif layer.name in drawn:  # dropout
+                x = apply_lane_mask(layer, x, drawn[layer.name])
             else:
                 x = layer(x, training=training)
             if layer.name != "projection":

@@ -91,6 +91,17 @@ class LSTM(keras.layers.LSTM):  # type: ignore[misc]
         kernel = tf.convert_to_tensor(self.cell.recurrent_kernel)
         return keras.random.dropout(kernel, self.weight_drop, seed=self.weight_drop_seed)
 
+    def draw_mask(self) -> tf.Tensor | None:
+        """The mask (H, 4H) with which `drop` gives what `draw_step` would have given."""
+        if not self.weight_drop:
+            return None
+        ones = tf.ones(self.cell.recurrent_kernel.shape)
+        return keras.random.dropout(ones, self.weight_drop, seed=self.weight_drop_seed)
+
+    def drop(self, mask: tf.Tensor) -> tf.Tensor:
+        """U (H, 4H) with the weights dropped that a mask of `draw_mask` drops."""
+        return tf.convert_to_tensor(self.cell.recurrent_kernel) * mask
+
     def _takes_fast_loop(self, mask: tf.Tensor | None, is_needed: bool) -> bool:
         is_plain = (
             mask is None

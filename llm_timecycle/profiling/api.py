@@ -144,7 +144,7 @@ def profile(
     vocab_size = text.tokenizer.vocab_size
     for axis in axes:
         check_memory(opened.settings, vocab_size, read_free_bytes(), axis)
-    plan = resolve_machine(opened.settings, vocab_size)
+    plan = resolve_machine(opened.settings, vocab_size, at_once=True)
     opened = replace(opened, settings=plan.fill_in(opened.settings))
     with _quieten_tensorflow():
         return ProfileResult(_measure(opened, text, steps, axes, parallel, inference))

@@ -42,7 +42,8 @@ class Lanes:
 
     `document_starts` (D,) are positions in the stream, as of `mark_kept`. With a `width_seed`, the
     windows of each epoch have widths drawn around T, see `draw_widths`; they depend on the seed and
-    the epoch alone, so that a resumed run reads what the uninterrupted one would have read.
+    the epoch alone, so that a resumed run reads what the uninterrupted one would have read. With
+    `own`, a range of lanes, only these are read: those of one worker. All counts are of all lanes.
     """
 
     ids: np.ndarray
@@ -50,6 +51,7 @@ class Lanes:
     window: int
     document_starts: np.ndarray = field(default_factory=lambda: ONE_DOCUMENT)
     width_seed: int | None = None
+    own: range | None = None
 
     @property
     def has_documents(self) -> bool:
@@ -96,13 +98,14 @@ class Lanes:
         return 1.0 if self.width_seed is None else self.find_window(step)[1] / self.window
 
     def read_window(self, step: int) -> tuple[np.ndarray, ...]:
-        """The window of a step: inputs and targets, int32 (B, width) each.
+        """The window of a step: inputs and targets, int32 (B, width) each; B are the own lanes.
 
         Where documents begin in the stream, also `keep` (B, width), float32: 0 where the state is
         reset before an input is read, 1 elsewhere.
         """
         start, width = self.find_window(step)
-        first = np.arange(self.lanes) * self.lane_length + start
+        own = range(self.lanes) if self.own is None else self.own
+        first = np.arange(own.start, own.stop) * self.lane_length + start
         window = self.ids[first[:, None] + np.arange(width + 1)].astype(np.int32)
         if step % WINDOWS_BETWEEN_RELEASES == 0:
             release_pages(self.ids)

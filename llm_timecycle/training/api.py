@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from llm_timecycle.config.locate import (
 from llm_timecycle.config.python_values import PythonValues
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.config.sources import SettingsFile, Source
+from llm_timecycle.distributed.cluster import SETTINGS_NEEDED, Cluster, find_cluster
 from llm_timecycle.errors import Interrupted, UsageError
 from llm_timecycle.evaluation.figures import compute_perplexity
 from llm_timecycle.evaluation.table import Figure, write_html_table, write_table
@@ -111,6 +113,8 @@ def train(
     generation: Mapping[str, object] | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     show_progress: bool = True,
+    workers: str | Sequence[str] | None = None,
+    worker_index: int | None = None,
 ) -> TrainingResult:
     """Train a model, or resume the training of one.
 
@@ -134,6 +138,10 @@ def train(
             `training={"epochs": 3}`.
         callbacks: Keras callbacks to call during training.
         show_progress: whether to draw progress bars.
+        workers: to train on several machines, "host:port" of each worker, as a list or with commas;
+            every worker calls this, with the same list. Without it, `TF_CONFIG` says so.
+        worker_index: with `workers`, which of them this process is, from 0. The first one writes
+            the run.
 
     Raises:
         UsageError: an argument is wrong. DataError: the text is missing, unreadable or too short.
@@ -141,6 +149,7 @@ def train(
             loss stops being a number.
         RunError: the run exists already, is damaged, or is in use.
         Interrupted: the training was interrupted; the message says how to resume it.
+        WorkersError: a worker is missing, has failed or was lost.
 
     >>> import tempfile
     >>> import llm_timecycle as lt
@@ -159,13 +168,18 @@ def train(
     3
     """
     began_at_s = time.perf_counter()
+    cluster = find_cluster(workers, worker_index, os.environ)
     sections = {"data": data, "tokenizer": tokenizer, "model": model, "training": training}
     values = _list_values(settings, {**sections, "generation": generation})
     warm_start = _open_warm_start(from_run, extend_vocabulary, resume)
     defaults = [] if warm_start is None else [warm_start.defaults]
+    is_text_alone = not (isinstance(source, Settings) or resume) and is_text(source, resume)
+    if cluster is not None and is_text_alone:
+        raise UsageError(f"source: {SETTINGS_NEEDED}")
     loaded, default_run = _load(source, minutes, run, resume, defaults, values, show_progress)
     run_path = _choose_run(run, default_run)
-    return _train(loaded, run_path, resume, warm_start, callbacks, show_progress, began_at_s)
+    watching = (callbacks, show_progress, began_at_s)
+    return _train(loaded, run_path, resume, warm_start, watching, cluster)
 
 
 @check_arguments
@@ -243,9 +257,8 @@ def _train(
     run: Path,
     resume: bool,
     warm_start: WarmStart | None,
-    callbacks: Sequence[keras.callbacks.Callback],
-    show_progress: bool,
-    began_at_s: float,
+    watching: tuple[Sequence[keras.callbacks.Callback], bool, float],
+    cluster: Cluster | None,
 ) -> TrainingResult:
     """One training session, an interrupt of which says how to resume it in Python too."""
     from llm_timecycle.model.tf_import import import_tensorflow
@@ -254,6 +267,7 @@ def _train(
     from llm_timecycle.text.prepare import find_cache_directory
     from llm_timecycle.training import session
 
+    callbacks, show_progress, began_at_s = watching
     try:
         summary = session.train(
             loaded,
@@ -264,12 +278,14 @@ def _train(
             callbacks=callbacks,
             show_progress=show_progress,
             began_at_s=began_at_s,
+            cluster=cluster,
         )
     except Interrupted as stop:
         raise Interrupted(
             f"{stop}\nIn Python: lt.train({str(run)!r}, resume=True)", stop.exit_code - 128
         ) from None
-    summary.run.check_weights_exist()
+    if summary.is_chief:
+        summary.run.check_weights_exist()
     return _summarize(summary)
 
 

@@ -15,6 +15,7 @@ from llm_timecycle.model.precision import pick_precision, race_products
 from llm_timecycle.system import count_cores, read_free_bytes
 from llm_timecycle.training.budget.memory import check_step_fits
 from llm_timecycle.training.schedules import choose_learning_rate
+from llm_timecycle.training.workers.workers import ALONE, Workers
 
 log = logging.getLogger("llm_timecycle")
 
@@ -56,20 +57,22 @@ class ComputePlan:
         return self.shards if strategy.num_replicas_in_sync == 1 else 1
 
 
-def resolve_machine(settings: Settings, vocab_size: int) -> ComputePlan:
+def resolve_machine(
+    settings: Settings, vocab_size: int, workers: Workers = ALONE, *, at_once: bool = False
+) -> ComputePlan:
     """The plan for `settings` on this machine; TensorFlow is configured for it.
 
     A run stores its threads and its precision, so that it continues with the same arithmetic
     wherever it is resumed.
 
     Args:
-        vocab_size: V.
+        vocab_size: V. workers: those that share a step.
+        at_once: whether `training.accumulate` is passed over.
 
     Raises:
         NotEnoughMemoryError: the machine has too little for a step, see `check_step_fits`.
     """
-    if not tf.config.list_physical_devices("GPU"):
-        check_step_fits(settings, vocab_size, read_free_bytes())
+    check_memory(settings, vocab_size, workers, at_once=at_once)
     training = settings.training
     layers = settings.model.num_layers
     threads, lanes = training.threads or count_cores(), training.batch_size
@@ -81,6 +84,15 @@ def resolve_machine(settings: Settings, vocab_size: int) -> ComputePlan:
     precision = choose_precision(training, settings.model, vocab_size)
     log.info("precision: %s, measured as the faster one on this machine", precision)
     return make_plan(threads, lanes, precision, layers)
+
+
+def check_memory(
+    settings: Settings, vocab_size: int, workers: Workers, *, at_once: bool = False
+) -> None:
+    """Refuse a step whose part for this worker does not fit; see `check_step_fits`."""
+    if not tf.config.list_physical_devices("GPU"):
+        free = read_free_bytes()
+        check_step_fits(settings, vocab_size, free, workers.size, at_once=at_once)
 
 
 def read_plan(settings: Settings) -> ComputePlan:

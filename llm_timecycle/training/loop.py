@@ -13,7 +13,8 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from shlex import quote
+from dataclasses import replace
+from functools import partial
 
 import keras
 import numpy as np
@@ -21,13 +22,12 @@ import numpy as np
 from llm_timecycle.clock import ActiveClock, StageClock
 from llm_timecycle.errors import DivergenceError, Interrupted
 from llm_timecycle.evaluation.stream import Sums
-from llm_timecycle.model.activation_penalty import make_activation_penalty
-from llm_timecycle.model.network import make_zero_states, read_parameters
-from llm_timecycle.model.sharding import distribute, read_first
+from llm_timecycle.model.network import read_parameters
+from llm_timecycle.model.sharding import read_first
 from llm_timecycle.runs.directory import Run
 from llm_timecycle.text.batches import ONE_DOCUMENT, Lanes
-from llm_timecycle.training.budget.planner import open_planner
-from llm_timecycle.training.budget.planning import SECONDS_BETWEEN_CHECKPOINTS, describe_plan
+from llm_timecycle.training.budget.planner import open_planner, renew_plan
+from llm_timecycle.training.budget.planning import SECONDS_BETWEEN_CHECKPOINTS
 from llm_timecycle.training.checkpoints import (
     Checkpoint,
     read_newest_checkpoint,
@@ -39,14 +39,16 @@ from llm_timecycle.training.progress import (
     describe_resuming,
     explain_divergence,
     explain_early_stop,
+    explain_stop,
 )
-from llm_timecycle.training.reporting.reporter import Reporter
 from llm_timecycle.training.reporting.samples import Sampler
 from llm_timecycle.training.schedules import compute_rate, write_plans
 from llm_timecycle.training.signals import Stopped, StopRequest
 from llm_timecycle.training.state import TrainState
-from llm_timecycle.training.step import make_train_step
 from llm_timecycle.training.validation import Validator
+from llm_timecycle.training.workers.followers import open_reporter
+from llm_timecycle.training.workers.sharing import share_checkpoint
+from llm_timecycle.training.workers.workers import Moment
 
 log = logging.getLogger("llm_timecycle")
 
@@ -86,17 +88,14 @@ class TrainingLoop:
         self._identity = run.read_identity()
         self._train_state = train_state
         self._network, self._strategy = train_state.network, train_state.strategy
-        self._lanes = lanes
+        self._workers = workers = train_state.workers
+        lanes = self._lanes = replace(lanes, own=workers.own_lanes(lanes.lanes))
         self._feed = WindowFeed(lanes, train_state.strategy)
-        self._stop_request = stop_request
-        self._train_step = make_train_step(
-            train_state.network,
-            train_state.optimizer,
-            train_state.strategy,
-            run.settings.training.gradient_clip_norm,
-            train_state.shards,
-            has_documents=lanes.has_documents,
-            penalty=make_activation_penalty(run.settings.training),
+        self._asked = stop_request
+        # What several workers obey is what they have agreed on.
+        self._stop_request = stop_request = stop_request if workers.size == 1 else StopRequest()
+        self._train_step = train_state.compile_step(
+            run.settings.training, has_documents=lanes.has_documents
         )
         self._callbacks = keras.callbacks.CallbackList(list(callbacks), model=self._network)
         self._clock = StageClock(now)
@@ -104,19 +103,18 @@ class TrainingLoop:
         parts = (train_state, run.settings, valid_ids, self._active, stop_request, valid_starts)
         self._validator = Validator(*parts, sampler)
         self._progress = Progress()
-        self._states = [
-            distribute(self._strategy, state)
-            for state in make_zero_states(run.settings.model, lanes.lanes)
-        ]
+        self._states = train_state.make_zero_states(run.settings.model, lanes.lanes)
         self._restore()
         self._first_step, self._active_before_s = self._progress.step, self._progress.active_s
         self._planner = open_planner(run, self._progress, lanes.steps_per_epoch, self._active)
         self._plan = self._planner.find_plan(self._progress.step)
-        if self._first_step > 0:
+        if self._first_step > 0 and workers.is_chief:
             training = run.settings.training
             log.info(describe_resuming(self._progress, self._plan, training, run.path))
         valid_tokens = 0 if valid_ids is None else len(valid_ids)
-        self._reporter = Reporter(run, self._progress, lanes, valid_tokens, show_progress, now)
+        self._reporter = open_reporter(
+            workers, run, self._progress, lanes, valid_tokens, show_progress, now
+        )
         self._compiled_widths: set[int] = set()
         self._saved_step, self._saved_at_s = self._progress.step, now()
         self._began_at_s = now() - self._progress.wall_s
@@ -138,8 +136,9 @@ class TrainingLoop:
         with closing(self._feed), self._reporter.open(self._plan):
             while True:
                 try:
+                    moment = self._agree()
                     self._stop_request.check()
-                    if not self._close_step():
+                    if not self._close_step(moment):
                         break
                 except Stopped:
                     self._stop()
@@ -147,12 +146,35 @@ class TrainingLoop:
                 self._reporter.show_step(loss_nats, self._plan, self._planner.used_s)
         self._finish()
 
-    def _close_step(self) -> bool:
+    def _agree(self) -> Moment:
+        """What is due now by clocks, signals and callbacks, for all workers."""
+        moment = self._workers.agree(
+            Moment(
+                self._asked.signal_number,
+                self._is_stopped_by_callback(),
+                self._planner.is_plan_due(self._progress.step),
+                self._now() - self._saved_at_s > SECONDS_BETWEEN_CHECKPOINTS,
+            )
+        )
+        if moment.signal_number is not None:
+            self._stop_request.signal_number = moment.signal_number
+        return moment
+
+    def _is_stopped_by_callback(self) -> bool:
+        return bool(getattr(self._network, "stop_training", False))
+
+    def _estimate_validation_s(self) -> float:
+        with self._clock.measure("validation"), self._workers.allow("a validation"):
+            return self._validator.estimate_s()
+
+    def _close_step(self, moment: Moment) -> bool:
         """Do what is due after a step; returns whether another step follows."""
         progress, training = self._progress, self._settings.training
         step = progress.step
-        if self._planner.is_plan_due(step):
-            self._make_plan()
+        if moment.is_plan_due:
+            costs = self._estimate_validation_s, self._save
+            renew_plan(self._planner, self._workers, self._run, progress, self._lanes, *costs)
+            self._active.tick("plan")
         self._plan = self._planner.find_plan(step)
         is_epoch_end = step > 0 and step % self._lanes.steps_per_epoch == 0
         is_last = step >= self._plan.steps
@@ -168,15 +190,16 @@ class TrainingLoop:
                 self._end_epoch({"loss": progress.loss_sum / max(progress.loss_tokens, 1)})
             if step > progress.logged_step and step % training.log_every == 0:
                 self._log_row(None)
-        is_stopped = bool(getattr(self._network, "stop_training", False))  # by a callback
+        is_stopped = moment.is_stopped
+        if is_epoch_end:  # callbacks were called
+            is_stopped = any(self._workers.add_numbers([self._is_stopped_by_callback()]))
         epochs = 0.0 if self._plan.is_open else self._plan.steps / self._lanes.steps_per_epoch
         is_learned = not is_last and progress.is_out_of_patience(training, epochs)
         is_over = is_last or is_stopped or is_learned
         is_save_due = is_epoch_due or is_over or bool(save_every and step % save_every == 0)
-        is_late = self._now() - self._saved_at_s > SECONDS_BETWEEN_CHECKPOINTS
-        if step > self._saved_step and (is_save_due or is_late):
+        if step > self._saved_step and (is_save_due or moment.is_save_due):
             self._save()
-        if is_learned:
+        if is_learned and self._workers.is_chief:
             self._note_time()
             log.info(explain_early_stop(progress, training, self._run.path))
         elif is_over and not is_last:
@@ -189,8 +212,7 @@ class TrainingLoop:
         epoch, position = divmod(progress.step, lanes.steps_per_epoch)
         if position == 0:
             self._callbacks.on_epoch_begin(epoch)
-            zeros = make_zero_states(self._settings.model, lanes.lanes)
-            self._states = [distribute(self._strategy, state) for state in zeros]
+            self._states = self._train_state.make_zero_states(self._settings.model, lanes.lanes)
         self._callbacks.on_train_batch_begin(position)
         with self._clock.measure("input"):
             inputs, targets, *keep = self._feed.take(progress.step)
@@ -205,7 +227,8 @@ class TrainingLoop:
             loss_nats = read_first(self._strategy, loss)
             progress.gradient_norm = read_first(self._strategy, norm)
         if not (math.isfinite(loss_nats) and math.isfinite(progress.gradient_norm)):
-            self._report_divergence(loss_nats)
+            self._reporter.close()
+            raise DivergenceError(explain_divergence(progress, loss_nats, self._run.path))
         _, width = lanes.find_window(progress.step)
         progress.step += 1
         tokens = lanes.count_predictions(progress.step) - progress.tokens
@@ -215,6 +238,7 @@ class TrainingLoop:
         self._callbacks.on_train_batch_end(position, {"loss": loss_nats})
         span_s, is_compiled = self._active.tick("step"), width in self._compiled_widths
         self._compiled_widths.add(width)
+        self._workers.note_step(progress.step, is_compiled=is_compiled)
         self._planner.note_step(span_s, is_compiled=is_compiled)
         self._reporter.time_left.note_step(span_s, is_compiled=is_compiled)
         return loss_nats
@@ -224,22 +248,6 @@ class TrainingLoop:
         assert self._train_state.average is not None
         self._progress.averaged_steps += 1
         self._train_state.average.add(self._progress.averaged_steps)
-
-    def _make_plan(self) -> None:
-        """Make a plan for the rest of the budget, and store it before the next step."""
-        planner, progress, lanes = self._planner, self._progress, self._lanes
-        if planner.needs_validation_s:
-            with self._clock.measure("validation"):
-                validation_s = self._validator.estimate_s()
-            planner.note_validation(validation_s, is_estimated=True)
-        if planner.needs_checkpoint_s:
-            self._save()
-        plan = planner.make_plan(progress.step, progress.validated_step)
-        self._run.record_plans(write_plans(planner.plans))
-        epochs = plan.steps / lanes.steps_per_epoch
-        tokens_per_step = lanes.lanes * lanes.lane_length / lanes.steps_per_epoch
-        log.info(describe_plan(plan, epochs, tokens_per_step / planner.step_s))
-        self._active.tick("plan")
 
     def _validate(self) -> None:
         """Score the validation text, write a sample, save the weights if they are the best so far.
@@ -251,7 +259,7 @@ class TrainingLoop:
         is_best = True  # without a validation text, the newest weights are the best
         sample = None
         with self._train_state.apply_average(progress.averaged_steps):
-            with self._clock.measure("validation"):
+            with self._clock.measure("validation"), self._workers.allow("a validation"):
                 sums = self._validator.score(show_progress=self._reporter.is_shown)
                 if progress.is_sample_due(is_last=progress.step >= self._plan.steps):
                     sample, progress.sampled_tokens = self._validator.sample(), progress.tokens
@@ -260,7 +268,7 @@ class TrainingLoop:
                 is_best = progress.note_validation(sums.loss_nats_per_token, training)
             progress.validated_step = progress.step
             if is_best:
-                with self._clock.measure("checkpoint"):
+                with self._clock.measure("checkpoint"), self._workers.together("the best weights"):
                     self._save_best(None if sums is None else sums.loss_nats_per_token)
         self._reporter.time_left.note_validation(self._active.read_s() - began_s)
         logs = {"loss": progress.loss_sum / max(progress.loss_tokens, 1)}
@@ -288,10 +296,6 @@ class TrainingLoop:
         self._progress.wall_s = self._now() - self._began_at_s
         self._reporter.add_row(self._plan, sums, self._clock.take(), self._planner.used_s)
 
-    def _report_divergence(self, loss: float) -> None:
-        self._reporter.close()
-        raise DivergenceError(explain_divergence(self._progress, loss, self._run.path))
-
     def _stop(self) -> None:
         """Save everything and raise Interrupted."""
         number = self._stop_request.signal_number
@@ -301,11 +305,7 @@ class TrainingLoop:
         if self._progress.step > 0 and not self._run.weights_path.exists():
             self._save_best(None)  # for an early look; validation will replace them
         self._reporter.close()
-        raise Interrupted(
-            f"Stopped after step {self._progress.step}; everything is saved. "
-            f"Resume with: llm-timecycle train {quote(str(self._run.path))} --resume",
-            number,
-        )
+        raise Interrupted(explain_stop(self._progress, self._run.path), number)
 
     def _finish(self) -> None:
         self._reporter.flush()
@@ -317,12 +317,15 @@ class TrainingLoop:
         """Write a checkpoint."""
         with self._clock.measure("checkpoint"):
             self._note_time()
-            self._reporter.flush()
-            write_checkpoint(
-                self._run.checkpoints_path,
-                Checkpoint(self._progress, self._train_state.collect(self._states), self._identity),
-                self._settings.training.keep_checkpoints,
-            )
+            tensors = self._train_state.collect(self._states)
+            with self._workers.together("a checkpoint"):
+                self._reporter.flush()
+                if self._workers.is_chief:
+                    write_checkpoint(
+                        self._run.checkpoints_path,
+                        Checkpoint(self._progress, tensors, self._identity),
+                        self._settings.training.keep_checkpoints,
+                    )
         self._saved_step, self._saved_at_s = self._progress.step, self._now()
         self._reporter.time_left.note_checkpoint(self._active.tick("checkpoint"))
 
@@ -334,9 +337,11 @@ class TrainingLoop:
         progress.plans = tuple(p for p in self._planner.plans if p.step <= progress.step)
 
     def _restore(self) -> None:
-        """Restore the newest checkpoint, if there is one."""
+        """Restore the newest checkpoint, if there is one; every worker begins with the chief's."""
         shapes = self._train_state.compute_shapes(self._states, self._lanes.lanes)
-        checkpoint = read_newest_checkpoint(self._run.checkpoints_path, shapes, self._identity)
+        path, identity = self._run.checkpoints_path, self._identity
+        read = partial(read_newest_checkpoint, path, shapes, identity)
+        checkpoint = share_checkpoint(self._workers, read, self._train_state, shapes)
         if checkpoint is None:
             return
         self._progress = checkpoint.progress

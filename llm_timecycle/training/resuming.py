@@ -13,9 +13,10 @@ from llm_timecycle.runs.directory import Run
 from llm_timecycle.runs.text_paths import find_texts
 from llm_timecycle.text.prepare import PreparedText, prepare_text
 from llm_timecycle.training.checkpoints import list_checkpoints
+from llm_timecycle.training.workers.sharing import Briefing
 
-# Settings that a resumed run may change: how long it trains, what it writes, and its threads,
-# which change results by rounding only.
+# Settings that a resumed run may change: how long it trains, what it writes, and how its steps are
+# computed, which changes results by rounding only.
 FREE_WHEN_RESUMING = {
     "training.epochs",
     "training.max_steps",
@@ -25,6 +26,7 @@ FREE_WHEN_RESUMING = {
     "training.checkpoint_every",
     "training.keep_checkpoints",
     "training.threads",
+    "training.accumulate",
 }
 
 
@@ -78,6 +80,33 @@ def prepare_same_text(
             raise DataError(
                 f"the {split} text has changed since {run.path} began. Restore it, or train a new "
                 f"run in another directory"
+            )
+    return text
+
+
+def prepare_followed_text(
+    settings: Settings, base: Path, run: Path, cache: Path, briefing: Briefing
+) -> PreparedText:
+    """This worker's copy of the texts that the chief trains on.
+
+    Args:
+        settings: those of the chief, with this worker's paths of the texts.
+        base: the directory that relative paths start from.
+        run: where the run is, if this worker sees it.
+
+    Raises:
+        DataError: a text is missing, or is another one than the chief's.
+    """
+    if run.is_dir():
+        settings = find_moved_texts(Run(run, settings, briefing.tokenizer.vocab_size), settings)
+    tokenizer = briefing.tokenizer
+    text = prepare_text(settings, base, cache, False, tokenizer=tokenizer, is_trained=True)
+    now = describe_text(text)
+    for split in ("train", "valid", "test"):
+        if briefing.corpora.get(split, {}).get("sha256") != now.get(split, {}).get("sha256"):
+            raise DataError(
+                f"the {split} text differs from that of the chief: put the same text on every "
+                f"machine, and give every worker the same data settings"
             )
     return text
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,47 +14,36 @@ import tensorflow as tf
 
 from llm_timecycle.config.load import LoadedSettings
 from llm_timecycle.config.settings import Settings
-from llm_timecycle.config.weight_shapes import compute_parameter_shapes
+from llm_timecycle.distributed.cluster import Cluster
 from llm_timecycle.errors import ConfigError
 from llm_timecycle.evaluation.copies.at_end import describe_copies
-from llm_timecycle.evaluation.leakage import describe_leakage
 from llm_timecycle.files import FULL_DISK
-from llm_timecycle.model.network import (
-    assign_parameters,
-    build_network,
-    make_zero_states,
-    start_from_frequencies,
-)
-from llm_timecycle.model.sharding import distribute
-from llm_timecycle.runs.create import check_run_is_new, create_run
-from llm_timecycle.runs.directory import Run, open_run
-from llm_timecycle.runs.learned import write_learned
+from llm_timecycle.runs.directory import Run
 from llm_timecycle.runs.manifest import explain_unwritten
 from llm_timecycle.runs.warm_start import WarmStart
 from llm_timecycle.text.batches import ONE_DOCUMENT, Lanes, count_tokens, cut_lanes
-from llm_timecycle.text.prepare import PreparedText, find_unsuitable_level, prepare_text
-from llm_timecycle.training.averaging import WeightAverage
-from llm_timecycle.training.checkpoints import Checkpoint, write_checkpoint
-from llm_timecycle.training.devices import ComputePlan, choose_strategy, resolve_machine
+from llm_timecycle.text.prepare import PreparedText
 from llm_timecycle.training.loop import TrainingLoop
-from llm_timecycle.training.optimizers import make_optimizer
 from llm_timecycle.training.progress import Progress, double_length
 from llm_timecycle.training.reporting.metrics import read_validations
 from llm_timecycle.training.reporting.samples import Sampler
-from llm_timecycle.training.resuming import (
-    describe_text,
-    find_moved_texts,
-    merge_settings,
-    prepare_same_text,
-)
 from llm_timecycle.training.signals import catch_stop_signals
-from llm_timecycle.training.state import TrainState
+from llm_timecycle.training.starting.build import explain_memory
+from llm_timecycle.training.starting.start import (
+    Order,
+    Start,
+    begin_run,
+    follow_chief,
+    resume_run,
+)
 from llm_timecycle.training.suggest.from_curve import (
     Finding,
     Point,
     compute_guessing_loss,
     review_curve,
 )
+from llm_timecycle.training.workers.join import join_workers
+from llm_timecycle.training.workers.workers import Workers
 
 log = logging.getLogger("llm_timecycle")
 
@@ -73,6 +62,8 @@ class TrainingSummary:
     """What stands out in the whole training, if it came to its end."""
     copies: str | None = None
     """What the copy meter says of a few new texts, after `COPIES_FROM_S` of training or more."""
+    is_chief: bool = True
+    """Whether this worker has written the run."""
 
 
 def train(
@@ -85,8 +76,11 @@ def train(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     show_progress: bool = False,
     began_at_s: float | None = None,
+    cluster: Cluster | None = None,
 ) -> TrainingSummary:
     """Train the model of `loaded` into `run_path`, or resume the run that is there.
+
+    With a cluster, every worker calls it, and the chief alone reads and writes the run.
 
     Args:
         cache: where tokenizers and token stores are kept.
@@ -95,6 +89,7 @@ def train(
         callbacks: Keras callbacks to call during training.
         show_progress: whether to draw progress bars on stderr.
         began_at_s: when `training.minutes` began, in seconds of `time.perf_counter`; None is now.
+        cluster: the workers that train together; None trains alone.
 
     Raises:
         ConfigError: the settings differ from the run's, or do not fit `warm_start`.
@@ -103,58 +98,32 @@ def train(
         RunError: the run is missing, damaged, in use, or already there.
         DivergenceError: the loss is no longer a number.
         Interrupted: SIGINT, SIGTERM or SIGHUP ended the training, after everything was saved.
+        WorkersError: a worker is missing, has failed or was lost.
     """
     began_at_s = time.perf_counter() if began_at_s is None else began_at_s
-    watching = (callbacks, show_progress, began_at_s)
-    if resume:
-        run = open_run(run_path)
-        with run.lock():
-            run = open_run(run_path)  # again: nobody else can change it now
-            settings = merge_settings(run, loaded)
-            settings = find_moved_texts(run, settings)
-            text = prepare_same_text(run, settings, loaded.base, cache, show_progress)
-            plan = resolve_machine(settings, run.vocab_size)
-            settings = plan.fill_in(settings)
-            train_state = _build_train_state(settings, plan, text)
-            return _run_loop(run, settings, text, train_state, *watching)
-    check_run_is_new(run_path)
-    settings = loaded.settings
-    if warm_start is None:
-        text = prepare_text(settings, loaded.base, cache, show_progress, is_trained=True)
-    else:
-        settings, text = warm_start.prepare_text(loaded, cache, show_progress)
-    tokenizer = text.tokenizer
-    plan = resolve_machine(settings, tokenizer.vocab_size)
-    settings = plan.fill_in(settings)
-    train_state = _build_train_state(settings, plan, text)
-    if warm_start is not None:
-        weights = warm_start.load_weights(tokenizer.vocab_size)
-        assign_parameters(train_state.network, weights)
-    run = create_run(
-        run_path,
-        settings,
-        tokenizer.to_json().encode(),
-        tokenizer.vocab_size,
-        describe_text(text),
-        loaded.comments,
-        write_learned(text),
-        None if warm_start is None else warm_start.describe(run_path, tokenizer.vocab_size),
-    )
-    with run.lock():
-        if warm_start is not None:
-            _save_start(run, train_state)
-        return _run_loop(run, settings, text, train_state, *watching)
+    order = Order(loaded, run_path, cache, show_progress)
+    with join_workers(cluster, loaded.settings, resume=resume) as workers:
+        return train_with(workers, order, callbacks, began_at_s, resume, warm_start)
 
 
-def _save_start(run: Run, train_state: TrainState) -> None:
-    """A checkpoint before the first step: weights of another run cannot be made again."""
-    training = run.settings.training
-    states = [
-        distribute(train_state.strategy, state)
-        for state in make_zero_states(run.settings.model, training.batch_size)
-    ]
-    start = Checkpoint(Progress(), train_state.collect(states), run.read_identity())
-    write_checkpoint(run.checkpoints_path, start, training.keep_checkpoints)
+def train_with(
+    workers: Workers,
+    order: Order,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    began_at_s: float | None = None,
+    resume: bool = False,
+    warm_start: WarmStart | None = None,
+) -> TrainingSummary:
+    """Train with workers that are connected; arguments and errors are those of `train`."""
+    began_at_s = time.perf_counter() if began_at_s is None else began_at_s
+    with ExitStack() as held:
+        if not workers.is_chief:
+            start = follow_chief(order, workers, resume=resume)
+        elif resume:
+            start = resume_run(order, workers, held)
+        else:
+            start = begin_run(order, workers, held, warm_start)
+        return _run_loop(start, callbacks, order.show_progress, began_at_s)
 
 
 def cut_training_lanes(settings: Settings, text: PreparedText) -> Lanes:
@@ -168,66 +137,19 @@ def cut_training_lanes(settings: Settings, text: PreparedText) -> Lanes:
     )
 
 
-def _build_train_state(settings: Settings, plan: ComputePlan, text: PreparedText) -> TrainState:
-    """The network and the optimizer, with fresh weights, on all devices that train."""
-    training = settings.training
-    strategy = choose_strategy(training.batch_size)
-    vocab_size = text.tokenizer.vocab_size
-    try:
-        with strategy.scope():
-            network = build_network(
-                settings.model, vocab_size, seed=training.seed, precision=plan.precision
-            )
-            start_from_frequencies(network, count_tokens(text.train.ids, vocab_size))
-            optimizer = make_optimizer(training)
-            optimizer.build(network.trainable_variables)
-            average = None
-            if training.averaging != "none":
-                average = WeightAverage(network, strategy)
-    except tf.errors.ResourceExhaustedError as error:
-        raise ConfigError(_explain_memory(settings, vocab_size)) from error
-    _log_facts(settings, plan, text, network.count_params())
-    return TrainState(network, optimizer, strategy, plan.count_shards(strategy), average)
-
-
-def _log_facts(settings: Settings, plan: ComputePlan, text: PreparedText, parameters: int) -> None:
-    """Log what is about to be trained, and with what."""
-    log.info(
-        "model: %s parameters, %s; text: %s training tokens, vocabulary %s (at most %s)",
-        f"{parameters:,}",
-        plan.precision,
-        f"{text.train.tokens:,}",
-        f"{text.tokenizer.vocab_size:,}",
-        f"{settings.tokenizer.vocab_size:,}",
-    )
-    each = f" of {plan.threads_per_shard} threads" if plan.threads_per_shard > 1 else ""
-    log.info("threads: %s; shards of the batch: %s%s", plan.threads, plan.shards, each)
-    for split, stream in (("training", text.train), ("validation", text.valid)):
-        if stream is not None and stream.unknown > 0.01 * stream.tokens:
-            share = 100 * stream.unknown / stream.tokens
-            log.info("%.1f %% of the %s tokens are unknown (<unk>)", share, split)
-    if warning := describe_leakage(text):
-        log.warning("%s", warning)
-    if warning := find_unsuitable_level(text.tokenizer):
-        log.warning(warning)
-
-
 def _run_loop(
-    stored: Run,
-    settings: Settings,
-    text: PreparedText,
-    train_state: TrainState,
+    start: Start,
     callbacks: Sequence[keras.callbacks.Callback],
     show_progress: bool,
     began_at_s: float,
 ) -> TrainingSummary:
     """Train to the end, or until a signal arrives.
 
-    Args:
-        stored: the run as it is on the disk.
-        settings: those to train with. They are stored once nothing can be refused any more.
+    The settings are stored once nothing can be refused any more.
     """
-    run = replace(stored, settings=settings)
+    stored, settings, text = start.stored, start.settings, start.text
+    train_state, workers = start.train_state, start.train_state.workers
+    run, is_chief = replace(stored, settings=settings), workers.is_chief
     try:
         with catch_stop_signals() as stop_request:
             lanes = cut_training_lanes(run.settings, text)
@@ -239,7 +161,7 @@ def _run_loop(
                 lanes,
                 None if text.valid is None else text.valid.ids,
                 valid_starts=ONE_DOCUMENT if text.valid is None else text.valid.document_starts,
-                sampler=Sampler(run.settings, text.tokenizer),
+                sampler=Sampler(run.settings, text.tokenizer) if is_chief else None,
                 callbacks=callbacks,
                 stop_request=stop_request,
                 show_progress=show_progress,
@@ -255,10 +177,14 @@ def _run_loop(
         file = run.path if error.filename is None else Path(error.filename)
         raise explain_unwritten(run.path, file, error) from error
     except tf.errors.ResourceExhaustedError as error:
-        raise ConfigError(_explain_memory(run.settings, run.vocab_size)) from error
-    finding = _review(run, loop.progress, text)
-    copies = describe_copies(run, text) if loop.progress.wall_s >= COPIES_FROM_S else None
-    return TrainingSummary(run, loop.progress, text.valid is not None, finding, copies)
+        raise ConfigError(explain_memory(run.settings, run.vocab_size)) from error
+    finding, copies = None, None
+    with workers.together("the end"):
+        if is_chief:
+            finding = _review(run, loop.progress, text)
+            is_long = loop.progress.wall_s >= COPIES_FROM_S
+            copies = describe_copies(run, text) if is_long else None
+    return TrainingSummary(run, loop.progress, text.valid is not None, finding, copies, is_chief)
 
 
 def _is_of_run(error: OSError, run: Run) -> bool:
@@ -276,13 +202,3 @@ def _review(run: Run, progress: Progress, text: PreparedText) -> Finding | None:
     guessing = Point(0, compute_guessing_loss(train, valid), compute_guessing_loss(train, train))
     longer = double_length(training, progress.step)
     return review_curve(read_validations(run.metrics_path), run.settings, guessing, longer)
-
-
-def _explain_memory(settings: Settings, vocab_size: int) -> str:
-    shapes = compute_parameter_shapes(settings.model, vocab_size)
-    parameters = sum(math.prod(shape) for shape in shapes.values())
-    return (
-        f"out of memory: the model's {parameters:,} parameters alone take "
-        f"{16 * parameters / 1e9:.1f} GB with gradients and optimizer state. Lower "
-        f"model.hidden_units, model.num_layers, tokenizer.vocab_size or training.batch_size"
-    )

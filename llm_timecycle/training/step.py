@@ -84,12 +84,8 @@ def make_train_step(
                 context = tf.distribute.get_replica_context()
                 gradients = context.all_reduce(tf.distribute.ReduceOp.SUM, gradients)
                 loss = context.all_reduce(tf.distribute.ReduceOp.SUM, loss)
-            norm = tf.linalg.global_norm(gradients)
             # Keras' optimizer adds the replicas' gradients again; they are equal by now.
-            scale = 1.0 / replicas
-            if clip_norm is not None:
-                scale *= tf.minimum(1.0, clip_norm / tf.maximum(norm, 1e-30))
-            apply_scaled(optimizer, gradients, variables, tf.convert_to_tensor(scale))
+            norm = update_weights(optimizer, gradients, variables, clip_norm, 1.0 / replicas)
         return loss, norm, new_states
 
     def run_all(tokens: Any, targets: Any, states: Any, keep: Any = None) -> Any:
@@ -98,12 +94,39 @@ def make_train_step(
     step: Any
     if replicas > 1:
         step = tf.function(run_all, reduce_retracing=True, autograph=False)
-    else:  # one graph for windows of every length
-        window = tf.TensorSpec((None, None), tf.int32)
-        states = [tf.TensorSpec(state.shape, tf.float32) for state in network.inputs[1:]]
-        keep = (tf.TensorSpec((None, None), tf.float32),) if has_documents else ()
-        signature = (window, window, states, *keep)
-        step = tf.function(run_all, input_signature=signature, autograph=False)
-        step.get_concrete_function()  # traced now: its first call leaves Python free meanwhile
+    else:
+        step = compile_step(run_all, network, has_documents=has_documents)
     train_step: TrainStep = step
     return train_step
+
+
+def compile_step(step: TrainStep, network: keras.Model, *, has_documents: bool) -> TrainStep:
+    """A step as one graph for windows of every length."""
+    window = tf.TensorSpec((None, None), tf.int32)
+    states = [tf.TensorSpec(state.shape, tf.float32) for state in network.inputs[1:]]
+    keep = (tf.TensorSpec((None, None), tf.float32),) if has_documents else ()
+    signature = (window, window, states, *keep)
+    compiled = tf.function(step, input_signature=signature, autograph=False)
+    compiled.get_concrete_function()  # traced now: its first call leaves Python free meanwhile
+    train_step: TrainStep = compiled
+    return train_step
+
+
+def update_weights(
+    optimizer: keras.optimizers.Optimizer,
+    gradients: Sequence[tf.Tensor],
+    variables: Sequence[keras.Variable],
+    clip_norm: float | None,
+    scale: float = 1.0,
+) -> tf.Tensor:
+    """Update the variables with gradients, clipped together; returns their norm before that.
+
+    Args:
+        clip_norm: maximum global norm of the gradients, or None.
+        scale: multiplies the gradients after their norm was taken.
+    """
+    norm = tf.linalg.global_norm(gradients)
+    if clip_norm is not None:
+        scale *= tf.minimum(1.0, clip_norm / tf.maximum(norm, 1e-30))
+    apply_scaled(optimizer, gradients, variables, tf.convert_to_tensor(scale))
+    return norm

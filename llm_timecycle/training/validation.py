@@ -21,6 +21,8 @@ TIMED_WINDOWS = 12  # to estimate the time of all
 class Validator:
     """Scores the validation stream `ids` (N,); a signal ends a validation with `Stopped`.
 
+    Each worker scores its lanes, and all get the sums over all lanes.
+
     Args:
         ids: None where there is no validation text.
         clock: ticks after each window and each sample.
@@ -49,6 +51,7 @@ class Validator:
                 ahead=True,
             )
         self._window_s: list[float] = []
+        self._workers = train_state.workers
         self._lanes = settings.training.batch_size
         self._window = max(settings.training.sequence_length, 16)
 
@@ -60,7 +63,7 @@ class Validator:
         """
         if self._ids is None:
             return None
-        return score_stream(
+        sums = score_stream(
             self._scorer,
             self._settings.model,
             self._ids if predictions is None else self._ids[: predictions + 1],
@@ -69,7 +72,10 @@ class Validator:
             window=self._window,
             show_progress=show_progress,
             after_window=self._end_window,
+            own_lanes=self._workers.own_lanes,
         )
+        loss_nats, correct = self._workers.add_numbers([sums.loss_nats, sums.correct])
+        return Sums(loss_nats, int(correct), sums.predicted)
 
     def sample(self) -> str | None:
         """A text that the network writes now; None where no samples are written."""
@@ -97,8 +103,9 @@ class Validator:
         spent_s = self._clock.read_s() - began_s
         left = math.ceil(whole / per_window) - len(self._window_s)
         # The median, because a moment's other work on the machine would count for every window.
-        return sample_s + spent_s + max(left, 0) * statistics.median(self._window_s)
+        return sample_s + spent_s + max(left, 0) * statistics.median(self._window_s or [0.0])
 
     def _end_window(self) -> None:
         self._window_s.append(self._clock.tick("window"))
+        self._workers.note_work()
         self._stop_request.check()

@@ -15,8 +15,9 @@ measured from before they were built to their peak.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
-from llm_timecycle.config.settings import ModelSettings, Settings
+from llm_timecycle.config.settings import MOST_GROUPS, ModelSettings, Settings
 from llm_timecycle.config.validation import find_contradictions
 from llm_timecycle.config.weight_shapes import count_parameters
 from llm_timecycle.errors import NotEnoughMemoryError
@@ -28,19 +29,31 @@ _PROGRAM_BYTES = 170_000_000
 _SIZES = ("training.batch_size", "training.sequence_length", "model.hidden_units")
 
 
-def check_step_fits(settings: Settings, vocab_size: int, free_bytes: int | None) -> None:
+def check_step_fits(
+    settings: Settings,
+    vocab_size: int,
+    free_bytes: int | None,
+    workers: int = 1,
+    *,
+    at_once: bool = False,
+) -> None:
     """Refuse a step for which the free memory is certainly too small.
 
     Args:
         vocab_size: V.
         free_bytes: None where it is unknown: nothing is refused.
+        workers: that share the lanes of a step.
+        at_once: whether all lanes are computed at once, whatever `training.accumulate` says.
 
     Raises:
-        NotEnoughMemoryError: it names a size that would do, the configured one halved until it
-            fits.
+        NotEnoughMemoryError: it names a setting that would do: the lanes in more groups, or else a
+            size halved until it fits.
     """
     free: float = math.inf if free_bytes is None else free_bytes
-    if (least := find_least_bytes(settings, vocab_size)) <= free:
+    if at_once:
+        together = settings.training.model_copy(update={"accumulate": 1})
+        settings = settings.model_copy(update={"training": together})
+    if (least := find_least_bytes(settings, vocab_size, workers)) <= free:
         return
     model, training = settings.model, settings.training
     problem = (
@@ -49,38 +62,53 @@ def check_step_fits(settings: Settings, vocab_size: int, free_bytes: int | None)
         f"{model.hidden_units}, embedding_dim {model.embedding_dim}), and {free / 1e9:.1f} GB of "
         f"memory may be used"
     )
-    for path in _SIZES:
+    for path, size in [*([] if at_once else _list_groups(settings)), *_list_smaller(settings)]:
         section, key = path.split(".")
-        values = getattr(settings, section)
-        size: int = getattr(values, key)
-        while size := size // 2:
-            halved = values.model_copy(update={key: size})
-            smaller = settings.model_copy(update={section: halved})
-            is_small = find_least_bytes(smaller, vocab_size) <= free
-            if is_small and not any(find_contradictions(smaller)):
-                raise NotEnoughMemoryError(problem, f"{path}={size}")
+        changed = getattr(settings, section).model_copy(update={key: size})
+        smaller = settings.model_copy(update={section: changed})
+        is_small = find_least_bytes(smaller, vocab_size, workers) <= free
+        if is_small and not any(find_contradictions(smaller)):
+            raise NotEnoughMemoryError(problem, f"{path}={size}")
     raise NotEnoughMemoryError(problem)
 
 
-def find_least_bytes(settings: Settings, vocab_size: int) -> float:
+def _list_groups(settings: Settings) -> Iterator[tuple[str, int]]:
+    """More groups of lanes, with which a step takes less memory and stays the same."""
+    groups = settings.training.accumulate
+    while (groups := 2 * groups) <= min(settings.training.batch_size, MOST_GROUPS):
+        yield "training.accumulate", groups
+
+
+def _list_smaller(settings: Settings) -> Iterator[tuple[str, int]]:
+    """Sizes, one at a time, with which a step takes less memory."""
+    for path in _SIZES:
+        section, key = path.split(".")
+        size: int = getattr(getattr(settings, section), key)
+        while size := size // 2:
+            yield path, size
+
+
+def find_least_bytes(settings: Settings, vocab_size: int, workers: int = 1) -> float:
     """What a step takes at least; `auto` may turn out to be the precision that takes less."""
     training = settings.training
     if training.precision == "auto":
         training = training.model_copy(update={"precision": "mixed_bfloat16"})
         settings = settings.model_copy(update={"training": training})
-    return LEAST_SHARE * estimate_step_bytes(settings, vocab_size)
+    return LEAST_SHARE * estimate_step_bytes(settings, vocab_size, workers)
 
 
-def estimate_step_bytes(settings: Settings, vocab_size: int) -> int:
+def estimate_step_bytes(settings: Settings, vocab_size: int, workers: int = 1) -> int:
     """Bytes that the program, the weights and one step of `settings` take together.
 
     Args:
-        vocab_size: V.
+        vocab_size: V. workers: that share the lanes of a step.
 
     >>> round(estimate_step_bytes(Settings(), 10_000) / 1e6)  # MB of the reference model
     1001
     """
-    tokens = settings.training.batch_size * settings.training.sequence_length
+    training = settings.training
+    groups = workers * math.ceil(training.accumulate / workers)
+    tokens = math.ceil(training.batch_size / groups) * training.sequence_length
     each = _count_token_bytes(settings.model, vocab_size, count_product_bytes(settings))
     return _PROGRAM_BYTES + estimate_weight_bytes(settings, vocab_size) + tokens * each
 

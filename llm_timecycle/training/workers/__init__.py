@@ -1,0 +1,1 @@
+"""Training on several workers: one run, whose lanes are divided among processes."""

@@ -56,7 +56,8 @@ if TYPE_CHECKING:
     from llm_timecycle.generation.scoring import Score
     from llm_timecycle.profiling.against import Comparison, compare
     from llm_timecycle.profiling.api import ProfileResult, profile
-    from llm_timecycle.training.api import TrainingResult, suggest, train
+    from llm_timecycle.training.api import suggest, train
+    from llm_timecycle.training.result import TrainingResult
 
 _HOMES = {
     "Comparison": "profiling.against",
@@ -67,7 +68,7 @@ _HOMES = {
     "ProfileResult": "profiling.api",
     "Score": "generation.scoring",
     "Settings": "config.settings",
-    "TrainingResult": "training.api",
+    "TrainingResult": "training.result",
     "compare": "profiling.against",
     "evaluate": "evaluation.api",
     "export": "exporting.api",

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,76 +22,16 @@ from llm_timecycle.config.settings import Settings
 from llm_timecycle.config.sources import SettingsFile, Source
 from llm_timecycle.distributed.cluster import SETTINGS_NEEDED, Cluster, find_cluster
 from llm_timecycle.errors import Interrupted, UsageError
-from llm_timecycle.evaluation.figures import compute_perplexity
-from llm_timecycle.evaluation.table import Figure, write_html_table, write_table
 from llm_timecycle.runs.create import check_run_is_new
 from llm_timecycle.runs.directory import open_run
+from llm_timecycle.training.result import TrainingResult, summarize
 
 if TYPE_CHECKING:
     import keras
 
-    from llm_timecycle.generation.api import Model
     from llm_timecycle.runs.warm_start import WarmStart
-    from llm_timecycle.training.session import TrainingSummary
 
 Texts = str | Path | Sequence[str | Path]
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """How a training ended: `print` shows the figures, and so does a notebook."""
-
-    run: Path
-    """The run directory: what `lt.load`, `lt.evaluate` and `lt.profile` take."""
-    settings: Settings
-    """As resolved."""
-    steps: int
-    """Steps of the run, over all its sessions."""
-    tokens: int
-    """Tokens trained on."""
-    wall_s: float
-    """Seconds spent training, over all sessions."""
-    best_loss: float | None
-    """The lowest validation loss in nats per token; None without a validation text."""
-    best_step: int | None
-    """The step after which it was reached."""
-    advice: str | None = None
-    """What stands out in the course of the training, and what would help; None where all is well,
-    or too little is known."""
-    copies: str | None = None
-    """How much of a few new texts was copied from the training text; None after a training that was
-    too short to say."""
-
-    @property
-    def perplexity(self) -> float | None:
-        """exp of the best loss; None without a validation text."""
-        return None if self.best_loss is None else compute_perplexity(self.best_loss)
-
-    def load(self) -> Model:
-        """The trained model, with the best weights; see `lt.load`."""
-        from llm_timecycle.generation.api import load
-
-        return load(self.run)
-
-    def __str__(self) -> str:
-        lines = [line for line in (self.advice, self.copies) if line]
-        return "\n".join([write_table(self._list_figures()), *lines])
-
-    def _repr_html_(self) -> str:
-        """The figures as a table, for a notebook."""
-        lines = [f"<p>{escape(line)}</p>" for line in (self.advice, self.copies) if line]
-        return "".join([write_html_table("Training", self._list_figures()), *lines])
-
-    def _list_figures(self) -> dict[str, Figure]:
-        return {
-            "run": str(self.run),
-            "steps": self.steps,
-            "tokens": self.tokens,
-            "wall_s": self.wall_s,
-            "best_validation_loss": self.best_loss,
-            "perplexity": self.perplexity,
-            "best_step": self.best_step,
-        }
 
 
 @check_arguments
@@ -286,25 +224,7 @@ def _train(
         ) from None
     if summary.is_chief:
         summary.run.check_weights_exist()
-    return _summarize(summary)
-
-
-def _summarize(summary: TrainingSummary) -> TrainingResult:
-    progress, is_scored = summary.progress, summary.has_validation
-    advice = None
-    if (finding := summary.finding) is not None:
-        advice = f"{finding.text}{f': resume it with {finding.longer}' if finding.longer else '.'}"
-    return TrainingResult(
-        run=summary.run.path,
-        settings=summary.run.settings,
-        steps=progress.step,
-        tokens=progress.tokens,
-        wall_s=progress.wall_s,
-        best_loss=progress.best_loss if is_scored else None,
-        best_step=progress.best_step if is_scored else None,
-        advice=advice,
-        copies=summary.copies,
-    )
+    return summarize(summary)
 
 
 def _list_values(

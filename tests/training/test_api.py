@@ -15,7 +15,7 @@ import pytest
 import llm_timecycle as lt
 from llm_timecycle.errors import ConfigError, DataError, RunError, RunExistsError, UsageError
 from llm_timecycle.runs.directory import open_run
-from llm_timecycle.training.api import TrainingResult
+from llm_timecycle.training.result import TrainingResult
 
 TINY: dict[str, Any] = {
     "tokenizer": {"level": "char"},

@@ -17,14 +17,14 @@ from llm_timecycle.text.prepare import PreparedText, prepare_text
 from llm_timecycle.training.checkpoints import Checkpoint, write_checkpoint
 from llm_timecycle.training.devices import check_memory, read_plan, resolve_machine
 from llm_timecycle.training.progress import Progress
-from llm_timecycle.training.resuming import (
+from llm_timecycle.training.starting.build import build_train_state
+from llm_timecycle.training.starting.resuming import (
     describe_text,
     find_moved_texts,
     merge_settings,
     prepare_followed_text,
     prepare_same_text,
 )
-from llm_timecycle.training.starting.build import build_train_state
 from llm_timecycle.training.state import TrainState
 from llm_timecycle.training.workers.followers import FollowedRun
 from llm_timecycle.training.workers.sharing import Briefing

@@ -25,7 +25,7 @@ class Briefing:
     """As resolved: threads, precision and learning rate are those that the chief has chosen."""
     tokenizer: Tokenizer
     corpora: Mapping[str, Any]
-    """What the run knows of each text (`training.resuming.describe_text`)."""
+    """What the run knows of each text (`training.starting.resuming.describe_text`)."""
     plans: Sequence[Mapping[str, Any]] = ()
     """Those of the run so far, as its manifest has them."""
 

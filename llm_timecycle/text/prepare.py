@@ -178,7 +178,7 @@ def encode_corpus(
     encode = partial(encode_documents, tokenizer, corpus, show_progress)
     try:
         if corpus.count_characters() > SHARD_CHARACTERS:
-            build_in_shards(path, encode, origin)
+            build_in_shards(path, encode, origin, SHARD_CHARACTERS)
         else:
             with closing(encode()) as pieces:
                 build_store(path, pieces, origin)

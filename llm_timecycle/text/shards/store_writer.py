@@ -81,7 +81,7 @@ def build_in_shards(
     path: Path,
     encode: Callable[[int], Generator[Piece]],
     origin: Origin,
-    shard_characters: int = SHARD_CHARACTERS,
+    shard_characters: int,
 ) -> None:
     """Write a store as `build_store` does, from where a process was stopped that wrote the same.
 

@@ -167,7 +167,9 @@ def test_a_second_process_waits_and_finds_the_store(tmp_path, corpus, caplog):
     log.addHandler(handler := Waited())
     try:
         both = [
-            threading.Thread(target=build_in_shards, args=(tmp_path / "store", encode, origin))
+            threading.Thread(
+                target=build_in_shards, args=(tmp_path / "store", encode, origin, SHARD)
+            )
             for _ in range(2)
         ]
         for each in both:

@@ -1,7 +1,7 @@
-"""The files of `corpus.py`: made-up text, 60 megabytes a second and core.
+"""The files of `corpus.py`: made-up text, written fast enough for ten gigabytes.
 
-The words are those of `encoding_texts.py`, drawn from the same distribution, so that new ones keep
-coming; but no Chinese, and nothing but spaces and line breaks between them.
+The words are those of `encoding_texts.py`, drawn from the same distribution, but there is no
+Chinese, and nothing but spaces and line breaks between words.
 """
 
 from __future__ import annotations
@@ -18,27 +18,32 @@ from encoding_texts import CORE_WORDS, KINDS_OF_WORDS, draw_ranks, spell_words
 
 FORMATS = ("txt", "jsonl", "txt.zst", "jsonl.zst")
 WORDS_AT_ONCE = 1 << 18
+RANKS_DRAWN = 1 << 23
 WORDS_PER_LINE = 60
 
 
 @cache
-def spell_all(kinds: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """All words as bytes, a space after each: where each begins, its length, the running shares."""
+def draw_words(kinds: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """All words as bytes, a space after each: where each begins, its length; and words drawn.
+
+    Words are drawn from those drawn here, ten times as fast as from the distribution.
+    """
     spelled = [f"{word} ".encode() for word in spell_words(kinds)]
     lengths = np.fromiter(map(len, spelled), np.int64, len(spelled))
     rank = np.arange(kinds) + 3.7
     share = np.where(rank < CORE_WORDS, 1 / rank, CORE_WORDS**0.6 / rank**1.6)
+    drawn = draw_ranks(np.random.default_rng(0), np.cumsum(share), RANKS_DRAWN)
     text = np.frombuffer(b"".join(spelled), np.uint8)
-    return text, np.cumsum(lengths) - lengths, lengths, np.cumsum(share)
+    return text, np.cumsum(lengths) - lengths, lengths, drawn
 
 
 def draw_text(seed: int, size: int, kinds: int) -> Iterator[bytes]:
     """About `size` bytes of text in pieces; the same every time."""
     random = np.random.default_rng(seed)
-    text, starts, lengths, total = spell_all(kinds)
+    text, starts, lengths, drawn = draw_words(kinds)
     left = size
     while left > 0:
-        ranks = draw_ranks(random, total, WORDS_AT_ONCE)
+        ranks = drawn[random.integers(len(drawn), size=WORDS_AT_ONCE)]
         taken = lengths[ranks]
         ends = np.cumsum(taken)
         piece = text[np.repeat(starts[ranks] - (ends - taken), taken) + np.arange(ends[-1])]

@@ -1,0 +1,53 @@
+"""The benchmark of large corpora, in a short form: a real kill -9, and the same store after it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from itertools import islice
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+BENCH = Path(__file__).parents[1] / "scripts" / "bench"
+KINDS_OF_WORDS = 20_000
+
+
+@pytest.fixture
+def corpus(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The script, sampling often."""
+    monkeypatch.syspath_prepend(BENCH)
+    import corpus as module
+
+    monkeypatch.setattr(module, "SECONDS_BETWEEN_SAMPLES", 0.01)
+    yield module
+    for name in ("corpus", "corpus_texts", "encoding", "encoding_texts"):
+        sys.modules.pop(name, None)
+
+
+def read_stores(cache: Path) -> dict[tuple[str, str], bytes]:
+    return {
+        (path.parent.name, path.name): path.read_bytes() for path in cache.glob("tokens/[!.]*/*")
+    }
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+def test_a_killed_process_is_gone_on_with(tmp_path, corpus):
+    import corpus_texts
+
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    for number, kind in enumerate(["txt", "txt.zst", "txt"]):
+        corpus_texts.write_file(texts / f"{number}.{kind}", number, 2_000_000, KINDS_OF_WORDS)
+    arguments = argparse.Namespace(
+        megabytes=6, level="word", documents="file", kill_at=0.0, shard_characters=500_000
+    )
+    rows = [*islice(corpus.measure_killed(arguments, texts, tmp_path), 3)]
+    assert [row["run"] for row in rows] == ["killed", "gone on with", "again"]
+    assert 500_000 <= rows[0]["encoded_characters"] < 6_000_000
+    assert rows[1]["text_mb"] == rows[2]["text_mb"] == 6.0
+    assert all(row["peak_mb"] > 10 for row in rows)
+    corpus.prepare(texts, tmp_path / "other", argparse.Namespace(**{**vars(arguments)}))
+    assert read_stores(tmp_path / "cache") == read_stores(tmp_path / "other")
+    assert len(read_stores(tmp_path / "cache")) == 8  # two stores of four files

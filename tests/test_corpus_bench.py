@@ -38,8 +38,9 @@ def test_a_killed_process_is_gone_on_with(tmp_path, corpus):
 
     texts = tmp_path / "texts"
     texts.mkdir()
+    pieces = corpus_texts.draw_pieces(KINDS_OF_WORDS, 2)
     for number, kind in enumerate(["txt", "txt.zst", "txt"]):
-        corpus_texts.write_file(texts / f"{number}.{kind}", number, 2_000_000, KINDS_OF_WORDS)
+        corpus_texts.write_file(texts / f"{number}.{kind}", number, 2_000_000, pieces)
     arguments = argparse.Namespace(
         megabytes=6, level="word", documents="file", kill_at=0.0, shard_characters=500_000
     )

@@ -1,15 +1,13 @@
 """The files of `corpus.py`: made-up text, written fast enough for ten gigabytes.
 
-The words are those of `encoding_texts.py`, drawn from the same distribution, but there is no
-Chinese, and nothing but spaces and line breaks between words.
+Words are those of `encoding_texts.py`, with fewer rare ones, a space or a line break after each.
+Every file is made of the same pieces of a megabyte, in another order.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from pathlib import Path
 
@@ -17,44 +15,42 @@ import numpy as np
 from encoding_texts import CORE_WORDS, KINDS_OF_WORDS, draw_ranks, spell_words
 
 FORMATS = ("txt", "jsonl", "txt.zst", "jsonl.zst")
-WORDS_AT_ONCE = 1 << 18
-RANKS_DRAWN = 1 << 23
+WORDS_PER_PIECE = 1 << 18
+PIECES = 128
 WORDS_PER_LINE = 60
 
 
 @cache
-def draw_words(kinds: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """All words as bytes, a space after each: where each begins, its length; and words drawn.
-
-    Words are drawn from those drawn here, ten times as fast as from the distribution.
-    """
+def draw_pieces(kinds: int, pieces: int = PIECES) -> list[bytes]:
+    """Pieces of text, of lines; the same every time."""
+    random = np.random.default_rng(0)
     spelled = [f"{word} ".encode() for word in spell_words(kinds)]
-    lengths = np.fromiter(map(len, spelled), np.int64, len(spelled))
+    text, lengths = np.frombuffer(b"".join(spelled), np.uint8), np.array([*map(len, spelled)])
+    starts = np.cumsum(lengths) - lengths
     rank = np.arange(kinds) + 3.7
-    share = np.where(rank < CORE_WORDS, 1 / rank, CORE_WORDS**0.6 / rank**1.6)
-    drawn = draw_ranks(np.random.default_rng(0), np.cumsum(share), RANKS_DRAWN)
-    text = np.frombuffer(b"".join(spelled), np.uint8)
-    return text, np.cumsum(lengths) - lengths, lengths, drawn
-
-
-def draw_text(seed: int, size: int, kinds: int) -> Iterator[bytes]:
-    """About `size` bytes of text in pieces; the same every time."""
-    random = np.random.default_rng(seed)
-    text, starts, lengths, drawn = draw_words(kinds)
-    left = size
-    while left > 0:
-        ranks = drawn[random.integers(len(drawn), size=WORDS_AT_ONCE)]
+    total = np.cumsum(np.where(rank < CORE_WORDS, 1 / rank, CORE_WORDS / rank**2))
+    drawn = []
+    for _ in range(pieces):
+        ranks = draw_ranks(random, total, WORDS_PER_PIECE)
         taken = lengths[ranks]
         ends = np.cumsum(taken)
         piece = text[np.repeat(starts[ranks] - (ends - taken), taken) + np.arange(ends[-1])]
-        breaks = ends[random.random(len(ends)) < 1 / WORDS_PER_LINE] - 1
-        piece[breaks] = ord("\n")
+        piece[ends[random.random(len(ends)) < 1 / WORDS_PER_LINE] - 1] = ord("\n")
         piece[-1] = ord("\n")
-        yield piece[:left].tobytes()
-        left -= len(piece)
+        drawn.append(piece.tobytes())
+    return drawn
 
 
-def write_file(path: Path, seed: int, size: int, kinds: int = KINDS_OF_WORDS) -> None:
+def draw_text(seed: int, size: int, pieces: list[bytes]) -> Iterator[bytes]:
+    """Text of `size` bytes, in pieces."""
+    random = np.random.default_rng(seed)
+    while size > 0:
+        piece = pieces[random.integers(len(pieces))]
+        yield piece[:size]
+        size -= len(piece)
+
+
+def write_file(path: Path, seed: int, size: int, pieces: list[bytes]) -> None:
     """A file of a format that its name tells."""
     if path.suffix == ".zst":
         from llm_timecycle.text.files.compression import zstd
@@ -63,7 +59,7 @@ def write_file(path: Path, seed: int, size: int, kinds: int = KINDS_OF_WORDS) ->
     else:
         file = path.open("wb")
     with file:
-        for piece in draw_text(seed, size, kinds):
+        for piece in draw_text(seed, size, pieces):
             if ".jsonl" in path.suffixes:
                 lines = piece.decode().splitlines()
                 piece = "".join(json.dumps({"text": line}) + "\n" for line in lines).encode()
@@ -71,9 +67,9 @@ def write_file(path: Path, seed: int, size: int, kinds: int = KINDS_OF_WORDS) ->
 
 
 def write_files(directory: Path, megabytes: int, files: int, formats: list[str]) -> None:
-    """A corpus of files of equal length, of one format after another; written by all cores."""
+    """A corpus of files of equal length, of one format after another."""
     directory.mkdir()
-    size = megabytes * 1_000_000 // files
-    with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        paths = [directory / f"{n:04}.{formats[n % len(formats)]}" for n in range(files)]
-        list(pool.map(write_file, paths, range(files), [size] * files))
+    pieces = draw_pieces(KINDS_OF_WORDS)
+    for number in range(files):
+        path = directory / f"{number:04}.{formats[number % len(formats)]}"
+        write_file(path, number, megabytes * 1_000_000 // files, pieces)

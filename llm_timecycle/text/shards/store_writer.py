@@ -49,7 +49,7 @@ from llm_timecycle.text.tokenizer.encode import choose_dtype
 from llm_timecycle.text.tokenizer.pipelines import END_ID
 
 SHARD_CHARACTERS = 1 << 26
-"""Characters of a text from one point at which a killed process is gone on with to the next."""
+"""Characters of a text after which all is flushed, so that no more than these are encoded again."""
 PROGRESS = "progress.json"
 """The manifest of what is written of a store so far."""
 BYTES_HASHED_AT_ONCE = 1 << 20
@@ -96,22 +96,48 @@ def build_in_shards(
     path.parent.mkdir(parents=True, exist_ok=True)
     # Another version of the program may cut a text into other chunks.
     staging = path.parent / f".shards-{path.name}-{__version__}"
-    with _hold(staging.with_name(f"{staging.name}.lock"), path):
+    lock_path = staging.with_name(f"{staging.name}.lock")
+    with _hold(lock_path, path):
         if path.exists():  # by now
             return
         staging.mkdir(exist_ok=True)
-        with StoreWriter.open(staging, origin) as writer:
-            saved_at = start = writer.counts.characters
-            if start:
-                log.info("%s characters are encoded already: going on from there", f"{start:,}")
-            with closing(encode(start)) as pieces:
-                for piece in pieces:
-                    writer.add(piece)
-                    if writer.counts.characters - saved_at >= shard_characters:
-                        writer.save(PROGRESS)
-                        saved_at = writer.counts.characters
-            writer.save(MANIFEST)
+        if not _is_complete(staging):
+            for _ in _write_shards(staging, encode, origin, shard_characters):
+                os.utime(lock_path)  # old ones are deleted
+        _drop_progress(staging)
         _publish(staging, path, origin)
+
+
+def _is_complete(staging: Path) -> bool:
+    """Whether a process was killed after it had written all."""
+    return (staging / MANIFEST).exists() and not (staging / PROGRESS).exists()
+
+
+def _write_shards(
+    staging: Path,
+    encode: Callable[[int], Generator[Piece]],
+    origin: Origin,
+    shard_characters: int,
+) -> Iterator[int]:
+    """Write what is missing of a store; after each shard, the characters of the text so far."""
+    with StoreWriter.open(staging, origin) as writer:
+        saved_at = start = writer.counts.characters
+        if start:
+            log.info("%s characters are encoded already: going on from there", f"{start:,}")
+        with closing(encode(start)) as pieces:
+            for piece in pieces:
+                writer.add(piece)
+                if writer.counts.characters - saved_at >= shard_characters:
+                    writer.save(PROGRESS)
+                    saved_at = writer.counts.characters
+                    yield saved_at
+        writer.save(MANIFEST)
+
+
+def _drop_progress(staging: Path) -> None:
+    """Delete what only a process that goes on needs, first what says that there is more to do."""
+    for path in (staging / PROGRESS, *staging.glob(f"*-{SHINGLES}")):
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -209,10 +235,9 @@ class StoreWriter:
             shingles_sha256=sketch_sha256,
         )
         write_durably(self._directory / name, write_sealed(manifest.model_dump()))
-        if name == MANIFEST:
-            (self._directory / PROGRESS).unlink(missing_ok=True)
-        for path in earlier - {sketch}:
-            path.unlink()
+        if name == PROGRESS:
+            for path in earlier - {sketch}:
+                path.unlink()
 
     def _begin(self) -> None:
         for file in (self._ids, self._starts):

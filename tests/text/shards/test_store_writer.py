@@ -125,6 +125,45 @@ def test_what_was_written_after_the_last_shard_is_cut_off(tmp_path, corpus):
     assert read_files(tmp_path / "store") == read_files(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("deletions", [0, 1, 2])
+def test_a_process_killed_after_the_last_shard_loses_nothing(
+    tmp_path, corpus, monkeypatch, deletions
+):
+    tokenizer, origin = prepare(LEVELS[0], corpus)
+    build_store(tmp_path / "whole", encode_documents(tokenizer, corpus), origin)
+    starts: list[int] = []
+
+    def encode(start: int) -> Generator[Piece]:
+        starts.append(start)
+        return encode_documents(tokenizer, corpus, False, start)
+
+    left = deletions
+    unlink = Path.unlink
+
+    def stop_deleting(path: Path, *, missing_ok: bool = False) -> None:
+        nonlocal left
+        if (path.parent / MANIFEST).exists() and path.suffix != ".tmp":
+            if left == 0:
+                raise Killed
+            left -= 1
+        unlink(path, missing_ok=missing_ok)
+
+    def stop_renaming(path: Path, target: Path) -> Path:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", stop_deleting)
+        patch.setattr(Path, "rename", stop_renaming)
+        with pytest.raises(Killed):
+            build_in_shards(tmp_path / "store", encode, origin, SHARD)
+    build_in_shards(tmp_path / "store", encode, origin, SHARD)
+    assert read_files(tmp_path / "store") == read_files(tmp_path / "whole")
+    if deletions == 0:  # it cannot know that there is nothing left
+        assert starts[1] > corpus.count_characters() - 2 * SHARD
+    else:
+        assert starts == [0]
+
+
 def test_files_before_the_start_are_not_read_again(tmp_path, corpus, monkeypatch):
     tokenizer, _ = prepare(LEVELS[0], corpus)
     start = sum(text.count_characters() for text in corpus.texts[:2])

@@ -33,22 +33,25 @@ def read_stores(cache: Path) -> dict[tuple[str, str], bytes]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
-def test_a_killed_process_is_gone_on_with(tmp_path, corpus):
+def test_a_killed_process_is_gone_on_with(tmp_path, corpus, monkeypatch):
     import corpus_texts
 
     texts = tmp_path / "texts"
     texts.mkdir()
-    pieces = corpus_texts.draw_pieces(KINDS_OF_WORDS, 2)
+    pieces = corpus_texts.draw_pieces(KINDS_OF_WORDS, 3)
     for number, kind in enumerate(["txt", "txt.zst", "txt"]):
-        corpus_texts.write_file(texts / f"{number}.{kind}", number, 2_000_000, pieces)
+        corpus_texts.write_file(texts / f"{number}.{kind}", number, 1_000_000, [pieces[number]])
     arguments = argparse.Namespace(
-        megabytes=6, level="word", documents="file", kill_at=0.0, shard_characters=500_000
+        megabytes=3, level="word", documents="file", kill_at=0.0, shard_characters=250_000
     )
-    rows = [*islice(corpus.measure_killed(arguments, texts, tmp_path), 3)]
-    assert [row["run"] for row in rows] == ["killed", "gone on with", "again"]
-    assert 500_000 <= rows[0]["encoded_characters"] < 6_000_000
-    assert rows[1]["text_mb"] == rows[2]["text_mb"] == 6.0
-    assert all(row["peak_mb"] > 10 for row in rows)
-    corpus.prepare(texts, tmp_path / "other", argparse.Namespace(**{**vars(arguments)}))
+    killed, gone_on_with = islice(corpus.measure_killed(arguments, texts, tmp_path), 2)
+    assert killed["run"] == "killed"
+    assert 250_000 <= killed["encoded_characters"] < 3_000_000
+    assert gone_on_with["run"] == "gone on with"
+    assert gone_on_with["text_mb"] == 3.0
+    assert min(killed["peak_mb"], gone_on_with["peak_mb"]) > 10
+    monkeypatch.setattr("llm_timecycle.text.prepare.SHARD_CHARACTERS", 1)  # restored afterwards
+    arguments.shard_characters = 1 << 26
+    corpus.prepare(texts, tmp_path / "other", arguments)
     assert read_stores(tmp_path / "cache") == read_stores(tmp_path / "other")
     assert len(read_stores(tmp_path / "cache")) == 8  # two stores of four files

@@ -35,6 +35,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 from corpus_texts import FORMATS, write_files
 from encoding import list_family
 
@@ -127,12 +128,13 @@ def call_child(
 
 
 def read_progress(cache: Path) -> dict[str, int]:
-    """What of the training text is encoded and safe: characters, and ids."""
+    """What of the training text is encoded and safe: characters, ids, and bytes of an id."""
     for path in cache.glob("tokens/.shards-*/progress.json"):
         with suppress(OSError, ValueError):
-            counts: dict[str, int] = json.loads(path.read_text())["counts"]
-            return counts
-    return {"characters": 0, "tokens": 0}
+            manifest = json.loads(path.read_text())
+            width = np.min_scalar_type(manifest["vocab_size"] - 1).itemsize
+            return {**manifest["counts"], "width": width}
+    return {"characters": 0, "tokens": 0, "width": 1}
 
 
 def measure_killed(
@@ -145,7 +147,7 @@ def measure_killed(
     first = call_child(command, stop=lambda: read_progress(cache)["characters"] > enough)
     safe = read_progress(cache)
     written = sum(path.stat().st_size for path in cache.glob("tokens/.shards-*/ids.bin"))
-    lost_ids = written / 2 - safe["tokens"] - 1  # two bytes each: the vocabulary has 10,000
+    lost_ids = written / safe["width"] - safe["tokens"] - 1  # the first <eos> is not of the text
     yield {
         **{"run": "killed", "wall_s": first.wall_s, "peak_mb": first.peak_mb},
         "encoded_characters": safe["characters"],

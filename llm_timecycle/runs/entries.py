@@ -26,8 +26,16 @@ class _Replacement(StoredFile):
     facts: dict[str, Any] = {}
 
 
+class _Sample(BaseModel):
+    model_config = STRICT
+    sha256: Sha256
+    characters: Count
+    rule: str
+
+
 class _Corpus(BaseModel):
     model_config = STRICT
+    vocabulary_sample: _Sample | None = None
     sha256: Sha256
     tokens: Count = 0
     unknown: Count = 0

@@ -109,6 +109,7 @@ class Lanes:
         window = self.ids[first[:, None] + np.arange(width + 1)].astype(np.int32)
         if step % WINDOWS_BETWEEN_RELEASES == 0:
             release_pages(self.ids)
+            release_pages(self.document_starts)
         if not self.has_documents:
             return window[:, :-1], window[:, 1:]
         return window[:, :-1], window[:, 1:], mark_kept(self.document_starts, first, width)
@@ -218,11 +219,11 @@ def count_tokens(ids: np.ndarray, vocab_size: int) -> np.ndarray:
     return counts
 
 
-def release_pages(ids: np.ndarray) -> None:
-    """Release the memory behind the part of a memory-mapped stream that was read.
+def release_pages(numbers: np.ndarray) -> None:
+    """Release the memory behind what was read of memory-mapped ids, or starts of documents.
 
     Otherwise the system keeps those pages and counts them as this process's memory until it runs
     short: reading a gigabyte would cost a gigabyte. Pages read again come from the system's cache.
     """
-    if isinstance(ids.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        ids.base.madvise(mmap.MADV_DONTNEED)
+    if isinstance(numbers.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        numbers.base.madvise(mmap.MADV_DONTNEED)

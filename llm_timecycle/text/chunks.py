@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain, pairwise
 from typing import NamedTuple
 
@@ -30,6 +30,27 @@ class Chunk(NamedTuple):
         starts, ends = (0, *self.ends), (*self.ends, len(self.text))
         texts = [self.text[start:end] for start, end in zip(starts, ends, strict=True)]
         return texts if texts[-1] else texts[:-1]
+
+    def cut(self, start: int, stop: int) -> Chunk:
+        """Part of the chunk; a document that ends at its start belongs to what is before it."""
+        ends = tuple(end - start for end in self.ends if start < end <= stop)
+        return Chunk(self.text[start:stop], ends)
+
+    @classmethod
+    def join(cls, chunks: Iterable[Chunk]) -> Chunk:
+        """Chunks that follow one another as one.
+
+        >>> Chunk.join([Chunk("one"), Chunk("two", (3,))])
+        Chunk(text='onetwo', ends=(6,))
+        """
+        texts: list[str] = []
+        ends: list[int] = []
+        length = 0
+        for chunk in chunks:
+            texts.append(chunk.text)
+            ends.extend(length + end for end in chunk.ends)
+            length += len(chunk.text)
+        return cls("".join(texts), tuple(ends))
 
 
 def gather_lines(pieces: Iterator[str]) -> Iterator[str]:

@@ -16,11 +16,11 @@ from pathlib import Path
 
 from llm_timecycle.config.text_settings import DataSettings
 from llm_timecycle.errors import DataError
-from llm_timecycle.progress_bars import tqdm
 from llm_timecycle.text.chunks import Chunk
 from llm_timecycle.text.files.compression import find_kind
 from llm_timecycle.text.files.find import RECORD_KINDS, describe_kinds, find_files
 from llm_timecycle.text.files.split_file import SplitFile
+from llm_timecycle.text.shards.measuring import measure_files
 from llm_timecycle.text.text_file import TextFile
 
 COPIES_NAMED = 3
@@ -68,6 +68,11 @@ class Document:
         stop = self.file.measure().characters if self.stop is None else self.stop
         return stop - self.start
 
+    def count_bytes(self) -> float:
+        """How many bytes of the disk the text takes: of a part of a file, its share."""
+        share = self.count_characters() / max(self.file.measure().characters, 1)
+        return share * self.file.size_bytes
+
     def cut(self, start: int, stop: int) -> Document:
         """The part from character `start` to before character `stop` of this text."""
         is_end = self.reaches_end and stop == self.count_characters()
@@ -90,27 +95,17 @@ class Corpus:
         """The documents in order; an empty part of a corpus has none."""
         return iter(self.texts)
 
-    def measure(self, show_progress: bool = False) -> None:
-        """Read every file once to learn its length and hash; nothing is read if they are known.
-
-        Raises DataError if a file is not text in its encoding, or is damaged.
-        """
-        files = {document.file.path: document.file for document in self.texts}
-        is_known = not any(file.compression for file in files.values())
-        with tqdm(
-            desc=f"reading {self.name}",
-            total=sum(file.size_bytes for file in files.values()) if is_known else None,
-            unit="B",
-            unit_scale=True,
-            leave=False,
-            disable=not show_progress,
-        ) as bar:
-            for file in files.values():
-                file.measure(bar.update)
+    def chunks(self) -> Iterator[Chunk]:
+        """The chunks of every document, as `Document.chunks` cuts them."""
+        return (chunk for document in self.texts for chunk in document.chunks())
 
     def count_characters(self) -> int:
         """How many characters the documents have together."""
         return sum(document.count_characters() for document in self.texts)
+
+    def count_bytes(self) -> int:
+        """How many bytes of the disk the documents take; of a part of a file, its share."""
+        return round(sum(document.count_bytes() for document in self.texts))
 
     def sha256(self) -> str:
         """A hash (in hex) of the text of every document and of where the documents end.
@@ -212,9 +207,11 @@ def _read_once(
     With it, each file that was left out, and the one that has its text.
     """
     split = how.documents != "file"
-    sources = [SplitFile(f, how.documents, how.field) if split else f for f in files]
+    sources: list[TextFile | SplitFile] = [
+        SplitFile(file, how.documents, how.field) if split else file for file in files
+    ]
     corpus = Corpus(name, tuple(map(Document, sources)))
-    corpus.measure(show_progress)
+    measure_files(name, sources, show_progress)
     originals: dict[str, Document] = {}
     copies = []
     for text in corpus.texts:

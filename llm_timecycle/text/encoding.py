@@ -40,28 +40,53 @@ _Packed = tuple[bytes, tuple[int, ...], bytes, tuple[int, bytes, bytes]]
 
 
 def encode_documents(
-    tokenizer: Tokenizer, corpus: Corpus, show_progress: bool = False
+    tokenizer: Tokenizer, corpus: Corpus, show_progress: bool = False, start: int = 0
 ) -> Generator[Piece]:
     """Each chunk of a corpus, encoded, in order.
+
+    With `start`, only those from this character of the corpus on, which must be the end of one.
 
     `<eos>` ends each document, unless a split cut the document off or it already ends in one, as
     a file does after a final line break at word level with the whitespace split.
     """
+    characters = corpus.count_characters()
+    size = corpus.count_bytes()
+    bytes_per_character = size / max(characters, 1)
     with (
-        open_encoder(tokenizer, corpus.count_characters()) as encode,
+        open_encoder(tokenizer, characters) as encode,
         tqdm(
             desc=f"encoding {corpus.name}",
-            total=corpus.count_characters(),
-            unit="char",
+            total=size,
+            initial=round(start * bytes_per_character),
+            unit="B",
             unit_scale=True,
             leave=False,
             disable=not show_progress,
         ) as bar,
     ):
-        for document in corpus.documents():
-            for piece in encode(_note_line_breaks(document.chunks())):
-                yield piece
-                bar.update(piece.counts.characters)
+        for piece in encode(_read_chunks(corpus, start)):
+            yield piece
+            bar.update(piece.counts.characters * bytes_per_character)
+
+
+def _read_chunks(corpus: Corpus, start: int) -> Iterator[_Item]:
+    """The chunks of all documents, from a character on; ValueError if none begins there.
+
+    A file before it is not read again, and one that it lies in is read from its start, so that the
+    chunks are those that they would be without it.
+    """
+    for document in corpus.documents():
+        length = document.count_characters()
+        if start >= length > 0:
+            start -= length
+            continue
+        for item in _note_line_breaks(document.chunks()):
+            if start > 0:
+                start -= len(item[0].text)
+            elif start == 0:
+                yield item
+            else:
+                raise ValueError("no chunk begins there")
 
 
 def encode_chunk(tokenizer: Tokenizer, level: int, chunk: Chunk, follows_line_break: bool) -> Piece:

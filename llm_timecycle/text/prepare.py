@@ -33,6 +33,8 @@ from llm_timecycle.text.cached_files import (
 from llm_timecycle.text.corpus import Corpus, open_corpus
 from llm_timecycle.text.encoding import encode_documents
 from llm_timecycle.text.parallel.pool import WorkerPool, count_workers
+from llm_timecycle.text.shards.sampling import SAMPLE_CHARACTERS, Sample, draw_sample
+from llm_timecycle.text.shards.store_writer import SHARD_CHARACTERS, build_in_shards, build_store
 from llm_timecycle.text.short_text import check_lengths
 from llm_timecycle.text.split import split_corpus
 from llm_timecycle.text.survey import UNSPACED_SCRIPTS, find_script
@@ -40,7 +42,6 @@ from llm_timecycle.text.token_store import (
     FORMAT_VERSION,
     Origin,
     TokenStream,
-    build_store,
     open_store,
 )
 from llm_timecycle.text.tokenizer.load import FILE_BYTES_AT_MOST
@@ -70,6 +71,8 @@ class PreparedText:
     """The text for the final score, if there is one."""
     corpora: Mapping[str, Corpus]
     """The texts themselves, by "train", "valid" and "test"."""
+    sample: Sample | None = None
+    """The part of the training text that the vocabulary was learned from, if not from all of it."""
 
 
 def prepare_text(
@@ -97,11 +100,11 @@ def prepare_text(
     RunError if the cache cannot be written.
     """
     parts = _open_parts(settings, base, cache, show_progress)
-    if tokenizer is None:
-        tokenizer = _obtain_tokenizer(settings, parts["train"], cache, show_progress)
-    elif added_tokens != 0:
-        new = _obtain_tokenizer(settings, parts["train"], cache, show_progress)
-        tokenizer = tokenizer.extend(new, added_tokens)
+    sample = None
+    if tokenizer is None or added_tokens != 0:
+        sample = _draw_sample(settings.tokenizer, parts["train"])
+        new = _obtain_tokenizer(settings, sample or parts["train"], cache, show_progress)
+        tokenizer = new if tokenizer is None else tokenizer.extend(new, added_tokens)
     streams = {
         part: encode_corpus(tokenizer, corpus, cache, show_progress)
         for part, corpus in parts.items()
@@ -113,7 +116,7 @@ def prepare_text(
         is_trained=is_trained,
     )
     return PreparedText(
-        tokenizer, streams["train"], streams.get("valid"), streams.get("test"), parts
+        tokenizer, streams["train"], streams.get("valid"), streams.get("test"), parts, sample
     )
 
 
@@ -172,9 +175,13 @@ def encode_corpus(
     path = cache / "tokens" / key
     if (stream := open_store(path, origin)) is not None:
         return stream
+    encode = partial(encode_documents, tokenizer, corpus, show_progress)
     try:
-        with closing(encode_documents(tokenizer, corpus, show_progress)) as pieces:
-            build_store(path, pieces, origin)
+        if corpus.count_characters() > SHARD_CHARACTERS:
+            build_in_shards(path, encode, origin, SHARD_CHARACTERS)
+        else:
+            with closing(encode()) as pieces:
+                build_store(path, pieces, origin)
         keep_newest(path.parent, STORES_KEPT)
     except OSError as error:
         raise RunError(_explain_cache(cache, error)) from error
@@ -203,10 +210,20 @@ def _open_parts(
     return {part: corpus for part, corpus in parts.items() if corpus is not None}
 
 
+def _draw_sample(settings: TokenizerSettings, corpus: Corpus) -> Sample | None:
+    """The part of a training text to learn a vocabulary from; None if that is all of it.
+
+    BPE learns from no more of a sample than of a whole text, since its memory grows with it.
+    """
+    if settings.level == "byte" or corpus.count_characters() <= SAMPLE_CHARACTERS:
+        return None
+    return draw_sample(corpus, BPE_CHARACTERS if settings.level == "subword" else SAMPLE_CHARACTERS)
+
+
 def _obtain_tokenizer(
     all_settings: Settings, corpus: Corpus, cache: Path, show_progress: bool
 ) -> Tokenizer:
-    """The tokenizer of a training text, from the cache or newly trained."""
+    """The tokenizer of a training text or of a sample of it, from the cache or newly trained."""
     settings, data = all_settings.tokenizer, all_settings.data
     key = _compute_key(
         corpus.sha256(),
@@ -284,19 +301,19 @@ def _read_for_learning(
     """
     total = corpus.count_characters()
     step = -(-total // BPE_CHARACTERS) if settings.level == "subword" else 1
-    chunks = (chunk for document in corpus.documents() for chunk in document.chunks())
+    bytes_per_character = corpus.count_bytes() / max(total, 1)
     with tqdm(
         desc=f"learning the {settings.level} vocabulary",
-        total=total,
-        unit="char",
+        total=corpus.count_bytes(),
+        unit="B",
         unit_scale=True,
         leave=False,
         disable=not show_progress,
     ) as bar:
-        for index, chunk in enumerate(chunks):
+        for index, chunk in enumerate(corpus.chunks()):
             if index % max(step, 1) == 0:
                 yield from [chunk.text] if settings.level == "char" else chunk.split()
-            bar.update(len(chunk.text))
+            bar.update(len(chunk.text) * bytes_per_character)
 
 
 def _compute_key(*parts: str | int) -> str:

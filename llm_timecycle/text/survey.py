@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from llm_timecycle.errors import DataError
 from llm_timecycle.text.chunks import Chunk
 from llm_timecycle.text.corpus import Corpus
+from llm_timecycle.text.shards.sampling import draw_sample, read_parts
 
 SAMPLE_CHARACTERS = 8_000_000
 SAMPLE_PLACES = 16
@@ -118,14 +119,10 @@ def survey_text(corpus: Corpus) -> TextFacts:
 def _read_sample(corpus: Corpus, total: int) -> Iterator[Chunk]:
     """The text in pieces, or evenly spaced pieces of a text that is too long."""
     if total <= SAMPLE_CHARACTERS:
-        parts = [corpus]
+        yield from corpus.chunks()
     else:
-        length = SAMPLE_CHARACTERS // SAMPLE_PLACES
-        starts = [place * (total - length) // (SAMPLE_PLACES - 1) for place in range(SAMPLE_PLACES)]
-        parts = [corpus.cut(start, start + length, corpus.name) for start in starts]
-    for part in parts:
-        for document in part.documents():
-            yield from document.chunks()
+        sample = draw_sample(corpus, SAMPLE_CHARACTERS, SAMPLE_PLACES)
+        yield from (chunk for _, chunk in read_parts(sample.texts))
 
 
 class _Compressibility:

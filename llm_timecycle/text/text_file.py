@@ -174,7 +174,7 @@ class TextFile:
         """Read the file once from start to end; later calls return the same result at once.
 
         Args:
-            report: called with the number of bytes read since the last call.
+            report: called with the number of bytes of the file read since the last call.
 
         Raises DataError as `read` does.
         """
@@ -196,8 +196,8 @@ class TextFile:
             for text, offset, can_start in self._decode(file, stream, 0):
                 digest.update(self._encode(text, offset))
                 if report is not None:
-                    report(offset - reported)
-                    reported = offset
+                    report(file.tell() - reported)
+                    reported = file.tell()
                 characters += len(text)
                 if can_start:
                     landmarks.append(Landmark(characters, offset))
@@ -205,6 +205,14 @@ class TextFile:
         if self._given_sha256 not in (None, digest.hexdigest()):
             raise DataError(self._explain_change())
         self._measure = Measure(characters, digest.hexdigest(), landmarks)
+
+    def describe(self) -> tuple[str, str, str | None, tuple[int, ...]]:
+        """What another process needs to measure the same file: see `shards.measuring`."""
+        return str(self.path), self.encoding, self._given_sha256, tuple(self._identity)
+
+    def accept(self, measure: Measure) -> None:
+        """Take over what another process has measured."""
+        self._measure = measure
 
     def _encode(self, text: str, offset: int) -> bytes:
         """Text as UTF-8; DataError for half a character, which a few encodings can spell."""

@@ -7,10 +7,9 @@ index of the first id after each `<eos>` that is the end of a document or the fi
 stream of several documents begins with that first `<eos>`, so that its first document is read like
 all others; a stream of one document, such as a novel, begins with its own first id.
 
-The key is a hash of everything the ids depend on. A store is written under a temporary name,
-flushed to disk and renamed, so it is always complete; if two processes write the same store, the
-second to finish discards its copy. Only the most recently used stores are kept; a process that is
-reading a deleted one can continue.
+The key is a hash of everything the ids depend on. A store is always complete: `shards.store_writer`
+writes it. If two processes write the same store, the second to finish discards its copy. Only the
+most recently used stores are kept; a process that is reading a deleted one can continue.
 
 Whenever a store is opened, all of it is hashed, and its numbers are compared with one another. Up
 to 64 MB of ids are copied then and cannot change any more. More are mapped from the file: cut
@@ -22,22 +21,19 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
-import shutil
-import tempfile
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, BinaryIO, Final, Literal, NamedTuple
+from typing import Annotated, Final, Literal, NamedTuple
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from llm_timecycle.files import flush_directory, read_or_map, read_regular, write_durably
-from llm_timecycle.sealed_json import read_sealed, write_sealed
+from llm_timecycle.files import read_or_map, read_regular
+from llm_timecycle.sealed_json import read_sealed
 from llm_timecycle.text.batches import ONE_DOCUMENT, release_pages
 from llm_timecycle.text.cached_files import drop_damaged
-from llm_timecycle.text.shingles import EMPTY_SKETCH, Sketch, SketchBuilder
+from llm_timecycle.text.shingles import EMPTY_SKETCH, Sketch
 from llm_timecycle.text.tokenizer.encode import choose_dtype
 from llm_timecycle.text.tokenizer.pipelines import END_ID, UNKNOWN_ID
 
@@ -46,8 +42,8 @@ IDS, DOCUMENTS, SHINGLES = "ids.bin", "documents.bin", "shingles.safetensors"
 MANIFEST = "manifest.json"
 MANIFEST_BYTES_AT_MOST = 1 << 16
 SKETCH_BYTES_AT_MOST = 1 << 24
-IDS_CHECKED_AT_ONCE = 1 << 20
-_START_BYTES = np.dtype(np.int64).itemsize
+NUMBERS_CHECKED_AT_ONCE = 1 << 20
+START_BYTES = np.dtype(np.int64).itemsize
 
 
 @dataclass(frozen=True)
@@ -139,7 +135,7 @@ class _Stored(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
-class _StoredCounts(_Stored):
+class StoredCounts(_Stored):
     tokens: Whole
     words: Whole
     characters: Whole
@@ -147,18 +143,18 @@ class _StoredCounts(_Stored):
     unknown: Whole
 
     @model_validator(mode="after")
-    def _compare(self) -> _StoredCounts:
+    def _compare(self) -> StoredCounts:
         if self.unknown > self.tokens or not self.words <= self.characters <= self.bytes:
             raise ValueError("its counts contradict one another")
         return self
 
 
-class _Manifest(_Stored):
+class Manifest(_Stored):
     format_version: Literal[3]
     corpus_sha256: Sha256
     tokenizer_sha256: Sha256
     vocab_size: Annotated[int, Field(ge=2, le=1 << 32)]
-    counts: _StoredCounts
+    counts: StoredCounts
     documents_ended: Whole
     ids_sha256: Sha256
     documents_sha256: Sha256
@@ -174,108 +170,38 @@ def open_store(path: Path, origin: Origin) -> TokenStream | None:
         stream = _open(path, origin)
     except (OSError, ValueError) as error:
         if os.path.lexists(path):
-            drop_damaged(path, _explain(error))
+            drop_damaged(path, explain(error))
         return None
     with suppress(OSError):  # a cache that can only be read is as good
         os.utime(path)
     return stream
 
 
-def build_store(path: Path, pieces: Iterable[Piece], origin: Origin) -> None:
-    """Write a complete store or none; OSError if the disk refuses.
-
-    Args:
-        path: where; a sound store already there stays, and the new one is discarded.
-        pieces: the text as ids, in the narrowest type for the vocabulary.
-        origin: what they depend on.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=".building-", dir=path.parent))
-    try:
-        with (staging / IDS).open("xb") as ids_file, (staging / DOCUMENTS).open("xb") as ends_file:
-            written = _write_pieces(pieces, origin, _HashedFile(ids_file), _HashedFile(ends_file))
-            for file in (ids_file, ends_file):
-                file.flush()
-                os.fsync(file.fileno())
-        shingles_sha256 = write_durably(staging / SHINGLES, written.sketch.to_bytes())
-        manifest = _Manifest(
-            format_version=FORMAT_VERSION,
-            **asdict(origin),
-            counts=_StoredCounts(**asdict(written.counts)),
-            documents_ended=written.documents_ended,
-            ids_sha256=written.ids_sha256,
-            documents_sha256=written.documents_sha256,
-            shingles_sha256=shingles_sha256,
-        )
-        write_durably(staging / MANIFEST, write_sealed(manifest.model_dump()))
-        try:
-            staging.rename(path)
-        except OSError:  # something is there
-            if open_store(path, origin) is None:
-                staging.rename(path)
-        flush_directory(path.parent)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
-class _HashedFile:
-    """A file that is written, and the hash of what was written so far."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file, self._digest = file, hashlib.sha256()
-
-    def write(self, numbers: np.ndarray) -> None:
-        self._file.write(numbers.data)
-        self._digest.update(numbers.data)
-
-    def finish(self) -> str:
-        return self._digest.hexdigest()
-
-
-class _Written(NamedTuple):
-    counts: Counts
-    documents_ended: int
-    sketch: Sketch
-    ids_sha256: str
-    documents_sha256: str
-
-
-def _write_pieces(
-    pieces: Iterable[Piece], origin: Origin, ids_file: _HashedFile, starts_file: _HashedFile
-) -> _Written:
-    total, ended, sketch = Counts(), 0, SketchBuilder()
-    dtype = choose_dtype(origin.vocab_size)
-    ids_file.write(np.array([END_ID], dtype))
-    starts_file.write(np.array([1], np.int64))
-    for ids, counts, ends, shingles in pieces:
-        assert ids.dtype == dtype
-        ids_file.write(ids)
-        starts_file.write((ends + (1 + total.tokens)).astype(np.int64))
-        total += counts
-        ended += len(ends)
-        sketch.add(shingles)
-    return _Written(total, ended, sketch.finish(), ids_file.finish(), starts_file.finish())
+def read_manifest(path: Path, origin: Origin) -> Manifest:
+    """A manifest; OSError or ValueError if it is not there, damaged, or of another origin."""
+    content = read_regular(path, MANIFEST_BYTES_AT_MOST)
+    manifest = Manifest.model_validate(read_sealed(content))
+    if any(getattr(manifest, name) != value for name, value in asdict(origin).items()):
+        raise ValueError("it is of another text or another tokenizer")
+    return manifest
 
 
 def _open(path: Path, origin: Origin) -> TokenStream:
     """A store; OSError or ValueError if it is not there, damaged, or of another origin."""
-    content = read_regular(path / MANIFEST, MANIFEST_BYTES_AT_MOST)
-    manifest = _Manifest.model_validate(read_sealed(content))
-    if any(getattr(manifest, name) != value for name, value in asdict(origin).items()):
-        raise ValueError("it is of another text or another tokenizer")
+    manifest = read_manifest(path / MANIFEST, origin)
     counts, dtype = Counts(**manifest.counts.model_dump()), choose_dtype(origin.vocab_size)
     stored_ids = _read(path / IDS, (counts.tokens + 1) * dtype.itemsize)
-    stored_starts = _read(path / DOCUMENTS, (manifest.documents_ended + 1) * _START_BYTES)
+    stored_starts = _read(path / DOCUMENTS, (manifest.documents_ended + 1) * START_BYTES)
     stored_sketch = read_regular(path / SHINGLES, SKETCH_BYTES_AT_MOST)
     # Not by slicing: the base of an array must be the mapping itself, see `release_pages`.
     ids: np.ndarray = np.ndarray(counts.tokens + 1, dtype, stored_ids)
     starts: np.ndarray = np.ndarray(manifest.documents_ended + 1, np.int64, stored_starts)
-    _check_hash(stored_starts, manifest.documents_sha256, DOCUMENTS)
-    _check_hash(stored_sketch, manifest.shingles_sha256, SHINGLES)
+    check_hash(stored_sketch, manifest.shingles_sha256, SHINGLES)
+    _check_starts(starts, manifest)
     _check_ids(ids, starts, manifest)
-    if starts[-1] == len(ids):  # the end of the last document begins none
-        starts = starts[:-1]
-    if len(starts) > 1:
+    documents = len(starts) - (starts[-1] == len(ids))  # the end of the last one begins none
+    if documents > 1:
+        starts = np.ndarray(documents, np.int64, stored_starts)
         counts = replace(counts, tokens=len(ids))
     else:
         ids, starts = np.ndarray(counts.tokens, dtype, stored_ids, dtype.itemsize), ONE_DOCUMENT
@@ -296,22 +222,38 @@ def _read(path: Path, size: int) -> bytes | mmap.mmap:
     return content
 
 
-def _check_hash(content: bytes | mmap.mmap, sha256: str, name: str) -> None:
+def check_hash(content: bytes, sha256: str, name: str) -> None:
+    """Raise ValueError if a content is not the one that was hashed."""
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ValueError(f"{name} has changed")
 
 
-def _check_ids(ids: np.ndarray, starts: np.ndarray, manifest: _Manifest) -> None:
+def _check_starts(starts: np.ndarray, manifest: Manifest) -> None:
+    """Compare starts of documents (D,) with the manifest; ValueError if in vain."""
+    digest, before, are_sorted = hashlib.sha256(), 0, True
+    for begin in range(0, len(starts), NUMBERS_CHECKED_AT_ONCE):
+        block = starts[begin : begin + NUMBERS_CHECKED_AT_ONCE]
+        digest.update(block.data)
+        are_sorted &= block[0] > before and bool(np.all(np.diff(block) > 0))
+        before = int(block[-1])
+        release_pages(starts)
+    if digest.hexdigest() != manifest.documents_sha256:
+        raise ValueError(f"{DOCUMENTS} has changed")
+    if not are_sorted:
+        raise ValueError("its documents do not follow one another")
+
+
+def _check_ids(ids: np.ndarray, starts: np.ndarray, manifest: Manifest) -> None:
     """Compare ids (N + 1,) and starts of documents (D,) with the manifest; ValueError if in vain.
 
     The ids are read once. The hash finds what happened by accident. What else is checked keeps
     numbers of another making from being used as indices.
     """
-    if starts[0] != 1 or starts[-1] > len(ids) or np.any(np.diff(starts) <= 0):
+    if starts[0] != 1 or starts[-1] > len(ids):
         raise ValueError("its documents do not follow one another")
     digest, unknown = hashlib.sha256(), 0
-    for begin in range(0, len(ids), IDS_CHECKED_AT_ONCE):
-        block = ids[begin : begin + IDS_CHECKED_AT_ONCE]
+    for begin in range(0, len(ids), NUMBERS_CHECKED_AT_ONCE):
+        block = ids[begin : begin + NUMBERS_CHECKED_AT_ONCE]
         digest.update(block.data)
         unknown += int(np.count_nonzero(block == UNKNOWN_ID))
         first, last = np.searchsorted(starts, [begin + 1, begin + len(block) + 1])
@@ -320,13 +262,14 @@ def _check_ids(ids: np.ndarray, starts: np.ndarray, manifest: _Manifest) -> None
         if np.any(block[starts[first:last] - (begin + 1)] != END_ID):
             raise ValueError("a document begins where none has ended")
         release_pages(ids)
+        release_pages(starts)
     if digest.hexdigest() != manifest.ids_sha256:
         raise ValueError(f"{IDS} has changed")
     if unknown != manifest.counts.unknown:
         raise ValueError("its counts are those of another text")
 
 
-def _explain(error: OSError | ValueError) -> str:
+def explain(error: OSError | ValueError) -> str:
     """Why a store cannot be used, in one line."""
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_input=False)[0]

@@ -24,6 +24,7 @@ from llm_timecycle.text.chunks import Chunk
 from llm_timecycle.text.corpus import Corpus, open_corpus
 from llm_timecycle.text.encoding import encode_chunk, encode_documents
 from llm_timecycle.text.parallel.pool import map_in_order
+from llm_timecycle.text.shards.store_writer import build_store
 from llm_timecycle.text.shingles import sketch_piece
 from llm_timecycle.text.split import split_corpus
 from llm_timecycle.text.token_store import (
@@ -31,7 +32,6 @@ from llm_timecycle.text.token_store import (
     Origin,
     Piece,
     TokenStream,
-    build_store,
     open_store,
 )
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
@@ -461,7 +461,7 @@ def test_ids_are_checked_across_the_borders_of_blocks(
     stream = store(tmp_path, "ab", "b", "aa")
     path, origin = tmp_path / "store", Origin("a" * 64, "b" * 64, vocab_size=4)
     for ids_at_once in range(1, 10):
-        monkeypatch.setattr(token_store, "IDS_CHECKED_AT_ONCE", ids_at_once)
+        monkeypatch.setattr(token_store, "NUMBERS_CHECKED_AT_ONCE", ids_at_once)
         again = open_store(path, origin)
         assert again is not None
         assert again.ids.tolist() == stream.ids.tolist()

@@ -52,6 +52,7 @@ class SplitFile:
     def __init__(self, file: TextFile, documents: str, field: str | None = None) -> None:
         self.file = file
         self.documents = documents
+        self._given_field = field
         self.records = RecordReader(file, field) if documents == "record" else None
         self._measure: Measure | None = None
 
@@ -76,7 +77,7 @@ class SplitFile:
         Characters are those of the documents; a landmark's offset counts characters of the file.
 
         Args:
-            report: called with the number of bytes read since the last call.
+            report: called with the number of bytes of the file read since the last call.
 
         Raises DataError if the file cannot be read, or a record is broken.
         """
@@ -95,6 +96,14 @@ class SplitFile:
             self._measure = Measure(characters, sha256, landmarks, documents)
         return self._measure
 
+    def describe(self) -> tuple[object, ...]:
+        """What another process needs to measure the same file: see `shards.measuring`."""
+        return (*self.file.describe(), self.documents, self._given_field)
+
+    def accept(self, measure: Measure) -> None:
+        """Take over what another process has measured."""
+        self._measure = measure
+
     def chunks(self, start: int = 0, stop: int | None = None) -> Iterator[Chunk]:
         """The documents from character `start` to before character `stop`, and where they end."""
         landmark = self._find_landmark(start) if start > 0 else Landmark(0, 0)
@@ -104,7 +113,7 @@ class SplitFile:
             first = max(start - position, 0)
             last = length if stop is None else min(stop - position, length)
             if first < last:
-                yield chunk if last - first == length else _slice(chunk, first, last)
+                yield chunk if last - first == length else chunk.cut(first, last)
             position += length
             if stop is not None and position >= stop:
                 return
@@ -237,9 +246,3 @@ def _cut_long(text: str) -> int:
         return 0
     body = text.rstrip()
     return max(min(find_cut(body), len(body) - 1), 0)
-
-
-def _slice(chunk: Chunk, start: int, stop: int) -> Chunk:
-    """Part of a chunk; a document that ends at its start belongs to what is before it."""
-    ends = tuple(end - start for end in chunk.ends if start < end <= stop)
-    return Chunk(chunk.text[start:stop], ends)

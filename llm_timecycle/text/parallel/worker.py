@@ -19,6 +19,7 @@ from typing import Any
 from llm_timecycle.text.parallel.messages import receive, send
 
 TASKS = {
+    "measure": ("llm_timecycle.text.shards.measuring", "make_measurer"),
     "encode": ("llm_timecycle.text.encoding", "make_encoder"),
     "count pieces": ("llm_timecycle.text.tokenizer.vocabulary", "make_piece_counter"),
 }

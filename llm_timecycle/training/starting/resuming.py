@@ -128,7 +128,7 @@ def list_differences(a: Settings, b: Settings) -> dict[str, tuple[Any, Any]]:
 def describe_text(text: PreparedText) -> dict[str, Any]:
     """What the manifest stores about each text."""
     streams = {"train": text.train, "valid": text.valid, "test": text.test}
-    return {
+    described: dict[str, Any] = {
         name: {
             "sha256": stream.corpus_sha256,
             "tokens": stream.tokens,
@@ -140,3 +140,10 @@ def describe_text(text: PreparedText) -> dict[str, Any]:
         for name, stream in streams.items()
         if stream is not None
     }
+    if (sample := text.sample) is not None:
+        described["train"]["vocabulary_sample"] = {
+            "sha256": sample.sha256(),
+            "characters": sample.count_characters(),
+            "rule": sample.rule,
+        }
+    return described

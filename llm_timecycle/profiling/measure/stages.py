@@ -152,9 +152,7 @@ class TrialStep:
         state = TrainState(*parts, workers=workers, division=division)
         return state.compile_step(training, has_documents=self._has_documents)
 
-    def prepare(
-        self, batch_size: int, sequence_length: int, step: TrainStep | None = None
-    ) -> Run:
+    def prepare(self, batch_size: int, sequence_length: int, step: TrainStep | None = None) -> Run:
         """A function that does one whole step on random tokens and returns when it is done.
 
         Which tokens are read does not matter to its time; the state is carried, as in training.

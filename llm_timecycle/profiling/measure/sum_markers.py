@@ -17,20 +17,15 @@ class MarkedWorkers(Workers):
 
     Args:
         workers: those that add. now: seconds on a clock that never goes back.
-
-    Attributes:
-        summed_bytes: of the tensors that the step traced last adds.
     """
 
     def __init__(self, workers: Workers, now: Clock) -> None:
         self.size, self.index, self.threads = workers.size, workers.index, workers.threads
-        self.summed_bytes = 0
         self._workers, self._now = workers, now
         self._moments = [0.0, 0.0]
 
     def add(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         """In a graph: the sums of each tensor over the workers, begun once all are computed."""
-        self.summed_bytes = sum(each.dtype.size * each.shape.num_elements() for each in tensors)
         added = self._workers.add(hold(tensors, partial(self._note, 0)))
         return hold(added, partial(self._note, 1))
 

@@ -18,7 +18,7 @@ import click
 from llm_timecycle import __version__
 from llm_timecycle.cli.options import HELP
 from llm_timecycle.cli.printing import escape_controls
-from llm_timecycle.errors import Interrupted, TimecycleError, UsageError
+from llm_timecycle.errors import Interrupted, TimecycleError, UsageError, WorkersError
 from llm_timecycle.files import FULL_DISK, explain_os_error
 
 COMMANDS = {
@@ -112,6 +112,8 @@ def main() -> None:
     except TimecycleError as error:
         if wants_traceback:
             raise
+        if isinstance(error, WorkersError):
+            _end_at_once(f"Error: {error}", error.exit_code)
         _end(f"Error: {error}", error.exit_code)
     except click.exceptions.Abort:
         _end("Stopped.", 130)
@@ -232,6 +234,13 @@ def _ended_by_reader() -> Iterator[None]:
 def _abandon_stdout() -> None:
     """Drop what is still to be written, so that the end of the process does not fail too."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _end_at_once(message: str, exit_code: int) -> None:
+    """As `_end`; TensorFlow, at its own end, would wait for workers that are gone."""
+    click.echo(escape_controls(message), err=True)
+    sys.stderr.flush()
+    os._exit(exit_code)
 
 
 def _end(message: str, exit_code: int) -> None:

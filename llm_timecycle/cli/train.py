@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from shlex import join, quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from llm_timecycle.cli.options import HELP, PathName, config_overrides, name_change
 from llm_timecycle.cli.terminal import format_shares, set_up_logging
+from llm_timecycle.cli.workers import read_cluster, worker_options
 from llm_timecycle.config.load import LoadedSettings, read_settings
 from llm_timecycle.config.locate import find_run, name_after, names_text
 from llm_timecycle.config.sources import Override, Source
-from llm_timecycle.distributed.cluster import SETTINGS_NEEDED, find_cluster
-from llm_timecycle.errors import (
-    DataError,
-    RunError,
-    RunExistsError,
-    ShortTextError,
-    UsageError,
-)
+from llm_timecycle.distributed.parent import end_with_launcher
+from llm_timecycle.errors import DataError, RunError, RunExistsError, ShortTextError
 from llm_timecycle.runs.create import check_run_is_new
 from llm_timecycle.runs.directory import open_run
 from llm_timecycle.system import measure_start_s
 
 if TYPE_CHECKING:
     from llm_timecycle.config.settings import Settings
-    from llm_timecycle.distributed.cluster import Cluster
     from llm_timecycle.runs.warm_start import WarmStart
     from llm_timecycle.training.progress import Progress
     from llm_timecycle.training.session import TrainingSummary
@@ -77,18 +69,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Record five steps with TensorFlow's profiler to RUN/tensorboard.",
 )
-@click.option(
-    "--workers",
-    metavar="HOST:PORT,...",
-    help="Train on several machines: the addresses of all workers. Start this command once for "
-    "each, with the same list.",
-)
-@click.option(
-    "--worker-index",
-    type=int,
-    metavar="I",
-    help="With --workers, which of them this one is, from 0. The first one writes the run.",
-)
+@worker_options
 def command(
     config: str,
     overrides: tuple[str, ...],
@@ -99,8 +80,7 @@ def command(
     extend_vocabulary: bool,
     tensorboard: bool,
     profile_trace: bool,
-    workers: str | None,
-    worker_index: int | None,
+    **given: Any,
 ) -> None:
     """Train a model on TEXT, or with the settings of CONFIG.
 
@@ -128,7 +108,8 @@ def command(
     }
     called = _write_call(config, overrides, options)
     set_up_logging()
-    cluster = _find_cluster(config, workers, worker_index, resume)
+    end_with_launcher()
+    cluster = read_cluster(config, resume, **given)
     warm_start = open_warm_start(from_run, extend_vocabulary, resume)
     defaults = [] if warm_start is None else [warm_start.defaults]
     loaded, run_path = load_settings(config, overrides, minutes, run_path, resume, defaults)
@@ -167,27 +148,6 @@ def command(
         return
     summary.run.check_weights_exist()
     _report_end(summary, loaded.settings)
-
-
-def _find_cluster(
-    config: str, workers: str | None, index: int | None, resume: bool
-) -> Cluster | None:
-    """The workers to train with, if there are several."""
-    try:
-        cluster = find_cluster(workers, index, os.environ)
-    except UsageError as error:
-        options = {"worker_index": "--worker-index", "workers:": "--workers:"}
-        message = str(error)
-        for argument, option in options.items():
-            message = message.replace(argument, option)
-        raise UsageError(message) from error
-    if cluster is not None and names_text(config) and not resume:
-        raise UsageError(
-            f"{SETTINGS_NEEDED}. Write it with: llm-timecycle config suggest {quote(config)}"
-        )
-    if cluster is not None and not cluster.is_chief:
-        logging.getLogger("llm_timecycle").setLevel(logging.WARNING)
-    return cluster
 
 
 def _report_end(summary: TrainingSummary, settings: Settings) -> None:

@@ -18,6 +18,7 @@ from llm_timecycle.parsing import parse_json
 
 JOB_VARIABLE = "LLM_TIMECYCLE_JOB"
 MOST_WORKERS = 1024
+HELLO_S, STALL_S = 60.0, 60.0
 SETTINGS_NEEDED = (
     "several workers need a file of settings: those for a text are chosen by measuring one machine"
 )
@@ -37,6 +38,10 @@ class Cluster:
     """Of this worker, from 0."""
     job: str
     """The id of the job. Workers of different jobs do not train together."""
+    hello_s: float = HELLO_S
+    """How long its workers wait for each other at the start."""
+    stall_s: float = STALL_S
+    """How long a worker waits without progress, at least, before it gives up."""
 
     @property
     def size(self) -> int:

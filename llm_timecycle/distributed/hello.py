@@ -32,8 +32,6 @@ from llm_timecycle.errors import UsageError, WorkersError
 
 log = logging.getLogger("llm_timecycle")
 
-HELLO_S = 60.0
-"""How long the workers wait for each other."""
 _PAUSE_S = 0.2  # between attempts
 _ANSWER_S = 10.0  # beyond the chief's own limit
 
@@ -41,7 +39,6 @@ _ANSWER_S = 10.0  # beyond the chief's own limit
 def exchange_hello(
     cluster: Cluster,
     facts: Mapping[str, str],
-    timeout_s: float = HELLO_S,
     *,
     plan: Plan | None = None,
     now: Callable[[], float] = time.monotonic,
@@ -50,7 +47,6 @@ def exchange_hello(
 
     Args:
         facts: what all workers must have in common, by the keys of `FACTS`.
-        timeout_s: how long workers wait for each other, in seconds.
         plan: what the chief has decided for all; others leave it out.
         now: seconds on a clock that never goes back.
 
@@ -61,10 +57,10 @@ def exchange_hello(
     facts = {key: value[:CHARACTERS_AT_MOST] for key, value in facts.items()}
     if cluster.is_chief:
         warn_of_exposed(cluster)
-        return _receive(cluster, facts, plan or {}, timeout_s, now)
+        return _receive(cluster, facts, plan or {}, now)
     with suppress(socket.gaierror), closing(listen(cluster.addresses[cluster.index])):
         pass  # TensorFlow will listen here: what is in its way is told better now
-    return _visit(cluster, facts, timeout_s, now)
+    return _visit(cluster, facts, now)
 
 
 def warn_of_exposed(cluster: Cluster) -> None:
@@ -79,13 +75,10 @@ def warn_of_exposed(cluster: Cluster) -> None:
 
 
 def _receive(
-    cluster: Cluster,
-    facts: Mapping[str, str],
-    plan: Plan,
-    timeout_s: float,
-    now: Callable[[], float],
+    cluster: Cluster, facts: Mapping[str, str], plan: Plan, now: Callable[[], float]
 ) -> Plan:
     """The chief's side."""
+    timeout_s = cluster.hello_s
     listener = _listen_until(cluster.addresses[0], now() + timeout_s, now)
     with closing(Reception(cluster, facts, listener)) as reception:
         reception.wait(now() + timeout_s, now)
@@ -109,10 +102,9 @@ def _refuse_name(address: str, error: socket.gaierror) -> UsageError:
     return UsageError(f"{split_address(address)[0]} is the name of no machine: {error.strerror}")
 
 
-def _visit(
-    cluster: Cluster, facts: Mapping[str, str], timeout_s: float, now: Callable[[], float]
-) -> Plan:
+def _visit(cluster: Cluster, facts: Mapping[str, str], now: Callable[[], float]) -> Plan:
     """The side of every other worker."""
+    timeout_s = cluster.hello_s
     began_s, problem = now(), "nobody answers"
     greeting = write_line(Greeting(cluster.job, cluster.size, cluster.index, facts))
     place = split_address(cluster.addresses[0])

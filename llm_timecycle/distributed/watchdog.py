@@ -29,12 +29,10 @@ from llm_timecycle.distributed.cluster import Cluster
 from llm_timecycle.distributed.facts import name_workers
 from llm_timecycle.errors import WorkersError
 
-LEAST_S = 60.0
-"""The shortest limit of a step, unless another is set."""
 TIMES_MEDIAN = 20
 """A step that takes longer than so many usual ones is stuck."""
-FIRST_STEP_S = 1800.0
-"""The limit of a step that is compiled first, and of everything that has no limit else."""
+TIMES_FIRST = 10
+"""A step that compiles something, and the start, may take so many times the shortest limit."""
 _STEPS_KEPT = 51
 _GRACE_S = 60.0  # beyond the limit, for this thread to end the process with a better message
 _STDERR = 2
@@ -67,32 +65,30 @@ class Watchdog:
     machine slept, it goes on.
 
     Args:
-        cluster: whose worker this is.
-        least_s: the shortest limit of a step, in seconds.
+        cluster: whose worker this is, and the shortest limit of a step.
         now: seconds on a clock that never goes back.
         end: what ends the process.
-        poll_s: how often the thread looks; None is a tenth of `least_s`, a second at most.
+        poll_s: how often the thread looks; None is a tenth of that limit, a second at most.
     """
 
     def __init__(
         self,
         cluster: Cluster,
-        least_s: float = LEAST_S,
         *,
         now: Callable[[], float] = time.monotonic,
         end: ProcessEnd | None = None,
         poll_s: float | None = None,
     ) -> None:
-        self._cluster, self._least_s, self._now = cluster, least_s, now
+        self._cluster, self._least_s, self._now = cluster, cluster.stall_s, now
         self._end = end or ProcessEnd()
-        self._poll_s = min(1.0, least_s / 10) if poll_s is None else poll_s
+        self._poll_s = min(1.0, cluster.stall_s / 10) if poll_s is None else poll_s
         self._lock = threading.Lock()
         self._spans: deque[float] = deque(maxlen=_STEPS_KEPT)
         self._awake_s = 0.0  # seconds that this thread has seen pass
         self._began_s = 0.0  # on that clock
         self._beat_s = now()
         self._step = 0
-        self._task: tuple[str, float] | None = ("the start", FIRST_STEP_S)
+        self._task: tuple[str, float] | None = ("the start", TIMES_FIRST * cluster.stall_s)
         self._is_closed = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
@@ -121,7 +117,7 @@ class Watchdog:
             self._step, self._beat_s, self._began_s = step, now_s, self._awake_s
 
     @contextmanager
-    def allow(self, task: str, limit_s: float = FIRST_STEP_S) -> Iterator[None]:
+    def allow(self, task: str, limit_s: float) -> Iterator[None]:
         """A limit for what is no usual step: a barrier, a validation, a checkpoint.
 
         Args:
@@ -144,7 +140,7 @@ class Watchdog:
             return self._task
         task = f"step {self._step + 1:,}"
         if not self._spans:
-            return task, FIRST_STEP_S
+            return task, TIMES_FIRST * self._least_s
         return task, max(self._least_s, TIMES_MEDIAN * statistics.median(self._spans))
 
     def check(self, passed_s: float) -> None:

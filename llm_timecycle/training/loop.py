@@ -14,8 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
-from shlex import quote
-from typing import Any
+from functools import partial
 
 import keras
 import numpy as np
@@ -23,12 +22,12 @@ import numpy as np
 from llm_timecycle.clock import ActiveClock, StageClock
 from llm_timecycle.errors import DivergenceError, Interrupted
 from llm_timecycle.evaluation.stream import Sums
-from llm_timecycle.model.network import make_zero_states, read_parameters
-from llm_timecycle.model.sharding import distribute, read_first
+from llm_timecycle.model.network import read_parameters
+from llm_timecycle.model.sharding import read_first
 from llm_timecycle.runs.directory import Run
 from llm_timecycle.text.batches import ONE_DOCUMENT, Lanes
-from llm_timecycle.training.budget.planner import open_planner
-from llm_timecycle.training.budget.planning import SECONDS_BETWEEN_CHECKPOINTS, describe_plan
+from llm_timecycle.training.budget.planner import open_planner, renew_plan
+from llm_timecycle.training.budget.planning import SECONDS_BETWEEN_CHECKPOINTS
 from llm_timecycle.training.checkpoints import (
     Checkpoint,
     read_newest_checkpoint,
@@ -40,6 +39,7 @@ from llm_timecycle.training.progress import (
     describe_resuming,
     explain_divergence,
     explain_early_stop,
+    explain_stop,
 )
 from llm_timecycle.training.reporting.samples import Sampler
 from llm_timecycle.training.schedules import compute_rate, write_plans
@@ -47,7 +47,7 @@ from llm_timecycle.training.signals import Stopped, StopRequest
 from llm_timecycle.training.state import TrainState
 from llm_timecycle.training.validation import Validator
 from llm_timecycle.training.workers.followers import open_reporter
-from llm_timecycle.training.workers.sharing import share_checkpoint, share_plans
+from llm_timecycle.training.workers.sharing import share_checkpoint
 from llm_timecycle.training.workers.workers import Moment
 
 log = logging.getLogger("llm_timecycle")
@@ -103,7 +103,7 @@ class TrainingLoop:
         parts = (train_state, run.settings, valid_ids, self._active, stop_request, valid_starts)
         self._validator = Validator(*parts, sampler)
         self._progress = Progress()
-        self._states = self._make_zero_states()
+        self._states = train_state.make_zero_states(run.settings.model, lanes.lanes)
         self._restore()
         self._first_step, self._active_before_s = self._progress.step, self._progress.active_s
         self._planner = open_planner(run, self._progress, lanes.steps_per_epoch, self._active)
@@ -163,12 +163,18 @@ class TrainingLoop:
     def _is_stopped_by_callback(self) -> bool:
         return bool(getattr(self._network, "stop_training", False))
 
+    def _estimate_validation_s(self) -> float:
+        with self._clock.measure("validation"), self._workers.allow("a validation"):
+            return self._validator.estimate_s()
+
     def _close_step(self, moment: Moment) -> bool:
         """Do what is due after a step; returns whether another step follows."""
         progress, training = self._progress, self._settings.training
         step = progress.step
         if moment.is_plan_due:
-            self._make_plan()
+            costs = self._estimate_validation_s, self._save
+            renew_plan(self._planner, self._workers, self._run, progress, self._lanes, *costs)
+            self._active.tick("plan")
         self._plan = self._planner.find_plan(step)
         is_epoch_end = step > 0 and step % self._lanes.steps_per_epoch == 0
         is_last = step >= self._plan.steps
@@ -206,7 +212,7 @@ class TrainingLoop:
         epoch, position = divmod(progress.step, lanes.steps_per_epoch)
         if position == 0:
             self._callbacks.on_epoch_begin(epoch)
-            self._states = self._make_zero_states()
+            self._states = self._train_state.make_zero_states(self._settings.model, lanes.lanes)
         self._callbacks.on_train_batch_begin(position)
         with self._clock.measure("input"):
             inputs, targets, *keep = self._feed.take(progress.step)
@@ -221,7 +227,8 @@ class TrainingLoop:
             loss_nats = read_first(self._strategy, loss)
             progress.gradient_norm = read_first(self._strategy, norm)
         if not (math.isfinite(loss_nats) and math.isfinite(progress.gradient_norm)):
-            self._report_divergence(loss_nats)
+            self._reporter.close()
+            raise DivergenceError(explain_divergence(progress, loss_nats, self._run.path))
         _, width = lanes.find_window(progress.step)
         progress.step += 1
         tokens = lanes.count_predictions(progress.step) - progress.tokens
@@ -241,24 +248,6 @@ class TrainingLoop:
         assert self._train_state.average is not None
         self._progress.averaged_steps += 1
         self._train_state.average.add(self._progress.averaged_steps)
-
-    def _make_plan(self) -> None:
-        """Make a plan for the rest of the budget, and store it before the next step."""
-        planner, progress, lanes = self._planner, self._progress, self._lanes
-        if self._workers.choose(planner.needs_validation_s):
-            with self._clock.measure("validation"), self._workers.allow("a validation"):
-                validation_s = self._validator.estimate_s()
-            planner.note_validation(validation_s, is_estimated=True)
-        if self._workers.choose(planner.needs_checkpoint_s):
-            self._save()
-        if self._workers.is_chief:
-            plan = planner.make_plan(progress.step, progress.validated_step)
-            self._run.record_plans(write_plans(planner.plans))
-            epochs = plan.steps / lanes.steps_per_epoch
-            tokens_per_step = lanes.lanes * lanes.lane_length / lanes.steps_per_epoch
-            log.info(describe_plan(plan, epochs, tokens_per_step / planner.step_s))
-        planner.plans = share_plans(self._workers, planner.plans)
-        self._active.tick("plan")
 
     def _validate(self) -> None:
         """Score the validation text, write a sample, save the weights if they are the best so far.
@@ -307,10 +296,6 @@ class TrainingLoop:
         self._progress.wall_s = self._now() - self._began_at_s
         self._reporter.add_row(self._plan, sums, self._clock.take(), self._planner.used_s)
 
-    def _report_divergence(self, loss: float) -> None:
-        self._reporter.close()
-        raise DivergenceError(explain_divergence(self._progress, loss, self._run.path))
-
     def _stop(self) -> None:
         """Save everything and raise Interrupted."""
         number = self._stop_request.signal_number
@@ -320,11 +305,7 @@ class TrainingLoop:
         if self._progress.step > 0 and not self._run.weights_path.exists():
             self._save_best(None)  # for an early look; validation will replace them
         self._reporter.close()
-        raise Interrupted(
-            f"Stopped after step {self._progress.step}; everything is saved. "
-            f"Resume with: llm-timecycle train {quote(str(self._run.path))} --resume",
-            number,
-        )
+        raise Interrupted(explain_stop(self._progress, self._run.path), number)
 
     def _finish(self) -> None:
         self._reporter.flush()
@@ -355,19 +336,11 @@ class TrainingLoop:
         progress.active_s = self._active_before_s + self._active.read_s()
         progress.plans = tuple(p for p in self._planner.plans if p.step <= progress.step)
 
-    def _make_zero_states(self) -> list[Any]:
-        """The LSTM states of this worker's lanes before the first token."""
-        own = self._workers.own_lanes(self._lanes.lanes)
-        zeros = make_zero_states(self._settings.model, len(own))
-        return [distribute(self._strategy, state) for state in zeros]
-
     def _restore(self) -> None:
         """Restore the newest checkpoint, if there is one; every worker begins with the chief's."""
         shapes = self._train_state.compute_shapes(self._states, self._lanes.lanes)
-
-        def read() -> Checkpoint | None:
-            return read_newest_checkpoint(self._run.checkpoints_path, shapes, self._identity)
-
+        path, identity = self._run.checkpoints_path, self._identity
+        read = partial(read_newest_checkpoint, path, shapes, identity)
         checkpoint = share_checkpoint(self._workers, read, self._train_state, shapes)
         if checkpoint is None:
             return

@@ -214,6 +214,14 @@ def double_length(training: TrainingSettings, steps: int) -> str:
     return f"training.epochs={2 * training.epochs}"
 
 
+def explain_stop(progress: Progress, run: Path) -> str:
+    """The message of a run that a signal has stopped."""
+    return (
+        f"Stopped after step {progress.step}; everything is saved. "
+        f"Resume with: llm-timecycle train {quote(str(run))} --resume"
+    )
+
+
 def explain_divergence(progress: Progress, loss_nats: float, run: Path) -> str:
     """The message of a run whose loss in the next step is no number, or its gradient norm."""
     return (

@@ -11,9 +11,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from llm_timecycle.config.settings import TrainingSettings
+from llm_timecycle.config.settings import ModelSettings, TrainingSettings
 from llm_timecycle.model.activation_penalty import make_activation_penalty
-from llm_timecycle.model.network import list_parameters, list_random_states
+from llm_timecycle.model.network import (
+    list_parameters,
+    list_random_states,
+    make_zero_states,
+)
 from llm_timecycle.model.sharding import distribute, gather
 from llm_timecycle.training.averaging import WeightAverage
 from llm_timecycle.training.step import TrainStep, make_train_step
@@ -100,6 +104,11 @@ class TrainState:
             own = gather(self.strategy, state)
             tensors[f"state.{number}"] = self.workers.join_lanes(own, lanes)
         return tensors
+
+    def make_zero_states(self, model: ModelSettings, lanes: int) -> list[Any]:
+        """The LSTM states before the first token, of this worker's part of `lanes` lanes."""
+        zeros = make_zero_states(model, len(self.workers.own_lanes(lanes)))
+        return [distribute(self.strategy, state) for state in zeros]
 
     def restore(self, tensors: Mapping[str, np.ndarray], states: int) -> list[Any]:
         """Fill every variable; returns the LSTM states of this worker's lanes.

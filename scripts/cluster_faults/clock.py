@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 SOURCE = """
@@ -45,34 +48,42 @@ time_t time(time_t *found) {
 """
 
 
+_OFFSET = "FAULTS_CLOCK"
+
+
 class MovableClock:
-    """A clock for programs that are started with `environment`.
+    """The clock of this process and all that it forks.
 
     Args:
-        place: a directory for the library, and for the file with the seconds to add.
+        offset: the file with the seconds to add.
     """
 
-    def __init__(self, place: Path) -> None:
-        self._library, self._offset = place / "clock.so", place / "offset"
+    def __init__(self, offset: Path) -> None:
+        self._offset = offset
 
-    def make(self) -> bool:
-        """Compile it; whether there is a compiler."""
-        self.move(0)
-        compiler = shutil.which("cc")
-        if compiler is None:
-            return False
-        source = self._library.with_suffix(".c")
-        source.write_text(SOURCE)
-        command = [compiler, "-shared", "-fPIC", "-O1", "-o", str(self._library), str(source)]
-        subprocess.run([*command, "-ldl"], check=True)
-        return True
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """What a program needs to follow it."""
-        return {"LD_PRELOAD": str(self._library), "FAULTS_CLOCK": str(self._offset)}
+    @classmethod
+    def find(cls) -> MovableClock:
+        """That of this process, after `follow_clock`."""
+        return cls(Path(os.environ[_OFFSET]))
 
     def move(self, seconds: int) -> None:
         """Let it be so far from the machine's."""
-        with self._offset.open("r+b" if self._offset.exists() else "wb") as file:
+        with self._offset.open("r+b") as file:
             file.write(seconds.to_bytes(8, "little", signed=True))
+
+
+def follow_clock() -> None:
+    """Start this program again with a clock that can be moved; return where that was done."""
+    if _OFFSET in os.environ:
+        return
+    compiler = shutil.which("cc")
+    if compiler is None:
+        raise SystemExit("a C compiler (cc) is needed, to move the clock")
+    place = Path(tempfile.mkdtemp())
+    library, offset, source = (place / name for name in ("clock.so", "offset", "clock.c"))
+    source.write_text(SOURCE)
+    offset.write_bytes(bytes(8))
+    command = [compiler, "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"]
+    subprocess.run(command, check=True)
+    environment = {**os.environ, "LD_PRELOAD": str(library), _OFFSET: str(offset)}
+    os.execve(sys.executable, [sys.executable, *sys.argv], environment)

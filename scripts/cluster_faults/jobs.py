@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import logging
-import os
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cluster_faults.forking import DIRECTORY, fork_workers
 from cluster_faults.network import Network
 
 from llm_timecycle.distributed.launcher import Patience, run_job
@@ -19,16 +19,16 @@ from llm_timecycle.distributed.worker_process import WorkerCommand
 from llm_timecycle.errors import TimecycleError
 from llm_timecycle.runs.directory import open_run
 
-ROOT = Path(__file__).resolve().parents[2]
 PORT = 4000
 STALL_S = 5.0
+STEPS = 200
 SETTINGS = """\
-data: {train: sample-english, valid_fraction: 0.05, test_fraction: 0}
+data: {train: sample-english, valid_fraction: 0, test_fraction: 0}
 tokenizer: {level: char}
 model: {embedding_dim: 8, hidden_units: 16, num_layers: 1}
 training:
-  {batch_size: 8, sequence_length: 16, max_steps: 400, eval_every: 100, checkpoint_every: 20,
-   keep_checkpoints: 2, log_every: 20, precision: float32, learning_rate: 0.01, threads: 1}
+  {batch_size: 8, sequence_length: 16, max_steps: 200, checkpoint_every: 20, keep_checkpoints: 2,
+   log_every: 100, precision: float32, learning_rate: 0.01, threads: 1}
 """
 
 
@@ -64,7 +64,6 @@ class Job:
     network: Network
     place: Path
     workers: int
-    environment: dict[str, str] = field(default_factory=dict)
 
     @property
     def run(self) -> Path:
@@ -86,7 +85,8 @@ class Job:
         try:
             with (self.place / "log").open("ab", buffering=0) as shown:
                 patience = Patience(before_restart_s=0.2)
-                run_job(self._make_commands, restarts, patience=patience, write=shown.write)
+                with fork_workers():
+                    run_job(self._make_commands, restarts, patience=patience, write=shown.write)
         except TimecycleError as error:
             outcome.exit_code = error.exit_code
             outcome.messages.append((time.monotonic(), str(error)))
@@ -97,22 +97,17 @@ class Job:
 
     def find_worker(self, index: int) -> int | None:
         """The process id of a worker; None where it does not run."""
-        for entry in Path("/proc").iterdir():
-            try:
-                words = (entry / "cmdline").read_bytes().split(b"\0")
-                parent = (entry / "stat").read_text().rpartition(")")[2].split()[1]
-            except (OSError, IndexError):
-                continue
-            wanted = [b"--worker-index", str(index).encode()]
-            if int(parent) == os.getpid() and words[-3:-1] == wanted and b"train" in words:
-                return int(entry.name)
-        return None
+        name = self.network.enter(index)[-1]
+        found = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True)
+        return int(found.stdout.split()[0]) if found.stdout else None
 
     def read_end(self) -> tuple[float | None, str]:
-        """The best loss of the finished run, and the hash of its weights."""
+        """The loss of the last steps of the finished run, and the hash of its weights."""
         run = open_run(self.run)
+        *_, row = csv.DictReader(run.metrics_path.read_text().splitlines())
         weights = hashlib.sha256(run.weights_path.read_bytes()).hexdigest()[:12]
-        return run.read_manifest()["files"]["model.safetensors"].get("valid_loss_nats"), weights
+        loss = float(row["train_loss_nats"]) if int(row["step"]) == STEPS else None
+        return loss, weights
 
     def list_left(self) -> list[str]:
         """Processes that are still on the machines."""
@@ -131,20 +126,14 @@ class Job:
         arguments = ["train", "tiny.yaml", "--run", str(self.run), *resume]
         arguments += ["--stall-timeout", f"{STALL_S:g}", "--workers", addresses]
         environment = {
-            "PYTHONPATH": str(ROOT),
-            "TF_CPP_MIN_LOG_LEVEL": "2",
+            DIRECTORY: str(self.place),
             "LLM_TIMECYCLE_CACHE": str(self.place.parent / "cache"),
-            **self.environment,
         }
-        start = f"import os, runpy, sys; os.chdir({str(self.place)!r}); "
-        start += (
-            "sys.argv[0] = 'llm-timecycle'; runpy.run_module('llm_timecycle', run_name='__main__')"
-        )
         return [
             WorkerCommand(
                 [
                     *self.network.enter(index),
-                    *(sys.executable, "-c", start, *arguments, "--worker-index", str(index)),
+                    *("llm-timecycle", *arguments, "--worker-index", str(index)),
                 ],
                 environment,
             )

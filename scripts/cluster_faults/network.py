@@ -21,7 +21,7 @@ class Network:
     """
 
     def __init__(self, machines: int) -> None:
-        self._name = f"faults{os.getpid()}"
+        self._name = f"faults{os.getpid()}of{machines}"
         self.addresses = [f"{PREFIX}.{index + 1}" for index in range(machines)]
 
     def make(self) -> None:

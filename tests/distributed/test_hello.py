@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -26,20 +26,24 @@ def addresses() -> list[str]:
     return choose_local_addresses(3, random.Random())
 
 
+def make_cluster(
+    addresses: Sequence[str], index: int, timeout_s: float = LONG_S, job: str = "my"
+) -> Cluster:
+    return Cluster(tuple(addresses), index, job, hello_s=timeout_s)
+
+
 def meet(
     addresses: list[str],
     facts: Mapping[int, Mapping[str, str]],
-    *,
-    jobs: Mapping[int, str] | None = None,
     timeout_s: float = LONG_S,
 ) -> dict[int, object]:
     """What each of these workers gets: the plan, or its error."""
 
     def greet(index: int) -> object:
-        cluster = Cluster(tuple(addresses), index, (jobs or {}).get(index, "my"))
+        cluster = make_cluster(addresses, index, timeout_s)
         plan = PLAN if index == 0 else None
         try:
-            return exchange_hello(cluster, facts[index], timeout_s, plan=plan)
+            return exchange_hello(cluster, facts[index], plan=plan)
         except TimecycleError as error:
             return error
 
@@ -102,7 +106,7 @@ def test_two_programs_with_one_index_are_refused(addresses: list[str]) -> None:
 
     def greet(cluster: Cluster) -> object:
         with pytest.raises(UsageError, match="two programs are worker 1") as caught:
-            exchange_hello(cluster, FACTS, LONG_S)
+            exchange_hello(cluster, FACTS)
         return caught.value
 
     with ThreadPoolExecutor(3) as pool:
@@ -111,24 +115,21 @@ def test_two_programs_with_one_index_are_refused(addresses: list[str]) -> None:
 
 def test_a_worker_of_another_job_is_sent_away_and_disturbs_nobody(addresses: list[str]) -> None:
     with ThreadPoolExecutor(4) as pool:
-        other = pool.submit(exchange_hello, Cluster(tuple(addresses), 1, "other"), FACTS, LONG_S)
-        chief = pool.submit(
-            exchange_hello, Cluster(tuple(addresses), 0, "my"), FACTS, LONG_S, plan=PLAN
-        )
+        other = pool.submit(exchange_hello, make_cluster(addresses, 1, job="other"), FACTS)
+        chief = pool.submit(exchange_hello, make_cluster(addresses, 0), FACTS, plan=PLAN)
         with pytest.raises(UsageError, match="belongs to job my, this worker to job other"):
             other.result()
         rest = [
-            pool.submit(exchange_hello, Cluster(tuple(addresses), index, "my"), FACTS, LONG_S)
-            for index in (1, 2)
+            pool.submit(exchange_hello, make_cluster(addresses, index), FACTS) for index in (1, 2)
         ]
         assert [each.result() for each in (chief, *rest)] == [PLAN] * 3
 
 
 def test_another_number_of_workers_is_refused(addresses: list[str]) -> None:
     with ThreadPoolExecutor(2) as pool:
-        chief = pool.submit(exchange_hello, Cluster(tuple(addresses), 0, "my"), FACTS, SHORT_S)
+        chief = pool.submit(exchange_hello, make_cluster(addresses, 0, SHORT_S), FACTS)
         with pytest.raises(UsageError, match="was given 2 addresses, the first worker 3"):
-            exchange_hello(Cluster(tuple(addresses[:2]), 1, "my"), FACTS, LONG_S)
+            exchange_hello(make_cluster(addresses[:2], 1), FACTS)
         with pytest.raises(WorkersError, match="workers 1"):
             chief.result()
 
@@ -136,34 +137,35 @@ def test_another_number_of_workers_is_refused(addresses: list[str]) -> None:
 def test_a_port_in_use_and_an_address_of_another_machine(addresses: list[str]) -> None:
     with socket.create_server(split_address(addresses[0])):
         for index in (0, 1):
-            swapped = Cluster((addresses[index], addresses[1 - index]), index, "my")
+            swapped = make_cluster([addresses[index], addresses[1 - index]], index, SHORT_S)
             with pytest.raises(WorkersError, match=f"another program uses {addresses[0]}"):
-                exchange_hello(swapped, FACTS, SHORT_S)
+                exchange_hello(swapped, FACTS)
     for index in (0, 1):
         foreign = Cluster(("198.51.100.1:4000", "198.51.100.2:4000"), index, "my")
         with pytest.raises(
             UsageError, match=r"198\.51\.100\.\d:4000 is no address of this machine"
         ):
-            exchange_hello(foreign, FACTS, SHORT_S)
+            exchange_hello(foreign, FACTS)
 
 
 def test_a_name_that_nobody_has_is_refused_after_the_time(addresses: list[str]) -> None:
-    cluster = Cluster(("no-such-machine.invalid:4000", addresses[1]), 0, "my")
+    nameless = ["no-such-machine.invalid:4000", addresses[1]]
+    cluster = make_cluster(nameless, 0, SHORT_S)
     with pytest.raises(UsageError, match=r"no-such-machine\.invalid is the name of no machine"):
-        exchange_hello(cluster, FACTS, SHORT_S)
+        exchange_hello(cluster, FACTS)
     with pytest.raises(WorkersError, match="its name is not known"):
-        exchange_hello(Cluster(cluster.addresses, 1, "my"), FACTS, SHORT_S)
+        exchange_hello(make_cluster(nameless, 1, SHORT_S), FACTS)
 
 
 def test_a_worker_that_leaves_may_come_again(addresses: list[str]) -> None:
     greeting = {"job": "my", "size": 3, "index": 1, "facts": {**FACTS, "version": "old"}}
     trio = tuple(addresses)
     with ThreadPoolExecutor(3) as pool:
-        chief = pool.submit(exchange_hello, Cluster(trio, 0, "my"), FACTS, LONG_S, plan=PLAN)
+        chief = pool.submit(exchange_hello, Cluster(trio, 0, "my"), FACTS, plan=PLAN)
         with connect(addresses[0]) as connection:
             connection.sendall(json.dumps(greeting).encode() + b"\n")
-        other = pool.submit(exchange_hello, Cluster(trio, 2, "my"), FACTS, LONG_S)
-        assert exchange_hello(Cluster(trio, 1, "my"), FACTS, LONG_S) == PLAN
+        other = pool.submit(exchange_hello, Cluster(trio, 2, "my"), FACTS)
+        assert exchange_hello(Cluster(trio, 1, "my"), FACTS) == PLAN
         assert [chief.result(), other.result()] == [PLAN, PLAN]
 
 
@@ -184,7 +186,7 @@ STRANGERS: dict[str, bytes] = {
 def test_strangers_are_left_aside(addresses: list[str]) -> None:
     pair = tuple(addresses[:2])
     with ThreadPoolExecutor(2) as pool:
-        chief = pool.submit(exchange_hello, Cluster(pair, 0, "my"), FACTS, LONG_S, plan=PLAN)
+        chief = pool.submit(exchange_hello, Cluster(pair, 0, "my"), FACTS, plan=PLAN)
         opened = [connect(addresses[0]) for _ in range(100)]  # more than may be open
         for content in STRANGERS.values():
             with connect(addresses[0]) as connection:
@@ -194,7 +196,7 @@ def test_strangers_are_left_aside(addresses: list[str]) -> None:
                     assert connection.recv(100) == b""
                 except (TimeoutError, ConnectionError):
                     pass
-        assert exchange_hello(Cluster(pair, 1, "my"), FACTS, LONG_S) == PLAN
+        assert exchange_hello(Cluster(pair, 1, "my"), FACTS) == PLAN
         assert chief.result() == PLAN
         for connection in opened:
             connection.close()
@@ -212,7 +214,7 @@ def test_a_chief_that_is_another_program(addresses: list[str], content: bytes) -
     with socket.create_server(split_address(addresses[0])) as server, ThreadPoolExecutor(1) as pool:
         served = pool.submit(serve, server, content, SHORT_S)
         with pytest.raises(WorkersError, match=r"another program|ended before|reset") as caught:
-            exchange_hello(Cluster(tuple(addresses), 1, "my"), FACTS, SHORT_S)
+            exchange_hello(make_cluster(addresses, 1, SHORT_S), FACTS)
         assert addresses[0] in str(caught.value)
         served.result()
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
-from llm_timecycle.distributed.cluster import parse_cluster
-from llm_timecycle.distributed.watchdog import FIRST_STEP_S, ProcessEnd, Watchdog
+from llm_timecycle.distributed.cluster import Cluster, parse_cluster
+from llm_timecycle.distributed.watchdog import ProcessEnd, Watchdog
 
-CLUSTER = parse_cluster("10.0.0.1:4000,10.0.0.2:4000,10.0.0.3:4000", 1)
+
+def make_cluster(stall_s: float) -> Cluster:
+    """The second of three workers."""
+    cluster = parse_cluster("10.0.0.1:4000,10.0.0.2:4000,10.0.0.3:4000", 1)
+    return replace(cluster, stall_s=stall_s)
 
 
 class Clock:
@@ -56,7 +61,7 @@ def do_steps(watchdog: Watchdog, clock: Clock, seconds: list[float], first: int 
 
 
 def test_a_step_may_take_twenty_times_the_median(clock: Clock, end: NoEnd) -> None:
-    watchdog = Watchdog(CLUSTER, 60, now=clock, end=end)
+    watchdog = Watchdog(make_cluster(60), now=clock, end=end)
     do_steps(watchdog, clock, [50, 4, 5, 6])  # the first one is compiled, and says nothing
     assert watchdog.find_limit() == ("step 5", 100)
     watchdog.check(100)
@@ -70,31 +75,31 @@ def test_a_step_may_take_twenty_times_the_median(clock: Clock, end: NoEnd) -> No
 
 
 def test_the_limit_of_quick_steps_is_the_shortest(clock: Clock, end: NoEnd) -> None:
-    watchdog = Watchdog(CLUSTER, 60, now=clock, end=end)
+    watchdog = Watchdog(make_cluster(60), now=clock, end=end)
     do_steps(watchdog, clock, [1, 0.01, 0.01])
     assert watchdog.find_limit()[1] == 60
 
 
 def test_a_slow_step_among_many_does_not_stretch_the_limit(clock: Clock, end: NoEnd) -> None:
-    watchdog = Watchdog(CLUSTER, 1, now=clock, end=end)
+    watchdog = Watchdog(make_cluster(1), now=clock, end=end)
     do_steps(watchdog, clock, [1.0] * 5 + [15.0] + [1.0] * 5)
     assert watchdog.find_limit()[1] == 20
 
 
 def test_steps_that_are_compiled_have_a_limit_too(clock: Clock, end: NoEnd) -> None:
-    watchdog = Watchdog(CLUSTER, 60, now=clock, end=end)
-    assert watchdog.find_limit() == ("the start", FIRST_STEP_S)
+    watchdog = Watchdog(make_cluster(60), now=clock, end=end)
+    assert watchdog.find_limit() == ("the start", 600)
     watchdog.beat(7)
-    assert watchdog.find_limit() == ("step 8", FIRST_STEP_S)
+    assert watchdog.find_limit() == ("step 8", 600)
     clock.now_s += 300
     watchdog.beat(8, is_compiled=False)
-    assert watchdog.find_limit() == ("step 9", FIRST_STEP_S)
+    assert watchdog.find_limit() == ("step 9", 600)
     do_steps(watchdog, clock, [2.0], first=9)
     assert watchdog.find_limit() == ("step 10", 60)
 
 
 def test_a_task_has_its_limit_and_counts_as_no_step(clock: Clock, end: NoEnd) -> None:
-    watchdog = Watchdog(CLUSTER, 5, now=clock, end=end)
+    watchdog = Watchdog(make_cluster(5), now=clock, end=end)
     do_steps(watchdog, clock, [1.0, 1.0, 1.0])
     with watchdog.allow("waiting for the checkpoint", 30):
         assert watchdog.find_limit() == ("waiting for the checkpoint", 30)
@@ -113,7 +118,7 @@ def test_a_task_has_its_limit_and_counts_as_no_step(clock: Clock, end: NoEnd) ->
 
 
 def test_the_end_is_armed_beyond_the_limit_of_what_is_done(clock: Clock, end: NoEnd) -> None:
-    watchdog = Watchdog(CLUSTER, 5, now=clock, end=end)
+    watchdog = Watchdog(make_cluster(5), now=clock, end=end)
     do_steps(watchdog, clock, [1.0, 1.0])
     watchdog.check(8)
     assert end.armed_s[-1] == pytest.approx(20 - 8 + 60)
@@ -122,7 +127,7 @@ def test_the_end_is_armed_beyond_the_limit_of_what_is_done(clock: Clock, end: No
 def test_a_process_that_was_stopped_goes_on(end: NoEnd) -> None:
     """The thread sees time pass only while it runs: at most five looks at once."""
     seconds = iter([0.0, 0.0, *(1000.0 * look for look in range(1, 10_000))])
-    watchdog = Watchdog(CLUSTER, 60, now=lambda: next(seconds), end=end, poll_s=0.01)
+    watchdog = Watchdog(make_cluster(60), now=lambda: next(seconds), end=end, poll_s=0.01)
     watchdog._task = None
     watchdog._spans.append(1.0)
     with watchdog:
@@ -134,11 +139,11 @@ def test_a_process_that_was_stopped_goes_on(end: NoEnd) -> None:
 
 STUCK = """
 import threading
-from llm_timecycle.distributed.cluster import parse_cluster
+from llm_timecycle.distributed.cluster import Cluster
 from llm_timecycle.distributed.watchdog import Watchdog
 
 def wait_for_the_others():
-    with Watchdog(parse_cluster("a:1,b:1", 0), least_s=0.2) as watchdog:
+    with Watchdog(Cluster(("a:1", "b:1"), 0, "my", stall_s=0.2)) as watchdog:
         watchdog.beat(1)
         watchdog.beat(2)
         threading.Lock().acquire() and threading.Event().wait()
@@ -149,10 +154,11 @@ wait_for_the_others()
 HOLDS_THE_LOCK = """
 import time
 from llm_timecycle.distributed import watchdog
-from llm_timecycle.distributed.cluster import parse_cluster
+from llm_timecycle.distributed.cluster import Cluster
 
 watchdog._GRACE_S = 0.1
-with watchdog.Watchdog(parse_cluster("a:1,b:1", 0), least_s=0.1, poll_s=0.01) as dog:
+cluster = Cluster(("a:1", "b:1"), 0, "my", stall_s=0.1)
+with watchdog.Watchdog(cluster, poll_s=0.01) as dog:
     dog.beat(1)
     dog.beat(2)
     time.sleep(0.05)

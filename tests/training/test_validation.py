@@ -12,6 +12,7 @@ from llm_timecycle.clock import ActiveClock
 from llm_timecycle.config.settings import ModelSettings, Settings, TrainingSettings
 from llm_timecycle.model.network import build_network
 from llm_timecycle.training.validation import Validator
+from llm_timecycle.training.workers.workers import ALONE
 
 WINDOWS = 100
 
@@ -35,7 +36,7 @@ def test_a_moment_of_other_work_is_not_counted_for_every_window(slow_window: int
     )
     machine = Machine(slow_window)
     validator = Validator(
-        SimpleNamespace(network=build_network(settings.model, 5, seed=1), shards=1),
+        SimpleNamespace(network=build_network(settings.model, 5, seed=1), shards=1, workers=ALONE),
         settings,
         np.zeros(2 * 16 * WINDOWS + 1, np.int64),
         ActiveClock(0.0, lambda: machine.now_s),

@@ -7,8 +7,9 @@ a resumed run follows them without measuring again.
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from llm_timecycle.clock import ActiveClock
@@ -16,14 +17,19 @@ from llm_timecycle.config.settings import TrainingSettings
 from llm_timecycle.errors import RunError
 from llm_timecycle.runs.directory import Run
 from llm_timecycle.runs.manifest import RESTORE
-from llm_timecycle.training.budget.planning import Costs, make_plan, scale_plan
+from llm_timecycle.text.batches import Lanes
+from llm_timecycle.training.budget.planning import Costs, describe_plan, make_plan, scale_plan
 from llm_timecycle.training.progress import Progress
 from llm_timecycle.training.schedules import (
     OPEN_STEPS,
     Plan,
     plan_epochs,
     read_plans,
+    write_plans,
 )
+from llm_timecycle.training.workers.workers import Workers, share_plans
+
+log = logging.getLogger("llm_timecycle")
 
 MARKS = (0.25, 0.5, 0.75)
 """The used shares of a budget at which a new plan is made."""
@@ -241,3 +247,32 @@ def open_planner(run: Run, progress: Progress, steps_per_epoch: int, clock: Acti
     planner = Planner(training, start, clock, progress.active_s, plans, steps_per_epoch)
     planner.change_minutes(progress.step)
     return planner
+
+
+def renew_plan(
+    planner: Planner,
+    workers: Workers,
+    run: Run,
+    progress: Progress,
+    lanes: Lanes,
+    estimate_validation_s: Callable[[], float],
+    save: Callable[[], None],
+) -> None:
+    """Make a plan for the rest of the budget, and store it before the next step.
+
+    It is made by the chief's clock, and is the plan of all workers.
+
+    Args:
+        estimate_validation_s: measures how long a validation takes. save: writes a checkpoint.
+    """
+    if workers.choose(planner.needs_validation_s):
+        planner.note_validation(estimate_validation_s(), is_estimated=True)
+    if workers.choose(planner.needs_checkpoint_s):
+        save()
+    if workers.is_chief:
+        plan = planner.make_plan(progress.step, progress.validated_step)
+        run.record_plans(write_plans(planner.plans))
+        epochs = plan.steps / lanes.steps_per_epoch
+        tokens_per_step = lanes.lanes * lanes.lane_length / lanes.steps_per_epoch
+        log.info(describe_plan(plan, epochs, tokens_per_step / planner.step_s))
+    planner.plans = share_plans(workers, planner.plans)

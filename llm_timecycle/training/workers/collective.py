@@ -169,8 +169,6 @@ class CollectiveWorkers(Workers):
     def _send_from(self, index: int, content: bytes) -> bytes:
         is_mine = self.index == index
         length = int(self._add_array(np.asarray([len(content) * is_mine], np.int64))[0])
-        if length == 0:  # nothing to add up: TensorFlow crashes
-            return b""
         own = np.zeros(length, np.int32)
         if is_mine:
             own[:] = np.frombuffer(content, np.uint8)
@@ -184,5 +182,7 @@ class CollectiveWorkers(Workers):
                 input_signature=(tf.TensorSpec((None,), tensor.dtype),),
                 autograph=False,
             )
+        if array.size == 0:
+            return array  # of nothing, TensorFlow's sum over workers ends the process
         added: np.ndarray = self._sums[tensor.dtype](tensor).numpy()
         return added.reshape(array.shape)

@@ -22,8 +22,8 @@ from llm_timecycle.training.workers.workers import ALONE, Workers
 
 log = logging.getLogger("llm_timecycle")
 
-CONNECTING_S = 120.0
-"""How long TensorFlow's own connections may take, once all workers have said hello."""
+CONNECTING_S = 60.0
+"""How long TensorFlow's own connections may take at least, once all workers have said hello."""
 
 
 @contextmanager

@@ -13,7 +13,6 @@ from llm_timecycle.config.settings import Settings
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 from llm_timecycle.training.checkpoints import Checkpoint
 from llm_timecycle.training.progress import Progress
-from llm_timecycle.training.schedules import Plan, read_plans, write_plans
 from llm_timecycle.training.state import TrainState
 from llm_timecycle.training.workers.workers import Workers
 
@@ -53,13 +52,6 @@ class Briefing:
             normalize=settings.data.normalize,
         )
         return cls(settings, tokenizer, values["corpora"], values["plans"])
-
-
-def share_plans(workers: Workers, plans: tuple[Plan, ...]) -> tuple[Plan, ...]:
-    """The chief's plans, for every worker."""
-    if workers.size == 1:
-        return plans
-    return read_plans(json.loads(workers.send(json.dumps(write_plans(plans)).encode())))
 
 
 def share_checkpoint(

@@ -7,12 +7,15 @@ is agreed on, and every worker computes all else from equal numbers.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
+
+from llm_timecycle.training.schedules import Plan, read_plans, write_plans
 
 WAITING_S = 1800.0
 """How long workers wait for one another where a step is not what they do: at a barrier."""
@@ -101,3 +104,10 @@ class Workers:
 
 
 ALONE = Workers()
+
+
+def share_plans(workers: Workers, plans: tuple[Plan, ...]) -> tuple[Plan, ...]:
+    """The chief's plans, for every worker."""
+    if workers.size == 1:
+        return plans
+    return read_plans(json.loads(workers.send(json.dumps(write_plans(plans)).encode())))

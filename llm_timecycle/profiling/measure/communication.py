@@ -12,7 +12,7 @@ import json
 import random
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
@@ -112,7 +112,7 @@ def measure_workers(
         steps=steps,
         fit=fit,
         network=predict_steps(medians_s, fit, steps[0].summed_bytes),
-        remark=_explain(cores, workers),
+        remark=_explain(cores, settings.training.threads or cores, steps[len(fitted) :]),
     )
 
 
@@ -126,14 +126,21 @@ def choose_counts(lanes: int, workers: int) -> list[int]:
     return [*(n for n in powers if lanes % n == 0), workers]
 
 
-def _explain(cores: int, workers: int) -> str:
-    shared = "" if cores == 1 else "s"
-    remark = (
-        f"All workers share the {cores} core{shared} of this machine, which one process uses too: "
-        f"they cannot be faster than it. The speed-up here is the price of dividing the step."
-    )
-    if workers > max(cores, 2):
-        remark += f" With more than {max(cores, 2)} workers, several share a core."
+def _explain(cores: int, threads: int, left_out: Sequence[WorkersStep]) -> str:
+    if threads < cores:
+        remark = (
+            f"One process computes with {threads} of the {cores} cores of this machine "
+            f"(training.threads), and each worker with as many, as long as there are enough."
+        )
+    else:
+        shared = "core" if cores == 1 else f"{cores} cores"
+        remark = (
+            f"All workers share the {shared} of this machine, which one process has alone: the "
+            f"speed-up shows the price of dividing a step, not what more machines would give."
+        )
+    if left_out:
+        counts = " and ".join(f"{step.workers}" for step in left_out)
+        remark += f" {counts} workers do not have a core each, and are not in the fit."
     return remark
 
 

@@ -91,7 +91,9 @@ def _list_parts(profile: Profile) -> Iterator[RenderableType]:
     if (found := profile.workers) is not None:
         yield from head("Workers: processes on this machine, connected over loopback")
         yield make_table(table_rows.list_worker_rows(found))
+        yield ""
         yield make_table([("", ""), *table_rows.WORKER_DEFINITIONS], left=2, has_head=False)
+        yield ""
         yield from map(table_rows.describe_overlap, found.steps)
         yield found.remark
         yield ""

@@ -159,6 +159,7 @@ def run_workers(job: Job, *, draw: random.Random) -> Times:
         environment = {
             "PYTHONPATH": list_module_paths(),
             JOB_VARIABLE: f"{draw.getrandbits(64):016x}",
+            "TF_CONFIG": "",
         }
         program = [sys.executable, "-P", "-m", _MODULE, folder, addresses]
         commands = [

@@ -42,7 +42,7 @@ class Machine:
             size: (rounds * (0.001 + size / job.workers / 1e9) * (1 + (job.workers > 2)),)
             for size in (500_000, 2_000_000, 8_000_000)
         }
-        stages_s = {stage: (0.1,) * job.repeats for stage in WORKER_STAGES}
+        stages_s = dict.fromkeys(WORKER_STAGES, (0.1,) * job.repeats)
         return Times(step_s=(0.4,) * job.repeats, stages_s=stages_s, sums_s=sums_s)
 
 
@@ -104,7 +104,9 @@ def test_one_process_is_timed_with_the_lanes_of_one_of_several() -> None:
 
 def test_a_process_that_fails_says_why() -> None:
     dumped = {**DUMPED, "training": {**DUMPED["training"], "batch_size": 0}}
-    with pytest.raises(TimecycleError, match=r"measuring 2 workers: [^.]*training.batch_size") as told:
+    with pytest.raises(
+        TimecycleError, match=r"measuring 2 workers: [^.]*training.batch_size"
+    ) as told:
         RUN(Job(2, dumped, 30, 5))
     assert told.value.exit_code == 1
 

@@ -12,7 +12,8 @@ TimecycleError            1    an internal error
 +-- RunError              5    a run directory or a checkpoint is missing, damaged or in the way
 |   +-- RunExistsError    5    something is already where a new run was to be written
 |   +-- RunInUseError     5    another process is training the run
-+-- WorkersError          6    the workers of a training on several machines lost one another
++-- WorkersError          6    the workers of a training on several machines did not find each other
+|   +-- WorkerLostError   6    one of them was lost while they trained
 +-- ExportError           1    an export does not give what its run gives
 +-- Interrupted           130  Ctrl-C ended the work after it was saved (143: SIGTERM, 129: SIGHUP)
 
@@ -169,6 +170,10 @@ class WorkersError(TimecycleError):
     """Workers of a job did not come, were lost or are stuck. Starting all again may help."""
 
     exit_code = 6
+
+
+class WorkerLostError(WorkersError):
+    """A worker has ended or cannot be reached, after all were connected."""
 
 
 class ExportError(TimecycleError):

@@ -38,6 +38,8 @@ GENERATED = "by scripts/write_docs.py; do not edit."
 ENVIRONMENT = {
     "LLM_TIMECYCLE_CACHE": "The directory for encoded texts, in place of the user's cache.",
     "LLM_TIMECYCLE_DEBUG": "With 1, errors come with a traceback.",
+    "LLM_TIMECYCLE_JOB": "The id of a training on several machines, for its workers alone.",
+    "TF_CONFIG": "The workers of a training, in place of --workers and --worker-index.",
     f"{serve.ENVIRONMENT}_OPTION": "The default of an option of serve, such as "
     f"{serve.ENVIRONMENT}_PORT.",
 }

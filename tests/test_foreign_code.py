@@ -70,10 +70,13 @@ def test_no_file_becomes_code() -> None:
 
 
 def test_the_program_connects_to_nothing() -> None:
-    """The server listens, and an export goes to the Hub if it is told to: that is all."""
+    """A server listens, workers meet, an export goes to the Hub if it is told to: that is all."""
     found = {name: find(tree, CONNECTS) for name, tree in MODULES.items()}
     assert {name: names for name, names in found.items() if names} == {
         "serving/server": {"socket"},
+        "distributed/addresses": {"socket"},
+        "distributed/reception": {"socket"},
+        "distributed/hello": {"socket", ".create_connection"},
         "exporting/huggingface/push": {"huggingface_hub"},
     }
     assert ".connect(" not in (ROOT / "serving/server.py").read_text(encoding="utf-8")
@@ -89,7 +92,11 @@ def test_it_starts_only_itself_without_a_shell() -> None:
         if calls := text.count("subprocess.run(") + text.count("subprocess.Popen("):
             starting[name] = calls
         assert text.count("[sys.executable") == text.count('[sys.executable, "-P", '), name
-    assert starting == {"text/parallel/pool": 1, "profiling/measure/subprocesses": 1}
+    assert starting == {
+        "text/parallel/pool": 1,
+        "profiling/measure/subprocesses": 1,
+        "distributed/worker_process": 1,  # what `cli/launch.py` gives it, itself
+    }
 
 
 @pytest.mark.parametrize("room", ["serving", "config"])

@@ -15,10 +15,19 @@ ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## ([^\n]+)\n\n(.+?)\n(?=\n## |\Z)", TEXT, re.DOTALL | re.MULTILINE))
 PROMISES = (
-    *("Every file", "A run", "A settings file", "A text", "A prompt", "A server", "Your work"),
+    *(
+        "Every file",
+        "A run",
+        "A settings file",
+        "A text",
+        "A prompt",
+        "A server",
+        "Several machines",
+        "Your work",
+    ),
 )
 REFERENCE = re.compile(r"`(tests/[\w./]+\.py)::(\w+)`")
-UNITS = {"MiB": 1 << 20, "Mi": 1 << 20, "GiB": 1 << 30}
+UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "Mi": 1 << 20, "GiB": 1 << 30}
 
 
 @cache

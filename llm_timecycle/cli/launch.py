@@ -113,8 +113,8 @@ def _check(workers: int, arguments: Sequence[str]) -> Path:
         file = f"{name_after(config) or 'my'}.yaml"
         raise UsageError(
             f"{config} is a text, and settings chosen for it would differ between workers. Write "
-            f"them to a file first: llm-timecycle config suggest {quote(config)} --output {file}; "
-            f"then: llm-timecycle launch --workers {workers} {file}"
+            f"them to a file first: llm-timecycle config suggest {quote(config)} --output "
+            f"{quote(file)}; then: llm-timecycle launch --workers {workers} {quote(file)}"
         )
     resume = given["resume"]
     warm_start = open_warm_start(given["from_run"], given["extend_vocabulary"], resume)

@@ -18,7 +18,7 @@ import click
 from llm_timecycle import __version__
 from llm_timecycle.cli.options import HELP
 from llm_timecycle.cli.printing import escape_controls
-from llm_timecycle.errors import Interrupted, TimecycleError, UsageError, WorkersError
+from llm_timecycle.errors import Interrupted, TimecycleError, UsageError, WorkerLostError
 from llm_timecycle.files import FULL_DISK, explain_os_error
 
 COMMANDS = {
@@ -112,7 +112,7 @@ def main() -> None:
     except TimecycleError as error:
         if wants_traceback:
             raise
-        if isinstance(error, WorkersError):
+        if isinstance(error, WorkerLostError):
             _end_at_once(f"Error: {error}", error.exit_code)
         _end(f"Error: {error}", error.exit_code)
     except click.exceptions.Abort:

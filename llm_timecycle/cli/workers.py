@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from shlex import quote
@@ -77,10 +78,8 @@ def read_cluster(
     try:
         cluster = find_cluster(workers, worker_index, os.environ)
     except UsageError as error:
-        options = {"worker_index": "--worker-index", "workers:": "--workers:"}
-        message = str(error)
-        for argument, option in options.items():
-            message = message.replace(argument, option)
+        # Arguments are named at the start of the message, and before a colon.
+        message = re.sub(r"^worker(s|_index)\b|\bworker(s|_index)(?=:)", _name_option, str(error))
         raise UsageError(message) from error
     if cluster is None:
         return None
@@ -91,3 +90,7 @@ def read_cluster(
     if not cluster.is_chief:
         logging.getLogger("llm_timecycle").setLevel(logging.WARNING)
     return replace(cluster, hello_s=hello_s, stall_s=stall_s)
+
+
+def _name_option(argument: re.Match[str]) -> str:
+    return f"--{argument[0].replace('_', '-')}"

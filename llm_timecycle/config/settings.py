@@ -26,6 +26,8 @@ from llm_timecycle.config.validation import validate_settings
 
 Dropout = Annotated[float, Field(ge=0.0, lt=1.0)]
 Size = Annotated[int, Field(ge=1, le=65_536)]
+MOST_GROUPS = 256
+"""Of the lanes of a step that are computed one after the other."""
 PenaltyWeight = Annotated[float, Field(ge=0.0, le=1_000.0)]
 
 
@@ -102,8 +104,10 @@ class TrainingSettings(Section):
     batch_size: Size = Field(
         default=64, description="Batch size: text streams (lanes) trained in parallel (B)."
     )
-    accumulate: Size = Field(
+    accumulate: int = Field(
         default=1,
+        ge=1,
+        le=MOST_GROUPS,
         description="Gradient accumulation: the groups of lanes that a step computes one after the "
         "other before it updates the weights. The training is the same, more slowly, in the memory "
         "of batch_size / accumulate lanes: for a batch that does not fit.",

@@ -7,13 +7,15 @@ import ipaddress
 import random
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from llm_timecycle.errors import UsageError, WorkersError
 
 Family = Sequence[tuple[int, int, int, str, tuple[object, ...]]]
 
 _BACKLOG = 1024
+_PROBES = ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1"))
+"""Addresses that are kept for documents, far from every network."""
 _LOWEST_PORT, _HIGHEST_PORT = 20_000, 32_767
 """Below those that systems give to outgoing connections: a port chosen here stays free."""
 
@@ -70,6 +72,19 @@ def find_exposed(addresses: Sequence[str]) -> list[str]:
     ['8.8.8.8:4000']
     """
     return [address for address in addresses if any(map(_is_global, _list_ips(address)))]
+
+
+def find_exposed_ips() -> list[str]:
+    """The addresses of this machine, among those by which it reaches others, that are global.
+
+    Nothing is sent: the system is asked which address it would send from.
+    """
+    found = []
+    for family, target in _PROBES:
+        with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((target, 9))
+            found.append(str(probe.getsockname()[0]))
+    return [ip for ip in found if _is_global(ip)]
 
 
 def choose_local_addresses(

@@ -16,7 +16,12 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 
-from llm_timecycle.distributed.addresses import find_exposed, listen, split_address
+from llm_timecycle.distributed.addresses import (
+    find_exposed,
+    find_exposed_ips,
+    listen,
+    split_address,
+)
 from llm_timecycle.distributed.cluster import Cluster
 from llm_timecycle.distributed.facts import name_workers
 from llm_timecycle.distributed.messages import (
@@ -55,8 +60,8 @@ def exchange_hello(
         UsageError: workers differ, two have one index, or an address is wrong.
     """
     facts = {key: value[:CHARACTERS_AT_MOST] for key, value in facts.items()}
+    warn_of_exposed(cluster)
     if cluster.is_chief:
-        warn_of_exposed(cluster)
         return _receive(cluster, facts, plan or {}, now)
     with suppress(socket.gaierror), closing(listen(cluster.addresses[cluster.index])):
         pass  # TensorFlow will listen here: what is in its way is told better now
@@ -65,13 +70,28 @@ def exchange_hello(
 
 def warn_of_exposed(cluster: Cluster) -> None:
     """Log a warning where machines anywhere can reach a worker."""
-    if exposed := find_exposed(cluster.addresses):
+    if exposed := _name_exposed(cluster):
         log.warning(
             "%s can be reached from the internet: workers trust whoever connects to them, and send "
-            "weights and texts unencrypted. Use private addresses, or a firewall that lets only "
+            "weights and texts unencrypted. Use a private network, or a firewall that lets only "
             "the workers in",
-            name_workers([cluster.addresses.index(each) for each in exposed], cluster.addresses),
+            exposed,
         )
+
+
+def _name_exposed(cluster: Cluster) -> str:
+    """Workers with such an address; else this one, where its machine has one; "" for none.
+
+    TensorFlow listens on all addresses of a machine, whatever address it is given.
+    """
+    addresses = cluster.addresses
+    if cluster.is_chief and (exposed := find_exposed(addresses)):
+        return name_workers([addresses.index(each) for each in exposed], addresses)
+    hosts = [split_address(address)[0] for address in addresses]
+    is_first_here = hosts.index(hosts[cluster.index]) == cluster.index  # one tells for a machine
+    if is_first_here and (ips := find_exposed_ips()):
+        return f"{name_workers([cluster.index])}, at {' and '.join(ips)},"
+    return ""
 
 
 def _receive(

@@ -121,7 +121,7 @@ def run_job(
                 raise _fail(problem, cause, attempt)
             log.warning(
                 "%s. All %d workers start again from the newest checkpoint (restart %d of %d)",
-                problem.rstrip("."),
+                _leave_out_advice(problem),
                 len(ends),
                 attempt + 1,
                 restarts,
@@ -256,7 +256,16 @@ def _explain(cause: _End, ends: Sequence[_End]) -> str:
     stuck = sorted(end.index for end in ends if end.was_killed)
     if not stuck or cause.exit_code != WorkersError.exit_code:
         return problem
-    return f"{name_workers(stuck)} did not react any more. {problem}"
+    return f"{name_workers(stuck)} did not react any more; {problem}"
+
+
+def _leave_out_advice(problem: str) -> str:
+    """The first sentence: what to do next is done already.
+
+    >>> _leave_out_advice("the connection to worker 1 (10.0.0.2:4000) was lost. Start it again")
+    'the connection to worker 1 (10.0.0.2:4000) was lost'
+    """
+    return problem.split("\n")[0].partition(". ")[0].rstrip(".")
 
 
 def _fail(problem: str, cause: _End, attempt: int) -> TimecycleError:

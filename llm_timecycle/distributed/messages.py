@@ -15,7 +15,7 @@ from llm_timecycle.parsing import parse_json
 
 HELLO_BYTES_AT_MOST = 64 << 10
 CHARACTERS_AT_MOST = 200
-_ENTRIES_AT_MOST = 32
+_ENTRIES_AT_MOST = 128
 
 Plan = Mapping[str, str | int]
 """What the chief has decided for all."""

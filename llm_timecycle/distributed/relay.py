@@ -73,7 +73,7 @@ class BarRelay:
     def __init__(self, write: Callable[[bytes], object]) -> None:
         self._write = write
         self._pending = b""
-        self._is_at_start = True
+        self._shown = b""  # the last byte that was passed on
         self._is_held = False
 
     @property
@@ -85,7 +85,7 @@ class BarRelay:
         """Take what was printed."""
         self._pending += received
         while self._pending and not self._is_held:
-            if self._is_at_start:
+            if self._shown in b"\n\r":
                 if self._pending.startswith(_ENDINGS):
                     self._is_held = True
                     return
@@ -94,9 +94,11 @@ class BarRelay:
             self._pass_on(self._find_end())
 
     def close(self) -> None:
-        """There is no more."""
+        """There is no more; what comes next begins on a new line."""
         if not self._is_held:
             self._pass_on(len(self._pending))
+        if self._shown not in b"\n":
+            self._write(b"\n")
 
     def _find_end(self) -> int:
         """Where what can be passed on ends: after a line, or the state of a bar."""
@@ -107,4 +109,4 @@ class BarRelay:
         passed, self._pending = self._pending[:length], self._pending[length:]
         if passed:
             self._write(passed)
-            self._is_at_start = passed.endswith((b"\n", b"\r"))
+            self._shown = passed[-1:]

@@ -4,6 +4,8 @@ A worker whose partner was stopped, or whose network was cut, waits inside Tenso
 and no signal handler of Python runs there. So a thread beside it compares the time since the last
 sign of progress with a limit, and ends the process: the stacks of all threads on standard error,
 one message, and the exit code of `WorkersError`. Whoever started the workers can start them again.
+While TensorFlow connects the workers, it lets no thread of Python run: `faulthandler` ends the
+process then, with the stacks alone.
 
     with Watchdog(cluster) as watchdog:
         with watchdog.allow("connecting to the other workers", 120):
@@ -34,7 +36,7 @@ TIMES_MEDIAN = 20
 TIMES_FIRST = 10
 """A step that compiles something, and the start, may take so many times the shortest limit."""
 _STEPS_KEPT = 51
-_GRACE_S = 60.0  # beyond the limit, for this thread to end the process with a better message
+_GRACE_S = 10.0  # beyond the limit, for this thread to end the process with a better message
 _STDERR = 2
 
 
@@ -125,8 +127,10 @@ class Watchdog:
             limit_s: how long it may take, in seconds; never less than the shortest limit of a step.
         """
         with self._lock:
-            before, self._task = self._task, (task, max(limit_s, self._least_s))
+            limit_s = max(limit_s, self._least_s)
+            before, self._task = self._task, (task, limit_s)
             self._began_s = self._awake_s
+        self._end.arm(limit_s + _GRACE_S)  # now: the task may keep the other thread from doing it
         try:
             yield
         finally:

@@ -161,7 +161,7 @@ def profile(
         check_memory(opened.settings, vocab_size, read_free_bytes(), axis)
     if workers is not None:
         check_workers(opened.settings, vocab_size, workers, read_free_bytes())
-    plan = resolve_machine(opened.settings, vocab_size)
+    plan = resolve_machine(opened.settings, vocab_size, at_once=True)
     opened = replace(opened, settings=plan.fill_in(opened.settings))
     with _quieten_tensorflow():
         return ProfileResult(_measure(opened, text, steps, axes, parallel, inference, workers))

@@ -57,7 +57,9 @@ class ComputePlan:
         return self.shards if strategy.num_replicas_in_sync == 1 else 1
 
 
-def resolve_machine(settings: Settings, vocab_size: int, workers: Workers = ALONE) -> ComputePlan:
+def resolve_machine(
+    settings: Settings, vocab_size: int, workers: Workers = ALONE, *, at_once: bool = False
+) -> ComputePlan:
     """The plan for `settings` on this machine; TensorFlow is configured for it.
 
     A run stores its threads and its precision, so that it continues with the same arithmetic
@@ -65,11 +67,12 @@ def resolve_machine(settings: Settings, vocab_size: int, workers: Workers = ALON
 
     Args:
         vocab_size: V. workers: those that share a step.
+        at_once: whether `training.accumulate` is passed over.
 
     Raises:
         NotEnoughMemoryError: the machine has too little for a step, see `check_step_fits`.
     """
-    check_memory(settings, vocab_size, workers)
+    check_memory(settings, vocab_size, workers, at_once=at_once)
     training = settings.training
     layers = settings.model.num_layers
     threads, lanes = training.threads or count_cores(), training.batch_size
@@ -83,10 +86,13 @@ def resolve_machine(settings: Settings, vocab_size: int, workers: Workers = ALON
     return make_plan(threads, lanes, precision, layers)
 
 
-def check_memory(settings: Settings, vocab_size: int, workers: Workers) -> None:
+def check_memory(
+    settings: Settings, vocab_size: int, workers: Workers, *, at_once: bool = False
+) -> None:
     """Refuse a step whose part for this worker does not fit; see `check_step_fits`."""
     if not tf.config.list_physical_devices("GPU"):
-        check_step_fits(settings, vocab_size, read_free_bytes(), workers.size)
+        free = read_free_bytes()
+        check_step_fits(settings, vocab_size, free, workers.size, at_once=at_once)
 
 
 def read_plan(settings: Settings) -> ComputePlan:

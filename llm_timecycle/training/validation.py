@@ -107,4 +107,5 @@ class Validator:
 
     def _end_window(self) -> None:
         self._window_s.append(self._clock.tick("window"))
+        self._workers.note_work()
         self._stop_request.check()

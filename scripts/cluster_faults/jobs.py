@@ -16,19 +16,19 @@ from cluster_faults.network import Network
 
 from llm_timecycle.distributed.launcher import Patience, run_job
 from llm_timecycle.distributed.worker_process import WorkerCommand
-from llm_timecycle.errors import TimecycleError
+from llm_timecycle.errors import Interrupted, TimecycleError
 from llm_timecycle.runs.directory import open_run
 
 PORT = 4000
 STALL_S = 5.0
-STEPS = 200
+STEPS = 120
 SETTINGS = """\
 data: {train: sample-english, valid_fraction: 0, test_fraction: 0}
 tokenizer: {level: char}
 model: {embedding_dim: 8, hidden_units: 16, num_layers: 1}
 training:
-  {batch_size: 8, sequence_length: 16, max_steps: 200, checkpoint_every: 20, keep_checkpoints: 2,
-   log_every: 100, precision: float32, learning_rate: 0.01, threads: 1}
+  {batch_size: 8, sequence_length: 16, max_steps: 120, checkpoint_every: 10, keep_checkpoints: 2,
+   log_every: 60, precision: float32, learning_rate: 0.01, threads: 1}
 """
 
 
@@ -87,6 +87,8 @@ class Job:
                 patience = Patience(before_restart_s=0.2)
                 with fork_workers():
                     run_job(self._make_commands, restarts, patience=patience, write=shown.write)
+        except Interrupted:  # Ctrl-C
+            raise
         except TimecycleError as error:
             outcome.exit_code = error.exit_code
             outcome.messages.append((time.monotonic(), str(error)))

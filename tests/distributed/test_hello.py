@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from llm_timecycle.distributed import hello
 from llm_timecycle.distributed.addresses import choose_local_addresses, split_address
 from llm_timecycle.distributed.cluster import Cluster
-from llm_timecycle.distributed.hello import exchange_hello
+from llm_timecycle.distributed.hello import exchange_hello, warn_of_exposed
 from llm_timecycle.distributed.messages import HELLO_BYTES_AT_MOST, read_answer, read_greeting
 from llm_timecycle.errors import TimecycleError, UsageError, WorkersError
 
@@ -242,14 +243,36 @@ def serve(server: socket.socket, content: bytes, seconds: float) -> None:
             continue
 
 
-def test_a_reachable_address_is_warned_of(
+EXPOSED = "llm_timecycle.distributed.addresses._is_global"
+
+
+def test_an_exposed_address_is_warned_of(
     addresses: list[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    meet(addresses, dict.fromkeys(range(3), FACTS))
-    assert "internet" not in caplog.text
-    monkeypatch.setattr(
-        "llm_timecycle.distributed.addresses._is_global", lambda ip: ip == "127.0.0.1"
-    )
-    meet(addresses, dict.fromkeys(range(3), FACTS))
-    assert f"workers 0 ({addresses[0]}), 1" in caplog.text
-    assert "private addresses, or a firewall" in caplog.text
+    monkeypatch.setattr(EXPOSED, lambda ip: ip == "127.0.0.1")
+    warn_of_exposed(make_cluster(addresses, 0))
+    warn_of_exposed(make_cluster(addresses, 1))
+    (message,) = caplog.messages
+    assert f"workers 0 ({addresses[0]}), 1" in message
+    assert "can be reached from the internet" in message
+    assert "private network, or a firewall" in message
+
+
+def test_an_exposed_machine_is_warned_of_once(
+    addresses: list[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hello, "find_exposed_ips", lambda: ["1.1.1.1"])
+    for index in range(3):
+        warn_of_exposed(make_cluster(addresses, index))
+    (message,) = caplog.messages
+    assert message.startswith("worker 0, at 1.1.1.1, can be reached from the internet")
+    warn_of_exposed(make_cluster([addresses[0], "other:4000"], 1))
+    assert caplog.messages[1].startswith("worker 1, at 1.1.1.1, can be reached")
+
+
+def test_private_addresses_are_not_warned_of(
+    addresses: list[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(EXPOSED, lambda ip: False)
+    warn_of_exposed(make_cluster(addresses, 0))
+    assert caplog.messages == []

@@ -14,7 +14,7 @@ import pytest
 
 from tests.cli.conftest import train_in
 
-STEPS = 200
+STEPS = 120
 SETTINGS = f"""\
 data: {{train: sample-english, valid_fraction: 0, test_fraction: 0}}
 tokenizer: {{level: char}}

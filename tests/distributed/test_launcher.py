@@ -91,12 +91,12 @@ def test_what_came_first_is_the_cause(job: Job) -> None:
 
 def test_a_worker_that_had_to_be_killed_is_named(job: Job) -> None:
     error = check_fails(job, fail("worker 0 has waited 60 s in step 9", 6), SLEEP)
-    assert str(error) == "worker 1 did not react any more. worker 0 has waited 60 s in step 9"
+    assert str(error) == "worker 1 did not react any more; worker 0 has waited 60 s in step 9"
 
 
 def test_all_start_again_where_one_was_lost(job: Job, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "llm_timecycle")
-    job.run([SLEEP, SAY], [fail("oops", 1), SAY], restarts=1)
+    job.run([SLEEP, SAY], [fail("oops. Try it again", 1), SAY], restarts=1)
     assert job.attempts == [0, 1]
     assert "[0] hello" in job.shown.decode()
     (line,) = caplog.messages
@@ -301,7 +301,7 @@ def test_a_line_without_end_is_passed_on_at_the_end() -> None:
     for relay in (BarRelay(shown.extend), LineRelay("[1] ", shown.extend)):
         relay.feed(b"Err")
         relay.close()
-    assert bytes(shown) == b"Err[1] Err\n"
+    assert bytes(shown) == b"Err\n[1] Err\n"
 
 
 def test_a_job_outside_the_main_thread_catches_no_signals(job: Job) -> None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from llm_timecycle.config.settings import ModelSettings, Settings
+from llm_timecycle.config.settings import MOST_GROUPS, ModelSettings, Settings
 from llm_timecycle.config.validation import find_contradictions
 from llm_timecycle.config.weight_shapes import count_parameters
 from llm_timecycle.errors import NotEnoughMemoryError
@@ -30,7 +30,12 @@ _SIZES = ("training.batch_size", "training.sequence_length", "model.hidden_units
 
 
 def check_step_fits(
-    settings: Settings, vocab_size: int, free_bytes: int | None, workers: int = 1
+    settings: Settings,
+    vocab_size: int,
+    free_bytes: int | None,
+    workers: int = 1,
+    *,
+    at_once: bool = False,
 ) -> None:
     """Refuse a step for which the free memory is certainly too small.
 
@@ -38,12 +43,16 @@ def check_step_fits(
         vocab_size: V.
         free_bytes: None where it is unknown: nothing is refused.
         workers: that share the lanes of a step.
+        at_once: whether all lanes are computed at once, whatever `training.accumulate` says.
 
     Raises:
         NotEnoughMemoryError: it names a setting that would do: the lanes in more groups, or else a
             size halved until it fits.
     """
     free: float = math.inf if free_bytes is None else free_bytes
+    if at_once:
+        together = settings.training.model_copy(update={"accumulate": 1})
+        settings = settings.model_copy(update={"training": together})
     if (least := find_least_bytes(settings, vocab_size, workers)) <= free:
         return
     model, training = settings.model, settings.training
@@ -53,7 +62,7 @@ def check_step_fits(
         f"{model.hidden_units}, embedding_dim {model.embedding_dim}), and {free / 1e9:.1f} GB of "
         f"memory may be used"
     )
-    for path, size in _list_smaller(settings):
+    for path, size in [*([] if at_once else _list_groups(settings)), *_list_smaller(settings)]:
         section, key = path.split(".")
         changed = getattr(settings, section).model_copy(update={key: size})
         smaller = settings.model_copy(update={section: changed})
@@ -63,11 +72,15 @@ def check_step_fits(
     raise NotEnoughMemoryError(problem)
 
 
-def _list_smaller(settings: Settings) -> Iterator[tuple[str, int]]:
-    """Settings, one at a time, with which a step takes less memory; the same training first."""
+def _list_groups(settings: Settings) -> Iterator[tuple[str, int]]:
+    """More groups of lanes, with which a step takes less memory and stays the same."""
     groups = settings.training.accumulate
-    while (groups := 2 * groups) <= settings.training.batch_size:
+    while (groups := 2 * groups) <= min(settings.training.batch_size, MOST_GROUPS):
         yield "training.accumulate", groups
+
+
+def _list_smaller(settings: Settings) -> Iterator[tuple[str, int]]:
+    """Sizes, one at a time, with which a step takes less memory."""
     for path in _SIZES:
         section, key = path.split(".")
         size: int = getattr(getattr(settings, section), key)

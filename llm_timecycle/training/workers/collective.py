@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from llm_timecycle.distributed.cluster import Cluster
 from llm_timecycle.distributed.watchdog import Watchdog
-from llm_timecycle.errors import TimecycleError, WorkersError
+from llm_timecycle.errors import TimecycleError, WorkerLostError, WorkersError
 from llm_timecycle.training.workers.workers import WAITING_S, Moment, Workers
 
 LOST = (
@@ -110,7 +110,7 @@ class CollectiveWorkers(Workers):
             task: what is done in it, for a message. limit_s: how long it may take, in seconds.
 
         Raises:
-            WorkersError: another worker has failed; it has that worker's message and exit code.
+            WorkerLostError: another worker has failed; it has that worker's message and exit code.
         """
         with self._watchdog.allow(task, limit_s):
             try:
@@ -127,11 +127,16 @@ class CollectiveWorkers(Workers):
         """Tell who watches this worker that it has done `step` steps."""
         self._watchdog.beat(step, is_compiled=is_compiled)
 
+    def note_work(self) -> None:
+        """Tell who watches this worker that what `allow` allows goes on: its time begins anew."""
+        with self.allow("some work"):
+            pass
+
     def allow(self, task: str, limit_s: float = WAITING_S) -> AbstractContextManager[None]:
         """A context in which something other than a step may take so long, in seconds."""
         return self._watchdog.allow(task, limit_s)
 
-    def explain_lost(self, error: Exception) -> WorkersError:
+    def explain_lost(self, error: Exception) -> WorkerLostError:
         """The error of a worker whose operation over the workers has failed."""
         named = ", ".join(
             f"{index} ({address})"
@@ -139,7 +144,7 @@ class CollectiveWorkers(Workers):
             if index != self.index and f"task:{index}" in str(error)
         )
         who = f"worker {named}" if named else "another worker"
-        return WorkersError(
+        return WorkerLostError(
             f"the connection to {who} was lost. Its own output says more. Everything up to the "
             f"last checkpoint is saved: start all workers again with --resume"
         )
@@ -162,7 +167,7 @@ class CollectiveWorkers(Workers):
         if code:
             return
         where = f"worker {first} ({self._cluster.addresses[first]})"
-        lost = WorkersError(f"{where} has stopped: {reason.decode(errors='replace')}")
+        lost = WorkerLostError(f"{where} has stopped: {reason.decode(errors='replace')}")
         lost.exit_code = int(codes[first])
         raise lost
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import tensorflow as tf
 
+from llm_timecycle.config.dump import write_value
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.distributed.addresses import split_address
 from llm_timecycle.distributed.cluster import Cluster
@@ -57,10 +59,10 @@ def join_workers(cluster: Cluster | None, settings: Settings, *, resume: bool) -
     with Watchdog(cluster) as watchdog:
         with watchdog.allow("connecting to the other workers", CONNECTING_S):
             strategy = _connect(cluster)
+        _take_back_sigterm()
         workers = CollectiveWorkers(cluster, strategy, watchdog, threads)
-        log.info(
-            "worker %d of %d%s", cluster.index, cluster.size, " (chief)"[: 8 * workers.is_chief]
-        )
+        role = ", the chief" if workers.is_chief else ""
+        log.info("this is worker %d of %d%s", cluster.index, cluster.size, role)
         try:
             yield workers
         except LOST as error:
@@ -68,20 +70,23 @@ def join_workers(cluster: Cluster | None, settings: Settings, *, resume: bool) -
 
 
 def list_facts(settings: Settings, *, resume: bool) -> dict[str, str]:
-    """What all workers must have in common, by the keys of `distributed.facts.FACTS`.
+    """What all workers must have in common: by the keys of `distributed.facts.FACTS`, and settings.
 
     Where the texts are, and how many threads a machine has, may differ.
     """
     versions = read_versions()
     version = versions.pop("llm_timecycle")
-    parts = settings.model_dump(include={"tokenizer", "model", "training"})
-    del parts["training"]["threads"]
-    return {
+    named = {
+        f"{section}.{key}": write_value(value)
+        for section in ("tokenizer", "model", "training")
+        for key, value in getattr(settings, section)
+        if key != "threads"
+    }
+    return named | {
         "version": version,
         "libraries": " ".join(f"{name} {number}" for name, number in versions.items()),
-        "settings": hashlib.sha256(repr(parts).encode()).hexdigest()[:12],
         "resume": "resumed" if resume else "new",
-        "processor": read_processor(),
+        "processor": read_processor() + (" with a GPU" if _list_gpus() else ""),
     }
 
 
@@ -98,8 +103,19 @@ def count_own_threads(cluster: Cluster, threads: int | None) -> int:
     return share if threads is None else min(threads, share)
 
 
+def _list_gpus() -> list[tf.config.PhysicalDevice]:
+    gpus: list[tf.config.PhysicalDevice] = tf.config.list_physical_devices("GPU")
+    return gpus
+
+
+def _take_back_sigterm() -> None:
+    """Let SIGTERM do what it did before TensorFlow connected, which notes it and goes on."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM) or signal.SIG_DFL)
+
+
 def _check_devices() -> None:
-    if len(tf.config.list_physical_devices("GPU")) > 1:
+    if len(_list_gpus()) > 1:
         raise UsageError(
             "a worker trains on one GPU, and this process has several: start a worker for each, "
             "with the environment variable CUDA_VISIBLE_DEVICES=0, 1 and so on"
@@ -115,7 +131,7 @@ def _connect(cluster: Cluster) -> tf.distribute.Strategy:
         rpc_layer="grpc",
     )
     kinds = tf.distribute.experimental.CommunicationImplementation
-    kind = kinds.AUTO if tf.config.list_physical_devices("GPU") else kinds.RING
+    kind = kinds.AUTO if _list_gpus() else kinds.RING
     options = tf.distribute.experimental.CommunicationOptions(implementation=kind)
     try:
         return tf.distribute.MultiWorkerMirroredStrategy(resolver, options)

@@ -98,6 +98,9 @@ class Workers:
             is_compiled: whether there was a step of its width before, in this session.
         """
 
+    def note_work(self) -> None:
+        """Tell who watches this worker that what `allow` allows goes on: its time begins anew."""
+
     def allow(self, task: str, limit_s: float = WAITING_S) -> AbstractContextManager[None]:
         """A context in which something other than a step may take so long, in seconds."""
         return nullcontext()

@@ -22,16 +22,31 @@ def test_a_step_that_does_not_fit_is_refused_and_what_would_is_said() -> None:
     check_step_fits(SECTION5, 10_000, least + 1)
     check_step_fits(SECTION5, 10_000, None)  # nobody knows
     # Half of the batch leaves out 64 / 2 x 50 tokens, far more than a byte.
-    with pytest.raises(
-        NotEnoughMemoryError, match=r"0\.8 GB .* used: training.batch_size=32 would"
-    ):
+    with pytest.raises(NotEnoughMemoryError, match=r"0\.8 GB .* used: training.accumulate=2 would"):
         check_step_fits(SECTION5, 10_000, least - 1)
+    with pytest.raises(NotEnoughMemoryError, match=r"training\.batch_size=32 would"):
+        check_step_fits(SECTION5, 10_000, least - 1, at_once=True)
     wide = SECTION5.model_copy(update={"model": ModelSettings(hidden_units=60_000)})
     # The weights alone are beyond it; those of H = 60,000 / 2^k are not, for some k.
     with pytest.raises(NotEnoughMemoryError, match=r"model.hidden_units=\d+ would fit"):
         check_step_fits(wide, 10_000, least)
     with pytest.raises(NotEnoughMemoryError, match="a smaller model would"):
         check_step_fits(SECTION5, 10_000, 1_000)
+
+
+@pytest.mark.parametrize(
+    ("accumulate", "workers", "lanes"), [(1, 1, 64), (4, 1, 16), (5, 1, 13), (1, 4, 16), (4, 2, 16)]
+)
+def test_a_step_takes_the_memory_of_the_lanes_that_are_computed_at_once(
+    accumulate: int, workers: int, lanes: int
+) -> None:
+    grouped = SECTION5.training.model_copy(update={"accumulate": accumulate})
+    fewer = SECTION5.training.model_copy(update={"batch_size": lanes})
+    found, expected = (
+        estimate_step_bytes(SECTION5.model_copy(update={"training": training}), 10_000, size)
+        for training, size in ((grouped, workers), (fewer, 1))
+    )
+    assert found == expected
 
 
 def test_a_size_that_would_contradict_other_settings_is_not_proposed() -> None:

@@ -23,8 +23,14 @@ from llm_timecycle.config.load import LoadedSettings
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.distributed.cluster import parse_cluster
 from llm_timecycle.errors import DataError, TimecycleError
+from llm_timecycle.model.network import build_network
 from llm_timecycle.training.session import TrainingSummary, train_with
 from llm_timecycle.training.starting.start import Order
+from llm_timecycle.training.workers.communication import (
+    count_added_bytes,
+    count_sent_bytes,
+    make_exchange,
+)
 from llm_timecycle.training.workers.join import join_workers
 from llm_timecycle.training.workers.workers import Moment, Workers
 
@@ -109,8 +115,17 @@ def try_tools(workers: Workers) -> dict[str, Any]:
         "joined": workers.join_lanes(own, 4).tolist(),
         "stop": vars(workers.agree(stop)),
         "clock": vars(workers.agree(clock)),
+        "exchange": time_exchange(workers),
         "chosen": [workers.choose(index == 0), workers.choose(index == 1)],
     }
+
+
+def time_exchange(workers: Workers) -> dict[str, float]:
+    """What a network of 7 tokens sends in a step of two workers; the exchange ends."""
+    network = build_network(SETTINGS.model, 7, seed=1)
+    exchange = make_exchange(network, workers)
+    exchange()
+    return {"added": count_added_bytes(network), "sent": count_sent_bytes(network, workers.size)}
 
 
 def fail_together(workers: Workers) -> TrainingSummary:

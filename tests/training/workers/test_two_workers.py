@@ -75,6 +75,9 @@ def test_workers_give_each_other_what_they_have(results: Any) -> None:
         }
         assert tools["joined"] == [[1.0] * 3] * 2 + [[2.0] * 3] * 2
         assert tools["chosen"] == [True, False]
+        # 7 x 4 embedding; 4 x 24, 6 x 24 and 24 of the LSTM; 6 x 7 and 7 of the output; the loss
+        added = 4 * (28 + 96 + 144 + 24 + 42 + 7 + 1)
+        assert tools["exchange"] == {"added": added, "sent": added}
 
 
 def test_a_signal_is_obeyed_by_all_and_the_clock_is_the_chiefs(results: Any) -> None:
@@ -87,7 +90,7 @@ def test_a_signal_is_obeyed_by_all_and_the_clock_is_the_chiefs(results: Any) -> 
 def test_what_ends_one_worker_ends_the_other_with_its_message(results: Any) -> None:
     first, second = (result["failed"] for result in results)
     assert (second["error"], second["code"]) == ("DataError", 4)
-    assert (first["error"], first["code"]) == ("WorkersError", 4)
+    assert (first["error"], first["code"]) == ("WorkerLostError", 4)
     assert "worker 1 (127.0.0.1:" in first["message"]
     assert "the disk of 1 is gone" in first["message"]
 
@@ -133,7 +136,7 @@ def test_one_process_goes_on_where_two_were_stopped(results: Any, alone: Any, pl
 def test_a_run_that_is_there_ends_both(results: Any) -> None:
     first, second = (result["exists"] for result in results)
     assert (first["error"], first["code"]) == ("RunExistsError", 5)
-    assert (second["error"], second["code"]) == ("WorkersError", 5)
+    assert (second["error"], second["code"]) == ("WorkerLostError", 5)
     assert "exists already" in second["message"]
 
 
@@ -141,7 +144,7 @@ def test_another_text_ends_both(results: Any, place: Path) -> None:
     first, second = (result["differing"] for result in results)
     assert (second["error"], second["code"]) == ("DataError", 4)
     assert "the train text differs from that of the chief" in second["message"]
-    assert (first["error"], first["code"]) == ("WorkersError", 4)
+    assert (first["error"], first["code"]) == ("WorkerLostError", 4)
     assert not (place / "differing").exists()
 
 

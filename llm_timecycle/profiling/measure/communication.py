@@ -32,11 +32,12 @@ from llm_timecycle.profiling.measure.worker_timing import (
     Times,
     read_times,
 )
-from llm_timecycle.profiling.worker_results import WorkersProfile, WorkersStep
+from llm_timecycle.profiling.worker_results import CommunicationFit, WorkersProfile, WorkersStep
 from llm_timecycle.system import count_cores
 
 REPEATS = 7  # timings of everything, unless another number is asked for
 MACHINES = (2, 4, 8, 16)  # for which a network is predicted, where they divide the lanes
+_WORTH = 1.1  # a smaller speed-up on shared cores may be chance
 _MODULE = "llm_timecycle.profiling.measure.worker_timing"
 
 
@@ -112,7 +113,7 @@ def measure_workers(
         steps=steps,
         fit=fit,
         network=predict_steps(medians_s, fit, steps[0].summed_bytes),
-        remark=_explain(cores, settings.training.threads or cores, steps[len(fitted) :]),
+        remark=_explain(cores, settings.training.threads or cores, steps, medians_s[1], fit),
     )
 
 
@@ -126,7 +127,13 @@ def choose_counts(lanes: int, workers: int) -> list[int]:
     return [*(n for n in powers if lanes % n == 0), workers]
 
 
-def _explain(cores: int, threads: int, left_out: Sequence[WorkersStep]) -> str:
+def _explain(
+    cores: int,
+    threads: int,
+    steps: Sequence[WorkersStep],
+    alone_s: float,
+    fit: CommunicationFit,
+) -> str:
     if threads < cores:
         remark = (
             f"One process computes with {threads} of the {cores} cores of this machine "
@@ -138,10 +145,19 @@ def _explain(cores: int, threads: int, left_out: Sequence[WorkersStep]) -> str:
             f"All workers share the {shared} of this machine, which one process has alone: the "
             f"speed-up shows the price of dividing a step, not what more machines would give."
         )
-    if left_out:
-        counts = " and ".join(f"{step.workers}" for step in left_out)
-        remark += f" {counts} workers do not have a core each, and are not in the fit."
+        faster = [step.workers for step in steps if alone_s > _WORTH * median(step.step_s)]
+        if faster:
+            remark += (
+                f" {_list(faster)} workers were faster than one process all the same: other "
+                f"programs were probably running, whose time they got. Measure on an idle machine."
+            )
+    if left_out := [step.workers for step in steps if step.workers not in fit.workers]:
+        remark += f" {_list(left_out)} workers do not have a core each, and are not in the fit."
     return remark
+
+
+def _list(counts: Sequence[int]) -> str:
+    return " and ".join(map(str, counts))
 
 
 def run_workers(job: Job, *, draw: random.Random) -> Times:

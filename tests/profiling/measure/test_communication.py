@@ -29,8 +29,9 @@ RUN = partial(run_workers, draw=random.Random(17))
 class Machine:
     """Jobs whose times are made up: 1 ms a round and 1 GB/s, and what was asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, step_s: float = 0.4) -> None:
         self.jobs: list[Job] = []
+        self._step_s = step_s
 
     def run(self, job: Job) -> Times:
         self.jobs.append(job)
@@ -43,7 +44,7 @@ class Machine:
             for size in (500_000, 2_000_000, 8_000_000)
         }
         stages_s = dict.fromkeys(WORKER_STAGES, (0.1,) * job.repeats)
-        return Times(step_s=(0.4,) * job.repeats, stages_s=stages_s, sums_s=sums_s)
+        return Times(step_s=(self._step_s,) * job.repeats, stages_s=stages_s, sums_s=sums_s)
 
 
 def measure(machine: Machine, workers: int, cores: int) -> WorkersProfile:
@@ -71,6 +72,14 @@ def test_workers_without_a_core_each_are_left_out_of_the_fit() -> None:
     assert both.fit.workers == (2, 4)
     assert "2 of the 4 cores" in both.remark  # training.threads is 2
     assert measure(Machine(), workers=2, cores=1).fit.workers == (2,)
+
+
+def test_workers_that_beat_one_process_on_its_own_cores_are_doubted() -> None:
+    # One process takes 300 ms.
+    assert "other programs" not in measure(Machine(step_s=0.28), workers=4, cores=2).remark
+    remark = measure(Machine(step_s=0.2), workers=4, cores=2).remark
+    assert "2 and 4 workers were faster than one process" in remark
+    assert "other programs were probably running" in remark
 
 
 def test_workers_that_cannot_be_measured_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -270,13 +270,15 @@ def describe_overlap(step: WorkersStep) -> str:
 
 
 def list_sum_rows(found: WorkersProfile) -> list[Row]:
-    """Adding the gradients alone, measured and by the fit."""
-    rows: list[Row] = [("workers", "gradients, added alone", "fit")]
+    """Adding the gradients in a step, and alone, measured and by the fit."""
+    rows: list[Row] = [("workers", "gradients added in a step", "alone", "fit of alone")]
     for step in found.steps:
         fitted_s = found.fit.predict_s(step.workers, step.summed_bytes)
         measured_s = median(step.sums_s[step.summed_bytes])
         mark = "" if step.workers in found.fit.workers else ", not fitted"
-        cells = format_duration(measured_s), format_duration(fitted_s) + mark
+        seconds = median(step.stages_s["communication"]), measured_s, fitted_s
+        *cells, fit = map(format_duration, seconds)
+        cells.append(fit + mark)
         rows.append((f"{step.workers}", *cells))
     return rows
 

@@ -44,11 +44,12 @@ ROOT_NAMES = {"__version__"}  # what a file may take from the package itself
 # What the rooms inside `profiling` may import of each other; `api`, `against` and `source` stand on
 # top. `render` may use nothing else but values, or it would begin to compute.
 PROFILING_ROOMS: dict[str, set[str]] = {
-    "results": set(),
+    "worker_results": set(),
+    "results": {"worker_results"},
     "format": set(),
-    "analysis": {"results", "format"},
-    "measure": {"results", "format", "analysis"},
-    "render": {"results", "format"},
+    "analysis": {"results", "worker_results", "format"},
+    "measure": {"results", "worker_results", "format", "analysis"},
+    "render": {"results", "worker_results", "format"},
 }
 RENDER_IMPORTS = {"profiling", "config", "system", "files", "errors"}
 

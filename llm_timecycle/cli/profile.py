@@ -44,6 +44,13 @@ if TYPE_CHECKING:
 )
 @click.option("--inference", is_flag=True, help="Measure where the time of generation goes.")
 @click.option("--all", "everything", is_flag=True, help="All of these, growth along every axis.")
+@click.option(
+    "--workers",
+    type=click.IntRange(2, 64),
+    metavar="N",
+    help="Measure what 1, 2, 4, ... and N workers, new processes on this machine, take to add up "
+    "their gradients, and estimate what a network would give. Not part of --all.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option(
     "--report",
@@ -67,6 +74,7 @@ def command(
     parallel: bool,
     inference: bool,
     everything: bool,
+    workers: int | None,
     as_json: bool,
     report: str | None,
     mermaid: bool,
@@ -92,6 +100,7 @@ def command(
                 "--grow": grow,
                 "--parallel": parallel,
                 "--all": everything,
+                "--workers": workers is not None,
                 "--report": report is not None,
                 "--mermaid": mermaid,
             }
@@ -111,6 +120,7 @@ def command(
             grow=GROWTH_AXES if everything else grow,
             parallel=parallel or everything,
             inference=inference or everything,
+            workers=workers,
             show_progress=sys.stderr.isatty(),
         )
     if report_path is not None:

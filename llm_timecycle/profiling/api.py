@@ -6,10 +6,12 @@ Bad requests are refused before anything is measured.
 from __future__ import annotations
 
 import logging
+import random
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,16 +22,20 @@ from llm_timecycle.profiling.render.json_form import describe_profile
 from llm_timecycle.profiling.render.terminal import write_tables
 from llm_timecycle.profiling.results import GROWTH_AXES, InferenceCycle, Profile
 from llm_timecycle.profiling.source import Source, open_source
+from llm_timecycle.profiling.worker_results import WorkersProfile
 from llm_timecycle.system import describe_machine, read_free_bytes, read_versions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from llm_timecycle.config.settings import Settings
     from llm_timecycle.text.prepare import PreparedText
 
 log = logging.getLogger("llm_timecycle")
 
 FEWEST_STEPS, MOST_STEPS = 5, 10_000
+WORKERS = 2, 64
+"""The fewest and the most that are measured."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +76,8 @@ class ProfileResult:
 
         Args:
             name: cycle, stages, layers, steps, roofline, growth:AXIS, gaps, batches,
-                parallel:SWEEP, loss or throughput; `figures` lists those available.
+                parallel:SWEEP (threads, replicas, prefetch depth, workers), loss or throughput;
+                `figures` lists those available.
 
         Raises:
             UsageError: the name is unknown, or was not measured.
@@ -91,6 +98,7 @@ def profile(
     grow: Sequence[str] = (),
     parallel: bool = False,
     inference: bool = False,
+    workers: int | None = None,
     show_progress: bool = False,
 ) -> ProfileResult:
     """Measure where the time of a language model goes.
@@ -107,10 +115,14 @@ def profile(
         parallel: whether to vary threads and replicas, each value in a new process.
         inference: whether to time generation. That of a configuration has untrained weights,
             which does not change its time.
+        workers: up to how many workers, 2 to 64, share a step: 1, 2, 4, ... processes on this
+            machine, what adding up over them takes, and what a network would give by a model. A
+            divisor of `training.batch_size`.
         show_progress: whether to show progress bars on stderr while text is prepared.
 
     Raises:
-        UsageError: an unknown axis, a number of steps out of range, or too little memory.
+        UsageError: an unknown axis, a number of steps or workers out of range, or too little
+            memory.
         ConfigError, DataError, RunError: the source, its settings or its text are missing or wrong,
             or the run is still being trained.
 
@@ -119,6 +131,8 @@ def profile(
     >>> print(profile)  # doctest: +SKIP
     """
     axes = check_request(steps, grow)
+    if workers is not None:
+        check_range("workers", workers, *WORKERS)
     opened = open_source(source, overrides)
     if inference:
         from llm_timecycle.profiling.measure.requests import check_length
@@ -129,6 +143,7 @@ def profile(
     from llm_timecycle.model.tf_import import import_tensorflow
 
     import_tensorflow()
+    from llm_timecycle.profiling.measure.communication import check_workers
     from llm_timecycle.profiling.measure.scaling import check_memory
     from llm_timecycle.text.prepare import find_cache_directory, prepare_text
     from llm_timecycle.training.devices import resolve_machine
@@ -144,10 +159,12 @@ def profile(
     vocab_size = text.tokenizer.vocab_size
     for axis in axes:
         check_memory(opened.settings, vocab_size, read_free_bytes(), axis)
+    if workers is not None:
+        check_workers(opened.settings, vocab_size, workers, read_free_bytes())
     plan = resolve_machine(opened.settings, vocab_size, at_once=True)
     opened = replace(opened, settings=plan.fill_in(opened.settings))
     with _quieten_tensorflow():
-        return ProfileResult(_measure(opened, text, steps, axes, parallel, inference))
+        return ProfileResult(_measure(opened, text, steps, axes, parallel, inference, workers))
 
 
 def check_request(steps: int | None, grow: Sequence[str]) -> tuple[str, ...]:
@@ -185,6 +202,7 @@ def _measure(
     axes: Sequence[str],
     parallel: bool,
     inference: bool,
+    workers: int | None,
 ) -> Profile:
     """Everything that was asked for, one after the other."""
     from llm_timecycle.profiling.analysis.advice import give_advice
@@ -225,7 +243,23 @@ def _measure(
     if parallel:
         log.info("measuring threads and replicas, each value in a new process")
         found = replace(found, sweeps=tuple(measure_parallelism(settings, vocab_size)))
+    if workers is not None:
+        found = replace(found, workers=_measure_workers(settings, vocab_size, workers, steps))
     return replace(found, advice=tuple(give_advice(found)))
+
+
+def _measure_workers(
+    settings: Settings, vocab_size: int, workers: int, steps: int | None
+) -> WorkersProfile:
+    from llm_timecycle.profiling.measure.communication import (
+        REPEATS,
+        measure_workers,
+        run_workers,
+    )
+
+    log.info("measuring 1 to %d workers, each a new process", workers)
+    run = partial(run_workers, draw=random.Random())
+    return measure_workers(settings, vocab_size, workers, steps or REPEATS, run=run)
 
 
 def _measure_requests(source: Source, text: PreparedText) -> InferenceCycle:

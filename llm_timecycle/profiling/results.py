@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any, Literal
 
+from llm_timecycle.profiling.worker_results import WorkersProfile
+
 if TYPE_CHECKING:  # the command line imports this file before it needs any settings
     from llm_timecycle.config.settings import Settings
 
@@ -292,6 +294,7 @@ class Profile:
     growth: Sequence[Growth] = ()
     inference: InferenceCycle | None = None
     sweeps: Sequence[Sweep] = ()
+    workers: WorkersProfile | None = None
     advice: Sequence[Advice] = ()
     history: Sequence[dict[str, float]] = ()
     """Rows of the run's metrics.csv (step, losses, tokens_per_s), where a run is profiled."""

@@ -53,6 +53,8 @@ def test_what_is_asked_for_is_measured(call: Call, asked: list) -> None:
     assert (asked[0]["grow"], asked[0]["inference"]) == (("T", "length"), True)
     assert asked[1]["grow"] == ("T", "B", "E", "H", "L", "V", "length")
     assert asked[1]["parallel"] is asked[1]["inference"] is True
+    call("profile", "tiny.yaml", "--workers", "4")
+    assert [request["workers"] for request in asked] == [None, None, 4]  # not part of --all
 
 
 def test_json_is_one_object(call: Call, asked: list) -> None:
@@ -80,6 +82,9 @@ def test_a_report_is_written_beside_what_is_printed(
     [
         (["tiny.yaml", "--grow", "Z"], 2, ["--grow", "'Z'", "'length'"]),
         (["tiny.yaml", "--steps", "0"], 2, ["--steps", "0"]),
+        (["tiny.yaml", "--workers", "1"], 2, ["--workers", "1", "2<=x<=64"]),
+        (["tiny.yaml", "--workers", "3"], 3, ["batch_size: received 8", "multiple of the 3"]),
+        (["tiny.yaml", "--workers", "2", "--against", "small"], 2, ["leave out --workers"]),
         (["tiny.yaml", "--json", "--mermaid"], 2, ["leave out one"]),
         (["tiny.yaml", "--report", "no/my.html"], 2, ["no directory no"]),
         (["tiny.yaml", "--report", "."], 2, ["is a directory"]),

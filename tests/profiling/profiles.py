@@ -6,6 +6,7 @@ from typing import Any
 
 from llm_timecycle.config.settings import ModelSettings, Settings, TrainingSettings
 from llm_timecycle.profiling.analysis.amdahl import fit_amdahl
+from llm_timecycle.profiling.analysis.communication import fit_communication, predict_steps
 from llm_timecycle.profiling.analysis.flops import LayerCost, count_step_costs
 from llm_timecycle.profiling.analysis.power_law import fit_growth
 from llm_timecycle.profiling.results import (
@@ -19,6 +20,7 @@ from llm_timecycle.profiling.results import (
     Sweep,
     TrainingCycle,
 )
+from llm_timecycle.profiling.worker_results import WorkersProfile, WorkersStep
 
 STAGES_S = {"input": 0.001, "forward": 0.1, "backward": 0.2, "update": 0.03, "other": 0.002}
 ROOF = Roofline(peak_operations_per_s=400e9, bandwidth_bytes_per_s=20e9)
@@ -87,6 +89,39 @@ def make_sweep() -> Sweep:
     return Sweep("threads", samples_s, fit_amdahl(samples_s), remark)
 
 
+SUMMED_BYTES = 8_000_000
+
+
+def make_workers() -> WorkersProfile:
+    """A step of 300 ms alone; messages of 1 ms and 1 GB/s, so that 2 workers add 8 MB in 10 ms."""
+
+    def make_step(workers: int, step_s: float, compute_s: float) -> WorkersStep:
+        sums_s = {
+            size: spread(2 * (workers - 1) * (0.001 + size / workers / 1e9)).samples_s
+            for size in (SUMMED_BYTES // 16, SUMMED_BYTES // 4, SUMMED_BYTES)
+        }
+        communication_s = 2 * (workers - 1) * (0.001 + SUMMED_BYTES / workers / 1e9)
+        stages_s = {
+            "compute": compute_s,
+            "waiting": 0.005,
+            "communication": communication_s,
+            "update": 0.02,
+        }
+        taken_s = {stage: spread(s).samples_s for stage, s in stages_s.items()}
+        return WorkersStep(workers, spread(step_s).samples_s, taken_s, sums_s)
+
+    steps = [make_step(2, 0.32, 0.285), make_step(4, 0.34, 0.3)]
+    fit = fit_communication({(2, size): taken for size, taken in steps[0].sums_s.items()})
+    alone_s = {1: 0.3, 2: 0.16, 4: 0.09}
+    return WorkersProfile(
+        alone_s={machines: spread(s).samples_s for machines, s in alone_s.items()},
+        steps=steps,
+        fit=fit,
+        network=predict_steps(alone_s, fit, SUMMED_BYTES),
+        remark="All workers share the 2 cores of this machine.",
+    )
+
+
 def make_settings(**training: Any) -> Settings:
     """Of a network that has 12,345 weights over a vocabulary of 315."""
     return Settings(
@@ -121,6 +156,7 @@ def make_profile(**changes: Any) -> Profile:
         "growth": (make_growth(),),
         "inference": make_inference(),
         "sweeps": (make_sweep(),),
+        "workers": make_workers(),
         "advice": (
             Advice(
                 "Tie the embeddings",

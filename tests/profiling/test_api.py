@@ -54,6 +54,7 @@ def test_everything_that_was_asked_for_is_there(found: ProfileResult) -> None:
     assert profile.inference is not None
     assert profile.inference.new_tokens == 4
     assert profile.growth == profile.sweeps == profile.history == ()
+    assert profile.workers is None
     # E V + (E + H + 1) 4 H + (H + 1) V = 13 V + 416
     assert profile.parameters == 13 * profile.vocab_size + 416
 
@@ -71,6 +72,7 @@ def test_it_prints_goes_into_json_and_into_a_page(found: ProfileResult) -> None:
     ("arguments", "message"),
     [
         ({"steps": 4}, "steps: received 4; expected a whole number from 5 to 10,000"),
+        ({"workers": 65}, "workers: received 65; expected a whole number from 2 to 64"),
         ({"grow": ["T", "Z"]}, "expected axes out of T, B, E, H, L, V, length, received 'Z'"),
         ({"grow": "TB"}, r"grow: received 'TB'; expected a list of texts \(write \['TB'\]\)"),
     ],

@@ -18,9 +18,9 @@ alternate on the same weights: the stages are those of steps with markers, and a
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,10 @@ from llm_timecycle.text.batches import Lanes
 from llm_timecycle.training.devices import read_plan
 from llm_timecycle.training.optimizers import make_optimizer
 from llm_timecycle.training.prefetch import WindowFeed
+from llm_timecycle.training.state import TrainState
 from llm_timecycle.training.step import PassMarkers, TrainStep, make_train_step
+from llm_timecycle.training.workers.summed_step import divide_step
+from llm_timecycle.training.workers.workers import Workers
 
 WARM_UP_STEPS = 3
 MOST_STEPS, FEWEST_STEPS, STEPS_TAKE_S = 20, 8, 40.0  # where their number is left open
@@ -118,7 +121,10 @@ class TrialStep:
             )
             self._optimizer = make_optimizer(training)
             self._optimizer.build(self.network.trainable_variables)
-        self._step = self.compile()
+
+    @cached_property
+    def _step(self) -> TrainStep:
+        return self.compile()
 
     def compile(self, markers: PassMarkers | None = None) -> TrainStep:
         """A training step of these weights; see `training.step.make_train_step`."""
@@ -134,25 +140,41 @@ class TrialStep:
             penalty=make_activation_penalty(training),
         )
 
-    def prepare(self, batch_size: int, sequence_length: int) -> Run:
+    def compile_part(self, settings: Settings, workers: Workers) -> TrainStep:
+        """The training step of one of several workers, as `training.session` makes it.
+
+        Args:
+            settings: of the whole step; their model is that of this one.
+        """
+        plan, training = read_plan(settings), settings.training
+        division = divide_step(training, plan, workers, settings.model.num_layers)
+        parts = (self.network, self._optimizer, self.strategy, plan.shards)
+        state = TrainState(*parts, workers=workers, division=division)
+        return state.compile_step(training, has_documents=self._has_documents)
+
+    def prepare(self, batch_size: int, sequence_length: int, step: TrainStep | None = None) -> Run:
         """A function that does one whole step on random tokens and returns when it is done.
 
         Which tokens are read does not matter to its time; the state is carried, as in training.
+
+        Args:
+            step: None takes that of `compile`.
         """
         random = np.random.default_rng(self._settings.training.seed)
         shape = (2, batch_size, sequence_length)
         ids = random.integers(0, self._vocab_size, shape, np.int32)
         window = [distribute(self.strategy, array) for array in ids]
-        return partial(self.prepare_for_windows(batch_size), *window)
+        return partial(self.prepare_for_windows(batch_size, step), *window)
 
-    def prepare_for_windows(self, batch_size: int) -> Any:
+    def prepare_for_windows(self, batch_size: int, step: TrainStep | None = None) -> Any:
         """As `prepare`, a function of tokens and targets (B, T)."""
+        train_step = step or self._step
         zeros = make_zero_states(self._settings.model, batch_size)
         states = [distribute(self.strategy, state) for state in zeros]
 
         def run(tokens: Any, targets: Any) -> None:
             nonlocal states
-            loss, norm, states = self._step(tokens, targets, states)
+            loss, norm, states = train_step(tokens, targets, states)
             read_first(self.strategy, loss), read_first(self.strategy, norm)
 
         return run
@@ -188,10 +210,7 @@ class StepMarkers:
 
     def end_backward(self, gradients: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         """The gradients, once all of them are computed."""
-        with tf.control_dependencies(gradients):
-            moment = self._note(1)
-        with tf.control_dependencies([moment]):
-            return [tf.identity(gradient) for gradient in gradients]
+        return hold(gradients, partial(self._note, 1))
 
     def read(self) -> tuple[float, float]:
         """When the forward and the backward pass of the latest step ended."""
@@ -203,6 +222,14 @@ class StepMarkers:
             return 0.0
 
         return tf.numpy_function(note, [], tf.float64)
+
+
+def hold(tensors: Sequence[tf.Tensor], note: Callable[[], tf.Tensor]) -> list[tf.Tensor]:
+    """In a graph: the tensors, once all of them are computed and what `note` makes has run."""
+    with tf.control_dependencies(tensors):
+        moment = note()
+    with tf.control_dependencies([moment]):
+        return [tf.identity(tensor) for tensor in tensors]
 
 
 class _Walk:

@@ -29,9 +29,13 @@ def run_module(module: str, arguments: Sequence[str] = (), text: str = "") -> Fi
         arguments: what follows it on the command line.
         text: for stdin.
     """
-    places = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
     command = [sys.executable, "-P", "-m", module, *arguments]
-    return run_child(command, text, {**os.environ, "PYTHONPATH": places})
+    return run_child(command, text, {**os.environ, "PYTHONPATH": list_module_paths()})
+
+
+def list_module_paths() -> str:
+    """Where this process finds modules, as `PYTHONPATH` has it."""
+    return os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
 
 
 def run_child(

@@ -90,6 +90,10 @@ def list_charts(profile: Profile) -> dict[str, Chart]:
     for sweep in profile.sweeps:
         if len(sweep.samples_s) > 1:
             add(f"parallel:{sweep.name}", f"Speed-up by {sweep.name}", draw_speed_up, sweep)
+    if (found := profile.workers) is not None:
+        samples_s = {1: found.alone_s[1], **{step.workers: step.step_s for step in found.steps}}
+        workers = Sweep("workers", samples_s, None, found.remark)
+        add("parallel:workers", "Speed-up by workers on this machine", draw_speed_up, workers)
     for name, unit, columns in _HISTORIES:
         if any(key in row for row in profile.history for key in columns):
             add(

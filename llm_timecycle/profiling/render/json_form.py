@@ -20,6 +20,13 @@
                          step, sampling, decoding, tokens_per_s (by batch size)
     sweeps               name, remark, values (value, median_s, samples_s), and serial_fraction,
                          serial_low, serial_high, null where none was fitted
+    workers              null, or values (workers, step, speed_up, and of several stages: compute,
+                         waiting, communication, update; share, closure, summed_bytes, sent_bytes,
+                         sums: bytes and time of adding alone); fit (latency_s, latency_low_s,
+                         latency_high_s, bandwidth_bytes_per_s, bandwidth_low, bandwidth_high,
+                         workers); alone (workers, and the time of one process with the lanes of
+                         one of them); network, by a model (workers, rate_gbit_per_s, step_s,
+                         speed_up); remark
     advice               title, reason, saves_s, changes
     history              rows of the run's metrics.csv
 
@@ -47,6 +54,7 @@ from llm_timecycle.profiling.results import (
     Sweep,
     TrainingCycle,
 )
+from llm_timecycle.profiling.worker_results import WorkersProfile
 
 VERSION = 1
 _INFERENCE_PARTS = [part.name for part in fields(InferenceCycle) if part.type == "Durations"]
@@ -54,6 +62,7 @@ _POINT_KEYS = (
     *("name", "operations", "bytes_moved", "measured_s", "bound_s", "share", "binding"),
     *("operations_per_s", "bytes_per_s", "intensity"),
 )
+_WORKER_KEYS = ("share", "closure", "summed_bytes", "sent_bytes")
 _AMDAHL_KEYS = [part.name for part in fields(AmdahlFit)]
 _DEFINITION_KEYS = (
     *("load", "cold first token", "prompt", "first token", "each output token", "between tokens"),
@@ -79,6 +88,7 @@ def describe_profile(profile: Profile) -> dict[str, Any]:
         "growth": [_describe_growth(growth) for growth in profile.growth],
         "inference": inference and _describe_inference(inference),
         "sweeps": [_describe_sweep(sweep) for sweep in profile.sweeps],
+        "workers": profile.workers and _describe_workers(profile.workers),
         "advice": profile.advice,
         "history": profile.history,
     }
@@ -192,6 +202,32 @@ def _describe_sweep(sweep: Sweep) -> dict[str, Any]:
             for value, samples_s in sorted(sweep.samples_s.items())
         ],
         **(vars(sweep.fit) if sweep.fit else dict.fromkeys(_AMDAHL_KEYS)),
+    }
+
+
+def _describe_workers(found: WorkersProfile) -> dict[str, Any]:
+    alone = {workers: Durations(taken_s) for workers, taken_s in sorted(found.alone_s.items())}
+    values: list[dict[str, Any]] = [{"workers": 1, "step": alone[1], "speed_up": 1.0}]
+    for step in found.steps:
+        times = Durations(step.step_s)
+        values.append(
+            {
+                "workers": step.workers,
+                "step": times,
+                "speed_up": alone[1].median_s / times.median_s,
+                "stages": {stage: Durations(taken) for stage, taken in step.stages_s.items()},
+                **{key: getattr(step, key) for key in _WORKER_KEYS},
+                "sums": [
+                    {"bytes": size, "time": Durations(taken)} for size, taken in step.sums_s.items()
+                ],
+            }
+        )
+    return {
+        "values": values,
+        "fit": found.fit,
+        "alone": [{"workers": workers, "time": times} for workers, times in alone.items()],
+        "network": found.network,
+        "remark": found.remark,
     }
 
 

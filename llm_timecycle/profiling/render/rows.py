@@ -5,6 +5,7 @@ The first row of each table is its heading.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
@@ -24,6 +25,7 @@ from llm_timecycle.profiling.results import (
     Sweep,
     TrainingCycle,
 )
+from llm_timecycle.profiling.worker_results import WORKER_STAGES, WorkersProfile, WorkersStep
 
 Row = tuple[str, ...]
 
@@ -225,6 +227,98 @@ def describe_amdahl(sweep: Sweep) -> str:
         f"serial fraction {fit.serial_fraction:.2f} (95 % interval {fit.serial_low:.2f} to "
         f"{fit.serial_high:.2f})"
     )
+
+
+def list_worker_rows(found: WorkersProfile) -> list[Row]:
+    """A step of each number of workers, its stages, and what communication takes and moves."""
+    alone_s = median(found.alone_s[1])
+    rows: list[Row] = [
+        ("workers", "step", "speed-up", *WORKER_STAGES, "share", "sent"),
+        ("1", format_duration(alone_s), "1.00", *("",) * len(WORKER_STAGES), "", "0 B"),
+    ]
+    for step in found.steps:
+        step_s = median(step.step_s)
+        stages_s = [format_duration(median(step.stages_s[stage])) for stage in WORKER_STAGES]
+        sent = format_count(step.sent_bytes, "B")
+        cells = (format_duration(step_s), f"{alone_s / step_s:.2f}", *stages_s)
+        rows.append((f"{step.workers}", *cells, format_share(step.share), sent))
+    return rows
+
+
+WORKER_DEFINITIONS = (
+    ("compute", "forward and backward pass of a worker's lanes, on its part of the cores"),
+    ("waiting", "for the worker that has its gradients last"),
+    ("communication", "adding gradients and loss over the workers; share is that of the step"),
+    ("update", "norm, clipping and optimizer, the same on every worker"),
+    ("sent", "bytes that each worker sends in a step: 2 (W - 1) / W of gradients and loss"),
+)
+"""What the columns mean."""
+
+
+def describe_overlap(step: WorkersStep) -> str:
+    """Whether communication and computation overlap, as far as the times tell."""
+    low, high = SOUND_CLOSURE
+    text = (
+        f"{step.workers} workers: compute + waiting + communication + update make "
+        f"{step.closure:.3f} of a step without markers"
+    )
+    if step.closure > high:
+        return f"{text}: without markers, {format_share(1 - 1 / step.closure)} of them overlap"
+    if step.closure < low:
+        return f"{text}; measure on an idle machine"
+    return f"{text}: nothing overlaps. The sum begins when the last gradient is known"
+
+
+def list_sum_rows(found: WorkersProfile) -> list[Row]:
+    """Adding the gradients in a step, and alone, measured and by the fit."""
+    rows: list[Row] = [("workers", "gradients added in a step", "alone", "fit of alone")]
+    for step in found.steps:
+        fitted_s = found.fit.predict_s(step.workers, step.summed_bytes)
+        measured_s = median(step.sums_s[step.summed_bytes])
+        mark = "" if step.workers in found.fit.workers else ", not fitted"
+        seconds = median(step.stages_s["communication"]), measured_s, fitted_s
+        *cells, fit = map(format_duration, seconds)
+        cells.append(fit + mark)
+        rows.append((f"{step.workers}", *cells))
+    return rows
+
+
+def describe_communication_fit(found: WorkersProfile) -> str:
+    """Latency and bandwidth with their intervals."""
+    fit = found.fit
+
+    def show_rate(rate: float) -> str:
+        return format_count(rate, "B/s") if math.isfinite(rate) else "unlimited"
+
+    return (
+        f"communication = {format_duration(fit.latency_s)} x 2 (W - 1) + sent / "
+        f"{show_rate(fit.bandwidth_bytes_per_s)} (95 % intervals "
+        f"{format_duration(fit.latency_low_s)} to {format_duration(fit.latency_high_s)}, "
+        f"{show_rate(fit.bandwidth_low)} to {show_rate(fit.bandwidth_high)})"
+    )
+
+
+NETWORK_NOTE = (
+    "A model, not a measurement: every machine computes its lanes as fast as this one does alone "
+    "(compute), and communication takes what the fit says plus the sent bytes at the rate of the "
+    "network. The latency of the network is left out."
+)
+"""What `list_network_rows` shows."""
+
+
+def list_network_rows(found: WorkersProfile) -> list[Row]:
+    """Step and speed-up of W machines on networks, by the model."""
+    rates = sorted({step.rate_gbit_per_s for step in found.network})
+    steps = {(step.workers, step.rate_gbit_per_s): step for step in found.network}
+    rows: list[Row] = [("machines", "compute", *(f"{rate:g} Gbit/s" for rate in rates))]
+    for workers in sorted({step.workers for step in found.network}):
+        cells = [
+            f"{format_duration(step.step_s)} ({step.speed_up:.2f} x)"
+            for rate in rates
+            for step in [steps[workers, rate]]
+        ]
+        rows.append((f"{workers}", format_duration(median(found.alone_s[workers])), *cells))
+    return rows
 
 
 def _show(times: Durations) -> tuple[str, str]:

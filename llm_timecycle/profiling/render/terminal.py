@@ -88,6 +88,20 @@ def _list_parts(profile: Profile) -> Iterator[RenderableType]:
         yield from head(f"Parallelism: {sweep.name}")
         yield make_table(table_rows.list_sweep_rows(sweep))
         yield from filter(None, (table_rows.describe_amdahl(sweep), sweep.remark))
+    if (found := profile.workers) is not None:
+        yield from head("Workers: processes on this machine, connected over loopback")
+        yield make_table(table_rows.list_worker_rows(found))
+        yield ""
+        yield make_table([("", ""), *table_rows.WORKER_DEFINITIONS], left=2, has_head=False)
+        yield ""
+        yield from map(table_rows.describe_overlap, found.steps)
+        yield found.remark
+        yield ""
+        yield make_table(table_rows.list_sum_rows(found))
+        yield table_rows.describe_communication_fit(found)
+        yield from head("Workers on a network")
+        yield make_table(table_rows.list_network_rows(found))
+        yield table_rows.NETWORK_NOTE
     if profile.advice:
         yield from head("Suggestions")
         for number, advice in enumerate(profile.advice, start=1):

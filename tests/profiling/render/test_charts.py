@@ -32,7 +32,7 @@ from tests.profiling.profiles import ROOF, make_cycle, make_growth, make_profile
 
 NAMES = (
     *("cycle", "stages", "layers", "steps", "roofline", "growth:T", "gaps", "batches"),
-    *("parallel:threads", "loss", "throughput"),
+    *("parallel:threads", "parallel:workers", "loss", "throughput"),
 )
 
 
@@ -56,7 +56,9 @@ def read_texts(figure: Figure) -> list[str]:
 def test_every_measured_part_has_its_charts() -> None:
     result = ProfileResult(make_profile(growth=(make_growth("T"), make_growth("length"))))
     assert set(result.figures) == {*NAMES, "growth:length"}
-    bare = make_profile(training=None, points=(), growth=(), inference=None, sweeps=(), history=())
+    bare = make_profile(
+        training=None, points=(), growth=(), inference=None, sweeps=(), workers=None, history=()
+    )
     assert ProfileResult(bare).figures == ()
 
 

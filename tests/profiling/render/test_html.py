@@ -86,6 +86,7 @@ def test_it_has_every_chart_and_every_section(html: str, page: Page) -> None:
         "Inter-token latency (ITL)",
         "Generation by batch size",
         "Speed-up by threads",
+        "Speed-up by workers on this machine",
         "Loss of the run",
         "Throughput of the run",
     ]
@@ -99,6 +100,7 @@ EXPECTED_SECTIONS = [
     "Growth",
     "Inference",
     "Parallelism",
+    "Workers",
     "The run",
     "Measured with",
 ]
@@ -168,7 +170,14 @@ def test_nothing_that_a_name_holds_becomes_markup() -> None:
 
 def test_a_profile_of_less_makes_a_shorter_page() -> None:
     bare = make_profile(
-        training=None, points=(), growth=(), inference=None, sweeps=(), advice=(), history=()
+        training=None,
+        points=(),
+        growth=(),
+        inference=None,
+        sweeps=(),
+        workers=None,
+        advice=(),
+        history=(),
     )
     found = Page(write_report(bare))
     assert "svg" not in found.tags

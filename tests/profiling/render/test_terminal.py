@@ -13,7 +13,7 @@ from syrupy.assertion import SnapshotAssertion
 from llm_timecycle.profiling.render.tables import WIDTH, draw_bar
 from llm_timecycle.profiling.render.terminal import write_comparison, write_tables
 from llm_timecycle.profiling.results import ComparedTime, Durations
-from tests.profiling.profiles import make_cycle, make_growth, make_profile
+from tests.profiling.profiles import make_cycle, make_growth, make_profile, make_workers
 
 
 def find_line(text: str, start: str) -> list[str]:
@@ -96,7 +96,14 @@ def test_inference_stands_with_its_definitions() -> None:
 
 def test_what_was_not_measured_is_not_shown() -> None:
     bare = make_profile(
-        training=None, points=(), growth=(), inference=None, sweeps=(), advice=(), history=()
+        training=None,
+        points=(),
+        growth=(),
+        inference=None,
+        sweeps=(),
+        workers=None,
+        advice=(),
+        history=(),
     )
     assert write_tables(bare) == "tiny: 12,345 parameters\nA Processor, 2 cores, 24.0 GiB"
 
@@ -162,3 +169,18 @@ def test_each_library_is_imported_only_where_it_is_used() -> None:
     )
     printed = subprocess.check_output([sys.executable, "-c", code], text=True)
     assert printed.splitlines() == ["", "rich"]
+
+
+@pytest.mark.parametrize(
+    ("step_s", "said"),
+    [
+        (0.32, "make 1.000 of a step without markers: nothing overlaps"),  # 285 + 5 + 10 + 20 ms
+        (0.256, "make 1.250 of a step without markers: without markers, 20.0 % of them overlap"),
+        (0.4, "make 0.800 of a step without markers; measure on an idle machine"),
+    ],
+)
+def test_what_overlaps_is_what_the_stages_take_beyond_the_step(step_s: float, said: str) -> None:
+    workers = make_workers()
+    step = replace(workers.steps[0], step_s=(step_s,) * 5)
+    text = write_tables(make_profile(workers=replace(workers, steps=[step])))
+    assert f"2 workers: compute + waiting + communication + update {said}" in " ".join(text.split())

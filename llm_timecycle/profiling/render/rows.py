@@ -263,7 +263,7 @@ def describe_overlap(step: WorkersStep) -> str:
         f"{step.closure:.3f} of a step without markers"
     )
     if step.closure > high:
-        return f"{text}: without markers, {format_share(1 - 1 / step.closure)} of them overlap"
+        return f"{text}: up to {format_share(1 - 1 / step.closure)} of them may overlap in it"
     if step.closure < low:
         return f"{text}; measure on an idle machine"
     return f"{text}: nothing overlaps. The sum begins when the last gradient is known"

@@ -175,7 +175,7 @@ def test_each_library_is_imported_only_where_it_is_used() -> None:
     ("step_s", "said"),
     [
         (0.32, "make 1.000 of a step without markers: nothing overlaps"),  # 285 + 5 + 10 + 20 ms
-        (0.256, "make 1.250 of a step without markers: without markers, 20.0 % of them overlap"),
+        (0.256, "make 1.250 of a step without markers: up to 20.0 % of them may overlap in it"),
         (0.4, "make 0.800 of a step without markers; measure on an idle machine"),
     ],
 )

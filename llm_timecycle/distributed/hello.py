@@ -104,7 +104,7 @@ def _receive(
         reception.wait(now() + timeout_s, now)
         answer = reception.judge(timeout_s, plan)
         reception.answer(answer)
-    return answer.open()
+    return answer.accept()
 
 
 def _listen_until(address: str, until_s: float, now: Callable[[], float]) -> socket.socket:
@@ -133,7 +133,7 @@ def _visit(cluster: Cluster, facts: Mapping[str, str], now: Callable[[], float])
             with _connect(place, max(left_s, _PAUSE_S)) as connection:
                 connection.sendall(greeting)
                 line = _read_line(connection, now() + timeout_s + _ANSWER_S, now)
-            return read_answer(line).open()
+            return read_answer(line).accept()
         except socket.gaierror as error:
             problem = f"its name is not known ({error.strerror})"
         except TimeoutError:

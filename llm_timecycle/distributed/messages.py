@@ -41,7 +41,7 @@ class Answer:
     missing: str | None = None
     """Who did not come, and what to do."""
 
-    def open(self) -> Plan:
+    def accept(self) -> Plan:
         """The plan.
 
         Raises:
@@ -59,7 +59,7 @@ def write_line(message: Greeting | Answer) -> bytes:
 
     >>> read_greeting(write_line(Greeting("my", 2, 1, {"version": "1.2"}))).index
     1
-    >>> read_answer(write_line(Answer(plan={"threads": 2}))).open()
+    >>> read_answer(write_line(Answer(plan={"threads": 2}))).accept()
     {'threads': 2}
     """
     return json.dumps(asdict(message)).encode() + b"\n"

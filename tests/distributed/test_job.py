@@ -30,7 +30,11 @@ def test_a_job_whose_worker_is_killed_ends_as_one_process_does(tmp_path: Path) -
     (tmp_path / "tiny.yaml").write_text(SETTINGS)
     command = [sys.executable, "-m", "llm_timecycle", "launch", "--workers", "2", "tiny.yaml"]
     command += ["--restarts", "1", "--run", "many"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = {
+        **os.environ,
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
     with subprocess.Popen(
         command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
     ) as launcher:

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.model.network import build_network
-from llm_timecycle.training import loop as loop_module
+from llm_timecycle.training import state as state_module
 from llm_timecycle.training import validation as validation_module
 from llm_timecycle.training.averaging import WeightAverage
 from llm_timecycle.training.optimizers import make_optimizer
@@ -55,7 +55,7 @@ def make_train_state(settings: Settings, vocab_size: int) -> TrainState:
 def keep_functions() -> Iterator[None]:
     """Let a loop that is made meanwhile take the functions of an earlier one for its network."""
     with pytest.MonkeyPatch.context() as patch:
-        for module, name in ((loop_module, "make_train_step"), (validation_module, "make_scorer")):
+        for module, name in ((state_module, "make_train_step"), (validation_module, "make_scorer")):
             patch.setattr(module, name, _remember(getattr(module, name)))
         yield
 

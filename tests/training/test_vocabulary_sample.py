@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from llm_timecycle.training.resuming import describe_text
 
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.runs.entries import _Corpus as StoredCorpus
 from llm_timecycle.runs.entries import check_model
 from llm_timecycle.text import prepare
 from llm_timecycle.text.shards.sampling import draw_sample
+from llm_timecycle.training.starting.resuming import describe_text
 
 
 @pytest.mark.parametrize("is_sampled", [True, False])

@@ -23,9 +23,11 @@ from llm_timecycle.distributed.cluster import JOB_VARIABLE
 from llm_timecycle.distributed.launcher import run_job
 from llm_timecycle.distributed.worker_process import WorkerCommand
 from llm_timecycle.errors import ConfigError, TimecycleError, UsageError, WorkersError
+from llm_timecycle.files import read_regular
 from llm_timecycle.profiling.analysis.communication import fit_communication, predict_steps
 from llm_timecycle.profiling.measure.subprocesses import list_module_paths
 from llm_timecycle.profiling.measure.worker_timing import (
+    FILE_BYTES_AT_MOST,
     JOB_FILE,
     TIMES_FILE,
     Job,
@@ -185,4 +187,4 @@ def run_workers(job: Job, *, draw: random.Random) -> Times:
             run_job(lambda _: commands, 0, write=lambda _: None)
         except WorkersError as error:
             raise TimecycleError(f"measuring {job.workers} workers: {error}") from error
-        return read_times((Path(folder) / TIMES_FILE).read_text("utf-8"))
+        return read_times(read_regular(Path(folder) / TIMES_FILE, FILE_BYTES_AT_MOST))

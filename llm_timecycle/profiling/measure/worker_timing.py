@@ -28,6 +28,7 @@ from llm_timecycle.config.settings import Settings
 from llm_timecycle.distributed.cluster import find_cluster
 from llm_timecycle.distributed.parent import end_with_launcher
 from llm_timecycle.errors import TimecycleError
+from llm_timecycle.files import read_regular
 from llm_timecycle.profiling.measure.interleave import Clock, Run, interleave
 from llm_timecycle.profiling.worker_results import WORKER_STAGES
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 WARM_UP_STEPS = 2
 JOB_FILE, TIMES_FILE = "job.json", "times.json"
+FILE_BYTES_AT_MOST = 1 << 24
 _SIZES, _RATIO = 5, 4  # of the vectors added alone, each a quarter of the one before it
 _FLOAT_BYTES = 4
 
@@ -64,9 +66,9 @@ class Times:
     sums_s: Mapping[int, tuple[float, ...]] = field(default_factory=dict)
 
 
-def read_times(text: str) -> Times:
+def read_times(content: bytes) -> Times:
     """The times that the first worker wrote."""
-    found = json.loads(text)
+    found = json.loads(content)
     return Times(
         alone_s={int(workers): tuple(taken) for workers, taken in found["alone_s"].items()},
         step_s=tuple(found["step_s"]),
@@ -187,7 +189,7 @@ def _add_and_wait(add: Callable[[Any], Any], own: Any) -> None:
 
 def _main(folder: str, addresses: str, index: str) -> None:
     end_with_launcher()
-    job = Job(**json.loads((Path(folder) / JOB_FILE).read_text("utf-8")))
+    job = Job(**json.loads(read_regular(Path(folder) / JOB_FILE, FILE_BYTES_AT_MOST)))
     times = take_part(job, addresses, int(index))
     if index == "0":
         (Path(folder) / TIMES_FILE).write_text(json.dumps(asdict(times)), "utf-8")

@@ -80,6 +80,7 @@ def test_a_model_is_trained_to_the_same_bits_in_any_environment(
     (tmp_path / "tiny.yaml").write_text(TINY)
     before = write_keras_settings(tmp_path / "home")
     odd = {**ODD, "HOME": str(tmp_path / "home")}
+    del odd["PYTHONOPTIMIZE"]  # all of TensorFlow would be compiled for it, for half a minute
     done = run_program(tmp_path, ["train", "tiny.yaml"], odd)
     assert done.returncode == 0, name_guilty(tmp_path, ["train", "../tiny.yaml"])
     weights = Path("runs/tiny/model.safetensors")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from llm_timecycle.runs.directory import open_run
-from tests.cli.conftest import TINY, Outcome
+from tests.cli.conftest import Outcome
 from tests.full_disk import limit_file_size
 
 
@@ -27,20 +27,18 @@ def can_mount(place: Path) -> bool:
     return subprocess.run(mount_small_disk(place, "true"), capture_output=True).returncode == 0
 
 
-def test_a_full_disk_stops_the_run_and_loses_nothing(tmp_path: Path) -> None:
+def test_a_full_disk_stops_the_run_and_loses_nothing(
+    call: Callable[..., Outcome], tmp_path: Path
+) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     if not can_mount(disk):
         pytest.skip("this system lets nobody mount a file system of their own")
-    (tmp_path / "tiny.yaml").write_text(TINY)
     train = f"{sys.executable} -m llm_timecycle train '{tmp_path}/tiny.yaml' --run '{disk}/run'"
     fill = "--set training.checkpoint_every=1 --set training.keep_checkpoints=1000"
     longer = "--set training.max_steps=400 --set training.epochs=100"
-    shorten = "rm -r checkpoints/step-1 checkpoints/step-2 checkpoints/step-3"
-    script = (
-        f"{train} {fill} {longer}; echo exit $?; cd '{disk}/run'; ls -A checkpoints; {shorten}; "
-        f"{train} --resume --set training.max_steps=2; echo exit $?"
-    )
+    script = f"{train} {fill} {longer}; echo exit $?; ls -A '{disk}/run/checkpoints'; "
+    script += f"cp -r '{disk}/run' '{tmp_path}/saved'"  # from a disk that is gone at the end
     result = subprocess.run(
         mount_small_disk(disk, script), capture_output=True, text=True, cwd=tmp_path, check=False
     )
@@ -50,7 +48,11 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(tmp_path: Path) -> None:
     assert ".tmp" not in result.stdout
     assert "step-5\n" in result.stdout
     assert "Traceback" not in result.stderr
-    assert result.stdout.rstrip().endswith("exit 0"), result.stderr
+    steps = [int(name[5:]) for name in result.stdout.split() if name.startswith("step-")]
+    options = ("--set", f"training.max_steps={max(steps) + 1}", "--set", "training.epochs=100")
+    resumed = call("train", "tiny.yaml", "--run", "saved", "--resume", *options)
+    assert resumed.exit_code == 0, resumed.stderr
+    assert f"after step {max(steps):,}" in resumed.stderr
 
 
 def test_metrics_that_no_longer_fit_stop_the_run_and_lose_no_checkpoint(

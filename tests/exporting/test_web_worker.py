@@ -140,8 +140,8 @@ def test_a_token_is_drawn_as_by_the_sampler(
     worker: Any, settings: dict[str, Any], vocab_size: int
 ) -> None:
     """Of logits with many equal ones, where the lowest ids go first."""
-    letters = [chr(0x4E00 + n) for n in range(vocab_size - 3)] + ["\n"]
-    tokenizer = Tokenizer.train(TokenizerSettings(level="char", vocab_size=vocab_size), letters)
+    letters = "".join(chr(0x4E00 + n) for n in range(vocab_size - 3)) + "\n"
+    tokenizer = Tokenizer.train(TokenizerSettings(level="char", vocab_size=vocab_size), [letters])
     assert tokenizer.vocab_size == vocab_size
     chosen = GenerationSettings(**settings)
     plan = make_plan(chosen, tokenizer)
@@ -150,18 +150,22 @@ def test_a_token_is_drawn_as_by_the_sampler(
     read = rng.integers(2, min(vocab_size, 6), 30).tolist()
     bits = rng.integers(0, 2**53, 60)
     drawn = worker.evaluate(
-        """([plan, read, logits, bits, settings]) => {
+        """(text) => {
+          const [plan, read, logits, bits, settings] = JSON.parse(text);
           const sampler = new Sampler(plan, read);
           const rows = logits.map((row) => Float32Array.from(row));
           return rows.map((row, index) => sampler.sample(row, settings, bits[index]));
         }""",
-        [
-            describe_sampling(chosen, tokenizer),
-            read,
-            logits.astype(np.float64).tolist(),
-            [int(each) for each in bits],
-            {name: getattr(chosen, name) for name in ("temperature", "top_k", "top_p")},
-        ],
+        json.dumps(  # quicker than a list of so many numbers
+            [
+                describe_sampling(chosen, tokenizer),
+                read,
+                logits.astype(np.float64).tolist(),
+                [int(each) for each in bits],
+                {name: getattr(chosen, name) for name in ("temperature", "top_k", "top_p")},
+            ],
+            allow_nan=False,
+        ),
     )
     counts = np.bincount(read, minlength=vocab_size)
     history = TextHistory([read], plan.longest_match, plan.breakers) if plan.longest_match else None

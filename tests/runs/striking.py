@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from llm_timecycle.config import sources
 from llm_timecycle.config.settings import TrainingSettings
 from llm_timecycle.errors import TimecycleError
 from llm_timecycle.runs.create import create_run
@@ -87,8 +88,23 @@ def choose(number: int) -> Sequence[Fault]:
 def begin(place: Path) -> Recording:
     """The training of four steps; what it needs is imported before anything is forked."""
     train(WAYS.new, place)
+    parse_once()
+    open_run(place / RUN)
     store = Store(place / "store")
     return Recording(WAYS.new, RUN, {}, store, execute=train, enter_child=lambda: None)
+
+
+def parse_once() -> None:
+    """From here on, parse settings once, here and in what is forked: it is most of the time."""
+    parse = sources.parse_yaml
+    parsed: dict[str, Any] = {}
+
+    def find(text: str, origin: str) -> Any:
+        if text not in parsed:
+            parsed[text] = parse(text, origin)
+        return parsed[text]
+
+    sources.parse_yaml = find
 
 
 def strike_new_run(place: Path) -> dict[str, Any]:

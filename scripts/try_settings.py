@@ -15,22 +15,22 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import math
 import random
 import sys
 import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from llm_timecycle.config.json_schema import list_key_schemas
+from setting_ends.ends import SHORTEST, TEXT, End, list_ends
+from setting_ends.rows import Row, cover_pairs, cover_singles, shrink
+
 from llm_timecycle.config.load import LoadedSettings
-from llm_timecycle.config.sections import list_section_keys
 from llm_timecycle.config.settings import Settings
 from llm_timecycle.errors import DivergenceError, TimecycleError
 from llm_timecycle.generation.sampling.token_ids import make_plan
@@ -38,14 +38,9 @@ from llm_timecycle.text.prepare import prepare_text
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 from llm_timecycle.training.budget.memory import check_step_fits
 
-SHORTEST = "e"
-"""The shortest text: a letter of the training text, and the field of its records."""
-TEXT = "text.jsonl"
 LETTERS = 75_000
 """Of the text: enough for a step of 65,536 lanes, or of 65,536 tokens, and for no more, because
 half of it may be scored token by token through 64 layers."""
-USABLE = {"data.train": TEXT, "data.valid": TEXT, "data.test": TEXT, "data.encoding": "latin-1"}
-"""Texts that are no ends, for settings whose shortest text can only be refused."""
 SMALL: dict[str, dict[str, Any]] = {
     "data": {"train": TEXT, "valid_fraction": 0.02, "test_fraction": 0.02},
     "tokenizer": {"level": "char"},
@@ -59,20 +54,6 @@ MEMORY_BYTES = 3_000_000_000
 """What a step may take; what takes more is refused by the check that `train` makes too."""
 
 
-class End(NamedTuple):
-    """A setting at an end of its range."""
-
-    path: str
-    value: Any
-
-    def __str__(self) -> str:
-        return f"{self.path}={self.value!r}"
-
-
-Row = tuple[End, ...]
-Refuses = Callable[[Row], object | None]
-
-
 class Failure(NamedTuple):
     """Ends that failed together, and how."""
 
@@ -82,54 +63,6 @@ class Failure(NamedTuple):
     def __str__(self) -> str:
         lines = traceback.format_exception(self.error)[-4:]
         return f"{' '.join(map(str, self.row))}\n{''.join(lines)}"
-
-
-def list_ends() -> list[End]:
-    """Every end of every setting, in order."""
-    ends = []
-    for section, keys in list_section_keys().items():
-        for key in keys:
-            path = f"{section}.{key}"
-            values = find_ends(list_key_schemas(section)[key])
-            values += [USABLE[path]] if path in USABLE else []
-            ends += [End(path, value) for value in values]
-    return ends
-
-
-def find_ends(schema: dict[str, Any]) -> list[Any]:
-    """The values at the ends of what a key's schema allows.
-
-    >>> find_ends({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 9}, {"type": "null"}]})
-    [1, 9, None]
-    """
-    if "anyOf" in schema:
-        return [value for choice in schema["anyOf"] for value in find_ends(choice)]
-    if "enum" in schema:
-        return list(schema["enum"])
-    kind = schema["type"]
-    if kind == "array":
-        return [[SHORTEST]] if schema.get("minItems") else [[], [SHORTEST]]
-    if kind == "object":
-        inner = find_ends(schema["additionalProperties"])
-        return [{}, *({SHORTEST: value} for value in inner)]
-    if kind in ("integer", "number"):
-        return [
-            find_bound(schema, "minimum", "exclusiveMinimum", math.inf),
-            find_bound(schema, "maximum", "exclusiveMaximum", -math.inf),
-        ]
-    return {"null": [None], "boolean": [False, True], "string": [SHORTEST]}[kind]
-
-
-def find_bound(schema: dict[str, Any], inclusive: str, exclusive: str, towards: float) -> float:
-    """The number at one end of a range; KeyError where the schema leaves it open."""
-    is_whole = schema["type"] == "integer"
-    if inclusive in schema:
-        bound: float = schema[inclusive]
-    elif is_whole:
-        bound = schema[exclusive] + (1 if towards > 0 else -1)
-    else:
-        bound = math.nextafter(schema[exclusive], towards)
-    return int(bound) if is_whole else float(bound)
 
 
 def write_text(place: Path, letters: int = LETTERS) -> None:
@@ -267,80 +200,6 @@ def is_named(error: TimecycleError, row: Sequence[End]) -> bool:
     words += [value for _, value in row if isinstance(value, str)]
     words += [value[0] for _, value in row if isinstance(value, list) and value]
     return any(word in str(error) for word in words)
-
-
-def shrink(row: Row, fails: Callable[[Row], bool]) -> Row:
-    """The fewest ends that still fail: parts are left out as long as it does without them."""
-    size = len(row) // 2
-    while size > 0:
-        for start in range(0, len(row), size):
-            rest = row[:start] + row[start + size :]
-            if rest and fails(rest):
-                row = rest
-                break
-        else:
-            size //= 2
-    return row
-
-
-def cover_singles(ends: Sequence[End], refuses: Refuses, draw: random.Random) -> Iterator[Row]:
-    """Rows that hold every end once or more, each as many as go together.
-
-    An end that is refused with all others small is tried beside each of the others; one that is
-    refused even then is in no row.
-
-    Args:
-        refuses: not None for ends that do not go together.
-        draw: in which order they are tried.
-    """
-    left = list(ends)
-    while left:
-        draw.shuffle(left)
-        starts = ((left[0],), *((left[0], other) for other in ends if other.path != left[0].path))
-        row = next((start for start in starts if refuses(start) is None), ())
-        for end in 2 * left if row else []:  # what is refused at first may go with what came later
-            is_new = end.path not in {path for path, _ in row}
-            if is_new and refuses((*row, end)) is None:
-                row = (*row, end)
-        if row:
-            yield row
-        left = [end for end in left[1:] if end not in row]
-
-
-def cover_pairs(
-    pairs: set[frozenset[int]],
-    ends: Sequence[End],
-    refuses: Refuses,
-    draw: random.Random,
-) -> Iterator[Row]:
-    """Rows that hold every pair, given as indices of `ends`; the set empties as they are made."""
-    partners: dict[int, set[int]] = {}
-    for first, second in map(tuple, pairs):
-        partners.setdefault(first, set()).add(second)
-        partners.setdefault(second, set()).add(first)
-    allowed = {first: set(others) for first, others in partners.items()}
-    while pairs:
-        chosen = list(draw.choice(sorted(map(sorted, pairs))))
-        paths = sorted({ends[index].path for index in partners})
-        draw.shuffle(paths)
-        for path in paths:
-            if path in {ends[index].path for index in chosen}:
-                continue
-            gains = {
-                index: len(partners[index] & set(chosen))
-                for index in partners
-                if ends[index].path == path and allowed[index] >= set(chosen)
-            }
-            for index in sorted(gains, key=lambda index: -gains[index]):
-                row = tuple(ends[each] for each in (*chosen, index))
-                if gains[index] > 0 and refuses(row) is None:
-                    chosen.append(index)
-                    break
-        for first, second in combinations(chosen, 2):
-            pairs.discard(frozenset((first, second)))
-            partners[first].discard(second)
-            partners[second].discard(first)
-        yield tuple(ends[index] for index in chosen)
 
 
 def try_rows(trials: Trials, rows: Iterable[Row]) -> Iterator[Failure]:

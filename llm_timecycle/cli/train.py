@@ -113,28 +113,16 @@ def command(
     warm_start = open_warm_start(from_run, extend_vocabulary, resume)
     defaults = [] if warm_start is None else [warm_start.defaults]
     loaded, run_path = load_settings(config, overrides, minutes, run_path, resume, defaults)
-    from llm_timecycle.model.tf_import import import_tensorflow
-
-    import_tensorflow()
-    from llm_timecycle.text.prepare import find_cache_directory
-    from llm_timecycle.training.reporting.tensorboard import make_callbacks
-    from llm_timecycle.training.session import train
-
     is_chief = cluster is None or cluster.is_chief
-    callbacks = make_callbacks(
-        run_path / "tensorboard",
-        scalars_every=loaded.settings.training.log_every if tensorboard and is_chief else None,
-        trace=profile_trace and is_chief,
-    )
+    watched = (tensorboard and is_chief, profile_trace and is_chief)
     try:
         with name_change():
-            summary = train(
+            summary = _train(
                 loaded,
                 run_path,
-                cache=find_cache_directory(),
+                *watched,
                 resume=resume,
                 warm_start=warm_start,
-                callbacks=callbacks,
                 show_progress=sys.stderr.isatty() and is_chief,
                 began_at_s=began_at_s,
                 cluster=cluster,
@@ -148,6 +136,26 @@ def command(
         return
     summary.run.check_weights_exist()
     _report_end(summary, loaded.settings)
+
+
+def _train(
+    loaded: LoadedSettings, run_path: Path, tensorboard: bool, trace: bool, **options: Any
+) -> TrainingSummary:
+    """A training session; `options` are those of `training.session.train`."""
+    from llm_timecycle.model.tf_import import import_tensorflow
+
+    import_tensorflow()
+    from llm_timecycle.text.prepare import find_cache_directory
+    from llm_timecycle.training.reporting.tensorboard import make_callbacks
+    from llm_timecycle.training.session import train
+
+    callbacks = make_callbacks(
+        run_path / "tensorboard",
+        scalars_every=loaded.settings.training.log_every if tensorboard else None,
+        trace=trace,
+    )
+    cache = find_cache_directory()
+    return train(loaded, run_path, cache=cache, callbacks=callbacks, **options)
 
 
 def _report_end(summary: TrainingSummary, settings: Settings) -> None:

@@ -130,9 +130,7 @@ def profile(
     >>> profile = lt.profile("small", steps=10)  # doctest: +SKIP
     >>> print(profile)  # doctest: +SKIP
     """
-    axes = check_request(steps, grow)
-    if workers is not None:
-        check_range("workers", workers, *WORKERS)
+    axes = check_request(steps, grow, workers)
     opened = open_source(source, overrides)
     if inference:
         from llm_timecycle.profiling.measure.requests import check_length
@@ -143,8 +141,6 @@ def profile(
     from llm_timecycle.model.tf_import import import_tensorflow
 
     import_tensorflow()
-    from llm_timecycle.profiling.measure.communication import check_workers
-    from llm_timecycle.profiling.measure.scaling import check_memory
     from llm_timecycle.text.prepare import find_cache_directory, prepare_text
     from llm_timecycle.training.devices import resolve_machine
 
@@ -157,22 +153,23 @@ def profile(
         is_trained=True,
     )
     vocab_size = text.tokenizer.vocab_size
-    for axis in axes:
-        check_memory(opened.settings, vocab_size, read_free_bytes(), axis)
-    if workers is not None:
-        check_workers(opened.settings, vocab_size, workers, read_free_bytes())
+    _check_fits(opened.settings, vocab_size, axes, workers)
     plan = resolve_machine(opened.settings, vocab_size, at_once=True)
     opened = replace(opened, settings=plan.fill_in(opened.settings))
     with _quieten_tensorflow():
         return ProfileResult(_measure(opened, text, steps, axes, parallel, inference, workers))
 
 
-def check_request(steps: int | None, grow: Sequence[str]) -> tuple[str, ...]:
+def check_request(
+    steps: int | None, grow: Sequence[str], workers: int | None = None
+) -> tuple[str, ...]:
     """The axes of growth, each once.
 
     Raises:
-        UsageError: an unknown axis, or a number of steps out of range.
+        UsageError: an unknown axis, or a number of steps or workers out of range.
     """
+    if workers is not None:
+        check_range("workers", workers, *WORKERS)
     if steps is not None:
         check_range("steps", steps, FEWEST_STEPS, MOST_STEPS)
     for axis in grow:
@@ -181,6 +178,19 @@ def check_request(steps: int | None, grow: Sequence[str]) -> tuple[str, ...]:
                 f"grow: expected axes out of {', '.join(GROWTH_AXES)}, received {axis!r}."
             )
     return tuple(dict.fromkeys(grow))
+
+
+def _check_fits(
+    settings: Settings, vocab_size: int, axes: Sequence[str], workers: int | None
+) -> None:
+    """Refuse what has too little memory, or lanes that workers cannot divide, before measuring."""
+    from llm_timecycle.profiling.measure.communication import check_workers
+    from llm_timecycle.profiling.measure.scaling import check_memory
+
+    for axis in axes:
+        check_memory(settings, vocab_size, read_free_bytes(), axis)
+    if workers is not None:
+        check_workers(settings, vocab_size, workers, read_free_bytes())
 
 
 @contextmanager

@@ -60,26 +60,21 @@ def train(
     everything, so that the run can be resumed.
 
     Args:
-        source: a text to train on, or settings to train with; with `resume`, a run directory.
-            A text is a `.txt` or `.gz` file, a directory, a glob, a list of these, or a built-in
-            corpus such as "python-docs"; `lt.suggest` chooses the settings for it. Settings are a
-            YAML file, a shipped name such as "section5", or a `Settings` object.
+        source: a text, for which `lt.suggest` chooses settings: a file, a directory, a glob, a list
+            of these, or a built-in corpus such as "python-docs"; or settings: a YAML file, a
+            shipped name such as "section5", or a `Settings` object; or, to resume it, a run.
         run: the directory to write the run to; by default `runs/NAME`, after the source.
         minutes: the time to train for, this call as a whole: `training.minutes`. With a text, the
             most that training may take, 10 by default.
         resume: whether to resume an existing run from its newest checkpoint.
-        from_run: a run, such as the shipped "demo", whose best weights, model and vocabulary the
-            new run begins with.
+        from_run: a run, such as "demo", whose weights, model and vocabulary the new one has first.
         extend_vocabulary: with `from_run`, whether tokens of the new text are added.
         settings: settings in place of the source's, by dotted path: `{"training.epochs": 3}`.
-        data, tokenizer, model, training, generation: the same for one section:
-            `training={"epochs": 3}`.
-        callbacks: Keras callbacks to call during training.
-        show_progress: whether to draw progress bars.
+        data, tokenizer, model, training, generation: the same for one section, `{"epochs": 3}`.
+        callbacks: Keras callbacks. show_progress: whether to draw progress bars.
         workers: to train on several machines, "host:port" of each worker, as a list or with commas;
             every worker calls this, with the same list. Without it, `TF_CONFIG` says so.
-        worker_index: with `workers`, which of them this process is, from 0. The first one writes
-            the run.
+        worker_index: which of the workers this is, from 0. The first one writes the run.
 
     Raises:
         UsageError: an argument is wrong. DataError: the text is missing, unreadable or too short.
@@ -94,30 +89,37 @@ def train(
     >>> result = lt.train(
     ...     "sample-english",
     ...     run=f"{tempfile.mkdtemp()}/tiny",
-    ...     tokenizer={"level": "char"},
     ...     model={"embedding_dim": 4, "hidden_units": 8, "num_layers": 1},
     ...     training={"max_steps": 2, "precision": "float32", "sequence_length": 8},
-    ...     show_progress=False,
     ... )
     >>> result.steps, result.run.name
     (2, 'tiny')
-    >>> text = result.load().generate("The", length=5)
-    >>> lt.train(result.run, resume=True, training={"max_steps": 3}, show_progress=False).steps
+    >>> lt.train(result.run, resume=True, training={"max_steps": 3}).steps
     3
     """
     began_at_s = time.perf_counter()
-    cluster = find_cluster(workers, worker_index, os.environ)
+    cluster = _find_cluster(workers, worker_index, source, resume)
     sections = {"data": data, "tokenizer": tokenizer, "model": model, "training": training}
     values = _list_values(settings, {**sections, "generation": generation})
     warm_start = _open_warm_start(from_run, extend_vocabulary, resume)
     defaults = [] if warm_start is None else [warm_start.defaults]
+    loaded, default_run = _load(source, minutes, run, resume, defaults, values, show_progress)
+    watching, run_path = (callbacks, show_progress, began_at_s), _choose_run(run, default_run)
+    return _train(loaded, run_path, resume, warm_start, watching, cluster)
+
+
+def _find_cluster(
+    workers: str | Sequence[str] | None,
+    worker_index: int | None,
+    source: Texts | Settings,
+    resume: bool,
+) -> Cluster | None:
+    """The workers that train together, for whom no settings can be chosen on one of them."""
+    cluster = find_cluster(workers, worker_index, os.environ)
     is_text_alone = not (isinstance(source, Settings) or resume) and is_text(source, resume)
     if cluster is not None and is_text_alone:
         raise UsageError(f"source: {SETTINGS_NEEDED}")
-    loaded, default_run = _load(source, minutes, run, resume, defaults, values, show_progress)
-    run_path = _choose_run(run, default_run)
-    watching = (callbacks, show_progress, began_at_s)
-    return _train(loaded, run_path, resume, warm_start, watching, cluster)
+    return cluster
 
 
 @check_arguments

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 CRASHED = 99
 """The exit code after an exception that nothing caught."""
@@ -23,12 +24,24 @@ def start(program: Callable[[], int], log: Path, longest_s: int) -> int:
         log: where the output goes.
         longest_s: after which a signal ends the process.
     """
-    if (pid := fork()) > 0:
-        return pid
-    code: int | str | None = CRASHED
-    try:
+
+    def run() -> int:
         signal.alarm(longest_s)
         redirect_output(log)
+        return program()
+
+    if (pid := fork()) == 0:
+        end_with(run)
+    return pid
+
+
+def end_with(program: Callable[[], int]) -> NoReturn:
+    """Run a function as all of a forked process: it ends with the code that the function returns.
+
+    A SystemExit gives its code, any other exception `CRASHED` with its traceback.
+    """
+    code: int | str | None = CRASHED
+    try:
         code = program()
     except SystemExit as end:
         code = end.code

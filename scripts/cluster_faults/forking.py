@@ -11,13 +11,12 @@ import os
 import signal
 import subprocess
 import sys
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
 from unittest.mock import patch
 
-from boundaries.processes import fork
+from boundaries.processes import end_with, fork
 
 from llm_timecycle.distributed import worker_process
 
@@ -35,7 +34,7 @@ class ForkedWorker:
         self.returncode: int | None = None
         self.pid = fork()
         if self.pid == 0:
-            _work(words, env, stdout)
+            end_with(lambda: _work(words, env, stdout))
         os.setpgid(self.pid, self.pid)
 
     def send_signal(self, number: int) -> None:
@@ -58,35 +57,27 @@ def fork_workers() -> Iterator[None]:
         yield
 
 
-def _work(words: Sequence[str], environment: Mapping[str, str], output: int) -> None:
-    """The worker itself; does not return."""
-    code: object = 1
-    try:
-        os.setpgid(0, 0)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        nowhere = os.open(os.devnull, os.O_RDONLY)
-        for source, target in ((nowhere, 0), (output, 1), (output, 2)):
-            os.dup2(source, target)
-        os.closerange(3, 256)
-        command, netns, execute, machine, program, *arguments = words
-        assert [command, netns, execute, program] == ["ip", "netns", "exec", "llm-timecycle"]
-        _enter(machine)
-        os.environ.clear()
-        os.environ.update(environment)
-        os.chdir(environment[DIRECTORY])
-        sys.argv = [program, *arguments]
-        from llm_timecycle.cli.main import main
+def _work(words: Sequence[str], environment: Mapping[str, str], output: int) -> int:
+    """The worker itself; returns where its command ends without an exit code."""
+    os.setpgid(0, 0)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    nowhere = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((nowhere, 0), (output, 1), (output, 2)):
+        os.dup2(source, target)
+    os.closerange(3, 256)
+    command, netns, execute, machine, program, *arguments = words
+    assert [command, netns, execute, program] == ["ip", "netns", "exec", "llm-timecycle"]
+    _enter(machine)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(environment[DIRECTORY])
+    sys.argv = [program, *arguments]
+    from llm_timecycle.cli.main import main
 
-        main()
-    except SystemExit as end:
-        code = end.code
-    except BaseException:  # noqa: BLE001  # the launcher shows it
-        traceback.print_exc()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code if isinstance(code, int) else 0)
+    main()
+    return 0
 
 
 def _enter(machine: str) -> None:

@@ -179,3 +179,17 @@ def count_step(model: ModelSettings, vocab_size: int, **training: Any) -> tuple[
     given = {"precision": "float32", "gradient_clip_norm": 1.0, **training}
     settings = Settings.model_construct(model=model, training=TrainingSettings(**given))
     return count_step_costs(settings, vocab_size)
+
+
+def make_bare_profile() -> Profile:
+    """A profile of which no part was asked for."""
+    return make_profile(
+        training=None,
+        points=(),
+        growth=(),
+        inference=None,
+        sweeps=(),
+        workers=None,
+        advice=(),
+        history=(),
+    )

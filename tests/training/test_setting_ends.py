@@ -6,33 +6,27 @@ ends are tried by `scripts/try_settings.py`.
 
 from __future__ import annotations
 
-import importlib.util
 import random
+import sys
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+
+import try_settings
+from setting_ends.ends import End, find_ends, list_ends
+from setting_ends.rows import cover_singles
+
 from llm_timecycle.config.json_schema import list_key_schemas
 from llm_timecycle.config.sections import list_section_keys
 
-
-def load_script() -> Any:
-    path = Path(__file__).parents[2] / "scripts" / "try_settings.py"
-    spec = importlib.util.spec_from_file_location("try_settings", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-TRY = load_script()
 PATHS = [(section, key) for section, keys in list_section_keys().items() for key in keys]
 ROWS_AT_MOST = 7
 SEED = 5
-DEEPEST = TRY.End("model.num_layers", 64)
+DEEPEST = End("model.num_layers", 64)
 """The one end whose graph takes long to trace: it is trained without what only adds to it."""
 PLAIN = {"training.optimizer": "sgd", "training.gradient_clip_norm": None, "data.valid_fraction": 0}
 LETTERS = 50_000
@@ -43,47 +37,47 @@ PAIRS = 400
 @pytest.fixture(scope="module")
 def trials(tmp_path_factory: pytest.TempPathFactory) -> Any:
     place = tmp_path_factory.mktemp("ends")
-    TRY.write_text(place, LETTERS)
-    return TRY.Trials(place)
+    try_settings.write_text(place, LETTERS)
+    return try_settings.Trials(place)
 
 
 @pytest.fixture(scope="module")
 def rows(trials: Any) -> list[Any]:
     """Those of all ends, where two layers stand for the most."""
-    two_layers = TRY.End(DEEPEST.path, 2)
-    ends = [two_layers if end == DEEPEST else end for end in TRY.list_ends()]
-    return list(TRY.cover_singles(ends, trials.find_refusal, random.Random(SEED)))
+    two_layers = End(DEEPEST.path, 2)
+    ends = [two_layers if end == DEEPEST else end for end in list_ends()]
+    return list(cover_singles(ends, trials.find_refusal, random.Random(SEED)))
 
 
 @pytest.mark.parametrize(("section", "key"), PATHS)
 def test_every_setting_has_ends(section: str, key: str) -> None:
     """A number without one of its bounds is a KeyError."""
-    assert len(TRY.find_ends(list_key_schemas(section)[key])) > 0
+    assert len(find_ends(list_key_schemas(section)[key])) > 0
 
 
 def test_an_end_that_is_refused_is_named(trials: Any) -> None:
-    refused = {str(end): (trials.find_refusal((end,)), end) for end in TRY.list_ends()}
+    refused = {str(end): (trials.find_refusal((end,)), end) for end in list_ends()}
     unnamed = {
         name: error
         for name, (error, end) in refused.items()
-        if error is not None and not TRY.is_named(error, (end,))
+        if error is not None and not try_settings.is_named(error, (end,))
     }
     assert unnamed == {}
 
 
 def test_ends_that_contradict_each_other_are_named(trials: Any) -> None:
-    pairs = [(a, b) for a, b in combinations(TRY.list_ends(), 2) if a.path != b.path]
+    pairs = [(a, b) for a, b in combinations(list_ends(), 2) if a.path != b.path]
     refused = 0
     for pair in random.Random(2).sample(pairs, PAIRS):
         error = trials.find_refusal(pair)
         refused += error is not None
-        assert error is None or TRY.is_named(error, pair), (*map(str, pair), error)
+        assert error is None or try_settings.is_named(error, pair), (*map(str, pair), error)
     assert 0 < refused < PAIRS / 2
 
 
 def test_every_end_that_is_not_refused_is_in_a_row(trials: Any, rows: list[Any]) -> None:
     tried = [DEEPEST, *(end for row in rows for end in row)]
-    left = [end for end in TRY.list_ends() if end not in tried]
+    left = [end for end in list_ends() if end not in tried]
     assert [str(end) for end in left if trials.find_refusal((end,)) is None] == []
     assert len(rows) <= ROWS_AT_MOST
 
@@ -92,10 +86,10 @@ def test_every_end_that_is_not_refused_is_in_a_row(trials: Any, rows: list[Any])
 def test_ends_train_two_steps_and_write_a_text(trials: Any, rows: list[Any], number: int) -> None:
     for row in rows[number : number + 1]:
         error = trials.find_failure(row)
-        assert error is None, TRY.explain_failure(trials, row, error)
+        assert error is None, try_settings.explain_failure(trials, row, error)
 
 
 def test_the_most_layers_train_and_write_a_text(trials: Any) -> None:
-    assert DEEPEST in TRY.list_ends()
-    error = trials.find_failure((DEEPEST, *(TRY.End(*setting) for setting in PLAIN.items())))
+    assert DEEPEST in list_ends()
+    error = trials.find_failure((DEEPEST, *(End(*setting) for setting in PLAIN.items())))
     assert error is None, error

@@ -180,22 +180,46 @@ class TrialStep:
         return run
 
 
-class StepMarkers:
-    """The markers of one compiled step: `training.step.make_train_step` calls them while tracing.
+class Moments:
+    """Two moments of each step, noted by operations of its graph.
 
     Args:
         now: seconds on a clock that never goes back. (TensorFlow refuses its own, `tf.timestamp`,
             where operations are to be deterministic.)
     """
 
-    def __init__(self, now: Clock = time.perf_counter) -> None:
+    def __init__(self, now: Clock) -> None:
         self._now = now
-        self._moments = [0.0, 0.0]
+        self._noted = [0.0, 0.0]
+
+    def note(self, index: int) -> tf.Tensor:
+        """In a graph: an operation that notes moment 0 or 1 when it runs."""
+
+        def note() -> float:
+            self._noted[index] = self._now()
+            return 0.0
+
+        return tf.numpy_function(note, [], tf.float64)
+
+    def read(self) -> tuple[float, float]:
+        """Those of the latest step."""
+        return self._noted[0], self._noted[1]
+
+
+class StepMarkers:
+    """The markers of one compiled step: `training.step.make_train_step` calls them while tracing.
+
+    Args:
+        now: the clock of `Moments`.
+    """
+
+    def __init__(self, now: Clock = time.perf_counter) -> None:
+        self._moments = Moments(now)
 
     def end_forward(self, losses: tf.Tensor) -> tf.Tensor:
         """The losses, once all of them are computed; their gradient waits for that, too."""
         with tf.control_dependencies([losses]):
-            moment = self._note(0)
+            moment = self._moments.note(0)
 
         @tf.custom_gradient  # type: ignore[untyped-decorator]
         def hold(values: tf.Tensor) -> Any:
@@ -210,18 +234,11 @@ class StepMarkers:
 
     def end_backward(self, gradients: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         """The gradients, once all of them are computed."""
-        return hold(gradients, partial(self._note, 1))
+        return hold(gradients, partial(self._moments.note, 1))
 
     def read(self) -> tuple[float, float]:
         """When the forward and the backward pass of the latest step ended."""
-        return self._moments[0], self._moments[1]
-
-    def _note(self, index: int) -> tf.Tensor:
-        def note() -> float:
-            self._moments[index] = self._now()
-            return 0.0
-
-        return tf.numpy_function(note, [], tf.float64)
+        return self._moments.read()
 
 
 def hold(tensors: Sequence[tf.Tensor], note: Callable[[], tf.Tensor]) -> list[tf.Tensor]:

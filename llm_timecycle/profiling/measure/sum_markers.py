@@ -8,7 +8,7 @@ from functools import partial
 import tensorflow as tf
 
 from llm_timecycle.profiling.measure.interleave import Clock
-from llm_timecycle.profiling.measure.stages import hold
+from llm_timecycle.profiling.measure.stages import Moments, hold
 from llm_timecycle.training.workers.workers import Workers
 
 
@@ -21,21 +21,13 @@ class MarkedWorkers(Workers):
 
     def __init__(self, workers: Workers, now: Clock) -> None:
         self.size, self.index, self.threads = workers.size, workers.index, workers.threads
-        self._workers, self._now = workers, now
-        self._moments = [0.0, 0.0]
+        self._workers, self._moments = workers, Moments(now)
 
     def add(self, tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         """In a graph: the sums of each tensor over the workers, begun once all are computed."""
-        added = self._workers.add(hold(tensors, partial(self._note, 0)))
-        return hold(added, partial(self._note, 1))
+        added = self._workers.add(hold(tensors, partial(self._moments.note, 0)))
+        return hold(added, partial(self._moments.note, 1))
 
     def read(self) -> tuple[float, float]:
         """When the sum of the latest step began and ended."""
-        return self._moments[0], self._moments[1]
-
-    def _note(self, index: int) -> tf.Tensor:
-        def note() -> float:
-            self._moments[index] = self._now()
-            return 0.0
-
-        return tf.numpy_function(note, [], tf.float64)
+        return self._moments.read()

@@ -18,7 +18,7 @@ from llm_timecycle.profiling.render.html import (
     write_report,
 )
 from llm_timecycle.profiling.results import Advice
-from tests.profiling.profiles import make_growth, make_profile, make_settings
+from tests.profiling.profiles import make_bare_profile, make_growth, make_profile, make_settings
 
 NASTY = "a<script>alert(1)</script>&\"'"
 VOID = {"meta", "br"}
@@ -169,16 +169,7 @@ def test_nothing_that_a_name_holds_becomes_markup() -> None:
 
 
 def test_a_profile_of_less_makes_a_shorter_page() -> None:
-    bare = make_profile(
-        training=None,
-        points=(),
-        growth=(),
-        inference=None,
-        sweeps=(),
-        workers=None,
-        advice=(),
-        history=(),
-    )
+    bare = make_bare_profile()
     found = Page(write_report(bare))
     assert "svg" not in found.tags
     assert not set(EXPECTED_SECTIONS[:-1]) & set(found.texts)

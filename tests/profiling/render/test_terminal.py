@@ -13,7 +13,13 @@ from syrupy.assertion import SnapshotAssertion
 from llm_timecycle.profiling.render.tables import WIDTH, draw_bar
 from llm_timecycle.profiling.render.terminal import write_comparison, write_tables
 from llm_timecycle.profiling.results import ComparedTime, Durations
-from tests.profiling.profiles import make_cycle, make_growth, make_profile, make_workers
+from tests.profiling.profiles import (
+    make_bare_profile,
+    make_cycle,
+    make_growth,
+    make_profile,
+    make_workers,
+)
 
 
 def find_line(text: str, start: str) -> list[str]:
@@ -95,16 +101,7 @@ def test_inference_stands_with_its_definitions() -> None:
 
 
 def test_what_was_not_measured_is_not_shown() -> None:
-    bare = make_profile(
-        training=None,
-        points=(),
-        growth=(),
-        inference=None,
-        sweeps=(),
-        workers=None,
-        advice=(),
-        history=(),
-    )
+    bare = make_bare_profile()
     assert write_tables(bare) == "tiny: 12,345 parameters\nA Processor, 2 cores, 24.0 GiB"
 
 

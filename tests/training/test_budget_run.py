@@ -40,7 +40,7 @@ BUDGET: dict[str, Any] = {
     "log_every": 1,
 }
 SELDOM = {**BUDGET, "checkpoint_every": 1000}
-"""For what needs no checkpoint but the last: writing one takes longer than a step."""
+"""For what needs no checkpoint but the last."""
 START_S, STEP_S, VALIDATION_S, CHECKPOINT_S = 4.0, 0.25, 0.2, 0.01
 PLANNED_S = 30.0 - 0.05 * START_S - 0.01 * 30.0
 """When training is to end: before new texts are compared with its text, and the process ends."""

@@ -20,7 +20,7 @@ from tests.training.workers.member import STOPPED_AFTER, describe, make_order, w
 LONGEST_S = 300
 MEMBER = """
 from llm_timecycle.model.tf_import import import_tensorflow
-import_tensorflow()  # twice as fast as the import alone
+import_tensorflow()  # sooner than the import alone: without matplotlib, nor looking for garbage
 from tests.training.workers.member import main
 main()
 """

@@ -7,11 +7,15 @@ silenced.
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
-from tqdm import TqdmWarning
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", TqdmWarning)
-    from tqdm.auto import tqdm
+def tqdm(*arguments: Any, **options: Any) -> Any:
+    """A bar of `tqdm.auto`, which is imported now: worker processes show none."""
+    from tqdm import TqdmWarning
 
-__all__ = ["tqdm"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", TqdmWarning)
+        from tqdm.auto import tqdm as auto_tqdm
+
+    return auto_tqdm(*arguments, **options)

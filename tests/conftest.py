@@ -39,6 +39,14 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _unflushed() -> Iterator[None]:
+    """Wait for no disk: a file that is not flushed is lost with the power alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _configured() -> None:
     """Set TensorFlow up as the program does, if it was imported: graphs run as they were traced."""
     if "tensorflow" in sys.modules:

@@ -19,6 +19,10 @@ from tests.evaluation.sharp_network import build_sharp_network
 
 SETTINGS = ModelSettings(embedding_dim=4, hidden_units=8)
 V, EOS = 13, 1
+SHAPES = [(1, 300), (2, 5), (3, 1), (7, 16), (40, 5), (2, 300), (40, 300)]
+"""Lanes and windows: the loop of the LSTM is traced and compiled anew for each pair."""
+READ_SHAPES = [(1, 50), (2, 3), (3, 7), (4, 1), (5, 2)]
+"""The same, as training reads them."""
 RNG = np.random.default_rng(7)
 DOCUMENTS = [RNG.integers(2, V, length) for length in (9, 1, 30, 4, 17, 1, 25, 12)]
 
@@ -50,13 +54,13 @@ def alone(network: object) -> list[Sums]:
 @settings(max_examples=30, deadline=None)
 @given(
     order=st.permutations(range(len(DOCUMENTS))),
-    lanes=st.sampled_from([1, 2, 3, 7, 40]),
-    window=st.sampled_from([1, 5, 16, 300]),
+    shape=st.sampled_from(SHAPES),
 )
 def test_a_text_scores_what_its_documents_score_alone(
-    scorer: Scorer, alone: list[Sums], order: list[int], lanes: int, window: int
+    scorer: Scorer, alone: list[Sums], order: list[int], shape: tuple[int, int]
 ) -> None:
     """In many lanes too: the warm-up of a lane reaches back to where its document begins."""
+    lanes, window = shape
     ids, starts = join([DOCUMENTS[number] for number in order])
     sums = score_stream(scorer, SETTINGS, ids, starts, lanes=lanes, window=window)
     assert sums.loss_nats == pytest.approx(sum(one.loss_nats for one in alone), rel=1e-5)
@@ -88,15 +92,14 @@ def score_tokens(network: object, lanes: Lanes) -> np.ndarray:
 @settings(max_examples=8, deadline=None)
 @given(
     order=st.permutations(range(len(DOCUMENTS))),
-    lanes=st.integers(1, 5),
-    window=st.sampled_from([1, 2, 3, 7, 50]),
+    shape=st.sampled_from(READ_SHAPES),
 )
 def test_training_gives_each_document_the_loss_that_it_has_alone(
-    network: object, alone: list[Sums], order: list[int], lanes: int, window: int
+    network: object, alone: list[Sums], order: list[int], shape: tuple[int, int]
 ) -> None:
     """Across the borders of windows; a document that a lane border cuts counts up to there."""
     ids, starts = join([DOCUMENTS[number] for number in order])
-    cut = Lanes(ids, lanes, window, starts)
+    cut = Lanes(ids, *shape, starts)
     losses = score_tokens(network, cut)
     whole = 0
     for number, (start, stop) in zip(order, pairwise([*starts, len(ids)]), strict=True):

@@ -70,8 +70,8 @@ def test_where_nothing_can_be_unknown_there_is_no_spelling_model(level: str) -> 
 @pytest.mark.parametrize(
     ("level", "split", "sizes"),
     [
-        ("word", "whitespace", [10_000, 7000, 5000, 2000, 1000, 500, 200, 100, 50, 25, 12]),
-        ("word", "unicode", [5000, 2000, 1000, 500, 200, 100, 50, 25, 12]),
+        ("word", "whitespace", [10_000, 7000, 3000, 1000, 200, 50, 12]),
+        ("word", "unicode", [5000, 2000, 500, 100, 12]),
         ("char", "unicode", [90, 80, 60, 50, 40, 30, 20, 12]),
     ],
 )

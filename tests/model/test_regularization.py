@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from llm_timecycle.config.settings import ModelSettings, TrainingSettings
 from llm_timecycle.evaluation.stream import make_scorer
+from llm_timecycle.generation.engines.numpy_engine import NumpyEngine
 from llm_timecycle.model import loss, lstm
 from llm_timecycle.model.activation_penalty import ActivationPenalty, make_activation_penalty
 from llm_timecycle.model.loss import LossNetwork
@@ -213,7 +214,11 @@ def test_a_tied_output_uses_the_whole_embedding() -> None:
 
 def test_the_deepest_network_that_the_settings_allow_is_built() -> None:
     settings = ModelSettings(embedding_dim=1, hidden_units=1, num_layers=64)
-    assert len(build_network(settings, 2, seed=1).trainable_variables) == 1 + 64 * 3 + 2
+    network = build_network(settings, 2, seed=1)
+    assert len(network.trainable_variables) == 1 + 64 * 3 + 2
+    logits = NumpyEngine(read_parameters(network), settings).prefill(np.array([[1, 0]]))
+    expected, *_ = network([tf.constant([[1, 0]]), *make_zero_states(settings, 1)])
+    np.testing.assert_allclose(logits, expected[:, -1], rtol=1e-5, atol=1e-6)
 
 
 def test_the_same_weights_and_random_states_give_the_same_losses_again() -> None:

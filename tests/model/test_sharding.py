@@ -15,6 +15,8 @@ from llm_timecycle.training.devices import choose_strategy
 PROGRAM = """
 import json
 import numpy as np
+from llm_timecycle.model.tf_import import import_tensorflow
+import_tensorflow()  # sooner than the import alone: without matplotlib, nor looking for garbage
 import tensorflow as tf
 from llm_timecycle.config.settings import ModelSettings, TrainingSettings
 from llm_timecycle.model.network import build_network, make_zero_states, read_parameters

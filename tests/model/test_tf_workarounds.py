@@ -13,9 +13,9 @@ from llm_timecycle.model.tf_workarounds import AFFECTED, FLAG, keep_xla_from_rac
 
 COMPILED = """
 import tensorflow as tf
-from llm_timecycle.config.settings import ModelSettings
-from llm_timecycle.model.network import build_network
 if {is_built}:
+    from llm_timecycle.config.settings import ModelSettings
+    from llm_timecycle.model.network import build_network
     build_network(ModelSettings(embedding_dim=2, hidden_units=2), 5, seed=1)
 
 @tf.function(jit_compile=True)

@@ -54,6 +54,8 @@ def test_a_text_becomes_a_run_that_loads_scores_and_resumes() -> None:
         result.run, resume=True, settings={"training.max_steps": 4}, show_progress=False
     )
     assert (longer.run, longer.steps, longer.settings.training.max_steps) == (result.run, 4, 4)
+    by_text = lt.train("novel.txt", resume=True, training={"max_steps": 5}, show_progress=False)
+    assert (by_text.run, by_text.steps, by_text.settings.model.hidden_units) == (result.run, 5, 8)
 
 
 def test_minutes_are_the_budget_of_the_call() -> None:
@@ -89,11 +91,13 @@ def test_settings_in_python_train_the_same_weights_as_those_of_a_file() -> None:
     assert config[0] == config[1]
 
 
-def test_several_texts_and_a_shipped_name(tmp_path: Path) -> None:
+def test_several_texts_a_shipped_name_and_numbers_of_numpy(tmp_path: Path) -> None:
     Path("more.txt").write_text(TEXT.upper())
     both = train(["novel.txt", Path("more.txt")], run="both", training={"max_steps": 1})
     assert both.settings.data.train == [str(tmp_path / "novel.txt"), str(tmp_path / "more.txt")]
-    char = train("char", data={"train": "novel.txt"}, training={"max_steps": 1})
+    sizes = {"max_steps": np.int64(1), "learning_rate": np.float32(0.5)}
+    char = train("char", data={"train": "novel.txt"}, training=sizes)
+    assert char.settings.training.learning_rate == 0.5
     assert (char.run, char.settings.tokenizer.level) == (Path("runs/char"), "char")
 
 
@@ -114,11 +118,6 @@ def test_all_wrong_settings_are_named_at_once_each_with_its_argument() -> None:
     assert "training.epochs" in message
     assert "--" not in message
     assert not Path("runs").exists()
-
-
-def test_numpy_numbers_are_numbers() -> None:
-    sizes = {"max_steps": np.int64(1), "learning_rate": np.float32(0.5)}
-    assert train("novel.txt", training=sizes).settings.training.learning_rate == 0.5
 
 
 @pytest.mark.parametrize(
@@ -166,16 +165,6 @@ def test_minutes_are_a_setting_where_settings_are_given() -> None:
     Path("own.yaml").write_text("data: {train: novel.txt}\n")
     with pytest.raises(ConfigError, match=r"minutes: training\.minutes: received -1"):
         lt.train("own.yaml", minutes=-1)
-
-
-def test_the_run_of_a_text_is_resumed_by_the_text() -> None:
-    train("novel.txt")
-    again = lt.train("novel.txt", resume=True, training={"max_steps": 3}, show_progress=False)
-    assert (again.run, again.steps, again.settings.model.hidden_units) == (
-        Path("runs/novel"),
-        3,
-        8,
-    )
 
 
 def test_a_run_is_neither_overwritten_nor_taken_for_a_text() -> None:

@@ -39,6 +39,8 @@ BUDGET: dict[str, Any] = {
     "warmup_steps": 1000,
     "log_every": 1,
 }
+SELDOM = {**BUDGET, "checkpoint_every": 1000}
+"""For what needs no checkpoint but the last."""
 START_S, STEP_S, VALIDATION_S, CHECKPOINT_S = 4.0, 0.25, 0.2, 0.01
 PLANNED_S = 30.0 - 0.05 * START_S - 0.01 * 30.0
 """When training is to end: before new texts are compared with its text, and the process ends."""
@@ -183,7 +185,7 @@ def test_a_resumed_run_repeats_the_plans_on_any_machine(
 
 
 def test_a_run_stopped_in_its_middle_goes_on_with_its_time(tmp_path: Path, clock: Clock) -> None:
-    run, request = make_run(tmp_path / "run", **BUDGET), StopRequest()
+    run, request = make_run(tmp_path / "run", **SELDOM), StopRequest()
     stop = StopAfter(request, 40, 2)
     with pytest.raises(Interrupted):
         begin(run, clock, callbacks=[stop], request=request).train()
@@ -216,7 +218,7 @@ def test_a_longer_budget_goes_on(
 
 
 def test_a_run_of_epochs_goes_on_with_a_budget(tmp_path: Path, clock: Clock) -> None:
-    run = make_run(tmp_path / "run", **{**BUDGET, "minutes": None, "epochs": 2})
+    run = make_run(tmp_path / "run", **{**SELDOM, "minutes": None, "epochs": 2})
     begin(run, clock).train()
     begin(set_minutes(run, 0.5), clock).train()
     assert read_plans(run)[0]["annealed"] == pytest.approx((4 + 16 * 0.25) / 30, rel=0.2)
@@ -235,7 +237,7 @@ def test_a_process_that_was_stopped_for_an_hour_loses_nothing(
         slept = False
 
     start_s = clock.now_s
-    run = make_run(tmp_path / "run", **BUDGET)
+    run = make_run(tmp_path / "run", **SELDOM)
     begin(run, clock, callbacks=[Sleep()]).train()
     assert clock.now_s - start_s - 3600.0 == pytest.approx(30.0, abs=3 * STEP_S)
     assert read_plans(run)[-1]["steps"] == pytest.approx(read_plans(whole)[-1]["steps"], abs=2)
@@ -252,7 +254,7 @@ def test_keras_callbacks_see_every_epoch_end(tmp_path: Path, clock: Clock) -> No
             assert logs["loss"] > 0
             seen.append(("end", epoch))
 
-    begin(make_run(tmp_path / "run", **BUDGET), clock, callbacks=[Watcher()]).train()
+    begin(make_run(tmp_path / "run", **SELDOM), clock, callbacks=[Watcher()]).train()
     epochs = sorted({epoch for _, epoch in seen})
     pairs = [(word, epoch) for epoch in epochs for word in ("begin", "end")]
     assert seen == pairs[: len(seen)]
@@ -261,7 +263,7 @@ def test_keras_callbacks_see_every_epoch_end(tmp_path: Path, clock: Clock) -> No
 
 def test_patience_ends_it_early(tmp_path: Path, clock: Clock) -> None:
     still = {"optimizer": "sgd", "learning_rate": 1e-30, "schedule": "constant"}
-    run = make_run(tmp_path / "run", **{**BUDGET, **still, "warmup_steps": 0, "patience": 1})
+    run = make_run(tmp_path / "run", **{**SELDOM, **still, "warmup_steps": 0, "patience": 1})
     begin(run, clock).train()
     assert clock.now_s - 100.0 < 28.0
 
@@ -272,7 +274,7 @@ def test_a_long_budget_on_a_small_text_ends_when_the_text_is_learned(
     """120 s would read it 60 times; nothing is learned, so ten validations are enough."""
     caplog.set_level(logging.INFO, "llm_timecycle")
     still = {"optimizer": "sgd", "learning_rate": 1e-30, "schedule": "constant", "warmup_steps": 0}
-    run = make_run(tmp_path / "run", **{**BUDGET, **still, "minutes": 2.0, "log_every": 50})
+    run = make_run(tmp_path / "run", **{**SELDOM, **still, "minutes": 2.0, "log_every": 50})
     begin(run, clock).train()
     assert clock.now_s - 100.0 < 90.0
     assert "10 validations without improvement" in caplog.text

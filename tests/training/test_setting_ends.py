@@ -1,7 +1,7 @@
 """Every setting at both ends of its range: it trains, or is refused by its name.
 
 The ends are those of the schema, so a new setting is tried without being named here. All pairs of
-ends are tried by `scripts/try_settings.py`.
+ends, and the most layers there can be, are tried by `scripts/try_settings.py`.
 """
 
 from __future__ import annotations
@@ -25,11 +25,10 @@ from llm_timecycle.config.sections import list_section_keys
 
 PATHS = [(section, key) for section, keys in list_section_keys().items() for key in keys]
 ROWS_AT_MOST = 7
-SEED = 5
+SEED = 4
 DEEPEST = End("model.num_layers", 64)
-"""The one end whose graph takes long to trace: it is trained without what only adds to it."""
-PLAIN = {"training.optimizer": "sgd", "training.gradient_clip_norm": None, "data.valid_fraction": 0}
-LETTERS = 50_000
+"""The one end whose graph takes seconds to trace; `tests/model` builds that network."""
+LETTERS = 20_000
 """Too few for a window or a batch of 65,536, which are refused by that name here."""
 PAIRS = 400
 
@@ -76,6 +75,7 @@ def test_ends_that_contradict_each_other_are_named(trials: Any) -> None:
 
 
 def test_every_end_that_is_not_refused_is_in_a_row(trials: Any, rows: list[Any]) -> None:
+    assert DEEPEST in list_ends()
     tried = [DEEPEST, *(end for row in rows for end in row)]
     left = [end for end in list_ends() if end not in tried]
     assert [str(end) for end in left if trials.find_refusal((end,)) is None] == []
@@ -87,9 +87,3 @@ def test_ends_train_two_steps_and_write_a_text(trials: Any, rows: list[Any], num
     for row in rows[number : number + 1]:
         error = trials.find_failure(row)
         assert error is None, try_settings.explain_failure(trials, row, error)
-
-
-def test_the_most_layers_train_and_write_a_text(trials: Any) -> None:
-    assert DEEPEST in list_ends()
-    error = trials.find_failure((DEEPEST, *(End(*setting) for setting in PLAIN.items())))
-    assert error is None, error

@@ -1,8 +1,6 @@
 """One of two workers of the tests, as a process: it does everything that they ask about.
 
-    python -m tests.training.workers.member INDEX ADDRESSES DIRECTORY
-
-It writes DIRECTORY/INDEX.json.
+Its arguments are INDEX ADDRESSES DIRECTORY. It writes DIRECTORY/INDEX.json.
 """
 
 from __future__ import annotations
@@ -164,7 +162,3 @@ def main() -> None:
     with join_workers(cluster, SETTINGS, resume=False) as workers:
         results = run(workers, place)
     (place / f"{index}.json").write_text(json.dumps(results))
-
-
-if __name__ == "__main__":
-    main()

@@ -18,6 +18,12 @@ from llm_timecycle.distributed.addresses import choose_local_addresses
 from tests.training.workers.member import STOPPED_AFTER, describe, make_order, write_texts
 
 LONGEST_S = 300
+MEMBER = """
+from llm_timecycle.model.tf_import import import_tensorflow
+import_tensorflow()  # sooner than the import alone: without matplotlib, nor looking for garbage
+from tests.training.workers.member import main
+main()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +37,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def results(place: Path) -> list[dict[str, Any]]:
     """What both workers say of everything that `member.run` does."""
     addresses = ",".join(choose_local_addresses(2, random.Random()))
-    command = [sys.executable, "-m", "tests.training.workers.member"]
+    command = [sys.executable, "-c", MEMBER]
     members = [
         subprocess.Popen(
             [*command, str(index), addresses, str(place)],

@@ -18,8 +18,8 @@ from fuzzing.workers import Plan, run_cases  # noqa: E402
 
 from tests.fuzz_faults import FAULTS, MEMORY_BYTES, OUTSIDE  # noqa: E402
 
-CASES = {"tensors": 100, "python": 80, "runs": 40, "stores": 40, "texts": 30}
-OTHER_CASES = 50
+CASES = {"tensors": 100, "python": 60, "runs": 20, "stores": 40, "texts": 20}
+OTHER_CASES = 30
 QUICK = [kind for kind in KINDS.values() if kind.is_quick]
 
 

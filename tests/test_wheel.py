@@ -14,11 +14,17 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
+def build(kind: str, place: Path) -> None:
+    """Build a `wheel` or an `sdist` as pip would, which the check of a release leaves to pip."""
+    code = f"import sys; from hatchling.build import build_{kind}; build_{kind}(sys.argv[1])"
+    command = [sys.executable, "-c", code, str(place)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+
+
 @pytest.fixture(scope="module")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("wheel")
-    pip = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--quiet"]
-    subprocess.run([*pip, "--wheel-dir", str(place), str(ROOT)], check=True, capture_output=True)
+    build("wheel", place)
     (wheel,) = place.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(place / "site")
@@ -54,14 +60,13 @@ def test_it_trains_the_reference_model_away_from_the_checkout(
     unpacked: Path, tmp_path: Path
 ) -> None:
     environment = {**os.environ, "PYTHONPATH": str(unpacked), "XLA_FLAGS": ""}
-    where = "import llm_timecycle; print(llm_timecycle.__file__)"
-    found = subprocess.run(
-        [sys.executable, "-c", where], cwd=tmp_path, env=environment, capture_output=True, text=True
+    code = (
+        "import llm_timecycle; print(llm_timecycle.__file__, flush=True)\n"
+        "from llm_timecycle.cli.main import main; main()"
     )
-    assert found.stdout.startswith(str(unpacked))
-    subprocess.run(
+    done = subprocess.run(
         [
-            *(sys.executable, "-m", "llm_timecycle", "train", "section5"),
+            *(sys.executable, "-c", code, "train", "section5"),
             *("--set", "training.max_steps=1", "--set", "training.batch_size=4"),
             *("--set", "training.sequence_length=4", "--set", "data.valid_fraction=0"),
         ],
@@ -69,7 +74,9 @@ def test_it_trains_the_reference_model_away_from_the_checkout(
         env=environment,
         check=True,
         capture_output=True,
+        text=True,
     )
+    assert done.stdout.startswith(str(unpacked))
     assert (tmp_path / "runs/section5/model.safetensors").stat().st_size > 4 * 11_364_112
 
 
@@ -92,10 +99,7 @@ def test_its_first_word_needs_no_training(
 
 
 def test_the_source_distribution_holds_the_texts_and_the_runs(tmp_path: Path) -> None:
-    build = "import sys; from hatchling.build import build_sdist; build_sdist(sys.argv[1])"
-    subprocess.run(
-        [sys.executable, "-c", build, str(tmp_path)], cwd=ROOT, check=True, capture_output=True
-    )
+    build("sdist", tmp_path)
     (archive,) = tmp_path.glob("*.tar.gz")
     with tarfile.open(archive) as opened:
         inside = {name.partition("/")[2] for name in opened.getnames()}

@@ -58,12 +58,12 @@ def test_a_full_disk_stops_the_run_and_loses_nothing(
 def test_metrics_that_no_longer_fit_stop_the_run_and_lose_no_checkpoint(
     call: Callable[..., Outcome], tmp_path: Path
 ) -> None:
-    """Of all files of this run, the rows of 250 steps are the largest."""
-    (tmp_path / "own.txt").write_text("the same line again\n" * 1000)  # few shingles
-    settings = ("log_every=1", "max_steps=5000", "epochs=100", "checkpoint_every=50")
+    """Of all files of this run, the rows of 120 steps are the largest."""
+    (tmp_path / "own.txt").write_text("the same line again\n" * 600)  # few shingles
+    settings = ("log_every=1", "max_steps=5000", "epochs=100", "checkpoint_every=40")
     settings = ("data.train=own.txt", *(f"training.{each}" for each in settings))
     options = [word for each in settings for word in ("--set", each)]
-    with limit_file_size(25_000):
+    with limit_file_size(16_000):
         outcome = call("train", "tiny.yaml", *options)
     assert outcome.exit_code == 5
     assert "Error: cannot write runs/tiny/metrics.csv: the disk is full" in outcome.stderr

@@ -13,6 +13,7 @@ from llm_timecycle.errors import NotEnoughMemoryError
 from llm_timecycle.profiling import against
 from llm_timecycle.profiling import api as profile_module
 from llm_timecycle.profiling.api import ProfileResult
+from llm_timecycle.profiling.measure import machine_limits
 from llm_timecycle.profiling.render.json_form import describe_profile
 from llm_timecycle.runs.directory import open_run
 from tests.cli.conftest import Outcome
@@ -148,7 +149,10 @@ def test_two_are_compared_and_both_forms_say_the_same(
     assert described["times"][0]["ratio"] == pytest.approx(0.8)
 
 
-def test_a_trained_run_from_end_to_end(call: Call, trained: Path) -> None:
+def test_a_trained_run_from_end_to_end(
+    call: Call, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine_limits, "choose_array_bytes", lambda *_: 2**20)
     run = trained / "runs" / "tiny"
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     outcome = call("profile", run, "--steps", "5", "--json")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-
-import pytest
 
 import llm_timecycle as lt
 from llm_timecycle.exporting.formats import FORMATS
@@ -23,42 +23,73 @@ KINDS = {
 }
 
 
-def run_example(directory: Path, *arguments: str) -> str:
-    """What it prints, without the line break at the end."""
+RUN_ALL = """\
+import contextlib, io, json, os, runpy, sys
+texts = []
+for folder, *arguments in json.loads(sys.argv[1]):
+    os.chdir(folder)
+    sys.argv = ["example.py", *arguments]
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        runpy.run_path("example.py", run_name="__main__")
+    texts.append(printed.getvalue())
+assert "llm_timecycle" not in sys.modules
+print(json.dumps(texts))
+"""
+"""A call for each folder with its arguments; the runtimes are imported once."""
+
+
+def start_python(arguments: Sequence[str], directory: Path) -> str:
+    """What a process of Python prints in a directory."""
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8", "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(
-        [sys.executable, "example.py", *arguments],
+        [sys.executable, *arguments],
         cwd=directory,
         env=environment,
         capture_output=True,
         encoding="utf-8",
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout.removesuffix("\n")
+    return done.stdout
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_it_writes_what_the_run_writes(kind: str, tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", **KINDS[kind])  # type: ignore[arg-type]
-    result = lt.export(run.path, "onnx", output=tmp_path / "out")
-    example = (result.path / "example.py").read_text(encoding="utf-8")
-    assert "llm_timecycle" not in example
+def run_example(directory: Path, *arguments: str) -> str:
+    """What it prints, without the line break at the end."""
+    return start_python(["example.py", *arguments], directory).removesuffix("\n")
+
+
+def run_examples(directory: Path, calls: Sequence[Sequence[str | Path]]) -> list[str]:
+    """What they print, one after the other in one process, without the line breaks at the end."""
+    texts = start_python(["-c", RUN_ALL, json.dumps(calls, default=str)], directory)
+    return [text.removesuffix("\n") for text in json.loads(texts)]
+
+
+def test_it_writes_what_the_run_writes(tmp_path: Path) -> None:
+    calls: list[list[str | Path]] = []
+    expected = {}
     prompt = "once upon"
-    expected = lt.load(run.path).generate(prompt)
-    assert len(expected.ids) > 5
-    assert run_example(result.path, prompt).strip() == (prompt + expected.text).strip()
-    alone = lt.load(run.path).generate("")
-    assert run_example(result.path).strip() == alone.text.strip()
+    for kind, choices in KINDS.items():
+        run = make_run(tmp_path / kind / "run", **choices)  # type: ignore[arg-type]
+        result = lt.export(run.path, "onnx", output=tmp_path / kind / "out")
+        example = (result.path / "example.py").read_text(encoding="utf-8")
+        assert "llm_timecycle" not in example
+        model = lt.load(run.path)
+        after, alone = model.generate(prompt), model.generate("")
+        assert len(after.ids) > 5
+        calls += [[result.path, prompt], [result.path]]
+        expected[kind] = [(prompt + after.text).strip(), alone.text.strip()]
+    found = [text.strip() for text in run_examples(tmp_path, calls)]
+    pairs = zip(found[::2], found[1::2], strict=True)
+    assert dict(zip(expected, map(list, pairs), strict=True)) == expected
 
 
-@pytest.mark.parametrize(
-    "to", [name for name in FORMATS if FORMATS[name].example and name != "onnx"]
-)
-def test_that_of_every_format_does(to: str, tmp_path: Path) -> None:
+def test_that_of_every_format_does(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
-    result = lt.export(run.path, to, output=tmp_path / "out")
-    expected = lt.load(run.path).generate("once upon")
-    assert run_example(result.path, "once upon") == "once upon" + expected.text
+    formats = [name for name in FORMATS if FORMATS[name].example and name != "onnx"]
+    assert len(formats) == 3
+    folders = [lt.export(run.path, to, output=tmp_path / to).path for to in formats]
+    expected = "once upon" + lt.load(run.path).generate("once upon").text
+    found = run_examples(tmp_path, [[folder, "once upon"] for folder in folders])
+    assert dict(zip(formats, found, strict=True)) == dict.fromkeys(formats, expected)
 
 
 def test_a_seed_draws_the_same_text_again(tmp_path: Path) -> None:

@@ -75,7 +75,9 @@ def test_the_reader_reads_the_file_and_not_the_run(source: Source, tmp_path: Pat
     assert np.abs(keras_file.open_reader(tmp_path, source)(1) - before).max() > 1e-3
 
 
-def test_a_saved_model_takes_and_gives_its_states(source: Source, tmp_path: Path) -> None:
+def test_a_saved_model_takes_and_gives_its_states_and_holds_each_weight_once(
+    source: Source, tmp_path: Path
+) -> None:
     saved_model.write(source, tmp_path, "float32")
     loaded = tf.saved_model.load(str(tmp_path / "saved_model"))
     step = loaded.signatures["serving_default"]
@@ -85,9 +87,6 @@ def test_a_saved_model_takes_and_gives_its_states(source: Source, tmp_path: Path
     again = call(step, source, tokens[:, :1], found[1:])
     assert_close(again, compute_expected(source, tokens[:, :1], found[1:]))
 
-
-def test_a_saved_model_holds_each_weight_once(source: Source, tmp_path: Path) -> None:
-    saved_model.write(source, tmp_path, "float32")
     stored = tf.train.list_variables(str(tmp_path / "saved_model/variables/variables"))
     numbers = sum(int(np.prod(shape)) for name, shape in stored if "OBJECT_GRAPH" not in name)
     once = sum(weight.size for weight in source.weights.values())

@@ -45,6 +45,23 @@ def page(shared_page: Any, demo: Path) -> Iterator[Any]:
         assert opened.troubles == []
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a model with random weights, which loads in a moment."""
+    run = make_run(tmp_path_factory.mktemp("small") / "small", "char")
+    path = run.path.with_suffix(".html")
+    write_page(run, path)
+    return path
+
+
+@pytest.fixture
+def small_page(shared_page: Any, small: Path) -> Iterator[Any]:
+    with show(shared_page, small.as_uri()) as opened:
+        wait_until_idle(opened)
+        yield opened
+        assert opened.troubles == []
+
+
 def test_it_writes_tells_its_size_and_its_speed(page: Any) -> None:
     set_value(page, length=30, seed=7)
     added = continue_text(page, "Once upon a time")
@@ -60,8 +77,9 @@ def test_it_writes_tells_its_size_and_its_speed(page: Any) -> None:
     assert page.locator("#time [data-part=answer] dd").all_inner_texts()[-1] == "7"
 
 
-def test_a_second_continuation_is_as_if_there_had_been_one(page: Any, browser: Any) -> None:
+def test_a_second_continuation_is_as_if_there_had_been_one(small_page: Any) -> None:
     """The numbers of the seed go on, and what the model has read is not read again."""
+    page = small_page
     set_value(page, length=10, seed=7)
     halves = continue_text(page, "Once upon a time") + continue_text(page)
     page.reload()
@@ -70,7 +88,8 @@ def test_a_second_continuation_is_as_if_there_had_been_one(page: Any, browser: A
     assert continue_text(page, "Once upon a time") == halves
 
 
-def test_a_text_may_grow_by_hand_and_is_read_as_it_is(page: Any) -> None:
+def test_a_text_may_grow_by_hand_and_is_read_as_it_is(small_page: Any) -> None:
+    page = small_page
     set_value(page, length=10, temperature=0)
     first = continue_text(page, "Once upon a time")
     whole = "Once upon a time" + first + " and the ferryman"
@@ -81,7 +100,8 @@ def test_a_text_may_grow_by_hand_and_is_read_as_it_is(page: Any) -> None:
     assert continue_text(page, whole) == added
 
 
-def test_retry_and_undo(page: Any) -> None:
+def test_retry_and_undo(small_page: Any) -> None:
+    page = small_page
     set_value(page, length=40, seed=7)
     first = continue_text(page, "Once")
     press(page, "retry")
@@ -96,11 +116,19 @@ def test_retry_and_undo(page: Any) -> None:
     assert continue_text(page) == second
 
 
-def test_an_ended_paragraph_is_followed_by_the_next(page: Any) -> None:
-    set_value(page, length=1000, temperature=0.3, seed=1)
-    continue_text(page, "Once upon a time")
-    assert read_status(page) == "The model ended the paragraph here. Continue begins the next one."
-    assert continue_text(page).startswith("\n")
+def test_an_ended_paragraph_is_followed_by_the_next(shared_page: Any, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", "char", documents="line", generation={"length": 1000})
+    weights = run.load_weights()
+    is_end = np.arange(run.vocab_size) == run.load_tokenizer().eos_id
+    weights["output.bias"] = np.where(is_end, 2.0, weights["output.bias"]).astype(np.float32)
+    run.save_weights(weights, {"step": 0})
+    with open_run_page(shared_page, run) as page:
+        set_value(page, seed=1)
+        assert len(continue_text(page, "Once upon a time")) < 1000
+        assert read_status(page) == (
+            "The model ended the paragraph here. Continue begins the next one."
+        )
+        assert continue_text(page).startswith("\n")
 
 
 def test_stop_ends_the_text_soon(shared_page: Any, tmp_path: Path) -> None:
@@ -284,7 +312,8 @@ def test_it_speaks_chinese(browser: Any, demo: Path) -> None:
         assert read_status(page) == "Stopped at the length limit."
 
 
-def test_every_control_is_reached_by_keyboard(page: Any) -> None:
+def test_every_control_is_reached_by_keyboard(small_page: Any) -> None:
+    page = small_page
     continue_text(page, "Once")
     wanted = page.locator("button:enabled:visible, select, input, textarea").evaluate_all(
         "nodes => nodes.map(({ name, dataset }) => name || dataset.action || dataset.part)"
@@ -299,7 +328,8 @@ def test_every_control_is_reached_by_keyboard(page: Any) -> None:
     assert set(reached) >= set(wanted) - {"theme", "language"}  # they come before the text
 
 
-def test_the_copy_behind_the_text_has_its_lines(page: Any) -> None:
+def test_the_copy_behind_the_text_has_its_lines(small_page: Any) -> None:
+    page = small_page
     page.locator("textarea").fill("Some words, a longword" + "o" * 90 + "\n\n字 end " * 9 + "\n")
     for width in (390, 1200):
         page.set_viewport_size({"width": width, "height": 900})
@@ -311,7 +341,8 @@ def test_the_copy_behind_the_text_has_its_lines(page: Any) -> None:
         assert len(set(heights)) == 1
 
 
-def test_the_end_of_a_long_text_stays_in_view(page: Any) -> None:
+def test_the_end_of_a_long_text_stays_in_view(small_page: Any) -> None:
+    page = small_page
     set_value(page, length=60)
     page.locator("textarea").fill("A line.\n" * 60)
     page.evaluate("scrollTo(0, document.body.scrollHeight)")

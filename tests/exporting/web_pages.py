@@ -23,7 +23,7 @@ from llm_timecycle.runs.directory import Run
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 from tests.browser import show
 
-LENGTH = 200
+LENGTH = 100
 ENGLISH = 'Once upon a time there was a cat, and "the cat" sat on 1,000 mats.\nIt sat.\n' * 2
 CHINESE = "从前有一只猫，猫坐在垫子上。\n有一天，猫走了。\n春 眠 不 觉 晓 处 处 闻 啼 鸟\n" * 2
 

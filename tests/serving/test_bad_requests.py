@@ -155,7 +155,7 @@ NAMES = st.sampled_from(sorted({name for name, _ in WRONG}))
 
 
 MANY = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

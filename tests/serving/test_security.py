@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from llm_timecycle.cli.main import main
 from llm_timecycle.runs.directory import Run
-from tests.serving.servers import PROGRAM, RunningServer, start_server
+from tests.serving.servers import RunningServer, start_server
 
 KEY = "sesame-42"
 
@@ -133,6 +133,8 @@ def test_no_path_reaches_a_file(server: RunningServer) -> None:
 def test_a_key_that_cannot_be_used_is_said(
     runs: dict[str, Run],
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
     arguments: list[str],
     variable: str | None,
     message: str,
@@ -140,16 +142,15 @@ def test_a_key_that_cannot_be_used_is_said(
     file = tmp_path / "key.txt"
     file.write_text("\n")
     named = [str(file) if word == "FILE" else word for word in arguments]
-    environment = {} if variable is None else {variable: ""}
-    ended = subprocess.run(
-        [*PROGRAM, str(runs["char"].path), *named],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-    )
-    assert ended.returncode == 2
-    assert message in ended.stderr
-    assert "Traceback" not in ended.stderr
+    if variable is not None:
+        monkeypatch.setenv(variable, "")
+    monkeypatch.setattr(sys, "argv", ["llm-timecycle", "serve", str(runs["char"].path), *named])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    printed = capsys.readouterr().err
+    assert message in printed
+    assert "Traceback" not in printed
 
 
 @pytest.mark.parametrize(("host", "is_open"), [("0.0.0.0", True), ("127.0.0.1", False)])

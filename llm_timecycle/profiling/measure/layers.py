@@ -62,11 +62,11 @@ def _make_passes(
     sources = [x for _, x in inputs if x.dtype.is_floating]
     variables = [variable.value for variable in layer.trainable_variables]
 
-    @tf.function  # type: ignore[untyped-decorator]
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def run_forward() -> list[tf.Tensor]:
         return [_touch(call(x)) for call, x in inputs]
 
-    @tf.function  # type: ignore[untyped-decorator]
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def run_both() -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(sources)

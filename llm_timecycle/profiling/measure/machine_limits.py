@@ -80,7 +80,7 @@ def _measure_products(size: tuple[int, int, int], type_: str, shards: int, now: 
     M, K, N = size
     factors = [(tf.ones((M, K), type_), tf.ones((K, N), type_)) for _ in range(shards)]
 
-    @tf.function  # type: ignore[untyped-decorator]
+    @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def multiply(factors: Any) -> list[Any]:
         return [tf.matmul(x, w)[0, 0] for x, w in factors]
 

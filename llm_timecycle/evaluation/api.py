@@ -197,6 +197,7 @@ def _score(
         text.document_starts,
         lanes=lanes,
         warm_up=warm_up,
+        window=stream.choose_window(lanes, run.vocab_size, run.settings.model.hidden_units),
         show_progress=show_progress,
     )
     return sums, _describe_method(lanes, warm_up, precision), precision

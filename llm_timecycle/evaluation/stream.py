@@ -29,7 +29,9 @@ WARM_UP_TOKENS = 64
 LONG_WARM_UP_TOKENS = 512
 """Of a figure to report: within 0.0005 nats of the exact one."""
 MAX_LANES, LEAST_LANE_TOKENS = 128, 2048  # a lane is worth its warm-up
-SCORING_WINDOW = 256
+SCORING_WINDOW, LEAST_SCORING_WINDOW = 256, 4
+SCORING_NUMBERS = 1 << 26
+"""In the largest array of a window: the gates of all its tokens, or their logits."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,16 @@ def choose_lanes(predictions: int) -> int:
     return max(1, min(MAX_LANES, predictions // LEAST_LANE_TOKENS))
 
 
+def choose_window(lanes: int, vocab_size: int, hidden_units: int) -> int:
+    """The tokens of each lane in a window, whose arrays take some hundreds of megabytes.
+
+    >>> choose_window(128, 67, 512), choose_window(106, 33_278, 640)
+    (256, 19)
+    """
+    fitting = SCORING_NUMBERS // (lanes * max(vocab_size, 4 * hidden_units))
+    return min(max(fitting, LEAST_SCORING_WINDOW), SCORING_WINDOW)
+
+
 def choose_width(length: int, window: int) -> int:
     """The tokens of a window, at most `window`, so that all windows of `length` have one width.
 
@@ -191,7 +203,8 @@ def score_stream(
     if len(own) == 0:
         return Sums(0.0, 0, predictions)
     first, ends = starts[:-1, None], starts[1:, None]
-    states = _warm_up(scorer, settings, ids, document_starts, first, warm_up, own)
+    warm_up_window = max(window, WARM_UP_TOKENS)
+    states = _warm_up(scorer, settings, ids, document_starts, first, warm_up, warm_up_window, own)
     first, ends = first[own.start : own.stop], ends[own.start : own.stop]
     loss_nats, correct = 0.0, 0
     with tqdm(
@@ -221,6 +234,7 @@ def _warm_up(
     document_starts: np.ndarray,
     first: np.ndarray,
     warm_up: int,
+    window: int,
     own: range,
 ) -> list[tf.Tensor]:
     """The state that each of the own lanes starts from; zero for the first of all lanes."""
@@ -233,13 +247,15 @@ def _warm_up(
     if width == 0:
         return states
     first = first[own.start : own.stop]
-    positions = first + np.arange(-width, 0)
-    keep = _read_keep(document_starts, first - width, width)
-    for array in keep:
-        array[positions <= 0] = 0.0
-    tokens = _read(ids, np.maximum(positions, 0))
     is_later = tf.constant((np.asarray(own) > 0)[:, None], tf.float32)
-    return [state * is_later for state in scorer.advance(tokens, states, *keep)]
+    for start in range(-width, 0, window):
+        positions = first + np.arange(start, min(start + window, 0))
+        keep = _read_keep(document_starts, positions[:, :1], positions.shape[1])
+        for array in keep:
+            array[positions <= 0] = 0.0
+        tokens = _read(ids, np.maximum(positions, 0))
+        states = scorer.advance(tokens, list(states), *keep)
+    return [state * is_later for state in states]
 
 
 def _read_keep(document_starts: np.ndarray, first: np.ndarray, width: int) -> list[np.ndarray]:

@@ -5,7 +5,7 @@ are multiplied at once before the loop, which keeps only what depends on the pre
 gradient is written out, so that the gradients of both kernels are one product each after the
 backward loop instead of a sum of T small ones. The elementwise work of a step is compiled into one
 pass over memory each way, and the gates are recomputed in the backward pass instead of being
-stored. `reference/lstm.py` is the NumPy twin.
+stored. `reference/lstm.py` is the NumPy twin. On a GPU cuDNN takes the place of the loop.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from llm_timecycle.model.cudnn import has_gpu, pack_weights, run_cudnn_lstm
+
 
 class LSTM(keras.layers.LSTM):  # type: ignore[misc]
     """`keras.layers.LSTM`, faster on a CPU, with weight drop.
 
-    A call that the fast loop does not cover (a mask, other activations, `go_backwards`,
-    `stateful`, dropout inside the layer) takes Keras' path, as does a machine with a GPU, where
-    Keras uses cuDNN. Under `mixed_bfloat16` the fast loop multiplies in bfloat16 and keeps the cell
-    in float32.
+    A call that `run_lstm` does not cover (a mask, other activations, `go_backwards`, `stateful`,
+    dropout inside the layer) takes Keras' path. Under `mixed_bfloat16` the loop multiplies in
+    bfloat16 and keeps the cell in float32; cuDNN computes all in float32.
 
     Args:
         units: hidden units (H).
@@ -57,9 +58,8 @@ class LSTM(keras.layers.LSTM):  # type: ignore[misc]
             drawn: what `draw_step` gave; None draws anew where weights are dropped.
         """
         drops_weights = bool(training and self.weight_drop)
-        needs_fast_loop = drops_weights or keep is not None
-        if not self._takes_fast_loop(mask, needs_fast_loop):
-            if needs_fast_loop:
+        if not self._is_plain(mask):
+            if drops_weights or keep is not None:
                 raise ValueError(
                     "weight_drop and keep work with Keras' default activations and no mask"
                 )
@@ -102,8 +102,8 @@ class LSTM(keras.layers.LSTM):  # type: ignore[misc]
         """U (H, 4H) with the weights dropped that a mask of `draw_mask` drops."""
         return tf.convert_to_tensor(self.cell.recurrent_kernel) * mask
 
-    def _takes_fast_loop(self, mask: tf.Tensor | None, is_needed: bool) -> bool:
-        is_plain = (
+    def _is_plain(self, mask: tf.Tensor | None) -> bool:
+        return (
             mask is None
             and self.use_bias
             and self.activation is keras.activations.tanh
@@ -111,7 +111,6 @@ class LSTM(keras.layers.LSTM):  # type: ignore[misc]
             and not (self.dropout or self.recurrent_dropout)
             and not (self.go_backwards or self.stateful)
         )
-        return is_plain and (is_needed or not tf.config.list_physical_devices("GPU"))
 
     def get_config(self) -> dict[str, Any]:
         """The options of `keras.layers.LSTM`, and `weight_drop`."""
@@ -146,6 +145,9 @@ def run_lstm(
         h of every step (B, T, H) in `compute_dtype`, and h and c after the last one, (B, H),
         float32.
     """
+    if keep is None and has_gpu():  # cuDNN cannot reset a state within a window
+        weights = pack_weights(kernel, recurrent_kernel, bias)
+        return run_cudnn_lstm(x, h, c, weights, output_dtype=compute_dtype)
     x = tf.transpose(tf.cast(x, compute_dtype), [1, 0, 2])  # time first: a step is one block
     rows = tf.reshape(x, (-1, x.shape[2]))
     z_x = tf.matmul(rows, tf.cast(kernel, compute_dtype))

@@ -44,8 +44,12 @@ def measure_machine_limits(
         shards: shards of the lanes that compute at the same time.
 
     Raises:
-        UsageError: there is too little free memory to measure its rate.
+        UsageError: there is too little free memory to measure its rate, or steps run on a GPU.
     """
+    from llm_timecycle.model.cudnn import has_gpu
+
+    if has_gpu():
+        raise UsageError("the limits of a processor are measured, and steps run on a GPU here")
     array_bytes = choose_array_bytes(read_largest_cache_bytes(), read_free_bytes())
     sizes = choose_products(settings, vocab_size, shards)
     limits: dict[str, float] = {}

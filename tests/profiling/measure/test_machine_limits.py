@@ -9,6 +9,7 @@ import pytest
 
 from llm_timecycle.config.settings import ModelSettings, Settings, TrainingSettings
 from llm_timecycle.errors import UsageError
+from llm_timecycle.model import cudnn
 from llm_timecycle.profiling.measure import machine_limits
 from llm_timecycle.profiling.measure.machine_limits import (
     choose_array_bytes,
@@ -74,4 +75,12 @@ def test_too_little_memory_is_told_before_products_are_measured(
     monkeypatch.setattr(machine_limits, "read_free_bytes", lambda: 1 << 20)
     monkeypatch.setattr(machine_limits, "read_largest_cache_bytes", lambda: 32 << 20)
     with pytest.raises(UsageError, match="expected 640 MiB free"):
+        measure_machine_limits(SETTINGS, 30, 2)
+
+
+def test_on_a_gpu_the_limits_of_the_processor_are_not_taken_for_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cudnn, "has_gpu", lambda: True)
+    with pytest.raises(UsageError, match="steps run on a GPU"):
         measure_machine_limits(SETTINGS, 30, 2)

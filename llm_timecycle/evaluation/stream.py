@@ -254,7 +254,7 @@ def _warm_up(
         for array in keep:
             array[positions <= 0] = 0.0
         tokens = _read(ids, np.maximum(positions, 0))
-        states = scorer.advance(tokens, list(states), *keep)
+        states = list(scorer.advance(tokens, states, *keep))
     return [state * is_later for state in states]
 
 

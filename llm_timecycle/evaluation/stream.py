@@ -203,8 +203,7 @@ def score_stream(
     if len(own) == 0:
         return Sums(0.0, 0, predictions)
     first, ends = starts[:-1, None], starts[1:, None]
-    warm_up_window = max(window, WARM_UP_TOKENS)
-    states = _warm_up(scorer, settings, ids, document_starts, first, warm_up, warm_up_window, own)
+    states = _warm_up(scorer, settings, ids, document_starts, first, warm_up, window, own)
     first, ends = first[own.start : own.stop], ends[own.start : own.stop]
     loss_nats, correct = 0.0, 0
     with tqdm(
@@ -247,6 +246,7 @@ def _warm_up(
     if width == 0:
         return states
     first = first[own.start : own.stop]
+    window = max(window, WARM_UP_TOKENS)  # it has no logits
     is_later = tf.constant((np.asarray(own) > 0)[:, None], tf.float32)
     for start in range(-width, 0, window):
         positions = first + np.arange(start, min(start + window, 0))

@@ -13,10 +13,11 @@ import pytest
 
 from llm_timecycle.exporting.web.page import write_page
 from llm_timecycle.runs.directory import open_run
-from tests.browser import check_looks, list_violations, open_page, show
+from tests.browser import check_looks, list_violations, open_page
 from tests.exporting.web_pages import (
     continue_text,
     make_run,
+    open_file,
     open_run_page,
     press,
     read_status,
@@ -39,10 +40,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def page(shared_page: Any, demo: Path) -> Iterator[Any]:
     """The page of the shipped model."""
-    with show(shared_page, demo.as_uri()) as opened:
-        wait_until_idle(opened)
+    with open_file(shared_page, demo) as opened:
         yield opened
-        assert opened.troubles == []
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +55,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def small_page(shared_page: Any, small: Path) -> Iterator[Any]:
-    with show(shared_page, small.as_uri()) as opened:
-        wait_until_idle(opened)
+    with open_file(shared_page, small) as opened:
         yield opened
-        assert opened.troubles == []
 
 
 def test_it_writes_tells_its_size_and_its_speed(page: Any) -> None:

@@ -82,14 +82,21 @@ def write_directly(run: Run, prompt: str, precision: Precision = "float32") -> S
 
 
 @contextmanager
-def open_run_page(page: Any, run: Run, precision: Precision = "float32") -> Iterator[Any]:
-    """The page of a run, ready; anything that it asks the network for fails the test."""
-    path = run.path.with_name(f"{run.path.name}-{precision}.html")
-    write_page(run, path, precision)
+def open_file(page: Any, path: Path) -> Iterator[Any]:
+    """A written page, ready; trouble on it fails the test."""
     with show(page, path.as_uri()):
         wait_until_idle(page)
         yield page
         assert page.troubles == []
+
+
+@contextmanager
+def open_run_page(page: Any, run: Run, precision: Precision = "float32") -> Iterator[Any]:
+    """The page of a run, ready; anything that it asks the network for fails the test."""
+    path = run.path.with_name(f"{run.path.name}-{precision}.html")
+    write_page(run, path, precision)
+    with open_file(page, path):
+        yield page
         asked = [request.url.split(":")[0] for request in page.seen_requests]
         assert set(asked) <= {"file", "blob", "data"}
 

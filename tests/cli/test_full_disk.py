@@ -16,8 +16,8 @@ from tests.full_disk import limit_file_size
 
 
 def mount_small_disk(place: Path, script: str) -> list[str]:
-    """The command that runs a shell script where `place` is a file system of 3 MB."""
-    mount = f"mount -t tmpfs -o size=3m tmpfs '{place}'"
+    """The command that runs a shell script where `place` is a file system of 2 MB."""
+    mount = f"mount -t tmpfs -o size=2m tmpfs '{place}'"
     return ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", f"{mount} && {script}"]
 
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from llm_timecycle.generation.engines.blocked_matmul import let_overflow
+
 NO_DOCUMENT = -1
 """The document of a position before the text, which nothing remembers."""
 BLOCK_SCORES = 2_000_000
@@ -95,6 +97,7 @@ class NeuralCache:
             array[:, self._end : self._end + T] = new
         self._end += T
 
+    @let_overflow
     def _look_up(
         self, hidden: np.ndarray, following: np.ndarray, documents: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:

@@ -37,7 +37,11 @@ ROWS_TOGETHER = 8  # which is faster with a multiple of these
 
 
 let_overflow = np.errstate(over="ignore", invalid="ignore")
-"""For functions that compute with weights of any size: logits that are not finite are refused."""
+"""For functions that compute with weights of any size: logits that are not finite are refused.
+
+NumPy also warns, once in a great while, of flags that a kernel of OpenBLAS set in registers that
+are no part of its result.
+"""
 
 
 class Matrix:

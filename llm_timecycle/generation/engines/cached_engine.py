@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from llm_timecycle.config.settings import GenerationSettings
+from llm_timecycle.generation.engines.blocked_matmul import let_overflow
 from llm_timecycle.generation.engines.engine import Engine
 
 WINDOW = 2000
@@ -155,6 +156,7 @@ class _RowCache:
         self._hidden[:kept], self._following[:kept] = hidden, following
         self._pairs = kept
 
+    @let_overflow
     def compute_distribution(self, theta: float | None) -> tuple[np.ndarray, np.ndarray] | None:
         """The tokens that it remembers, sorted, each once, and p_cache of them; None if empty."""
         if not self._pairs or self._last is None:

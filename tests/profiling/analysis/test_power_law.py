@@ -83,14 +83,14 @@ def test_the_interval_holds_the_truth_95_times_in_100(
 def test_the_interval_holds_the_truth_over_all_kinds_of_timings() -> None:
     random = np.random.default_rng(7)
     found, widths = [], []
-    for trial in range(600):
+    for trial in range(300):
         exponent = (0.5, 1.0, 2.0)[trial % 3]
         noise = random.uniform(0.01, 0.1, len(SIZES))
         timings = draw_timings(random, exponent, (0.0, 0.4)[trial % 2], noise, 0.02)
         fit = fit_growth(timings)
         found.append(covers(fit, exponent))
         widths.append(fit.exponent_high - fit.exponent_low)
-    assert 0.93 <= np.mean(found) <= 0.97
+    assert 0.92 <= np.mean(found) <= 0.98
     assert np.median(widths) < 0.3  # and says something
 
 

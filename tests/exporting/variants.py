@@ -51,7 +51,7 @@ def make_run(
 ) -> Run:
     """A run whose weights are drawn, and small enough that rounding does not grow."""
     settings = Settings(
-        data={"documents": documents},
+        data={"train": "sample-english", "documents": documents},  # for the copies: it is short
         tokenizer=TokenizerSettings(level=level, vocab_size=300, word_split=word_split),
         model=model,
         generation=GenerationSettings(**{"length": 30, "temperature": 0.0} | generation),

@@ -15,6 +15,7 @@ from llm_timecycle.config.settings import ModelSettings, Settings, TokenizerSett
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import ConfigError, UsageError
 from llm_timecycle.profiling.api import ProfileResult, _measure_requests, check_request
+from llm_timecycle.profiling.measure import machine_limits
 from llm_timecycle.profiling.results import GROWTH_AXES, TRAINING_STAGES
 from llm_timecycle.profiling.source import open_source
 from llm_timecycle.runs.create import create_run
@@ -38,7 +39,9 @@ generation: {length: 4}
 def found(tmp_path_factory: pytest.TempPathFactory) -> ProfileResult:
     path = tmp_path_factory.mktemp("profile") / "tiny.yaml"
     path.write_text(TINY)
-    return lt.profile(path, overrides=["training.batch_size=8"], steps=5, inference=True)
+    with pytest.MonkeyPatch.context() as patch:  # the real size is several of the last cache
+        patch.setattr(machine_limits, "choose_array_bytes", lambda *_: 2**20)
+        return lt.profile(path, overrides=["training.batch_size=8"], steps=5, inference=True)
 
 
 def test_everything_that_was_asked_for_is_there(found: ProfileResult) -> None:

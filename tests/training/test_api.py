@@ -93,9 +93,10 @@ def test_settings_in_python_train_the_same_weights_as_those_of_a_file() -> None:
 
 def test_several_texts_a_shipped_name_and_numbers_of_numpy(tmp_path: Path) -> None:
     Path("more.txt").write_text(TEXT.upper())
-    both = train(["novel.txt", Path("more.txt")], run="both", training={"max_steps": 1})
+    once = {**TINY["training"], "max_steps": 1}
+    both = train(["novel.txt", Path("more.txt")], run="both", training=once)
     assert both.settings.data.train == [str(tmp_path / "novel.txt"), str(tmp_path / "more.txt")]
-    sizes = {"max_steps": np.int64(1), "learning_rate": np.float32(0.5)}
+    sizes = {**once, "max_steps": np.int64(1), "learning_rate": np.float32(0.5)}
     char = train("char", data={"train": "novel.txt"}, training=sizes)
     assert char.settings.training.learning_rate == 0.5
     assert (char.run, char.settings.tokenizer.level) == (Path("runs/char"), "char")
@@ -182,8 +183,8 @@ from llm_timecycle.errors import Interrupted
 
 try:
     lt.train("novel.txt", run="my runs", show_progress=False, tokenizer={"level": "char"},
-             model={"embedding_dim": 4, "hidden_units": 8},
-             training={"batch_size": 8, "sequence_length": 16, "precision": "float32",
+             model={"embedding_dim": 4, "hidden_units": 8, "num_layers": 1},
+             training={"batch_size": 8, "sequence_length": 16, "precision": "float32", "threads": 1,
                        "epochs": 100_000, "checkpoint_every": 5, "schedule": "constant"})
 except Interrupted as stop:
     print(stop, flush=True)

@@ -58,7 +58,7 @@ ADDED = {"residual": True, "num_layers": 3}
 @pytest.mark.parametrize(
     ("seed", "shards", "options"),
     [
-        *((0, 1, {}), (1, 1, {}), (2, 1, {}), (3, 1, {}), (4, 2, {}), (5, 3, {})),
+        *((2, 1, {}), (3, 1, {}), (4, 2, {}), (5, 3, {})),
         *((6, 2, NORMALIZED), (7, 1, ADDED), (8, 1, {**ADDED, "has_one_width": True})),
         (9, 2, {**NORMALIZED, **ADDED, "has_one_width": True}),
         (10, 3, {**NORMALIZED, **ADDED}),
@@ -165,8 +165,7 @@ def test_dropped_words_and_penalties_are_the_twins(tied: bool, norm: bool) -> No
 @pytest.mark.parametrize(
     ("optimizer_name", "clip_norm", "decay"),
     [
-        *(("adam", None, 0.0), ("adam", 0.05, 0.0), ("nadam", 0.05, 0.0)),
-        *(("adamw", None, 0.9), ("nadam", 0.05, 0.9)),
+        *(("adam", 0.05, 0.0), ("adamw", None, 0.9), ("nadam", 0.05, 0.9)),
     ],
 )
 def test_training_steps_are_the_twins_with_clipping_and_adam(
@@ -229,21 +228,19 @@ def test_plain_sgd_is_gradient_descent() -> None:
 
 
 @pytest.mark.parametrize("optimizer_name", ["adamw", "nadam"])
-def test_weight_decay_pulls_matrices_to_zero_and_leaves_vectors_alone(optimizer_name: str) -> None:
-    settings, V, tokens, targets, _ = draw_case(0, layer_norm=True, num_layers=1)
-    decayed, plain = (build_network(settings, V, seed=1) for _ in range(2))
-    before = read_parameters(plain)
-    for network, options in (
-        (decayed, {"optimizer": optimizer_name, "weight_decay": 0.1}),
-        (plain, {"optimizer": optimizer_name}),
-    ):
-        training = TrainingSettings(learning_rate=0.01, **options)
-        step = make_train_step(
-            network, make_optimizer(training), tf.distribute.get_strategy(), None
-        )
-        step(tokens, targets, make_zero_states(settings, len(tokens)))
-    with_decay, without = read_parameters(decayed), read_parameters(plain)
-    for name in before:
+def test_weight_decay_pulls_matrices_to_zero_and_leaves_vectors_alone(
+    optimizer_name: Literal["nadam", "adamw"],
+) -> None:
+    """Without a gradient nothing else moves them."""
+    settings, V, *_ = draw_case(0, layer_norm=True, num_layers=1)
+    network = build_network(settings, V, seed=1)
+    before = read_parameters(network)
+    training = TrainingSettings(optimizer=optimizer_name, learning_rate=0.01, weight_decay=0.1)
+    zeros = [tf.zeros(variable.shape) for variable in network.trainable_variables]
+    make_optimizer(training).apply(zeros, network.trainable_variables)
+    after = read_parameters(network)
+    assert any(name.endswith("gamma") for name in before)
+    for name, weight in before.items():
         is_vector = name.endswith(("bias", "gamma", "beta"))
-        pulled = 0.0 if is_vector else 0.01 * 0.1 * before[name]
-        np.testing.assert_allclose(with_decay[name], without[name] - pulled, atol=1e-6)
+        left = 1.0 if is_vector else 1.0 - 0.01 * 0.1
+        np.testing.assert_allclose(after[name], left * weight, rtol=1e-6, err_msg=name)

@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 
 BLOCKED = """
-import builtins, importlib, os, pkgutil, signal, sys, time
+import builtins, gc, importlib, os, pkgutil, signal, sys, time
 
+gc.disable()  # looking for it among what is imported is half of the time
 # What the program needs of others comes first: how they import is their business.
 for name in ("tensorflow", "keras", "tokenizers", "matplotlib.figure", "rich.table", "jinja2",
              "prompt_toolkit", "filelock", "tqdm.auto", "click", "pydantic", "ruamel.yaml",
@@ -49,6 +50,7 @@ for module in pkgutil.walk_packages(llm_timecycle.__path__, "llm_timecycle."):
     if not module.name.endswith("__main__"):
         importlib.import_module(module.name)
         count += 1
+gc.freeze()
 print(count)
 """
 

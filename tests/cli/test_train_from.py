@@ -62,6 +62,7 @@ def test_a_text_is_trained_on_with_settings_that_suit_it_and_the_old_weights(
     call: Call, old: Path
 ) -> None:
     options = ["--set", "training.max_steps=2", "--set", "training.precision=float32"]
+    options += ["--set", "training.threads=1"]
     outcome = call("train", "--from", old, "other.txt", *options)
     assert outcome.exit_code == 0, outcome.stderr
     assert "% of the new training tokens are unknown (<unk>); extend the vocab" in outcome.stderr
@@ -144,7 +145,7 @@ def test_from_python(call: Call, old: Path) -> None:
         data={"train": "other.txt"},
         training={
             **{"batch_size": 8, "sequence_length": 16, "max_steps": 1, "precision": "float32"},
-            "learning_rate": 1e-12,
+            **{"learning_rate": 1e-12, "threads": 1},
         },
     )
     quiet = {"show_progress": False, "run": "runs/python"}

@@ -17,7 +17,7 @@ from llm_timecycle.generation.generator import GeneratedText, TextGenerator
 from llm_timecycle.runs.directory import open_run
 from tests.exporting.hub_runs import Exported, export, make_run
 
-TOKENS = 200
+TOKENS = 80
 MODELS: dict[str, dict[str, Any]] = {
     "plain": {},
     "one layer": {"num_layers": 1},
@@ -52,7 +52,7 @@ def run_example(
 def test_every_kind_of_model_computes_what_the_engine_does(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], model: dict[str, Any]
 ) -> None:
-    """The logits after each of 200 tokens, whatever they are; then the greedy text."""
+    """The logits after each of 80 tokens, whatever they are; then the greedy text."""
     source = make_run(tmp_path / "run", model=model, eos_bias=-50.0)
     folder = export(source, tmp_path / "folder")
     _, names = run_example(folder, capsys, "", "0")

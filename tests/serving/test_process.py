@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -138,8 +139,10 @@ def test_a_request_that_takes_too_long_is_a_504() -> None:
     # A smaller model writes so fast that a busy client counts as one that does not read.
     with start_server("demo", "--max-tokens", "1000000", "--timeout", "1") as running:
         body = {"prompt": "One", "max_tokens": 1_000_000, "ignore_eos": True}
-        assert running.refuse(504, body)["code"] == "timeout"
-        events = read_events(running.post({**body, "stream": True}).text)
+        with ThreadPoolExecutor(1) as pool:
+            streamed = pool.submit(running.post, {**body, "stream": True})
+            assert running.refuse(504, body)["code"] == "timeout"
+        events = read_events(streamed.result().text)
         assert json.loads(events[-1])["error"]["code"] == "timeout"
 
 

@@ -74,7 +74,6 @@ def gather(tokenizer: Tokenizer, corpus: Corpus) -> tuple[list[int], list[object
     [
         (WORD, TEXT, DataSettings()),
         (UNICODE, DECOMPOSED, LINES),
-        (SUBWORD, TEXT, DataSettings()),
         (SUBWORD, DECOMPOSED, LINES),
     ],
 )

@@ -24,6 +24,7 @@ SETTINGS = {
     "training.batch_size": 8,
     "training.sequence_length": 16,
     "training.precision": "float32",
+    "training.threads": 1,
     "training.max_steps": 20,
     "training.log_every": 5,
     "generation.length": 20,

@@ -2,7 +2,8 @@
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -81,9 +82,15 @@ def list_imports(tree: ast.AST) -> Iterator[str]:
             yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
-def list_rooms_imported(tree: ast.AST) -> Iterator[str]:
-    """The rooms of this package that a file imports from."""
-    for name in list_imports(tree):
+@cache
+def read_imports(root: Path) -> Mapping[str, tuple[str, ...]]:
+    """What every file but the package's own door imports; each is parsed once for all tests."""
+    return {name: tuple(list_imports(tree)) for name, tree in list_modules(root)}
+
+
+def list_rooms_imported(imports: Iterable[str]) -> Iterator[str]:
+    """The rooms of this package that a file with these imports has something from."""
+    for name in imports:
         first, *rest = name.split(".")
         if first == "":
             yield f"(relative import {name})"
@@ -94,9 +101,9 @@ def list_rooms_imported(tree: ast.AST) -> Iterator[str]:
 def find_upward_imports(root: Path) -> list[str]:
     """Every import that does not point down, as `file -> room`."""
     found = []
-    for name, tree in list_modules(root):
+    for name, imports in read_imports(root).items():
         room = name.split("/")[0]
-        for target in list_rooms_imported(tree):
+        for target in list_rooms_imported(imports):
             is_down = target in FLOORS and FLOORS[target] < FLOORS.get(room, -1)
             if target != room and not is_down:
                 found.append(f"{name} -> {target}")
@@ -107,8 +114,8 @@ def find_misplaced_tensorflow(root: Path) -> list[str]:
     """Every file that imports TensorFlow or Keras and does not live where it may."""
     return [
         name
-        for name, tree in list_modules(root)
-        if any(imported.split(".")[0] in TENSORFLOW for imported in list_imports(tree))
+        for name, imports in read_imports(root).items()
+        if any(imported.split(".")[0] in TENSORFLOW for imported in imports)
         and not any(name == room or name.startswith(f"{room}/") for room in TENSORFLOW_ROOMS)
     ]
 
@@ -116,12 +123,12 @@ def find_misplaced_tensorflow(root: Path) -> list[str]:
 def find_sideways_imports(root: Path) -> list[str]:
     """Every import between the rooms inside `profiling` that `PROFILING_ROOMS` does not allow."""
     found = []
-    for name, tree in list_modules(root):
+    for name, imports in read_imports(root).items():
         parts = name.split("/")
         if parts[0] != "profiling" or parts[1] not in PROFILING_ROOMS:
             continue
         room = parts[1]
-        for imported in list_imports(tree):
+        for imported in imports:
             package, *rest = imported.split(".")
             if package != PACKAGE or rest[0] != "profiling":
                 continue
@@ -134,9 +141,9 @@ def list_imports_of(root: Path, room: str) -> set[str]:
     """The first name of everything that the files of a room import, as `file -> name`."""
     return {
         f"{name} -> {imported.split('.')[0]}"
-        for name, tree in list_modules(root)
+        for name, imports in read_imports(root).items()
         if name.startswith(f"{room}/")
-        for imported in list_imports(tree)
+        for imported in imports
     }
 
 
@@ -151,7 +158,7 @@ def list_crowded_rooms(root: Path) -> list[str]:
 
 
 def test_every_file_has_a_floor():
-    rooms = {name.split("/")[0] for name, _ in list_modules(ROOT)}
+    rooms = {name.split("/")[0] for name in read_imports(ROOT)}
     assert rooms <= FLOORS.keys()
     assert len(rooms) > 8
 
@@ -177,9 +184,9 @@ def test_analysis_knows_neither_tensorflow_nor_a_clock() -> None:
 def test_render_stands_on_values_alone() -> None:
     rooms = {
         room
-        for name, tree in list_modules(ROOT)
+        for name, imports in read_imports(ROOT).items()
         if name.startswith("profiling/render/")
-        for room in list_rooms_imported(tree)
+        for room in list_rooms_imported(imports)
     }
     assert rooms <= RENDER_IMPORTS
 
@@ -191,9 +198,9 @@ def test_no_room_is_crowded() -> None:
 def test_reference_stands_on_numpy_alone():
     outside = {
         imported.split(".")[0]
-        for name, tree in list_modules(ROOT)
+        for name, imports in read_imports(ROOT).items()
         if name.startswith("reference/")
-        for imported in list_imports(tree)
+        for imported in imports
     } - set(sys.stdlib_module_names)
     assert outside <= {"numpy", PACKAGE}
 

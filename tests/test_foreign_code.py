@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,6 @@ from llm_timecycle.config.sections import list_section_keys
 from tests.test_floors import list_imports, list_modules
 
 ROOT = Path(__file__).parents[1] / "llm_timecycle"
-MODULES = dict(list_modules(ROOT))
 
 MAKES_CODE = {
     *("pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "runpy", "code", "imp"),
@@ -59,19 +59,20 @@ def list_names(tree: ast.AST) -> Iterator[str]:
         yield f".{parts[-1]}"
 
 
-def find(tree: ast.AST, names: set[str]) -> set[str]:
-    """Which of the names a file imports or calls."""
-    return names & set(list_names(tree))
+@cache
+def read_names() -> Mapping[str, frozenset[str]]:
+    """What every file imports and calls; each is parsed once for all tests."""
+    return {name: frozenset(list_names(tree)) for name, tree in list_modules(ROOT)}
 
 
 def test_no_file_becomes_code() -> None:
-    found = {name: find(tree, MAKES_CODE) for name, tree in MODULES.items()}
+    found = {name: names & MAKES_CODE for name, names in read_names().items()}
     assert {name: names for name, names in found.items() if names} == MAY_MAKE_CODE
 
 
 def test_the_program_connects_to_nothing() -> None:
     """A server listens, workers meet, an export goes to the Hub if it is told to: that is all."""
-    found = {name: find(tree, CONNECTS) for name, tree in MODULES.items()}
+    found = {name: names & CONNECTS for name, names in read_names().items()}
     assert {name: names for name, names in found.items() if names} == {
         "serving/server": {"socket"},
         "distributed/addresses": {"socket"},
@@ -85,8 +86,8 @@ def test_the_program_connects_to_nothing() -> None:
 def test_it_starts_only_itself_without_a_shell() -> None:
     """And the child looks for no module in the current directory."""
     starting = {}
-    for name, tree in MODULES.items():
-        assert not find(tree, STARTS_PROGRAMS), name
+    for name, names in read_names().items():
+        assert not names & STARTS_PROGRAMS, name
         text = (ROOT / f"{name}.py").read_text(encoding="utf-8")
         assert "shell=" not in text
         if calls := text.count("subprocess.run(") + text.count("subprocess.Popen("):
@@ -101,7 +102,7 @@ def test_it_starts_only_itself_without_a_shell() -> None:
 
 @pytest.mark.parametrize("room", ["serving", "config"])
 def test_a_server_and_settings_write_no_file(room: str) -> None:
-    found = {name: find(tree, WRITES) for name, tree in MODULES.items() if name.startswith(room)}
+    found = {name: names & WRITES for name, names in read_names().items() if name.startswith(room)}
     assert found
     assert {name: names for name, names in found.items() if names} == {}
 
@@ -138,4 +139,4 @@ def test_settings_name_nothing_but_texts_to_read_and_words() -> None:
     ],
 )
 def test_what_makes_code_is_found(text: str, names: set[str]) -> None:
-    assert find(ast.parse(text), MAKES_CODE) == names
+    assert set(list_names(ast.parse(text))) & MAKES_CODE == names

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 
@@ -11,6 +12,7 @@ import llm_timecycle as lt
 HEAVY = ("tensorflow", "keras")
 
 
+@cache
 def list_modules_after(code: str) -> set[str]:
     """The modules that a fresh interpreter has loaded after `code`."""
     report = "import json, sys; print(json.dumps(sorted(sys.modules)), file=sys.stderr)"

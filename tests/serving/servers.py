@@ -128,4 +128,5 @@ def wait_until_loaded(client: httpx2.Client) -> None:
     for _ in range(1000):
         if client.get("/health").status_code == 200:
             return
+        time.sleep(0.01)
     raise AssertionError("the server does not load")

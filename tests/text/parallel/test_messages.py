@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llm_timecycle.text.parallel.messages import receive, send
@@ -16,6 +16,7 @@ PLAIN = st.recursive(
 )
 
 
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(PLAIN, max_size=3))
 def test_values_arrive_in_order(values):
     stream = io.BytesIO()

@@ -88,7 +88,7 @@ def test_cores_are_at_most_the_processors_that_this_process_may_use() -> None:
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
 def test_shards_train_to_the_same_weights(optimizer: str) -> None:
-    settings = ModelSettings(embedding_dim=4, hidden_units=6, num_layers=1)
+    settings = ModelSettings(embedding_dim=4, hidden_units=6, num_layers=2)
     rng = np.random.default_rng(0)
     windows = rng.integers(0, 9, (3, 2, 7, 5)).astype(np.int32)  # 7 lanes: shards of 2, 2 and 3
     trained = []

@@ -124,12 +124,13 @@ def _choose_learning(size: TrainedSize, tokens: int, choices: Choices) -> None:
             optimizer, choices.read("model.hidden_units")
         )
         window = choices.read("training.batch_size") * choices.read("training.sequence_length")
-        memory_steps = c.WEIGHT_DECAY_EPOCHS * tokens / window
+        memory_steps = max(c.WEIGHT_DECAY_EPOCHS * tokens / window, c.WEIGHT_DECAY_STEPS)
         decay = min(1 / (rate * memory_steps), c.MOST_WEIGHT_DECAY)
         choices.choose(
             "training.weight_decay",
             float(f"{decay:.2g}"),
-            f"a weight that is no longer needed fades within {c.WEIGHT_DECAY_EPOCHS:g} epochs",
+            f"a weight that is no longer needed fades within {memory_steps * window / tokens:.3g} "
+            "epochs",
         )
     choices.choose(
         "training.schedule", "linear", "decays to zero at the end, where most is learned"

@@ -181,6 +181,18 @@ def test_weights_fade_in_two_epochs_at_the_peak_rate_whatever_the_text_and_the_r
     assert choose_for(PROSE, training__optimizer="adam")[0].training.weight_decay == 0.0
 
 
+def test_weights_of_a_short_text_fade_in_500_steps() -> None:
+    """Two epochs of it are fewer, in which a weight could not show that it is needed."""
+    short = replace(PROSE, characters=10_000, bytes=10_000, words=1_800, lines=300)
+    settings, suggestion = choose_for(short)
+    training = settings.training
+    steps = 9_000 / (training.batch_size * training.sequence_length)
+    assert steps < 50
+    rate = training.learning_rate or min(3 / settings.model.hidden_units, 0.016)
+    assert 1 / (training.weight_decay * rate) == pytest.approx(500, rel=0.05)
+    assert f"within {500 / steps:.3g} epochs" in suggestion.reasons["training.weight_decay"]
+
+
 def test_dropout_keeps_its_mask_over_a_window() -> None:
     dropped = choose_for(PROSE, training__epochs=24)[0].model
     assert (dropped.dropout > 0, dropped.variational_dropout) == (True, True)

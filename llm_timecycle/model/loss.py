@@ -189,7 +189,7 @@ def compute_losses(
     @tf.custom_gradient  # type: ignore[untyped-decorator]
     def compute(h: tf.Tensor, K: tf.Tensor, b: tf.Tensor) -> Any:
         logits = tf.matmul(h, K, transpose_b=is_tied)
-        losses, d_logits = _differentiate_logits(logits, b, targets)
+        losses, d_logits = differentiate_logits(logits, b, targets)
 
         def compute_gradients(d_losses: tf.Tensor) -> Any:
             weights = d_losses[:, None]
@@ -221,7 +221,7 @@ def score_tokens(
 
 
 @tf.function(jit_compile=True, autograph=False)  # type: ignore[untyped-decorator]
-def _differentiate_logits(products: tf.Tensor, b: tf.Tensor, targets: tf.Tensor) -> Any:
+def differentiate_logits(products: tf.Tensor, b: tf.Tensor, targets: tf.Tensor) -> Any:
     """From h K (N, V): the losses (N,), float32, and their gradient by the logits (N, V)."""
     logits = tf.cast(products, tf.float32) + b
     highest, exponentials, sums = _exponentiate(logits)

@@ -202,7 +202,8 @@ def _run_recurrence(
             hs_before = _list_states_before(h0, hs, keep)
             # What the step after reads of a state: all of it after the last step.
             kept_after = None if keep is None else tf.concat([keep[1:], tf.ones_like(keep[:1])], 0)
-            U_transposed = tf.transpose(U)
+            is_row = B == 1  # whose products take less time than transposing U for them
+            back = U if is_row else tf.transpose(U)
 
             def step_backward(
                 t: tf.Tensor, dh: tf.Tensor, dc: tf.Tensor, dzs: tf.TensorArray
@@ -211,7 +212,8 @@ def _run_recurrence(
                 kept = None if kept_after is None else read(kept_after)
                 stored = (read(each) for each in (zs, cs_before, cs, dhs))
                 dz, dc = _differentiate_cell(*stored, dh, dc, kept)
-                return t - 1, tf.matmul(dz, U_transposed), dc, dzs.write(t, dz)
+                dh = tf.matmul(dz, back, transpose_b=is_row)
+                return t - 1, dh, dc, dzs.write(t, dz)
 
             start = (T - 1, tf.zeros_like(hs[0]), dc_last, make_array(4 * H, dtype))
             _, dh0, dc0, dzs = tf.while_loop(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -18,8 +19,8 @@ import tensorflow as tf
 
 from llm_timecycle.config.settings import ModelSettings
 from llm_timecycle.evaluation.adaptive.reading import Block, Text
-from llm_timecycle.model.loss import LossNetwork, compute_losses
-from llm_timecycle.model.network import make_zero_states
+from llm_timecycle.model.loss import LossNetwork, differentiate_logits
+from llm_timecycle.model.network import list_parameters, make_zero_states
 from llm_timecycle.progress_bars import tqdm
 from llm_timecycle.text.batches import Lanes
 
@@ -49,14 +50,17 @@ class DynamicNetwork:
 
     def __init__(self, network: keras.Model) -> None:
         self._loss_network = LossNetwork(network)
-        self._variables = [variable.value for variable in network.trainable_variables]
+        parameters = list_parameters(network)
+        self._variables = [variable.value for variable in parameters.values()]
+        *_, is_tied = self._loss_network.read_output()
+        names = ("embedding.embeddings" if is_tied else "output.kernel", "output.bias")
+        self._kernel, self._bias = (list(parameters).index(name) for name in names)
         self._trained = [tf.identity(variable) for variable in self._variables]
         self._sizes = [tf.zeros_like(variable) for variable in self._trained]
         self._mean_size = tf.constant(1.0)
         ids = tf.TensorSpec((None, None), tf.int32)
         keep = tf.TensorSpec((None, None), tf.float32)
         states = [tf.TensorSpec(state.shape, tf.float32) for state in network.inputs[1:]]
-        number = tf.TensorSpec((), tf.float32)
         sizes = [tf.TensorSpec(size.shape, tf.float32) for size in self._sizes]
         self._add_segment = tf.function(
             self._add_squares, input_signature=(ids, ids, keep, states, sizes), autograph=False
@@ -65,11 +69,7 @@ class DynamicNetwork:
         self._adapt = [
             tf.function(_adapt, jit_compile=True, autograph=False) for _ in self._variables
         ]
-        self._read = tf.function(
-            self._read_segment,
-            input_signature=(ids, ids, keep, states, sizes, number, number, number),
-            autograph=False,
-        )
+        self._read = tf.function(self._read_segment, autograph=False)  # for each length of segment
 
     def measure_gradients(self, training: Lanes, settings: ModelSettings) -> int:
         """Measure the sizes of the gradients, RMS, on the beginning of each lane of a text.
@@ -146,16 +146,22 @@ class DynamicNetwork:
 
     def _compute_gradients(
         self, tokens: tf.Tensor, targets: tf.Tensor, keep: tf.Tensor, states: list[tf.Tensor]
-    ) -> tuple[list[tf.Tensor], tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+    ) -> tuple[list[_Gradient], tf.Tensor, tf.Tensor, list[tf.Tensor]]:
         """The gradients of the mean loss; losses (B, T), hidden (B, T, H) and the states."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(self._variables)
             hidden, after = self._loss_network.compute_hidden(tokens, states, keep)
-            flat = tf.reshape(hidden, (-1, hidden.shape[-1]))
-            output = self._loss_network.read_output()
-            losses = compute_losses(flat, tf.reshape(targets, [-1]), *output)
-            loss = tf.reduce_mean(losses)
-        gradients = [tf.convert_to_tensor(g) for g in tape.gradient(loss, self._variables)]
+        h = tf.reshape(hidden, (targets.shape.num_elements() or -1, hidden.shape[-1]))
+        kernel, bias, is_tied = self._loss_network.read_output()
+        logits = tf.matmul(h, kernel, transpose_b=is_tied)
+        losses, d_logits = differentiate_logits(logits, bias, tf.reshape(targets, [-1]))
+        share = 1.0 / tf.cast(tf.size(targets), tf.float32)
+        dh = share * tf.matmul(d_logits, kernel, transpose_b=not is_tied)
+        below = tape.gradient(hidden, self._variables, tf.reshape(dh, tf.shape(hidden)))
+        gradients = [_Gradient(gradient) for gradient in below]
+        factors = (d_logits, share * h) if is_tied else (share * h, d_logits)
+        gradients[self._kernel] = gradients[self._kernel]._replace(factors=factors)
+        gradients[self._bias] = _Gradient(share * tf.reduce_sum(d_logits, axis=0))
         return gradients, tf.reshape(losses, tf.shape(targets)), hidden, after
 
     def _add_squares(
@@ -168,7 +174,7 @@ class DynamicNetwork:
     ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         """Squares of gradients with those of a window added, and the states after it."""
         gradients, _, _, after = self._compute_gradients(tokens, targets, keep, states)
-        pairs = zip(squares, gradients, strict=True)
+        pairs = zip(squares, (gradient.add_up() for gradient in gradients), strict=True)
         return [square + gradient * gradient for square, gradient in pairs], after
 
     def _read_segment(
@@ -192,15 +198,47 @@ class DynamicNetwork:
         return losses, hidden, after
 
 
+class _Gradient(NamedTuple):
+    """The gradient of an array of weights, the sum of what is given.
+
+    An output layer of many words is most of a model, and its gradient is a product of two narrow
+    matrices, to which a tied one adds the rows of a few words. They are first put together where
+    the weights change, so that no array of that size is written for them.
+    """
+
+    below: tf.Tensor | tf.IndexedSlices | None
+    """What comes through the layers below the output layer."""
+    factors: tuple[tf.Tensor, tf.Tensor] | None = None
+    """L (N, a) and R (N, b) of the gradient L^T R."""
+
+    def add_up(self) -> tf.Tensor:
+        """The whole array."""
+        parts = [] if self.below is None else [tf.convert_to_tensor(self.below)]
+        if self.factors is not None:
+            parts.append(tf.matmul(*self.factors, transpose_a=True))
+        return tf.add_n(parts)
+
+
 def _adapt(
     theta: tf.Tensor,
     trained: tf.Tensor,
     size: tf.Tensor,
-    gradient: tf.Tensor,
+    gradient: _Gradient,
     rate: tf.Tensor,
     decay_per_size: tf.Tensor,
     epsilon: tf.Tensor,
 ) -> tf.Tensor:
     """One array of weights after a segment, in one pass over memory."""
+    below, factors = gradient
+    dense = 0.0
+    if factors is not None:  # XLA makes no pass over memory for this sum, as for a product
+        left, right = factors
+        dense = sum(left[n][:, None] * right[n] for n in range(left.shape[0]))
+    if isinstance(below, tf.Tensor):
+        dense += below
     back = tf.minimum(decay_per_size * size, 1.0) * (trained - theta)
-    return theta - rate * gradient / (size + epsilon) + back
+    after = theta - rate * dense / (size + epsilon) + back
+    if isinstance(below, tf.IndexedSlices):
+        moves = rate * below.values / (tf.gather(size, below.indices) + epsilon)
+        after = tf.tensor_scatter_nd_sub(after, below.indices[:, None], moves)
+    return after

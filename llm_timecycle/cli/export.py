@@ -27,13 +27,19 @@ PRECISIONS = list(dict.fromkeys(name for each in FORMATS.values() for name in ea
     metavar="PATH",
     help="Directory to make.  [default: exports/NAME-FORMAT, after the run]",
 )
-@click.option("--force", is_flag=True, help="Replace the export that is there.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Replace the export that is there; with --push, also the model on the Hub.",
+)
 @click.option(
     "--precision",
     type=click.Choice(PRECISIONS),
     help="How weights are stored, where the format has a choice.  [default: float32; web: float16]",
 )
 @click.option("--license", help="huggingface: the license, by the Hub's name; never guessed.")
+@click.option("--license-name", metavar="NAME", help="With --license other, what it is called.")
+@click.option("--license-link", metavar="URL", help="With --license other, where it is written.")
 @click.option(
     "--language", "languages", multiple=True, help="huggingface: ISO 639 code; repeatable."
 )

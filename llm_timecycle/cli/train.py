@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     "--minutes",
     type=float,
     metavar="M",
-    help="Train for M minutes, start and end of the program included; the same as "
-    "--set training.minutes=M.",
+    help="Train for M minutes, start and end of the program included; with TEXT, for M minutes at "
+    "most.",
 )
 @click.option("--resume", is_flag=True, help="Resume the run from its newest checkpoint.")
 @click.option(
@@ -86,7 +86,7 @@ def command(
 
     TEXT is a file, a directory, a glob, or a built-in text (python-docs,
     sample-english, sample-chinese). Settings are chosen for it, for this machine and for the time:
-    at most M minutes, 10 by default. --set comes first, and all else suits it.
+    at most M minutes, 10 by default. What --set gives is kept, and the rest is chosen to fit it.
 
     CONFIG is a YAML file, the name of shipped settings (section5, small, char, chinese), or, with
     --resume, a run directory.

@@ -37,6 +37,8 @@ def export(
     force: bool = False,
     precision: str | None = None,
     license: str | None = None,
+    license_name: str | None = None,
+    license_link: str | None = None,
     languages: Sequence[str] = (),
     datasets: Sequence[str] = (),
     samples: bool = True,
@@ -57,7 +59,9 @@ def export(
         precision: how weights are stored: "float32", for litert also "int8", for web also "int8"
             and "float16"; None is float32, for web float16.
         license, languages, datasets, samples: for the model card of huggingface.
-        push: USER/NAME on the Hugging Face Hub, to which the folder is sent; None sends nothing.
+        license_name, license_link: with the license "other", its name and where it is written.
+        push: USER/NAME on the Hugging Face Hub, to which the folder is sent; None sends nothing. A
+            model that is there already is replaced with `force` only.
         private: whether that repository is made for its owner only.
 
     Raises:
@@ -73,6 +77,7 @@ def export(
     precision = form.precisions[0] if precision is None else precision
     check_precision(to, precision)
     card: dict[str, Any] = {"license": license, "languages": tuple(languages)}
+    card |= {"license_name": license_name, "license_link": license_link}
     card |= {"datasets": tuple(datasets), "samples": samples}
     _check_hub(to, {**card, "push": push, "private": private})
     writer = form.load()
@@ -121,8 +126,8 @@ def _check_hub(to: str, given: Mapping[str, Any]) -> None:
     Raises:
         UsageError: it is given for another format, or there is no license to push with.
     """
-    usual = {"license": None, "push": None, "samples": True, "private": False}
-    changed = [name for name, value in given.items() if value != usual.get(name, ())]
+    usual = {"languages": (), "datasets": (), "samples": True, "private": False}
+    changed = [name for name, value in given.items() if value != usual.get(name)]
     if to != HUB and changed:
         raise UsageError(f"{changed[0]}: the format {to} has no such choice; {HUB} has")
     if given["push"] is not None and given["license"] is None:

@@ -227,3 +227,12 @@ def test_a_page_and_a_folder_for_the_hub_are_exports_too(to: str, tmp_path: Path
     assert set(result.files) >= {"export.json", "index.html" if to == "web" else "README.md"}
     if to == "huggingface":
         assert lt.load(result.path).generate("once").text == lt.load(run.path).generate("once").text
+
+
+def test_a_license_that_the_hub_does_not_list_has_a_name_and_a_link(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    own = {"license": "other", "license_name": "mine-1.0", "license_link": "https://x.org/mine"}
+    result = lt.export(run.path, "huggingface", output=tmp_path / "out", **own)  # type: ignore[arg-type]
+    card = (result.path / "README.md").read_text("utf-8")
+    assert "license_name: mine-1.0" in card
+    assert "[mine-1.0](https://x.org/mine)" in card

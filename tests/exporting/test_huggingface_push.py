@@ -84,7 +84,7 @@ def test_a_repository_that_is_there_is_left_alone_until_an_update_is_asked_for(
     hub: FakeHub, folder: Path
 ) -> None:
     hub.repositories[NAME] = Repository(private=False, files={"README.md": b"old"})
-    with pytest.raises(RepositoryExistsError, match=r"exists already.*update=True") as caught:
+    with pytest.raises(RepositoryExistsError, match=r"exists already.*again with force") as caught:
         push(folder, NAME)
     assert caught.value.repository == NAME
     assert hub.repositories[NAME].files == {"README.md": b"old"}
@@ -163,7 +163,7 @@ def test_a_name_that_the_library_refuses(hub: FakeHub, folder: Path) -> None:
             "validate",
             400,
             {"errors": [{"message": "tags must be a list"}]},
-            r"tags must be a list.*The repository is there.*update=True",
+            r"tags must be a list.*The repository is there.*again with force",
         ),
         ("/commit/", 403, {"error": "read-only"}, r"may not write.*nothing was put into it"),
         ("/large/", 403, {}, r"may not write.*nothing was put into it"),

@@ -45,7 +45,7 @@ class RepositoryExistsError(UsageError):
         self.repository = repository
         super().__init__(
             f"{repository} exists already at {endpoint}. To replace the model that is in it (the "
-            f"old one stays in its history), pass update=True; or choose another name"
+            f"old one stays in its history), export again with force; or choose another name"
         )
 
 
@@ -86,7 +86,7 @@ def push(folder: Path, repository: str, *, private: bool = False, update: bool =
     except failures as error:
         raise UsageError(
             f"{_explain(error, repository, api.endpoint)}. The repository is there, and nothing "
-            f"was put into it; push again with update=True"
+            f"was put into it; export again with force"
         ) from error
     return f"{api.endpoint}/{repository}"
 

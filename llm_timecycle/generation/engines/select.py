@@ -17,8 +17,8 @@ from llm_timecycle.runs.directory import Run
 EngineKind = Literal["numpy", "tensorflow"]
 
 # Measured by scripts/bench/generation.py (reference model, 2 cores): the NumPy engine is faster for
-# 1 to 32 texts and equal for 128, while TensorFlow takes 3 s to start. So only a GPU is worth that
-# start, and only for requests that would take NumPy several times as long.
+# 1, 8 and 128 texts and within a tenth for 32, while TensorFlow takes 3 s to start. So only a GPU
+# is worth that start, and only for requests that would take NumPy several times as long.
 NUMPY_RATE_TOKENS_PER_S = {1: 1_200, 8: 3_000, 32: 4_500, 128: 6_000}  # by the least rows
 WORTH_STARTING_TENSORFLOW_S = 10.0
 GPU_DEVICE = Path("/dev/nvidia0")  # asking TensorFlow would import it

@@ -296,8 +296,9 @@ def rank_tokens(logits: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
     ids = find_top_k(logits, n)
     rows = np.arange(len(ids))[:, np.newaxis]
     ids = ids[rows, np.argsort(-logits[rows, ids], axis=1, kind="stable")]
-    columns = [compute_logprobs(logits, column) for column in ids.T]
-    return ids, np.stack(columns, axis=1)
+    gaps = compute_gaps(logits, 1.0)
+    logprobs: np.ndarray = gaps[rows, ids] - np.log(np.exp(gaps).sum(axis=1, keepdims=True))
+    return ids, logprobs
 
 
 def make_generators(seed: int | None, samples: Iterable[int]) -> list[np.random.Generator]:

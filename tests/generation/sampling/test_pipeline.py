@@ -301,6 +301,16 @@ def test_the_likeliest_tokens_come_first_and_of_equals_the_lowest_id() -> None:
     assert rank_tokens(logits, 5)[0].tolist() == [[2, 1, 3, 0, 4], [3, 2, 4, 0, 1]]
 
 
+def test_ranking_any_number_of_tokens_takes_one_softmax(monkeypatch: pytest.MonkeyPatch) -> None:
+    logits = np.random.default_rng(1).normal(size=(2, 50)).astype(np.float32)
+    taken, exp = [], np.exp
+    monkeypatch.setattr(np, "exp", lambda gaps: (taken.append(gaps.size), exp(gaps))[1])
+    ids, logprobs = rank_tokens(logits, 40)
+    assert taken == [logits.size]
+    for column, found in zip(ids.T, logprobs.T, strict=True):
+        assert found.tolist() == compute_logprobs(logits, column).tolist()
+
+
 def test_log_probabilities_are_those_of_the_model() -> None:
     logits = np.log(np.array([PROBABILITIES, np.roll(PROBABILITIES, 1)])) + 5.0
     found = compute_logprobs(logits, np.array([2, 0]))

@@ -225,6 +225,14 @@ def test_choices_of_a_text_begin_with_it(run: Run, converse: Converse) -> None:
     assert "text                 12 tokens" in err[14]
 
 
+@pytest.mark.parametrize("wrong", ["11", "0", "/choices 11", "/choises"])
+def test_a_wrong_line_does_not_take_the_choices_away(converse: Converse, wrong: str) -> None:
+    expected, _ = converse("ab", "/choices", "3")
+    out, err = converse("ab", "/choices", wrong, "3")
+    assert out == expected
+    assert err[-1].startswith("Error: ")
+
+
 def test_a_number_is_a_prompt_again_after_any_other_line(run: Run, converse: Converse) -> None:
     out, _ = converse("/length 1", "a", "/choices", "/seed", "a", "1")
     assert len(out) == 3

@@ -79,7 +79,7 @@ class PromptLoop:
         self._decoder: Decoder | None = None
         self._times: GenerationTimes | None = None
         self._seed: int | None = None
-        self._choices: list[int] = []  # tokens to pick from, until another line comes
+        self._choices: list[int] = []  # tokens to pick from, until a line does something else
         self._commands: dict[str, Callable[[], None]] = {
             "continue": self._continue,
             "retry": self._retry,
@@ -105,6 +105,13 @@ class PromptLoop:
 
     def _answer(self, line: str) -> None:
         choices, self._choices = self._choices, []
+        try:
+            self._follow(line, choices)
+        except (UsageError, DataError):
+            self._choices = choices  # an error changes nothing: the next number may pick one
+            raise
+
+    def _follow(self, line: str, choices: list[int]) -> None:
         if choices and line.strip().isdecimal():
             self._pick(choices, int(line))
             return

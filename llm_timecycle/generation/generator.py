@@ -251,14 +251,14 @@ class TextGenerator:
         Only the end of the text is decoded, and compared without spaces, because the spaces
         between words depend on what comes before that end.
         """
-        stops = [stop.replace(" ", "") for stop in self._settings.stop]
-        if not stops:
+        unified = [*map(self._tokenizer.unify, self._settings.stop)]
+        if not unified:
             return False
         # Each token adds a byte or more. One character may be cut at the start of the decoded end,
         # and another may have waited for the last token: two characters more.
-        tokens = UTF_8_BYTES_AT_MOST * (max(map(len, self._settings.stop)) + 2)
+        tokens = UTF_8_BYTES_AT_MOST * (max(map(len, unified)) + 2)
         end = self._tokenizer.decode(ids[-tokens:]).replace(" ", "")
-        return any(stop in end for stop in stops)
+        return any(stop.replace(" ", "") in end for stop in unified)
 
     def _replay(self, prompt_ids: np.ndarray, ids: Sequence[int]) -> Sample:
         """The sample that consists of these tokens."""

@@ -46,7 +46,8 @@ class Sample:
         self.finish_reason: FinishReason | None = None
         self._max_tokens = settings.length
         self._end_id = find_end_id(tokenizer)
-        self._stop_filter = StopSequenceFilter(settings.stop)
+        self._unify = tokenizer.unify
+        self._stop_filter = StopSequenceFilter([*map(self._unify, settings.stop)])
         self._text_stream = tokenizer.stream()
         for token in find_open_line(tokenizer, prompt_ids).tolist():
             self._text_stream.push(token)  # the space before a word depends on the words before it
@@ -80,7 +81,8 @@ class Sample:
         """Let the text grow by another `settings.length` tokens, under these settings."""
         self.finish_reason = None
         self._max_tokens = len(self.ids) + settings.length
-        self._stop_filter = StopSequenceFilter(settings.stop, held=self._stop_filter.finish())
+        stops = [*map(self._unify, settings.stop)]
+        self._stop_filter = StopSequenceFilter(stops, held=self._stop_filter.finish())
 
 
 def encode_prompt(tokenizer: Tokenizer, prompt: str) -> np.ndarray:

@@ -178,6 +178,12 @@ def test_a_token_is_drawn_as_by_the_sampler(
             history.push(np.array([token]))
 
 
+def test_stop_sequences_are_as_the_model_writes_them() -> None:
+    tokenizer = make_tokenizer("char", lowercase=True)
+    settings = GenerationSettings(stop=["The End"])
+    assert describe_sampling(settings, tokenizer)["stop"] == ["the end"]
+
+
 def test_every_float16_is_read(worker: Any) -> None:
     halves = np.arange(65536, dtype=np.uint16).view(np.float16)
     values = worker.evaluate(

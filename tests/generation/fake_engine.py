@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from llm_timecycle.config.settings import GenerationSettings, TokenizerSettings
+from llm_timecycle.config.text_settings import Normalization
 from llm_timecycle.generation.generator import (
     GeneratedText,
     TextGenerator,
@@ -49,9 +50,11 @@ class FakeEngine:
         self.rows = [list(self.rows[row]) for row in rows]
 
 
-def make_tokenizer(text: str, level: str = "char", **options: object) -> Tokenizer:
+def make_tokenizer(
+    text: str, level: str = "char", normalize: Normalization = "none", **options: object
+) -> Tokenizer:
     settings = TokenizerSettings(level=level, vocab_size=300, **options)
-    return Tokenizer.train(settings, [text])
+    return Tokenizer.train(settings, [text], normalize=normalize)
 
 
 def recite(ids: Sequence[int], vocab_size: int) -> FakeEngine:

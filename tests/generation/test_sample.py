@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from llm_timecycle.config.settings import GenerationSettings
 from llm_timecycle.config.text_settings import Documents, TokenizerSettings
 from llm_timecycle.generation.generator import (
     GeneratedText,
 )
 from llm_timecycle.generation.sample import encode_prompt
+from llm_timecycle.generation.sampling.token_ids import make_plan
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 from tests.generation.fake_engine import (
     BYTES,
@@ -87,6 +89,35 @@ def test_a_stop_sequence_across_tokens_is_never_shown() -> None:
     assert list(generator.stream("a")) == ["a", "b", "\nc", "a"]
     generator, _ = make_reciter(CHARACTERS, ids, length=20, stop=["\n\n", "zz"])
     assert generate_one(generator, "a") == GeneratedText("ab\nca", tuple(ids[:7]), "stop")
+
+
+LOWER = make_tokenizer("once. the end.", lowercase=True)
+PLAIN = make_tokenizer("once! the end!", normalize="NFKC")
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "written", "stop"), [(LOWER, "once. the", "THE"), (PLAIN, "once! the", "！ ")]
+)
+@pytest.mark.parametrize("beams", [1, 2])
+def test_a_stop_sequence_is_read_as_a_prompt_is(
+    tokenizer: Tokenizer, written: str, stop: str, beams: int
+) -> None:
+    ids = encode(tokenizer, written)
+    generator, _ = make_reciter(tokenizer, ids, length=len(ids), stop=[stop], beams=beams)
+    generated = generate_one(generator)
+    shown = written.partition(tokenizer.unify(stop))[0]
+    assert (generated.text, generated.finish_reason) == (shown, "stop")
+
+
+def test_a_text_that_goes_on_ends_at_stop_sequences_in_another_form_too() -> None:
+    generator, _ = make_reciter(LOWER, encode(LOWER, "once. the end"), length=4)
+    decoder = generator.begin(is_final=False)
+    for _ in decoder.advance():
+        pass
+    decoder.resume(make_plan(GenerationSettings(length=9, stop=["THE"]), LOWER))
+    for _ in decoder.advance():
+        pass
+    assert decoder.samples[0].text == "once. "
 
 
 def test_an_incomplete_stop_sequence_is_shown_at_the_end() -> None:

@@ -8,7 +8,7 @@ import pytest
 from llm_timecycle.config.settings import GenerationSettings
 from llm_timecycle.generation.sampling.pipeline import SamplingPlan
 from llm_timecycle.serving.writing.written_text import WritingPlan, WrittenText, show_token
-from tests.generation.fake_engine import BYTES, CHARACTERS, encode
+from tests.generation.fake_engine import BYTES, CHARACTERS, encode, make_tokenizer
 
 NEUTRAL = SamplingPlan(GenerationSettings())
 EARLY = SamplingPlan(GenerationSettings(), banned=(1,))
@@ -32,6 +32,13 @@ def test_part_of_a_stop_text_is_never_sent() -> None:
     text = begin(stop=("bc", "中文"))
     assert push_all(text, CHARACTERS, "aab中bca") == ["a", "a", "", "b", "中", ""]
     assert (text.finish_reason, text.stop_reason, text.text) == ("stop", "bc", "aab中")
+
+
+def test_a_stop_text_is_read_as_a_prompt_is_and_named_as_it_was_given() -> None:
+    tokenizer = make_tokenizer("once. the end.", lowercase=True)
+    text = begin(tokenizer, stop=("The End",))
+    push_all(text, tokenizer, "once. the end.")
+    assert (text.text, text.stop_reason) == ("once. ", "The End")
 
 
 def test_only_a_proper_prefix_is_held_back() -> None:

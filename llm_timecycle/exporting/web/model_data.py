@@ -63,7 +63,8 @@ def describe_sampling(settings: GenerationSettings, tokenizer: Tokenizer) -> dic
     plan = make_plan(settings, tokenizer)
     values = settings.model_dump()
     return {
-        **{name: values[name] for name in (*CONTROLS, *NUMBERS, "stop")},
+        **{name: values[name] for name in (*CONTROLS, *NUMBERS)},
+        "stop": [*map(tokenizer.unify, settings.stop)],
         "seed": None if settings.seed is None else str(settings.seed),  # may be above 2^53
         "banned": list(plan.banned),
         "bias": [list(pair) for pair in plan.bias],

@@ -47,7 +47,7 @@ def find_breakers(tokenizer: Tokenizer, settings: GenerationSettings) -> frozens
     They are the tokens that contain one of `dry_sequence_breakers`, and `<eos>`. A text that no
     token contains breaks nothing: like a stop sequence, it may never appear.
     """
-    breakers = settings.dry_sequence_breakers
+    breakers = [*map(tokenizer.unify, settings.dry_sequence_breakers)]
     ids = range(tokenizer.vocab_size)
     shown = ((id, tokenizer.decode([id])) for id in ids)
     found = (id for id, text in shown if any(breaker in text for breaker in breakers))

@@ -75,7 +75,8 @@ class WrittenText:
         self._pieces: list[str] = []
         self._length = 0
         self._end_id = find_end_id(tokenizer)
-        self._filter = StopSequenceFilter(plan.stop)
+        self._stops = {tokenizer.unify(stop): stop for stop in plan.stop}
+        self._filter = StopSequenceFilter([*self._stops])
         self._stream = open_stream(tokenizer, prompt_ids)
         (self._generator,) = make_generators(plan.seed, [number])
         read = [token for token in prompt_ids.tolist() if token != self._end_id]
@@ -147,8 +148,8 @@ class WrittenText:
         return shown + self._filter.finish()
 
     def _note_stop(self) -> None:
-        if self._filter.has_stopped:
-            self.finish_reason, self.stop_reason = "stop", self._filter.found
+        if self._filter.found is not None:
+            self.finish_reason, self.stop_reason = "stop", self._stops[self._filter.found]
 
 
 def open_stream(tokenizer: Tokenizer, prompt_ids: np.ndarray) -> TextStream:

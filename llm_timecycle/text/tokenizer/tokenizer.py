@@ -156,7 +156,7 @@ class Tokenizer:
         Raises DataError if the text contains half of a surrogate pair.
         """
         check_characters(text)
-        return self._lookup.encode(self._unify(text))
+        return self._lookup.encode(self.unify(text))
 
     def encode_each(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """The ids of several texts, one after another, and how many each has: (N,) and (D,), int64.
@@ -166,7 +166,7 @@ class Tokenizer:
         Raises DataError if a text contains half of a surrogate pair.
         """
         check_characters("".join(texts))
-        return self._lookup.encode_each([*map(self._unify, texts)])
+        return self._lookup.encode_each([*map(self.unify, texts)])
 
     @property
     def does_eos_end_documents(self) -> bool:
@@ -200,9 +200,10 @@ class Tokenizer:
         With the whitespace split, `<unk>` in the text itself is one of them.
         """
         check_characters(text)
-        return self._lookup.list_unknown(self._unify(text))
+        return self._lookup.list_unknown(self.unify(text))
 
-    def _unify(self, text: str) -> str:
+    def unify(self, text: str) -> str:
+        """The text as the model reads and writes it: normalized, in lower case, if that is set."""
         return unify_text(text, self.normalize, self.settings.lowercase)
 
     @cached_property

@@ -78,6 +78,13 @@ def test_a_plan_has_the_ids_of_all_texts() -> None:
     assert plan.settings is settings
 
 
+def test_breakers_are_read_as_a_prompt_is() -> None:
+    tokenizer = make_tokenizer("the cat", "word", lowercase=True)
+    settings = GenerationSettings(dry_multiplier=1.0, dry_sequence_breakers=["CAT"])
+    (cat,) = tokenizer.encode("cat").tolist()
+    assert make_plan(settings, tokenizer).breakers == {tokenizer.eos_id, cat}
+
+
 def test_a_bias_on_no_token_is_an_error() -> None:
     with pytest.raises(UsageError, match="bias: received 'dog', which the model does not know"):
         make_plan(GenerationSettings(bias={"dog": 1.0}), WORDS)

@@ -109,8 +109,7 @@ class TextGenerator:
         self._tokenizer = tokenizer
         self._settings = settings
         self._plan = make_plan(settings, tokenizer)
-        if top_logprobs:
-            _check_top_logprobs(top_logprobs, tokenizer.vocab_size, settings.beams)
+        check_top_logprobs(top_logprobs, tokenizer.vocab_size, settings.beams)
         self._with_logprobs, self._top_logprobs = with_logprobs, top_logprobs
         self._now = now
         self.times: GenerationTimes | None = None
@@ -287,7 +286,16 @@ class TextGenerator:
         return RankedToken(self._tokenizer.token(id), id, logprob)
 
 
-def _check_top_logprobs(count: int, vocab_size: int, beams: int) -> None:
+def check_top_logprobs(count: int, vocab_size: int, beams: int) -> None:
+    """Raise UsageError if the likeliest tokens are to be recorded, and cannot be.
+
+    Args:
+        count: how many at each token; 0 records none.
+        vocab_size: V.
+        beams: `generation.beams`.
+    """
+    if count == 0:
+        return
     remark = ", the number of tokens of this model"
     check_range("top_logprobs", count, 1, vocab_size, remark)
     if beams > 1:

@@ -120,7 +120,8 @@ class PromptBatches:
         """Make the request file, or compare with the one that is there; the seed."""
         file = output.with_name(f"{output.name}.request.json")
         request = self._request
-        if output.exists():
+        is_empty = output.is_file() and output.stat().st_size == 0
+        if output.exists() and not is_empty:
             stored = _read_request(file, output)
             if self._settings.seed is None:
                 request["settings"] = {**self._settings.model_dump(), "seed": _find_seed(stored)}
@@ -133,7 +134,7 @@ class PromptBatches:
         if self._settings.seed is None:
             drawn = int.from_bytes(os.urandom(SEED_BYTES), "big")
             request["settings"] = {**self._settings.model_dump(), "seed": drawn}
-        if output.is_symlink():
+        if output.is_symlink() and not output.exists():
             raise DataError(f"cannot write {output}: it is a link that leads to nothing. Delete it")
         write_durably(file, write_sealed(request))
         output.touch()

@@ -19,6 +19,7 @@ from typing import Any
 
 from llm_timecycle.config.settings import GenerationSettings
 from llm_timecycle.errors import DataError, UsageError
+from llm_timecycle.generation.generator import check_top_logprobs
 from llm_timecycle.generation.options import override_settings
 from llm_timecycle.generation.sampling.token_ids import make_plan
 from llm_timecycle.parsing import parse_json
@@ -57,17 +58,23 @@ class PromptFile:
     lines: tuple[PromptLine, ...]
 
 
-def read_prompt_file(path: Path, settings: GenerationSettings, tokenizer: Tokenizer) -> PromptFile:
+def read_prompt_file(
+    path: Path, settings: GenerationSettings, tokenizer: Tokenizer, top_logprobs: int = 0
+) -> PromptFile:
     """Read and check every line, before anything is generated.
 
     Args:
         path: the file, in UTF-8.
         settings: those of the request.
         tokenizer: the model's; tokens in `ban` and `bias` must be in its vocabulary.
+        top_logprobs: of how many of the likeliest tokens the log-probability will be recorded.
 
     Raises:
+        UsageError: the settings of the request, or `top_logprobs`, do not fit the model.
         DataError: the file cannot be read or has no prompt, or names every line that is wrong.
     """
+    make_plan(settings, tokenizer)
+    check_top_logprobs(top_logprobs, tokenizer.vocab_size, settings.beams)
     content = _read(path)
     lines: list[PromptLine] = []
     problems: list[str] = []
@@ -78,7 +85,9 @@ def read_prompt_file(path: Path, settings: GenerationSettings, tokenizer: Tokeni
                 f"{path} has more than {PROMPTS_AT_MOST:,} prompts: split it into several files"
             )
         try:
-            lines.append(_read_line(number, text, settings, tokenizer))
+            line = _read_line(number, text, settings, tokenizer)
+            check_top_logprobs(top_logprobs, tokenizer.vocab_size, line.settings.beams)
+            lines.append(line)
         except (DataError, UsageError) as error:
             if len(problems) < PROBLEMS_NAMED:
                 problems.append(f"{path}, line {number}: {error}")

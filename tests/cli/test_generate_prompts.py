@@ -44,6 +44,18 @@ def test_a_wrong_line_is_named_before_anything_is_written(run: Path, tmp_path: P
     assert not output.exists()
 
 
+def test_a_line_for_which_nothing_is_recorded_is_named_before_anything_is_written(
+    run: Path, tmp_path: Path
+) -> None:
+    prompts, output = tmp_path / "p.jsonl", tmp_path / "out.jsonl"
+    prompts.write_text('"abc"\n{"prompt": "abc", "beams": 4}\n')
+    arguments = ["--prompts", str(prompts), "--output", str(output), "--top-logprobs", "3"]
+    result = call(run, *arguments)
+    assert isinstance(result.exception, DataError)
+    assert "p.jsonl, line 2: top_logprobs: a beam search (beams: 4)" in str(result.exception)
+    assert not output.exists()
+
+
 def test_ctrl_c_says_what_is_done(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -249,6 +249,20 @@ def test_a_deleted_file_starts_over(tmp_path: Path, write: Write) -> None:
     assert write(temperature=0.5) == 0
 
 
+def test_an_output_without_texts_starts_over(tmp_path: Path, write: Write) -> None:
+    """What stopped the first try may be mended in the settings."""
+
+    def kill(done: int) -> None:
+        raise KilledError
+
+    with pytest.raises(KilledError):
+        write(kill)
+    assert (tmp_path / "out.jsonl").read_bytes() == b""
+    assert write(temperature=0.5) == 0
+    write(temperature=0.5, output="whole.jsonl")
+    assert read_texts(tmp_path) == read_texts(tmp_path, "whole.jsonl")
+
+
 def test_the_output_belongs_to_one_process(tmp_path: Path, write: Write) -> None:
     with (
         FileLock(tmp_path / ".out.jsonl.lock", fallback_to_soft=False),
@@ -268,3 +282,10 @@ def test_a_beam_search_has_the_best_text_of_each(tmp_path: Path, write: Write) -
     first, second, third = read_texts(tmp_path)
     assert first["text"] == third["text"]
     assert len(second["ids"]) <= 3
+
+
+def test_a_link_to_an_empty_file_is_written_through(tmp_path: Path, write: Write) -> None:
+    (tmp_path / "elsewhere").touch()
+    (tmp_path / "out.jsonl").symlink_to("elsewhere")
+    write()
+    assert len(read_texts(tmp_path, "elsewhere")) == len(PROMPTS)

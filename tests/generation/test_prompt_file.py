@@ -6,11 +6,12 @@ import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from llm_timecycle.config.settings import GenerationSettings
-from llm_timecycle.errors import DataError
+from llm_timecycle.errors import DataError, UsageError
 from llm_timecycle.generation import prompt_file
 from llm_timecycle.generation.prompt_file import PromptFile, read_prompt_file
 from llm_timecycle.text.files import streams
@@ -68,6 +69,32 @@ def test_a_wrong_line_is_named_by_its_number(tmp_path: Path, line: str, message:
     with pytest.raises(DataError) as caught:
         read(tmp_path, f'"a"\n\n{line}\n')
     assert str(caught.value).startswith(f"{tmp_path / 'p.jsonl'}, line 3: {message}")
+
+
+def test_a_line_that_records_nothing_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text('"a"\n{"prompt": "a", "beams": 4}\n')
+    assert len(read_prompt_file(path, SETTINGS, CHARACTERS).lines) == 2
+    with pytest.raises(DataError) as caught:
+        read_prompt_file(path, SETTINGS, CHARACTERS, top_logprobs=3)
+    assert str(caught.value).startswith(f"{path}, line 2: top_logprobs: a beam search (beams: 4)")
+
+
+@pytest.mark.parametrize(
+    ("settings", "top_logprobs", "message"),
+    [
+        ({"ban": ["q"]}, 0, "ban: received 'q', which the model does not know"),
+        ({"bias": {"q": 1.0}}, 0, "bias: received 'q', which the model does not know"),
+        ({}, 99, "top_logprobs: received 99; expected a whole number from 1 to 8"),
+    ],
+)
+def test_a_wrong_setting_of_the_request_is_an_error_too(
+    tmp_path: Path, settings: dict[str, Any], top_logprobs: int, message: str
+) -> None:
+    path = tmp_path / "p.jsonl"
+    path.write_text('"a"\n')
+    with pytest.raises(UsageError, match=message):
+        read_prompt_file(path, GenerationSettings(**settings), CHARACTERS, top_logprobs)
 
 
 def test_every_wrong_line_is_named_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -144,7 +144,7 @@ def continue_prompts(
     from llm_timecycle.generation.prompt_batches import BATCH_PROMPTS, PromptBatches
     from llm_timecycle.generation.prompt_file import read_prompt_file
 
-    prompts = read_prompt_file(prompts_path, settings, tokenizer)
+    prompts = read_prompt_file(prompts_path, settings, tokenizer, top_logprobs)
     total = len(prompts.lines)
     batches = PromptBatches(
         make_engine(run, engine, rows=min(total, BATCH_PROMPTS), tokens=settings.length),

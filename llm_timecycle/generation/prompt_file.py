@@ -22,7 +22,7 @@ from llm_timecycle.errors import DataError, UsageError
 from llm_timecycle.generation.generator import check_top_logprobs
 from llm_timecycle.generation.options import override_settings
 from llm_timecycle.generation.sampling.token_ids import make_plan
-from llm_timecycle.parsing import parse_json
+from llm_timecycle.parsing import is_unicode, parse_json
 from llm_timecycle.text.files.streams import read_given
 from llm_timecycle.text.tokenizer.characters import check_characters
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
@@ -142,6 +142,10 @@ def _read_line(
     id = given.get("id")
     if isinstance(id, bool) or not isinstance(id, (str, int, type(None))):
         raise DataError(f"id: received {json.dumps(id)}; expected a text or a whole number")
+    if isinstance(id, str) and not is_unicode(id):
+        raise DataError(
+            f"id: received {json.dumps(id)}, which is not UTF-8; expected text in UTF-8"
+        )
     check_characters(given["prompt"])
     changes = {key: item for key, item in given.items() if key not in OWN_KEYS}
     changed = _change_settings(settings, changes, tokenizer)

@@ -63,6 +63,9 @@ def test_a_byte_order_mark_is_dropped(tmp_path: Path) -> None:
         ('{"prompt": "a", "ban": ["q"]}', "ban: received 'q', which the model does not know"),
         ('{"prompt": "a", "dry_base": 2.0}', "dry_base has no effect without DRY"),
         ('{"prompt": "\\ud800"}', "the text is not valid Unicode: U+D800"),
+        ('{"prompt": "a", "id": "\\ud83d"}', 'id: received "\\ud83d", which is not UTF-8'),
+        ('{"prompt": "a", "stop": ["\\ud83d"]}', "stop: received '\\ud83d', which is not UTF-8"),
+        ('{"prompt": "a", "bias": {"\\ud83d": 1}}', "bias: received '\\ud83d', which is not UTF-8"),
     ],
 )
 def test_a_wrong_line_is_named_by_its_number(tmp_path: Path, line: str, message: str) -> None:

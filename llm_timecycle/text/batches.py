@@ -225,5 +225,8 @@ def release_pages(numbers: np.ndarray) -> None:
     Otherwise the system keeps those pages and counts them as this process's memory until it runs
     short: reading a gigabyte would cost a gigabyte. Pages read again come from the system's cache.
     """
-    if isinstance(numbers.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        numbers.base.madvise(mmap.MADV_DONTNEED)
+    base = numbers.base
+    while isinstance(base, np.ndarray):  # of a part of them
+        base = base.base
+    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)

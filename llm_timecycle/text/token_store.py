@@ -193,7 +193,6 @@ def _open(path: Path, origin: Origin) -> TokenStream:
     stored_ids = _read(path / IDS, (counts.tokens + 1) * dtype.itemsize)
     stored_starts = _read(path / DOCUMENTS, (manifest.documents_ended + 1) * START_BYTES)
     stored_sketch = read_regular(path / SHINGLES, SKETCH_BYTES_AT_MOST)
-    # Not by slicing: the base of an array must be the mapping itself, see `release_pages`.
     ids: np.ndarray = np.ndarray(counts.tokens + 1, dtype, stored_ids)
     starts: np.ndarray = np.ndarray(manifest.documents_ended + 1, np.int64, stored_starts)
     check_hash(stored_sketch, manifest.shingles_sha256, SHINGLES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from llm_timecycle.text.batches import (
     cut_lanes,
     draw_widths,
     mark_kept,
+    release_pages,
 )
 
 
@@ -189,3 +191,21 @@ def test_reading_a_mapped_stream_keeps_no_memory(tmp_path: Path) -> None:
     for position in range(lanes.steps_per_epoch):
         lanes.read_window(position)
     assert read_mapped_megabytes() - before < 40
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the memory in use is unknown")
+def test_what_was_read_of_a_part_of_mapped_ids_leaves_memory(tmp_path: Path) -> None:
+    def count_pages() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1])
+
+    path = tmp_path / "ids"
+    path.write_bytes(bytes(64 << 20))
+    with path.open("rb") as file:
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    part = np.ndarray(len(mapped), np.uint8, mapped)[1 << 20 :][: 48 << 20]
+    before = count_pages()
+    part.sum()
+    read = count_pages()
+    release_pages(part)
+    assert read - before > 10_000
+    assert count_pages() - before < 1_000

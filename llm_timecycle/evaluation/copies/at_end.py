@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from shlex import quote
 
+from llm_timecycle.errors import UsageError
 from llm_timecycle.evaluation.copies.meter import TrainingText, draw_samples, measure_samples
 from llm_timecycle.evaluation.copies.report import describe_passage
 from llm_timecycle.runs.directory import Run
@@ -21,7 +22,10 @@ def describe_copies(run: Run, text: PreparedText) -> str:
         run: trained, with its best weights.
         text: the texts that it was trained on.
     """
-    samples, seed = draw_samples(run, text.tokenizer, SAMPLES, SAMPLE_TOKENS)
+    try:
+        samples, seed = draw_samples(run, text.tokenizer, SAMPLES, SAMPLE_TOKENS)
+    except UsageError as error:  # the settings of `generation` do not suit the vocabulary
+        return f"No new texts were looked at for copies of the training text: {error}."
     report = measure_samples(
         run,
         text.tokenizer,

@@ -88,7 +88,8 @@ def _search(piece: _Piece, tokenizer: Tokenizer, ids: np.ndarray) -> str | None:
     """The place of a passage in a piece; None where it is not in it."""
     document = piece.document
     limit = piece.stop + MARGIN_CHARACTERS
-    stop = limit if document.stop is None else min(limit, document.stop)
+    end = document.start + document.count_characters()
+    stop = limit if limit < end else document.stop  # None: with the <eos> at the end of the file
     text, ends = "", list[int]()
     for chunk in document.file.chunks(piece.start, stop):
         ends += [len(text) + end for end in chunk.ends]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -145,6 +146,14 @@ def test_the_end_of_a_training_says_it_in_one_line(made: tuple[Run, PreparedText
     assert line.startswith("Of 5 new texts, 0.0 % of the 8-grams stand in the training text")
     assert "held-out text 0.0 %" in line
     assert f"llm-timecycle evaluate {run.path} --samples 100" in line
+
+
+def test_a_ban_that_is_no_token_does_not_end_a_training(made: tuple[Run, PreparedText]) -> None:
+    run, text = made
+    generation = run.settings.generation.model_copy(update={"ban": ["no-such-word"]})
+    run = replace(run, settings=run.settings.model_copy(update={"generation": generation}))
+    line = describe_copies(run, text)
+    assert line.startswith("No new texts were looked at for copies of the training text: ban: rec")
 
 
 @pytest.mark.parametrize("samples", [-1, 1.5, True, 1001])

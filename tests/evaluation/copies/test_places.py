@@ -88,3 +88,14 @@ def test_in_several_files_and_in_a_part_the_right_one_is_named(
     assert found == [f"{tmp_path / '0.txt'}:51", f"{tmp_path / '2.txt'}:31"]
     gone = find_places(part, tokenizer, [(wanted[1], 0.0)])
     assert gone == [None]  # too far from where it should be
+
+
+def test_a_passage_that_ends_with_its_file_is_found_with_the_end(tmp_path: Path) -> None:
+    for number in range(2):
+        part = LINES[number * 100 : number * 100 + 99]
+        (tmp_path / f"{number}.txt").write_text("\n".join(part) + "\n")
+    corpus = open_corpus(str(tmp_path), tmp_path, tmp_path)
+    tokenizer, ids = encode(corpus, LEVELS["char"], "file")
+    end = int(np.flatnonzero(ids == tokenizer.eos_id)[0]) + 1
+    found = find_places(corpus, tokenizer, [(ids[end - 40 : end].astype(np.int64), 0.49)])
+    assert found == [f"{tmp_path / '0.txt'}:99"]

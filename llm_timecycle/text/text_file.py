@@ -31,6 +31,7 @@ from llm_timecycle.text.files.diagnosis import (
     explain_invalid,
     explain_nul,
     explain_order,
+    find_nul,
 )
 from llm_timecycle.text.files.encodings import (
     MARKS,
@@ -248,8 +249,10 @@ class TextFile:
                 raise DataError(explain_invalid(place, is_end)) from None
             if b"\0" in block and "\0" in text:
                 data = pending + block
-                place = Place(self.path, self.encoding, before, data, data.find(b"\0"), offset)
-                raise DataError(explain_nul(place))
+                start = find_nul(data, self.encoding)
+                raise DataError(
+                    explain_nul(Place(self.path, self.encoding, before, data, start, offset))
+                )
             offset += len(pending) + len(block)
             pending, state = decoder.getstate()
             offset -= len(pending)

@@ -213,6 +213,20 @@ def test_nuls_are_refused(tmp_path):
     assert read(tmp_path / "a.utf-8.txt") == "the river\nand the sea\n"
 
 
+@pytest.mark.skipif(shutil.which("iconv") is None, reason="needs iconv")
+@pytest.mark.parametrize("name", ["my text.txt", "my text.txt.gz"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("lines", [1, 9_000])  # before and after what is looked at for a guess
+def test_nuls_of_wide_encodings_are_whole_characters(tmp_path, name, encoding, lines):
+    before = "the riverĀ\n" * lines  # Ā ends in a byte of zero, or begins with one
+    content = f"{before}\0\0and the sea\n".encode(encoding)
+    message = refuse(write(tmp_path, content, name), encoding)
+    offset = len(before.encode(encoding))
+    assert f"has a NUL character at offset {offset}: it is damaged" in message
+    subprocess.run(message.rsplit(": ", 1)[1], shell=True, check=True)
+    assert read(tmp_path / "my text.utf-8.txt") == f"{before}and the sea\n"
+
+
 def test_utf16_without_a_mark_is_not_read_as_text_with_nuls(tmp_path):
     message = refuse(write(tmp_path, "the river runs\n".encode("utf-16-le")))
     assert "UTF-16 or UTF-32 text without a byte order mark" in message

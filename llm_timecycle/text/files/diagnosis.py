@@ -72,9 +72,23 @@ def explain_invalid(place: Place, is_end: bool) -> str:
     return f"{message}. {_propose(place, guess, sample)}"
 
 
+def find_nul(data: bytes, encoding: str) -> int:
+    """Where the first NUL character is in bytes that begin with a whole character; -1: nowhere."""
+    nul = bytes(_find_unit(encoding))
+    start = data.find(nul)
+    while start % len(nul) and start >= 0:  # the halves of two others
+        start = data.find(nul, start + 1)
+    return start
+
+
 def explain_nul(place: Place) -> str:
     """The message for a NUL character, at the start of `place.data`."""
     message = f"{place.path} has a NUL character at offset {place.offset + place.start}"
+    if _find_unit(place.encoding) > 1:
+        return (
+            f"{message}: it is damaged. If the rest is text, copy it as UTF-8 without the NULs: "
+            f"{_write_command(place, _name_iconv(place.encoding), NO_NULS)}"
+        )
     if guess := guess_wide(place.data[: 1 << 15]):
         message = f"{place.path} is UTF-16 or UTF-32 text without a byte order mark"
         return f"{message}. {_propose(place, guess, place.data)}"
@@ -82,6 +96,11 @@ def explain_nul(place: Place) -> str:
         f"{message}: it is not a text, or it is damaged. If the rest is text, leave the NULs out: "
         f"{_write_command(place, NO_NULS)}"
     )
+
+
+def _find_unit(encoding: str) -> int:
+    """The bytes that the shortest character takes."""
+    return {"utf-16": 2, "utf-32": 4}.get(encoding[:6], 1)
 
 
 def explain_order(path: Path, encoding: str) -> str:
@@ -132,16 +151,22 @@ def _count_damage(place: Place) -> int:
 
 def _write_iconv(place: Place, encoding: str, options: str = "") -> str:
     """The command that makes a copy of the file in UTF-8."""
+    return _write_command(place, _name_iconv(encoding, options))
+
+
+def _name_iconv(encoding: str, options: str = "") -> str:
     name = encoding.upper().replace("UTF-16-", "UTF-16").replace("UTF-32-", "UTF-32")
-    return _write_command(place, f"iconv {options}-f {name} -t UTF-8")
+    return f"iconv {options}-f {name} -t UTF-8"
 
 
-def _write_command(place: Place, change: str) -> str:
-    """The command that makes a changed copy of the file; `change` reads and writes a stream."""
+def _write_command(place: Place, first: str, *others: str) -> str:
+    """The command that makes a changed copy of the file by programs that read and write streams."""
     source = shlex.quote(str(place.path))
     compression = find_compression(place.path)
     path = place.path.with_suffix("") if compression else place.path
     copy = shlex.quote(str(path.with_suffix(f".utf-8{path.suffix or '.txt'}")))
     if compression is None:
-        return f"{change} < {source} > {copy}"
-    return f"{'gzip' if compression == 'gzip' else 'zstd'} -cd {source} | {change} > {copy}"
+        steps = (f"{first} < {source}", *others)
+    else:
+        steps = (f"{'gzip' if compression == 'gzip' else 'zstd'} -cd {source}", first, *others)
+    return f"{' | '.join(steps)} > {copy}"

@@ -85,11 +85,13 @@ def survey_text(corpus: Corpus) -> TextFacts:
     words: Counter[str] = Counter()
     lines = size = documents = 0
     packed = _Compressibility()
-    for piece, ends in _read_sample(corpus, total):
-        documents += len(ends)
+    for chunk in _read_sample(corpus, total):
+        piece = chunk.text
+        documents += len(chunk.ends)
         letters.update(piece)
-        words.update(piece.split())
-        lines += sum(1 for line in piece.split("\n") if line.strip())
+        for text in chunk.split():  # documents of lines have no line break between them
+            words.update(text.split())
+            lines += sum(1 for line in text.split("\n") if line.strip())
         content = piece.encode()
         size += len(content)
         packed.add(piece)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 import random
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
+from llm_timecycle.config.text_settings import DataSettings
 from llm_timecycle.errors import DataError
 from llm_timecycle.text import survey
 from llm_timecycle.text.corpus import open_corpus
@@ -27,6 +29,18 @@ def test_facts_counted_by_hand(tmp_path: Path) -> None:
     assert facts.rare_fraction == pytest.approx(3 / 13)
     assert (facts.words, facts.distinct_words, facts.common_words) == (6, 3, 1)
     assert (facts.script, facts.sampled_fraction) == ("Latin", 1.0)
+
+
+@pytest.mark.parametrize("documents", ["line", "paragraph"])
+def test_documents_that_follow_one_another_are_not_one_word(
+    tmp_path: Path, documents: Literal["line", "paragraph"]
+) -> None:
+    gap = "\n" if documents == "line" else "\n\n"
+    (tmp_path / "text.txt").write_text(f"a b{gap}b a é", encoding="utf-8")
+    how = DataSettings(documents=documents)
+    facts = survey_text(open_corpus("text.txt", tmp_path, tmp_path, how=how))
+    assert (facts.words, facts.distinct_words, facts.common_words) == (5, 3, 0)
+    assert (facts.lines, facts.documents) == (2, 2)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,15 @@ def choose_tokenizer(facts: TextFacts, choices: Choices) -> None:
         choices.choose(
             "tokenizer.word_split", "unicode", "punctuation is not part of the word before it"
         )
+    if _has_word_characters(facts, choices):
+        level = "char"
     choices.choose("tokenizer.vocab_size", *_pick_vocabulary(level, facts))
+
+
+def _has_word_characters(facts: TextFacts, choices: Choices) -> bool:
+    """Whether the tokens of the level `word` are the characters: each Han or Kana character is."""
+    is_word = choices.read("tokenizer.level") == "word"
+    return is_word and facts.script == "CJK" and choices.read("tokenizer.word_split") == "unicode"
 
 
 def _pick_level(facts: TextFacts) -> tuple[str, str]:
@@ -91,6 +99,8 @@ def choose_held_out(facts: TextFacts, choices: Choices) -> None:
 def count_training_tokens(facts: TextFacts, choices: Choices) -> int:
     """Estimated tokens of the training text, without what is held out of it."""
     level = choices.read("tokenizer.level")
+    if _has_word_characters(facts, choices):
+        level = "char"
     tokens = {
         "char": facts.characters,
         "byte": facts.bytes,

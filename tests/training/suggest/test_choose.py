@@ -115,6 +115,16 @@ def test_rare_chinese_characters_are_left_out_and_common_latin_ones_never(tmp_pa
     assert choose_for(PROSE)[0].tokenizer.vocab_size == 82
 
 
+def test_chinese_words_of_one_character_each_are_counted_as_characters(tmp_path: Path) -> None:
+    chinese = look_at(tmp_path, write_text("chinese"))
+    words, _ = choose_for(chinese, tokenizer__level="word")
+    characters, _ = choose_for(chinese, tokenizer__level="char")
+    assert words.tokenizer.vocab_size == characters.tokenizer.vocab_size
+    assert words.training.epochs == characters.training.epochs
+    apart, _ = choose_for(chinese, tokenizer__level="word", tokenizer__word_split="whitespace")
+    assert apart.tokenizer.vocab_size == max(chinese.common_words, 1) + 2
+
+
 def test_a_large_text_gets_subwords() -> None:
     large = replace(PROSE, characters=10**8, bytes=10**8, words=17 * 10**6)
     settings, _ = choose_for(large)

@@ -193,8 +193,9 @@ def open_warm_start(run: Path | None, extend_vocabulary: bool, resume: bool) -> 
 
 def _write_finding(finding: Finding, run: str) -> str:
     """A line about what stands out in the training, with the command that would help."""
-    command = f"llm-timecycle train {run} --resume --set {finding.longer}"
-    return f"{finding.text}{f': {command}' if finding.longer else '.'}\n"
+    longer = "".join(f" --set {change}" for change in finding.longer)
+    command = f"llm-timecycle train {run} --resume{longer}"
+    return f"{finding.text}{f': {command}' if longer else '.'}\n"
 
 
 def _write_call(

@@ -70,6 +70,11 @@ class Progress:
     plans: tuple[Plan, ...] = ()
     """With a budget: the plans made so far."""
 
+    @property
+    def reached(self) -> tuple[int, int]:
+        """The step, and that of the last validation: what a checkpoint may be behind in."""
+        return self.step, self.validated_step
+
     def note_validation(self, loss: float, settings: TrainingSettings) -> bool:
         """Record a validation loss; returns whether it is the best so far."""
         is_best = loss < self.best_loss
@@ -194,24 +199,27 @@ def describe_resuming(progress: Progress, plan: Plan, training: TrainingSettings
     if progress.step < plan.steps:
         end = "" if plan.is_open else f" of {plan.steps:,}"
         return f"resuming after step {progress.step:,}{end}"
-    longer = double_length(training, plan.steps)
+    longer = " ".join(f"--set {change}" for change in double_length(training, plan.steps))
     return (
         f"this run is complete ({progress.step:,} steps); to train it further: "
-        f"llm-timecycle train {quote(str(run))} --resume --set {longer}"
+        f"llm-timecycle train {quote(str(run))} --resume {longer}"
     )
 
 
-def double_length(training: TrainingSettings, steps: int) -> str:
-    """The setting, as KEY=VALUE, that makes a run of so many steps twice as long.
+def double_length(training: TrainingSettings, steps: int) -> tuple[str, ...]:
+    """The settings, each as KEY=VALUE, that make a run of so many steps twice as long.
 
     >>> double_length(TrainingSettings(epochs=3), steps=90)
-    'training.epochs=6'
+    ('training.epochs=6',)
+    >>> double_length(TrainingSettings(epochs=3, max_steps=100), steps=90)  # both end it
+    ('training.max_steps=180', 'training.epochs=6')
     """
     if training.minutes is not None:
-        return f"training.minutes={2 * training.minutes:g}"
-    if steps == training.max_steps:
-        return f"training.max_steps={2 * steps}"
-    return f"training.epochs={2 * training.epochs}"
+        return (f"training.minutes={2 * training.minutes:g}",)
+    epochs = f"training.epochs={2 * training.epochs}"
+    if training.max_steps is None or training.max_steps >= 2 * steps:
+        return (epochs,)
+    return f"training.max_steps={2 * steps}", epochs
 
 
 def explain_stop(progress: Progress, run: Path) -> str:

@@ -78,7 +78,8 @@ def summarize(summary: TrainingSummary) -> TrainingResult:
     progress, is_scored = summary.progress, summary.has_validation
     advice = None
     if (finding := summary.finding) is not None:
-        advice = f"{finding.text}{f': resume it with {finding.longer}' if finding.longer else '.'}"
+        longer = " and ".join(finding.longer)
+        advice = f"{finding.text}{f': resume it with {longer}' if longer else '.'}"
     return TrainingResult(
         run=summary.run.path,
         settings=summary.run.settings,

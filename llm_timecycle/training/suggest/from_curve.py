@@ -48,12 +48,13 @@ class Finding:
 
     text: str
     """A sentence without its full stop."""
-    longer: str | None = None
-    """With which setting, as KEY=VALUE, the run would go on; None where that would not help."""
+    longer: tuple[str, ...] = ()
+    """With which settings, each as KEY=VALUE, the run would go on; none where that would not
+    help."""
 
 
 def review_curve(
-    curve: Sequence[Point], settings: Settings, guessing: Point, longer: str
+    curve: Sequence[Point], settings: Settings, guessing: Point, longer: tuple[str, ...]
 ) -> Finding | None:
     """What stands out in a finished training; None where all is well, or too little is known.
 
@@ -61,7 +62,7 @@ def review_curve(
         curve: the validations, in order.
         settings: of the run, as resolved.
         guessing: the losses of guessing by token frequency, which is what a model starts as.
-        longer: the setting that would make the run twice as long, as KEY=VALUE.
+        longer: the settings that would make the run twice as long, each as KEY=VALUE.
     """
     if not curve:
         return None

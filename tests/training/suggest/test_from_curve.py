@@ -19,7 +19,7 @@ from llm_timecycle.training.suggest.from_curve import (
 )
 
 GUESSING = Point(0, valid_loss=3.0, train_loss=2.5)
-LONGER = "training.epochs=20"
+LONGER = ("training.epochs=20",)
 
 
 def review(
@@ -69,7 +69,7 @@ def test_a_curve_that_rises_was_learned_by_heart() -> None:
     assert "rose after step 200 (from 2.100 to 2.300)" in finding.text
     assert "learned by heart; the weights of step 200 are kept" in finding.text
     assert "more model.dropout (now 0.2), or stop earlier" in finding.text
-    assert finding.longer is None
+    assert not finding.longer
 
 
 def test_more_dropout_than_half_is_not_advised() -> None:
@@ -96,7 +96,7 @@ def test_worse_than_guessing_blames_the_rate(rate: float, change: str) -> None:
     assert finding is not None
     assert "(3.1 nats) is worse than guessing by token frequency (3)" in finding.text
     assert f"{change} training.learning_rate (now {rate:.2g}; the default is 0.01)" in finding.text
-    assert finding.longer is None
+    assert not finding.longer
 
 
 def test_worse_than_guessing_after_good_training_blames_the_size_of_the_text() -> None:
@@ -120,7 +120,7 @@ def test_any_curve_has_at_most_one_finding(losses: list[float], guessing: float)
     if finding is not None:
         kinds = ("worse than guessing", "unstable", "by heart", "still improving")
         assert sum(kind in finding.text for kind in kinds) == 1
-        assert (finding.longer is not None) == ("still improving" in finding.text)
+        assert bool(finding.longer) == ("still improving" in finding.text)
         assert "\n" not in finding.text
 
 

@@ -183,10 +183,17 @@ class Run:
         replace_file(self.path, "config.yaml", content, {"settings": record_settings(settings)})
         return Run(self.path, settings, self.vocab_size)
 
-    def record_logs(self) -> None:
-        """Note in the manifest how much of `metrics.csv` and `samples.txt` is on the disk."""
-        paths = (self.metrics_path, self.samples_path)
-        record_files(self.path, [path.name for path in paths if path.exists()])
+    def record_logs(
+        self, metrics_bytes: int | None = None, samples_bytes: int | None = None
+    ) -> None:
+        """Note in the manifest how much of `metrics.csv` and `samples.txt` is on the disk.
+
+        Args:
+            metrics_bytes, samples_bytes: what is left of them when they are cut, right after this;
+                None leaves all.
+        """
+        lengths = {self.metrics_path: metrics_bytes, self.samples_path: samples_bytes}
+        record_files(self.path, {p.name: length for p, length in lengths.items() if p.exists()})
 
     def record_plans(self, plans: Sequence[Mapping[str, Any]]) -> None:
         """Note in the manifest the plans of a run with a budget, durably."""

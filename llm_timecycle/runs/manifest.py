@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import mmap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from shlex import quote
@@ -221,8 +221,12 @@ def _finish_replacing(directory: Path, manifest: dict[str, Any]) -> dict[str, An
     return {**manifest, "replacing": {}}
 
 
-def record_files(directory: Path, names: Sequence[str]) -> None:
+def record_files(directory: Path, lengths: Mapping[str, int | None]) -> None:
     """Describe files in the manifest as they are on the disk now.
+
+    Args:
+        directory: the run.
+        lengths: how many bytes of each file, by name, to describe; None describes all.
 
     Raises:
         RunError: as of `record_facts`.
@@ -230,7 +234,8 @@ def record_files(directory: Path, names: Sequence[str]) -> None:
     _change_manifest(
         directory,
         lambda manifest: {
-            "files": manifest["files"] | {name: describe_file(directory / name) for name in names}
+            "files": manifest["files"]
+            | {name: describe_file(directory / name, most) for name, most in lengths.items()}
         },
     )
 
@@ -267,7 +272,8 @@ def explain_unwritten(run: Path, file: Path, error: OSError) -> RunError:
     )
 
 
-def describe_file(path: Path) -> dict[str, Any]:
-    """A file's entry: its size and its SHA-256."""
+def describe_file(path: Path, most_bytes: int | None = None) -> dict[str, Any]:
+    """A file's entry: its size and its SHA-256, or those of its first `most_bytes`."""
     content = read_or_map(path)
-    return {"bytes": len(content), "sha256": _hash(content, len(content))}
+    size = len(content) if most_bytes is None else min(len(content), most_bytes)
+    return {"bytes": size, "sha256": _hash(content, size)}

@@ -38,7 +38,7 @@ from llm_timecycle.sealed_json import read_sealed, write_sealed
 from llm_timecycle.training.progress import Progress
 
 FORMAT_VERSION = 2
-STATE_BYTES_AT_MOST = 1 << 20
+TENSORS, STATE_BYTES_AT_MOST = "tensors.safetensors", 1 << 20
 _NAME = re.compile(r"step-(\d+)")
 
 log = logging.getLogger("llm_timecycle")
@@ -68,7 +68,7 @@ def write_checkpoint(directory: Path, checkpoint: Checkpoint, keep: int) -> Path
         remove(temporary)
         temporary.mkdir()
         tensors = {name: np.asarray(a, order="C") for name, a in checkpoint.tensors.items()}
-        file = temporary / "tensors.safetensors"
+        file = temporary / TENSORS
         sha256 = write_durably(file, save(tensors))
         state = {
             "format_version": FORMAT_VERSION,
@@ -77,9 +77,13 @@ def write_checkpoint(directory: Path, checkpoint: Checkpoint, keep: int) -> Path
             "tensors": {"bytes": file.stat().st_size, "sha256": sha256},
         }
         write_durably(temporary / "state.json", write_sealed(state))
-        remove(final)  # the same step, written before a kill: the same content
-        temporary.rename(final)
-        flush_directory(directory)
+        if _holds(final, state["tensors"]):  # of the same step, before its validation
+            write_durably(final / "state.json", write_sealed(state))
+            remove(temporary)
+        else:
+            remove(final)
+            temporary.rename(final)
+            flush_directory(directory)
     except OSError as error:
         with suppress(OSError):
             remove(temporary)
@@ -131,7 +135,7 @@ def read_checkpoint(
 ) -> Checkpoint:
     """The checkpoint at `path`; see `read_newest_checkpoint`."""
     advice = f"Delete {path} to resume from the checkpoint before it"
-    file = path / "tensors.safetensors"
+    file = path / TENSORS
     try:
         state = read_sealed(read_regular(path / "state.json", STATE_BYTES_AT_MOST))
         check_model(_State, state)
@@ -155,6 +159,12 @@ class _State(BaseModel):
     identity: Sha256 | None = None
     progress: dict[str, Any]
     tensors: StoredFile
+
+
+def _holds(path: Path, tensors: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint is there, and its tensors are those of an entry."""
+    file = path / TENSORS
+    return file.is_file() and fits(read_or_map(file), tensors)
 
 
 def _remove(path: Path) -> None:

@@ -116,7 +116,7 @@ class TrainingLoop:
             workers, run, self._progress, lanes, valid_tokens, show_progress, now
         )
         self._compiled_widths: set[int] = set()
-        self._saved_step, self._saved_at_s = self._progress.step, now()
+        self._saved, self._saved_at_s = self._progress.reached, now()
         self._began_at_s = now() - self._progress.wall_s
 
     @property
@@ -197,7 +197,7 @@ class TrainingLoop:
         is_learned = not is_last and progress.is_out_of_patience(training, epochs)
         is_over = is_last or is_stopped or is_learned
         is_save_due = is_epoch_due or is_over or bool(save_every and step % save_every == 0)
-        if step > self._saved_step and (is_save_due or moment.is_save_due):
+        if progress.reached > self._saved and (is_save_due or moment.is_save_due):
             self._save()
         if is_learned and self._workers.is_chief:
             self._note_time()
@@ -300,7 +300,7 @@ class TrainingLoop:
         """Save everything and raise Interrupted."""
         number = self._stop_request.signal_number
         assert number is not None
-        if self._progress.step > self._saved_step:
+        if self._progress.reached > self._saved:
             self._save()
         if self._progress.step > 0 and not self._run.weights_path.exists():
             self._save_best(None)  # for an early look; validation will replace them
@@ -326,7 +326,7 @@ class TrainingLoop:
                         Checkpoint(self._progress, tensors, self._identity),
                         self._settings.training.keep_checkpoints,
                     )
-        self._saved_step, self._saved_at_s = self._progress.step, self._now()
+        self._saved, self._saved_at_s = self._progress.reached, self._now()
         self._reporter.time_left.note_checkpoint(self._active.tick("checkpoint"))
 
     def _note_time(self) -> None:

@@ -6,6 +6,7 @@ import csv
 import signal
 from collections.abc import Sequence
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import keras
@@ -235,6 +236,36 @@ def test_a_checkpoint_that_was_lost_changes_nothing(whole: Run, tmp_path: Path) 
     assert read_final_tensors(run) == read_final_tensors(whole)
     assert run.weights_path.read_bytes() == whole.weights_path.read_bytes()
     assert read_losses(run) == read_losses(whole)
+
+
+def test_a_run_whose_newest_checkpoint_was_lost_is_whole_at_every_moment(tmp_path: Path) -> None:
+    """Its logs are cut back to the older checkpoint, and nothing is saved before the next stop."""
+    run = make_run(tmp_path / "run")
+    request = StopRequest()
+    loop = make_loop(run, callbacks=[StopAfter(request, 21, signal.SIGINT)], request=request)
+    with pytest.raises(Interrupted):
+        loop.train()
+    rmtree(list_checkpoints(run.checkpoints_path)[-1])
+    stopped = StopRequest()
+    stopped.signal_number = signal.SIGINT
+    with pytest.raises(Interrupted):
+        make_loop(run, request=stopped).train()
+    run.check_files()
+
+
+def test_a_validation_after_the_last_checkpoint_is_kept(whole: Run, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    request = StopRequest()
+    loop = make_loop(run, callbacks=[StopAfter(request, 24, signal.SIGINT)], request=request)
+    with pytest.raises(Interrupted):
+        loop.train()
+    assert loop.progress.reached == (24, 20)
+    make_loop(run).train()
+    again = make_loop(run)
+    reached = again.progress.reached
+    again.train()
+    assert reached == (24, 24)
+    assert read_final_tensors(run) == read_final_tensors(whole)
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run_and_says_where(tmp_path: Path) -> None:

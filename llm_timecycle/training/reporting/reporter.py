@@ -59,6 +59,8 @@ class Reporter:
             kept = run.metrics_path, progress.metrics_bytes
             add_stage_seconds(*kept)
             losses = [point.valid_loss for point in read_validations(*kept)]
+        if run.metrics_path.exists():  # what is about to be cut off is no longer promised
+            run.record_logs(progress.metrics_bytes, progress.samples_bytes)
         self._metrics = MetricsLog(run.metrics_path, progress.metrics_bytes)
         self._samples = GrowingFile(run.samples_path, progress.samples_bytes)
         self._display = Display(show_progress, losses)

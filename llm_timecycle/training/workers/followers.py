@@ -41,7 +41,9 @@ class FollowedRun(Run):
         """The chief does it."""
         return self
 
-    def record_logs(self) -> None:
+    def record_logs(
+        self, metrics_bytes: int | None = None, samples_bytes: int | None = None
+    ) -> None:
         """The chief does it."""
 
     def record_plans(self, plans: Sequence[Mapping[str, Any]]) -> None:

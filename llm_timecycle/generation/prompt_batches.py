@@ -155,6 +155,7 @@ class PromptBatches:
             self._generators[key] = generator
             requests = [self._request_sample(number) for number in numbers]
             texts |= dict(zip(numbers, generator.generate_each(requests), strict=True))
+        self._generators = {key: self._generators[key] for key in groups}  # lets go of the others
         return "".join(
             _write_line(self._prompts.lines[number], texts[number]) for number in range(start, end)
         )

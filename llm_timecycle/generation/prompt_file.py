@@ -30,6 +30,8 @@ from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 PROMPTS_AT_MOST = 1_000_000
 PROBLEMS_NAMED = 10
 OWN_KEYS = ("prompt", "id")
+TOKEN_KEYS = ("ban", "bias", "allow_unknown")
+"""Settings that may not fit the vocabulary, or leave no token to draw."""
 EXAMPLE = '{"prompt": "Once upon a time"}'
 
 
@@ -159,5 +161,6 @@ def _change_settings(
     if not changes:
         return settings
     changed = override_settings(settings, changes, write_value=json.dumps)
-    make_plan(changed, tokenizer)  # names tokens that are not in the vocabulary
+    if not changes.keys().isdisjoint(TOKEN_KEYS):
+        make_plan(changed, tokenizer)  # names tokens that are not in the vocabulary
     return changed

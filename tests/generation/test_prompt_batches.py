@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import pytest
 from filelock import FileLock
@@ -261,6 +262,24 @@ def test_an_output_without_texts_starts_over(tmp_path: Path, write: Write) -> No
     assert write(temperature=0.5) == 0
     write(temperature=0.5, output="whole.jsonl")
     assert read_texts(tmp_path) == read_texts(tmp_path, "whole.jsonl")
+
+
+def test_what_one_batch_needs_is_not_kept_for_the_next(
+    tmp_path: Path, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: WeakSet[TextGenerator] = WeakSet()
+
+    def make_generator(*arguments: Any, **options: Any) -> TextGenerator:
+        generator = TextGenerator(*arguments, **options)
+        kept.add(generator)
+        return generator
+
+    monkeypatch.setattr(prompt_batches, "TextGenerator", make_generator)
+    lines = [f'{{"prompt": "a", "seed": {n}}}' for n in range(8)]
+    (tmp_path / "p.jsonl").write_text("\n".join(lines))
+    numbers: list[int] = []
+    write(lambda done: numbers.append(len(kept)))
+    assert numbers == [0, 2, 2, 2, 2]
 
 
 def test_the_output_belongs_to_one_process(tmp_path: Path, write: Write) -> None:

@@ -45,6 +45,17 @@ def test_a_seed_is_that_of_the_line_or_of_all(tmp_path: Path) -> None:
     assert [line.has_seed for line in prompts.lines] == [False, True, False]
 
 
+def test_only_lines_that_name_tokens_are_held_to_the_vocabulary(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes longer than all else that is checked of a line."""
+    planned: list[GenerationSettings] = []
+    monkeypatch.setattr(prompt_file, "make_plan", lambda settings, _: planned.append(settings))
+    lines = [f'{{"prompt": "a", "seed": {n}}}' for n in range(9)]
+    prompts = read(tmp_path, "\n".join([*lines, '{"prompt": "a", "ban": ["b"]}']))
+    assert planned == [SETTINGS, prompts.lines[-1].settings]
+
+
 def test_a_byte_order_mark_is_dropped(tmp_path: Path) -> None:
     assert read(tmp_path, '\ufeff"中"\n').lines[0].prompt == "中"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 from llm_timecycle.config.settings import GenerationSettings
 from llm_timecycle.errors import UsageError
@@ -11,6 +12,8 @@ from llm_timecycle.generation.sampling.pipeline import SamplingPlan
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 MOST_EXPLAINED = 20  # looking for the nearest token reads the whole vocabulary
+SEARCHES_KEPT = 8
+"""Results of reading a whole vocabulary, which many requests of one model ask for again."""
 
 
 def make_plan(
@@ -47,7 +50,11 @@ def find_breakers(tokenizer: Tokenizer, settings: GenerationSettings) -> frozens
     They are the tokens that contain one of `dry_sequence_breakers`, and `<eos>`. A text that no
     token contains breaks nothing: like a stop sequence, it may never appear.
     """
-    breakers = [*map(tokenizer.unify, settings.dry_sequence_breakers)]
+    return _find_containing(tokenizer, tuple(map(tokenizer.unify, settings.dry_sequence_breakers)))
+
+
+@lru_cache(SEARCHES_KEPT)
+def _find_containing(tokenizer: Tokenizer, breakers: tuple[str, ...]) -> frozenset[int]:
     ids = range(tokenizer.vocab_size)
     shown = ((id, tokenizer.decode([id])) for id in ids)
     found = (id for id, text in shown if any(breaker in text for breaker in breakers))
@@ -69,13 +76,13 @@ def find_tokens(tokenizer: Tokenizer, setting: str, texts: Sequence[str]) -> lis
     """
     ids: list[int] = []
     unclear: list[str] = []
-    shown: list[str] = []
+    shown: tuple[str, ...] = ()
     for text in texts:
         encoded = tokenizer.encode(text)
         if len(encoded) == 1 and encoded[0] != tokenizer.unk_id:
             ids.append(int(encoded[0]))
             continue
-        shown = shown or [tokenizer.token(id) for id in range(tokenizer.vocab_size)]
+        shown = _show_tokens(tokenizer)
         if text in shown:
             ids.append(shown.index(text))
         else:
@@ -89,7 +96,12 @@ def find_tokens(tokenizer: Tokenizer, setting: str, texts: Sequence[str]) -> lis
     return ids
 
 
-def _explain_no_token(tokenizer: Tokenizer, setting: str, text: str, shown: list[str]) -> str:
+@lru_cache(SEARCHES_KEPT)
+def _show_tokens(tokenizer: Tokenizer) -> tuple[str, ...]:
+    return tuple(map(tokenizer.token, range(tokenizer.vocab_size)))
+
+
+def _explain_no_token(tokenizer: Tokenizer, setting: str, text: str, shown: Sequence[str]) -> str:
     pieces = [tokenizer.token(int(id)) for id in tokenizer.encode(text)]
     if len(pieces) > 1 and shown[tokenizer.unk_id] not in pieces:
         named = ", ".join(repr(piece) for piece in pieces[:10])

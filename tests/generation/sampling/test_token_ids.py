@@ -85,6 +85,15 @@ def test_breakers_are_read_as_a_prompt_is() -> None:
     assert make_plan(settings, tokenizer).breakers == {tokenizer.eos_id, cat}
 
 
+def test_the_vocabulary_is_read_once_for_all_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = make_tokenizer("the cat\n", "char")
+    settings = GenerationSettings(dry_multiplier=1.0, ban=["\\n"])
+    first = make_plan(settings, tokenizer)
+    monkeypatch.setattr(tokenizer, "decode", None)
+    monkeypatch.setattr(tokenizer, "token", None)
+    assert make_plan(settings, tokenizer) == first
+
+
 def test_a_bias_on_no_token_is_an_error() -> None:
     with pytest.raises(UsageError, match="bias: received 'dog', which the model does not know"):
         make_plan(GenerationSettings(bias={"dog": 1.0}), WORDS)

@@ -78,8 +78,8 @@ def command(
     with_spelling. A text that the model was trained on is named in a warning.
 
     --cache and --dynamic each add a score to the plain one, which does not change; with both, there
-    is a score of the two together as well. What they need is tuned on the validation text, never on the
-    text that is scored. --samples compares new texts of the model with the training text: the
+    is a score of the two together as well. What they need is tuned on the validation text, never on
+    the text that is scored. --samples compares new texts of the model with the training text: the
     longest passages that are the same and where they are, the share of copied 8-grams, repetition.
 
     If the run's text was moved, --set data.train=FILE names its new place.

@@ -38,7 +38,9 @@ def command() -> None:
 )
 @click.option("--reverse", is_flag=True, help="Sort the other way round.")
 @click.option(
-    "--shipped", is_flag=True, help="List the runs that come with the program in place of a directory."
+    "--shipped",
+    is_flag=True,
+    help="List the runs that come with the program, not a directory.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def list_(directory: Path | None, key: str, reverse: bool, shipped: bool, as_json: bool) -> None:

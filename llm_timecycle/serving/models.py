@@ -12,7 +12,7 @@ from llm_timecycle import __version__
 from llm_timecycle.config.settings import GenerationSettings
 from llm_timecycle.errors import UsageError
 from llm_timecycle.generation.sampling.pipeline import SamplingPlan
-from llm_timecycle.generation.sampling.token_ids import find_breakers, find_ends
+from llm_timecycle.generation.sampling.token_ids import find_breakers, find_ends, make_plan
 from llm_timecycle.runs.directory import Run, open_run
 from llm_timecycle.serving.errors import ApiError, show
 from llm_timecycle.serving.writing.written_text import show_token
@@ -91,7 +91,7 @@ def open_models(paths: Sequence[Path]) -> dict[str, ServedModel]:
     """The runs to serve, by name, in the order given.
 
     Raises:
-        UsageError: two have the same name.
+        UsageError: two have the same name, or a setting of one names a token that there is not.
         RunError: one is missing, damaged, or has no weights yet.
     """
     models: dict[str, ServedModel] = {}
@@ -99,6 +99,10 @@ def open_models(paths: Sequence[Path]) -> dict[str, ServedModel]:
         run = open_run(path)
         run.check_weights_exist()
         model = ServedModel(run, run.load_tokenizer())
+        try:
+            make_plan(model.generation, model.tokenizer)  # the page sends them with every request
+        except UsageError as error:
+            raise UsageError(f"the settings of {run.name}: {error}") from error
         if model.name in models:
             raise UsageError(
                 f"two runs are called {model.name}: {models[model.name].run.path} and {run.path}. "

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from llm_timecycle.errors import UsageError
 from llm_timecycle.runs.directory import Run
+from llm_timecycle.serving.models import open_models
 from tests.cli.random_runs import call, make_run
 from tests.serving.servers import RunningServer, start_server
 
@@ -71,6 +74,22 @@ def test_tokens_are_named_as_a_request_names_them(
     assert defaults["logit_bias"] == {**ids, "0": 2.0}
     assert (defaults["ban"], defaults["allow_unknown"]) == (["b", "\n"], True)
     assert (defaults["max_tokens"], defaults["seed"]) == (60, None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"bias": {"dragon": 3.0}}, "bias: received 'dragon', which the model does not know"),
+        ({"ban": ["a", "dragon"]}, "ban: received 'dragon', which the model does not know"),
+        ({"ban": [*sorted(set(TEXT)), "<eos>"]}, "ban: all 16 tokens are banned"),
+    ],
+)
+def test_settings_that_no_request_could_have_are_refused_at_the_start(
+    tmp_path: Path, settings: dict[str, Any], message: str
+) -> None:
+    run = make_run(tmp_path / "tales", "char", TEXT, **settings)
+    with pytest.raises(UsageError, match=f"the settings of .*tales: {message}"):
+        open_models([run.path])
 
 
 def test_banned_tokens_are_never_drawn(server: RunningServer) -> None:

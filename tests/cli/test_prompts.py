@@ -112,6 +112,34 @@ def test_a_prompt_that_is_not_utf_8(run: Path, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("content", "advice"),
+    [
+        (
+            "从前有一个人".encode("gb18030"),
+            "would then read “从前有一个人”. If that is right, convert",
+        ),
+        (
+            "从前有一个人".encode("utf-16"),
+            "would then read “从前有一个人”. If that is right, convert",
+        ),
+        ("有一天，一个人。".encode("utf-16-le"), "It looks like utf-16-le"),
+        ("从前有一个人".encode("utf-16-le"), "is invalid. Convert it: iconv -f GB18030 -t UTF-8"),
+        (b"\xff".join(["从前有一个人".encode()] * 2), "so the file is damaged, in one place"),
+    ],
+)
+def test_the_advice_for_a_prompt_is_to_convert_it(
+    run: Path, tmp_path: Path, content: bytes, advice: str
+) -> None:
+    """`data.encoding` is that of the training text, and a run whose settings change is refused."""
+    (tmp_path / "prompt.txt").write_bytes(content)
+    error = call(run, "--prompt-file", str(tmp_path / "prompt.txt")).exception
+    assert isinstance(error, DataError)
+    assert advice in str(error)
+    assert "data.encoding" not in str(error)
+    assert " -t UTF-8 < " in str(error)
+
+
 def test_a_prompt_argument_that_is_not_utf_8(run: Path) -> None:
     result = call(run, "--prompt", "caf\udce9")
     assert isinstance(result.exception, DataError)

@@ -57,14 +57,27 @@ def _read_text(path: Path) -> str:
     from llm_timecycle.text.text_file import TextFile
 
     pieces, size = [], 0
-    for piece in TextFile(path, may_be_html=True).read():
-        size += len(piece.encode())
-        if size > STREAM_BYTES_AT_MOST:
-            raise DataError(
-                f"the prompt in {path} has more than {STREAM_BYTES_AT_MOST:,} bytes. {SHORTER}"
-            )
-        pieces.append(piece)
+    try:
+        for piece in TextFile(path, may_be_html=True).read():
+            size += len(piece.encode())
+            if size > STREAM_BYTES_AT_MOST:
+                raise DataError(
+                    f"the prompt in {path} has more than {STREAM_BYTES_AT_MOST:,} bytes. {SHORTER}"
+                )
+            pieces.append(piece)
+    except DataError as error:
+        raise DataError(_leave_out_setting(str(error))) from error
     return "".join(pieces)
+
+
+def _leave_out_setting(message: str) -> str:
+    """A message about a text without the advice to set `data.encoding`: prompts are UTF-8.
+
+    They are not read in an encoding that is guessed, either: of a few characters, it is often
+    another one.
+    """
+    advice = r"([Ss])et data\.encoding to [^,]+, or c"
+    return re.sub(advice, lambda found: "C" if found[1] == "S" else "c", message)
 
 
 def open_standard_input(reader: str) -> BinaryIO:

@@ -129,10 +129,14 @@ def read_processor(file: Path = _PROCESSOR_INFO) -> str:
 
 
 def describe_machine(processor_info: Path = _PROCESSOR_INFO) -> dict[str, Any]:
-    """Processor, hardware threads this process may use, memory in bytes, system; no host name."""
+    """Processor, memory in bytes, system; no host name.
+
+    Of what this process may use, `cores` counts hardware threads, `physical_cores` cores.
+    """
     return {
         "processor": read_processor(processor_info),
         "cores": count_hardware_threads(),
+        "physical_cores": count_cores(),
         "memory_bytes": read_memory_bytes(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
     }
@@ -145,7 +149,7 @@ def describe_machine_briefly(machine: Mapping[str, Any]) -> str:
     'A 1, 2 cores, 24.0 GiB'
     """
     words = [str(machine.get("processor") or "unknown processor")]
-    if cores := machine.get("cores"):
+    if cores := machine.get("physical_cores") or machine.get("cores"):  # of an older version
         words.append(f"{cores} core{'s' if cores != 1 else ''}")
     if memory := machine.get("memory_bytes"):
         words.append(f"{memory / 2**30:.1f} GiB")

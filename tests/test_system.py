@@ -70,10 +70,13 @@ def test_the_machine_is_named_by_its_processor_and_not_by_its_host(tmp_path: Pat
     file.write_text("processor\t: 0\nmodel name\t: Some CPU @ 3 GHz\nmodel name\t: Some CPU\n")
     found = describe_machine(file)
     assert found["processor"] == "Some CPU @ 3 GHz"
-    assert found["cores"] >= 1
-    assert list(found) == ["processor", "cores", "memory_bytes", "system"]
+    assert found["cores"] >= found["physical_cores"] >= 1
+    assert list(found) == ["processor", "cores", "physical_cores", "memory_bytes", "system"]
     assert describe_machine(tmp_path / "none")["processor"]
     assert describe_machine_briefly({}) == "unknown processor"
+    assert describe_machine_briefly({"processor": "A", "cores": 4, "physical_cores": 2}) == (
+        "A, 2 cores"
+    )
     assert {"llm_timecycle", "python", "tensorflow"} <= read_versions().keys()
 
 

@@ -45,6 +45,7 @@ class _Machine(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow")
     processor: str | None = None
     cores: int | None = None
+    physical_cores: int | None = None
     memory_bytes: float | None = None
     __pydantic_extra__: dict[str, _Plain] = Field(init=False)
 

@@ -139,6 +139,7 @@ def make_profile(**changes: Any) -> Profile:
         "machine": {
             "processor": "A Processor",
             "cores": 2,
+            "physical_cores": 2,
             "memory_bytes": 25_769_803_776,
             "system": "Linux",
         },

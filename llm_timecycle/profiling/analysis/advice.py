@@ -111,7 +111,8 @@ def _advise_on_batch(model: StepModel, profile: Profile) -> Iterator[Advice]:
 def _advise_on_threads(model: StepModel, profile: Profile) -> Iterator[Advice]:
     """From the sweep; without one, from the passes, which threads share almost entirely."""
     used = model.settings.training.threads or 1
-    cores = int(profile.machine.get("cores") or used)
+    machine = profile.machine
+    cores = int(machine.get("physical_cores") or machine.get("cores") or used)
     samples_s = next((s.samples_s for s in profile.sweeps if s.name == "threads"), {})
     if used in samples_s:
         times_s = {n: median(samples) for n, samples in samples_s.items()}

@@ -177,6 +177,13 @@ def test_threads_are_advised_where_cores_are_idle() -> None:
     assert all("threads" not in title for title in list_titles(make_profile()))
 
 
+def test_a_second_hardware_thread_of_a_core_is_no_idle_core() -> None:
+    machine = {"cores": 2, "physical_cores": 1}
+    assert all("threads" not in title for title in list_titles(make_profile(machine=machine)))
+    advice = find(give_advice(make_profile(machine={"cores": 8, "physical_cores": 4})), "4 threads")
+    assert advice.reason.startswith("1 of 4 cores compute; with 4 threads that would save")
+
+
 def test_waiting_for_input_is_told() -> None:
     profile = make_profile(training=make_cycle(input=0.1, forward=0.2))
     assert find(give_advice(profile), "input").saves_s == pytest.approx(0.1)

@@ -100,7 +100,7 @@ class LossNetwork:
                 anew.
         """
         found = self._run_layers(tokens, states, training, keep, drawn)
-        flat = tf.reshape(found.last, (-1, found.last.shape[-1]))
+        flat = self._flatten(found.last)
         losses = compute_losses(flat, tf.reshape(targets, [-1]), *read_output(self._output))
         losses = tf.reshape(losses, tf.shape(targets))
         if training and self._penalty is not None:
@@ -117,7 +117,7 @@ class LossNetwork:
     ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
         """As `compute_losses`, and 1 where the target is the most likely token, else 0 (B, T)."""
         found = self._run_layers(tokens, states, False, keep)
-        flat = tf.reshape(found.last, (-1, found.last.shape[-1]))
+        flat = self._flatten(found.last)
         scores = score_tokens(flat, tf.reshape(targets, [-1]), *read_output(self._output))
         losses, is_right = (tf.reshape(score, tf.shape(targets)) for score in scores)
         return losses, is_right, found.states
@@ -138,6 +138,13 @@ class LossNetwork:
     def read_output(self) -> tuple[tf.Tensor, tf.Tensor, bool]:
         """Kernel and bias of the output layer, and whether it is tied: see `score_tokens`."""
         return read_output(self._output)
+
+    def _flatten(self, hidden: tf.Tensor) -> tf.Tensor:
+        """hidden (B, T, H) as rows, in the type of the output layer's products.
+
+        Keras' call of the layer would cast it: dropout is computed in float32.
+        """
+        return tf.cast(tf.reshape(hidden, (-1, hidden.shape[-1])), self._output.compute_dtype)
 
     def _run_layers(
         self,

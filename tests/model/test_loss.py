@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from llm_timecycle.config.settings import ModelSettings
+from llm_timecycle.model import loss
 from llm_timecycle.model.loss import LossNetwork, compute_losses, score_tokens
 from llm_timecycle.model.network import build_network, make_zero_states
 from llm_timecycle.reference.losses import compute_token_losses
@@ -154,3 +157,29 @@ def test_a_network_seen_from_its_loss_is_that_network(tied: bool) -> None:
     np.testing.assert_array_equal(is_right, np.argmax(logits, axis=-1) == targets)
     for got, wanted in zip(new_states, expected_states, strict=True):
         np.testing.assert_allclose(got, wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize(("tied", "dropout"), [(False, 0.3), (True, 0.3), (False, 0.0)])
+def test_the_output_layer_multiplies_in_the_type_of_the_policy(
+    precision: str, tied: bool, dropout: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dropout, right before it, is computed in float32."""
+    settings = ModelSettings(
+        embedding_dim=6, hidden_units=6, num_layers=1, tie_embeddings=tied, dropout=dropout
+    )
+    seen = LossNetwork(build_network(settings, 9, seed=1, precision=precision))
+    types = []
+    for name in ("compute_losses", "score_tokens"):
+        compute = getattr(loss, name)
+
+        def note(hidden: tf.Tensor, *rest: Any, compute: Any = compute) -> Any:
+            types.append(hidden.dtype.name)
+            return compute(hidden, *rest)
+
+        monkeypatch.setattr(loss, name, note)
+    tokens = tf.constant([[1, 2], [3, 4]], tf.int32)
+    states = make_zero_states(settings, 2)
+    seen.compute_losses(tokens, tokens, states, training=True)
+    seen.score(tokens, tokens, states)
+    assert types == ["float32" if precision == "float32" else "bfloat16"] * 2

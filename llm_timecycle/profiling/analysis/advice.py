@@ -12,6 +12,7 @@ from statistics import median
 from typing import Any
 
 from llm_timecycle.config.settings import Settings
+from llm_timecycle.config.weight_shapes import count_parameters
 from llm_timecycle.profiling.analysis.what_if import StepModel, make_step_model
 from llm_timecycle.profiling.format import format_duration, format_share
 from llm_timecycle.profiling.results import Advice, Profile, TrainingCycle
@@ -45,13 +46,17 @@ def give_advice(profile: Profile) -> list[Advice]:
 def _advise_on_tying(model: StepModel, profile: Profile) -> Iterator[Advice]:
     if model.settings.model.tie_embeddings:
         return
-    saved_s = model.estimate_saving_s(_replace(model.settings, "model", tie_embeddings=True))
+    tied = _replace(model.settings, "model", tie_embeddings=True)
+    saved_s = model.estimate_saving_s(tied)
+    fewer = profile.parameters - count_parameters(tied.model, model.vocab_size)
+    if fewer <= 0:  # the projection outweighs the output layer
+        return
     E, H = model.settings.model.embedding_dim, model.settings.model.hidden_units
     width = f"multiply {E} numbers a token instead of {H}, and " if E < H else ""
     yield Advice(
         "Tie the output layer to the embedding",
         f"{_describe_output(model, profile)}; tied embeddings would {width}need "
-        f"{model.vocab_size * H:,} fewer weights: {_describe_saving(saved_s, model)}. "
+        f"{fewer:,} fewer weights: {_describe_saving(saved_s, model)}. "
         "It is another model, often no worse.",
         saved_s,
         ("model.tie_embeddings=true",),

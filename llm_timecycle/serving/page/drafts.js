@@ -65,7 +65,10 @@ export class DraftKeeper {
     this.savedText = draft?.isSaved ? draft.doc.text : "";
     this.outcome = "kept";
     this.timer = null;
-    window.addEventListener("pagehide", () => this.keep());
+    // Only what is not kept yet: an idle window would replace what another has written since.
+    window.addEventListener("pagehide", () => {
+      if (this.timer !== null) this.keep();
+    });
     window.addEventListener("beforeunload", (event) => {
       if (this.getDoc().text !== "" && !this.isSaved()) event.preventDefault();
     });

@@ -57,7 +57,10 @@ const writing = new Writing({
   later: (call) => (document.hidden ? setTimeout(call, 100) : requestAnimationFrame(call)),
   clock: () => performance.now(),
   on: {
-    change: showDocument,
+    change: (doc, selection) => {
+      showDocument(doc, selection);
+      keeper.keepSoon();
+    },
     writing: showWriting,
     end: showOutcome,
     time: (times) => cycle.showLive(times),
@@ -94,7 +97,6 @@ function showDocument(doc, selection) {
   sheet.render(doc, looks(doc), selection);
   if (writing.isWriting) sheet.scrollToCaret(find(".dock").offsetHeight);
   showCaret();
-  keeper.keepSoon();
   countSoon();
   const count = countCharacters(doc.text).toLocaleString(language);
   find("[data-part=characters]").textContent = translate("characters", { count });

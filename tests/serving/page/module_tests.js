@@ -3,7 +3,7 @@
 import { showProbability } from "/choices.js";
 import { listStages } from "/cycle.js";
 import { createDocument } from "/document.js";
-import { keepDraft, readDraft } from "/drafts.js";
+import { DraftKeeper, keepDraft, readDraft } from "/drafts.js";
 import { nameFile, readTextFile } from "/files.js";
 import { doWordsMeet, findSpace, joinParts, makePrompt, spellToken } from "/joins.js";
 import { joinTokens, listTokens, readEvents } from "/server.js";
@@ -143,6 +143,18 @@ export function testADraftThatCannotBeReadIsNone() {
     equal(readDraft(storage), null);
   }
   equal(readDraft(null), null);
+}
+
+export function testALeavingWindowKeepsOnlyWhatHasChanged() {
+  const storage = new Storage(1000);
+  const getDoc = () => createDocument("text");
+  const keeper = new DraftKeeper(storage, null, { getDoc, say: () => {} });
+  const leave = () => window.dispatchEvent(new Event("pagehide"));
+  leave();
+  equal(readDraft(storage), null);
+  keeper.keepSoon();
+  leave();
+  equal(readDraft(storage), { isSaved: false, doc: getDoc() });
 }
 
 export async function testAFileIsReadAsUtf8OrNotAtAll() {

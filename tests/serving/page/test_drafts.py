@@ -87,6 +87,24 @@ def test_another_window_with_the_same_draft_is_noticed(page: Any, server: Runnin
     other.close()
 
 
+def test_an_idle_window_leaves_what_another_one_wrote(page: Any, server: RunningServer) -> None:
+    type_text(page, "here")
+    page.wait_for_function("() => (localStorage['llm-timecycle.draft'] ?? '').includes('here')")
+    other = page.context.new_page()
+    other.goto(server.url)
+    other.wait_for_selector("#setting-temperature")
+    type_text(other, ", elsewhere")
+    page.wait_for_selector("text=changed in another window")
+    reload(page)
+    assert read_text(page) == "here, elsewhere"
+    other.close()
+
+
+def test_a_window_that_is_only_opened_keeps_nothing(page: Any) -> None:
+    page.evaluate("window.dispatchEvent(new Event('pagehide'))")
+    assert page.evaluate("localStorage.getItem('llm-timecycle.draft')") is None
+
+
 def test_a_browser_without_room_says_so(page: Any) -> None:
     page.evaluate("() => { Storage.prototype.setItem = () => { throw new DOMException(); }; }")
     type_text(page, "text")

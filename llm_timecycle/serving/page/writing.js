@@ -83,21 +83,23 @@ export class Writing {
     const attempt = listBranches(this.doc, forkId).ids.length;
     const shown = getFork(this.doc, forkId).current;
     this.history = commit(this.history, beginBranch(this.doc, forkId, kept), { caret: position });
-    const { end } = getFork(this.doc, forkId);
+    const { end, current: branch } = getFork(this.doc, forkId);
     const isInWord = this.doWordsMeetAt(end);
-    this.moveTo(end);
-    if (entry) this.append([[forkId, entry]]);
-    const started = this.doc;
     const controller = new AbortController();
-    const run = { forkId, controller, count: 0, startedMs: this.clock(), firstMs: null };
+    const run = { forkId, branch, controller, count: 0, startedMs: this.clock(), firstMs: null };
+    this.moveTo(end);
+    if (entry) this.append([[run, entry]]);
+    const started = this.doc;
     this.controller = controller;
     this.on.writing(true);
     const before = this.doc.text.slice(0, getFork(this.doc, forkId).end);
     const outcome = await this.follow(run, this.complete(before, attempt, controller.signal));
     if (this.controller === controller) this.controller = null;
     this.flush();
-    if (run.count === 0 && !entry) this.withdraw(forkId, shown, { started, last, position });
-    else this.settle(forkId, isInWord);
+    if (isShown(this.doc, run)) {
+      if (run.count === 0 && !entry) this.withdraw(forkId, shown, { started, last, position });
+      else this.settle(forkId, isInWord);
+    }
     if (this.isWriting) return; // another continuation has begun meanwhile
     this.on.writing(false);
     this.on.change(this.doc, null);
@@ -125,7 +127,7 @@ export class Writing {
     run.count += 1;
     run.firstMs ??= this.clock();
     this.times = { startedMs: run.startedMs, firstMs: run.firstMs, tokenCount: run.count };
-    this.held.push([run.forkId, token]);
+    this.held.push([run, token]);
     if (this.held.length === 1) this.later(() => this.flush());
   }
 
@@ -141,12 +143,11 @@ export class Writing {
   append(tokens) {
     let { doc } = this;
     let selection = this.on.selection();
-    for (const [forkId, token] of tokens) {
-      const fork = getFork(doc, forkId);
-      if (!fork) continue;
-      const at = fork.end;
+    for (const [run, token] of tokens) {
+      if (!isShown(doc, run)) continue;
+      const at = getFork(doc, run.forkId).end;
       const lengthBefore = doc.text.length;
-      doc = appendToken(doc, forkId, token);
+      doc = appendToken(doc, run.forkId, token);
       const added = doc.text.length - lengthBefore;
       selection = selection.map((p) => movePosition(p, at, at, added));
     }
@@ -157,8 +158,8 @@ export class Writing {
   // A space keeps what was written apart from a word behind it. It is not part of the continuation,
   // so the cursor stays in front of it, and every version has it.
   settle(forkId, isInWord) {
-    const end = getFork(this.doc, forkId)?.end;
-    const hasGap = end !== undefined && !isInWord && this.doWordsMeetAt(end);
+    const { end } = getFork(this.doc, forkId);
+    const hasGap = !isInWord && this.doWordsMeetAt(end);
     const doc = hasGap ? edit(this.doc, end, end, " ") : this.doc;
     this.history = amend(this.history, keepBranch(doc, forkId));
   }
@@ -218,4 +219,9 @@ export class Writing {
   moveTo(position) {
     this.on.change(this.doc, [position, position]);
   }
+}
+
+// Undo, redo or another file may have brought a document that does not show what a run writes.
+function isShown(doc, { forkId, branch }) {
+  return getFork(doc, forkId)?.current === branch;
 }

@@ -13,7 +13,7 @@ from tests.serving.page.fake_server import FakeServer
 
 TESTS = [
     (file, name)
-    for file in ("document_tests.js", "module_tests.js")
+    for file in ("document_tests.js", "module_tests.js", "writing_tests.js")
     for name in re.findall(
         r"^export (?:async )?function (test\w+)",
         (Path(__file__).parent / file).read_text(encoding="utf-8"),

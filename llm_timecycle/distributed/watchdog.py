@@ -5,10 +5,11 @@ and no signal handler of Python runs there. So a thread beside it compares the t
 sign of progress with a limit, and ends the process: the stacks of all threads on standard error,
 one message, and the exit code of `WorkersError`. Whoever started the workers can start them again.
 While TensorFlow connects the workers, it lets no thread of Python run: `faulthandler` ends the
-process then, with the stacks alone.
+process then, with the stacks alone. Its timer also runs while the process is suspended, so it is
+set for nothing else.
 
     with Watchdog(cluster) as watchdog:
-        with watchdog.allow("connecting to the other workers", 120):
+        with watchdog.allow("connecting to the other workers", 120, blocks_python=True):
             ...
         for step in range(1, 1001):
             ...
@@ -64,7 +65,7 @@ class Watchdog:
     """Ends this worker where it makes no progress; a `with` statement starts and stops it.
 
     Time in which the process itself was stopped does not count: after Ctrl-Z and `fg`, or when the
-    machine slept, it goes on.
+    machine slept, it goes on. It counts only while the workers are connected.
 
     Args:
         cluster: whose worker this is, and the shortest limit of a step.
@@ -101,7 +102,6 @@ class Watchdog:
     def __exit__(self, *_error: object) -> None:
         self._is_closed.set()
         self._thread.join()
-        self._end.disarm()
 
     def beat(self, step: int, *, is_compiled: bool = True) -> None:
         """A step was done.
@@ -119,21 +119,26 @@ class Watchdog:
             self._step, self._beat_s, self._began_s = step, now_s, self._awake_s
 
     @contextmanager
-    def allow(self, task: str, limit_s: float) -> Iterator[None]:
+    def allow(self, task: str, limit_s: float, *, blocks_python: bool = False) -> Iterator[None]:
         """A limit for what is no usual step: a barrier, a validation, a checkpoint.
 
         Args:
             task: what it is, for the message.
             limit_s: how long it may take, in seconds; never less than the shortest limit of a step.
+            blocks_python: whether no thread of Python runs during it, that of the watchdog too;
+                time in which the process was suspended then counts.
         """
         with self._lock:
             limit_s = max(limit_s, self._least_s)
             before, self._task = self._task, (task, limit_s)
             self._began_s = self._awake_s
-        self._end.arm(limit_s + _GRACE_S)  # now: the task may keep the other thread from doing it
+        if blocks_python:
+            self._end.arm(limit_s + _GRACE_S)
         try:
             yield
         finally:
+            if blocks_python:
+                self._end.disarm()
             with self._lock:
                 self._task = before
                 self._beat_s, self._began_s = self._now(), self._awake_s
@@ -159,7 +164,6 @@ class Watchdog:
             waited_s = self._awake_s - self._began_s
         if waited_s > limit_s:
             self._end(self._explain(task, limit_s))
-        self._end.arm(limit_s - waited_s + _GRACE_S)
 
     def _watch(self) -> None:
         seen_s = self._now()

@@ -57,7 +57,7 @@ def join_workers(cluster: Cluster | None, settings: Settings, *, resume: bool) -
     lanes_each = lanes // cluster.size
     configure_tensorflow(make_plan(threads, lanes_each, "float32", settings.model.num_layers))
     with Watchdog(cluster) as watchdog:
-        with watchdog.allow("connecting to the other workers", CONNECTING_S):
+        with watchdog.allow("connecting to the other workers", CONNECTING_S, blocks_python=True):
             strategy = _connect(cluster)
         _take_back_sigterm()
         workers = CollectiveWorkers(cluster, strategy, watchdog, threads)

@@ -7,6 +7,8 @@ import { keepBranch } from "./document.js";
 
 const LONGEST = 300;
 const TYPING_PAUSE_MS = 1000;
+/** How a kind of step begins that is one composition of an input method, however long it takes. */
+export const COMPOSITION = "composition";
 
 export function createHistory(doc) {
   return { past: [], present: doc, future: [], last: null };
@@ -27,9 +29,10 @@ export function commit(history, doc, { caret, kind = null, start = 0, end = 0, n
   return { past: past.slice(-LONGEST), present: doc, future: [], last: { kind, end, now } };
 }
 
-/** A new document within the present step: a token of a continuation. */
+/** A new document within the present step: a token of a continuation. A composition goes on after it. */
 export function amend(history, doc) {
-  return { ...history, present: doc, last: null };
+  const last = history.last?.kind?.startsWith(COMPOSITION) ? history.last : null;
+  return { ...history, present: doc, last };
 }
 
 export function undo(history, caret) {

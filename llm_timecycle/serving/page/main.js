@@ -33,7 +33,7 @@ let isTabFree = false;
 translatePage();
 
 const sheet = new Sheet(field, find(".mirror"), {
-  onEdit: (change, caretBefore, isComposing) => writing.edit(change, caretBefore, isComposing),
+  onEdit: (change, caretBefore, composition) => writing.edit(change, caretBefore, composition),
   onCaret: () => showCaret(),
   onComposed: () => writing.flush(),
 });

@@ -30,18 +30,22 @@ export function makePieces(doc, { isShaded, activeToken }) {
 }
 
 export class Sheet {
-  /** `onEdit({start, end, inserted}, caretBefore, isComposing)` hears of typing, `onCaret()` of the cursor. */
+  /** `onEdit({start, end, inserted}, caretBefore, composition)` hears of typing, `onCaret()` of the cursor. */
   constructor(field, mirror, { onEdit, onCaret, onComposed }) {
     this.field = field;
     this.mirror = mirror;
     this.isComposing = false;
+    this.compositions = 0;
     this.pieces = [];
     this.text = "";
     this.lastCaret = 0;
-    field.addEventListener("compositionstart", () => (this.isComposing = true));
+    field.addEventListener("compositionstart", () => {
+      this.isComposing = true;
+      this.compositions += 1;
+    });
     field.addEventListener("compositionend", () => {
+      this.hear(onEdit); // Firefox tells of the text that was chosen after this
       this.isComposing = false;
-      this.hear(onEdit);
       onComposed();
     });
     field.addEventListener("input", () => this.hear(onEdit));
@@ -63,7 +67,7 @@ export class Sheet {
     const caretBefore = this.lastCaret;
     this.text = value;
     this.lastCaret = selectionEnd;
-    onEdit(change, caretBefore, this.isComposing);
+    onEdit(change, caretBefore, this.isComposing ? this.compositions : 0);
   }
 
   /** Shows a document, with the cursor at `selection`; null leaves it where it is. */

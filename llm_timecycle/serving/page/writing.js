@@ -4,7 +4,7 @@ import {
   appendToken, beginBranch, createDocument, edit, findForkAround, findForkFor, getFork, keepBranch, listBranches,
   movePosition, openFork, showBranch,
 } from "./document.js";
-import { amend, commit, createHistory, redo, undo } from "./history.js";
+import { amend, commit, COMPOSITION, createHistory, redo, undo } from "./history.js";
 import { doWordsMeet } from "./joins.js";
 
 export class Writing {
@@ -30,15 +30,18 @@ export class Writing {
     return this.controller !== null;
   }
 
-  edit({ start, end, inserted }, caretBefore, isComposing) {
-    const kind = isComposing ? "compose" : inserted === "" ? "delete" : "type";
+  /** What a person wrote; `composition` is the number of that of an input method, 0 for none. */
+  edit({ start, end, inserted }, caretBefore, composition) {
     const isBreak = inserted.includes("\n") || inserted.length > 1;
+    const typed = {
+      kind: isBreak ? null : inserted === "" ? "delete" : "type",
+      start: inserted === "" ? end : start,
+      end: start + inserted.length,
+      now: this.clock(),
+    };
     this.history = commit(this.history, edit(this.doc, start, end, inserted), {
       caret: caretBefore,
-      kind: isBreak && !isComposing ? null : kind,
-      start: kind === "type" ? start : kind === "delete" ? end : 0,
-      end: kind === "type" ? start + inserted.length : kind === "delete" ? start : 0,
-      now: this.clock(),
+      ...(composition ? { kind: `${COMPOSITION} ${composition}` } : typed),
     });
     this.on.change(this.doc, null);
   }

@@ -144,6 +144,21 @@ def test_enter_tab_and_escape_while_composing_are_for_the_input_method(page: Any
     assert read_text(page) == ""
 
 
+def test_a_slow_composition_is_one_step(page: Any) -> None:
+    type_text(page, "a")
+    browser = page.context.new_cdp_session(page)
+    for text in ("n", "ni"):
+        end = len(text)
+        shown = {"text": text, "selectionStart": end, "selectionEnd": end}
+        browser.send("Input.imeSetComposition", shown)
+        wait_for_text(page, "a" + text)
+        page.evaluate("() => { const ms = performance.now() + 5000; performance.now = () => ms; }")
+    browser.send("Input.insertText", {"text": "你"})
+    wait_for_text(page, "a你")
+    page.keyboard.press("Control+z")
+    assert read_text(page) == "a"
+
+
 def test_tokens_wait_while_composing(page: Any, held: FakeServer) -> None:
     start(page, held, 1)
     place_cursor(page, 0)

@@ -1,6 +1,7 @@
 // Tests of writing: what is undone, and what a continuation that ends leaves alone.
 
 import { createDocument } from "/document.js";
+import { Sheet } from "/sheet.js";
 import { equal, token } from "/tests/checks.js";
 import { Writing } from "/writing.js";
 
@@ -72,4 +73,50 @@ export async function testAStopStillSetsOffTheNextWord() {
   equal(writing.doc.text, "one and two");
   writing.undo(0);
   equal(writing.doc.text, "one two");
+}
+
+/** A text field whose input method composes; `isFirefox`: the text that is chosen comes after its end. */
+function makeField(writing, isFirefox) {
+  const field = Object.assign(new EventTarget(), { value: "", selectionEnd: 0 });
+  const tell = (name) => field.dispatchEvent(new Event(name));
+  const put = (value) => Object.assign(field, { value, selectionEnd: value.length });
+  new Sheet(field, null, {
+    onEdit: (...change) => writing.edit(...change),
+    onCaret: () => {},
+    onComposed: () => writing.flush(),
+  });
+  return (before, chosen) => {
+    tell("compositionstart");
+    for (const shown of ["n", "ni"]) {
+      put(before + shown);
+      tell("input");
+      writing.now += 5000;
+    }
+    put(before + chosen);
+    for (const name of isFirefox ? ["compositionend", "input"] : ["input", "compositionend"]) tell(name);
+  };
+}
+
+export function testACompositionIsOneStepHoweverLongItTakes() {
+  for (const isFirefox of [false, true]) {
+    const writing = makeWriting("");
+    const compose = makeField(writing, isFirefox);
+    compose("", "我");
+    compose("我", "你");
+    for (const expected of ["我你", "我", ""]) {
+      equal(writing.doc.text, expected);
+      writing.undo(0);
+    }
+  }
+}
+
+export async function testACompositionIsOneStepWhileAContinuationEnds() {
+  const writing = makeWriting("a ", ["b"]);
+  await write(writing, 2);
+  writing.edit({ start: 0, end: 0, inserted: "ni" }, 0, 1);
+  await stop(writing);
+  writing.edit({ start: 0, end: 2, inserted: "你" }, 2, 1);
+  equal(writing.doc.text, "你a b");
+  writing.undo(0);
+  equal(writing.doc.text, "a b");
 }

@@ -19,11 +19,11 @@ from llm_timecycle.config.json_schema import list_key_schemas
 from llm_timecycle.config.locate import find_settings_file
 from llm_timecycle.config.sections import list_section_keys
 from llm_timecycle.config.settings import Settings
-from llm_timecycle.config.sources import Override, SettingsFile, Source, Written
+from llm_timecycle.config.sources import Override, SettingsFile, Source, Written, list_entries
 from llm_timecycle.config.spelling import suggest_key
 from llm_timecycle.config.text_settings import BUILT_IN_CORPORA
 from llm_timecycle.config.validation import CONTRADICTION
-from llm_timecycle.config.yaml_nodes import Items, Location, to_python
+from llm_timecycle.config.yaml_nodes import Entries, Items, Location, to_python
 from llm_timecycle.errors import ConfigError
 from llm_timecycle.path_names import find_name_problem
 
@@ -84,6 +84,9 @@ def check_sources(sources: Sequence[Source], origin: str) -> Settings:
     problems: list[Problem] = []
     for each in sources:
         each.collect(written, problems)
+    for name, value in written.items():
+        if isinstance(value.node, Entries):  # report keys that are repeated in the value
+            list(list_entries(value.node, f"{name}.", problems))
     problems += _find_bad_paths(written)
     sections: dict[str, dict[str, Any]] = {}
     for name, value in written.items():

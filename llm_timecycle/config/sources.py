@@ -32,6 +32,7 @@ from llm_timecycle.config.yaml_nodes import (
     Scalar,
     describe_node,
     parse_yaml,
+    to_key,
 )
 from llm_timecycle.errors import ConfigError
 from llm_timecycle.files import UnfitFileError, read_regular
@@ -72,7 +73,7 @@ class SettingsFile:
             ConfigError: the file cannot be read, is not YAML, or has no sections.
         """
         sections = list_section_keys()
-        for section, location, node in _list_entries(self._read_root(), "", problems):
+        for section, location, node in list_entries(self._read_root(), "", problems):
             if section not in sections:
                 suggestion = suggest_key(section, None)
                 problems.append(
@@ -116,11 +117,9 @@ class SettingsFile:
         self, section: str, node: Entries, written: dict[str, Written], problems: list[Problem]
     ) -> None:
         base = self.path.absolute().parent
-        for key, location, value in _list_entries(node, f"{section}.", problems):
+        for key, location, value in list_entries(node, f"{section}.", problems):
             if key in list_section_keys()[section]:
                 written[f"{section}.{key}"] = Written(value, location, base)
-                if isinstance(value, Entries):  # report keys that are repeated in the value
-                    list(_list_entries(value, f"{section}.{key}.", problems))
             else:
                 explanation = f"there is no such setting; {suggest_key(key, section)}"
                 problems.append(Problem(f"{section}.{key}", location, explanation))
@@ -198,17 +197,17 @@ def read_settings_text(path: Path) -> str:
         ) from error
 
 
-def _list_entries(
+def list_entries(
     entries: Entries, prefix: str, problems: list[Problem]
 ) -> Iterator[tuple[str, Location, Node]]:
     """Key, location and value of each entry; a repeated key is a problem."""
     first_lines: dict[str, int] = {}
     for key_node, value in entries.pairs:
-        key = key_node.written if isinstance(key_node, Scalar) else describe_node(key_node)
-        key = key.strip("'\"")
+        key = to_key(key_node) if isinstance(key_node, Scalar) else describe_node(key_node)
         location = replace(key_node.location, last_line=_find_last_line(key_node, value))
         if key in first_lines:
-            explanation = f"written twice; the first is on line {first_lines[key]}. Keep one"
+            first = "" if location.is_override else f"; the first is on line {first_lines[key]}"
+            explanation = f"written twice{first}. Keep one"
             problems.append(Problem(f"{prefix}{key}", location, explanation))
             continue
         first_lines[key] = location.line

@@ -142,10 +142,10 @@ def to_python(node: Node) -> Any:
         return node.value
     if isinstance(node, Items):
         return [to_python(item) for item in node.nodes]
-    return {_to_key(key): to_python(value) for key, value in node.pairs}
+    return {to_key(key): to_python(value) for key, value in node.pairs}
 
 
-def _to_key(node: Node) -> str:
+def to_key(node: Node) -> str:
     """A key is text, also where it would be a number as a value."""
     if isinstance(node, Scalar):
         return node.value if isinstance(node.value, str) else node.written

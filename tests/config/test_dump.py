@@ -18,7 +18,7 @@ UNUSUAL = Settings(
     training=TrainingSettings(learning_rate=1e-7, gradient_clip_norm=None, max_steps=10**9),
     generation=GenerationSettings(
         stop=["\n", '"', "a: b", "null", "\u2028\x85\x7f", "😀", "#"],
-        bias={"😀": 1.5, "a: b": -2.0, "5": 0.25, "\n": 1e-7},
+        bias={"😀": 1.5, "a: b": -2.0, "'s": -3.0, "s": 2.0, "5": 0.25, "\n": 1e-7},
         ban=["true", "{"],
     ),
 )

@@ -269,6 +269,20 @@ def test_a_key_of_bias_is_text_whatever_it_looks_like(read, text):
     assert read(text).settings.generation.bias == expected
 
 
+@pytest.mark.parametrize(
+    "text", ['generation:\n  bias: {"\'s": -3, "s": 2, \'"\': 1, "\'": 0}\n', "{}"]
+)
+def test_keys_that_differ_by_quotes_are_different(read, text):
+    overrides = [] if "bias" in text else ["""generation.bias={"'s": -3, s: 2, '"': 1, "'": 0}"""]
+    expected = {"'s": -3.0, "s": 2.0, '"': 1.0, "'": 0.0}
+    assert read(text, *overrides).settings.generation.bias == expected
+
+
+def test_a_key_that_an_override_repeats_is_refused(refuse):
+    message = refuse("{}", "generation.bias={a: 1, 'a': 2}")
+    assert message.endswith("'a': 2}: generation.bias.a: written twice. Keep one")
+
+
 def test_bias_from_an_override(read):
     settings = read("{}", "generation.bias={the: 2}", "generation.ban=[a, b]").settings
     assert (settings.generation.bias, settings.generation.ban) == ({"the": 2.0}, ["a", "b"])

@@ -62,6 +62,7 @@ def test_values_of_other_number_types_and_tuples() -> None:
         ("generation.stop", ["a", b"b"], r"received \['a', b'b'\]; expected a number"),
         ("training.lr", 1.0, r"there is no such setting.*training\.learning_rate"),
         ("epochs", 3, "epochs: there is no such setting; epochs belongs under training"),
+        ("generation.bias", {1: 2.0, "1": 3.0}, r"here: generation\.bias\.1: written twice"),
         ("model.dropout", float("nan"), "model.dropout: received nan; expected"),
     ],
 )

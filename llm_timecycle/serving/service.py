@@ -114,6 +114,7 @@ class Service:
         """
         self.check_is_ready()
         assert self._engine is not None
+        self._engine.check_has_room()  # before the job takes memory
         outbox = Outbox(self._engine.cancel)
         job = Job(
             request.model.tokenizer,

@@ -238,6 +238,24 @@ def test_more_texts_than_rows_are_written_one_after_another() -> None:
     assert list_ids(jobs[0]) == list_ids(jobs[1])
 
 
+def test_only_a_text_that_is_being_written_holds_its_prompt_again() -> None:
+    batch = make_batch(2)
+    job = make_job([2, 3], [4, 5], n=5, length=3, sampling=PENALIZED)
+
+    def list_held() -> list[WrittenText]:
+        return [text for text in job.texts if text.counts is not None or text.history is not None]
+
+    assert list_held() == []
+    batch.add(job)
+    turns_with_all = 0
+    while batch.has_work:
+        batch.advance()
+        assert len(list_held()) == batch.rows
+        turns_with_all += all(text.counts is not None and text.history for text in list_held())
+    assert job.unfinished == 0
+    assert turns_with_all > 0
+
+
 def test_every_token_of_a_stream_is_reported_once_in_order() -> None:
     batch = make_batch()
     job = make_job([2], [3, 4], n=2, length=6, streamed=True)

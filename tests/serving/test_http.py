@@ -17,7 +17,7 @@ from llm_timecycle.serving.completions.endpoint import Completions
 from llm_timecycle.serving.completions.request import Limits, parse_request
 from llm_timecycle.serving.models import open_models
 from llm_timecycle.serving.service import Service, ServiceLimits
-from tests.serving.servers import RunningServer, run_coroutine, start_server
+from tests.serving.servers import RunningServer, run_coroutine, start_server, wait_until_loaded
 
 BODY = b'{"prompt": "a", "max_tokens": 3, "seed": 1}'
 
@@ -177,3 +177,16 @@ def test_a_body_that_does_not_come_is_a_408(runs: dict[str, Run]) -> None:
     with start_server(runs["char"].path, "--timeout", "1") as running:
         head = b"POST /v1/completions HTTP/1.0\r\nContent-Length: 100\r\n\r\n{"
         assert b" 408 " in send(running, head).partition(b"\r\n")[0]
+
+
+def test_a_request_for_which_there_is_no_room_makes_no_job(
+    runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[object] = []
+    monkeypatch.setattr("llm_timecycle.serving.service.Job", lambda *_, **__: made.append(1))
+    service = Service(open_models([runs["char"].path]), ServiceLimits(max_queue=0))
+    with TestClient(make_app(service, Access()), base_url="http://localhost") as client:
+        wait_until_loaded(client)
+        answer = client.post("/v1/completions", json={"prompt": "a"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (429, "queue_full")
+    assert made == []

@@ -167,6 +167,7 @@ class Batch:
             assert reading.states is not None
             while reading.waiting and len(rows) < free:
                 rows.append(_Row(reading.job, reading.waiting.popleft(), [0.0]))
+                rows[-1].text.begin()
                 logits.append(reading.logits)
                 states.append(reading.states)
             if reading.waiting:

@@ -52,11 +52,8 @@ class EngineThread:
         """Of these, those whose prompts are not being read yet."""
         return sum(job.times.start_s is None for job in tuple(self._jobs))
 
-    def submit(self, model: str, job: Job) -> None:
-        """Queue a job.
-
-        Raises ApiError: 429 if too many are waiting, 503 if the thread is stopping.
-        """
+    def check_has_room(self) -> None:
+        """Raise ApiError: 429 if too many jobs are waiting, 503 if the thread is stopping."""
         with self._condition:
             if self._is_stopping:
                 raise ApiError(503, STOPPING, code="shutting_down")
@@ -66,6 +63,14 @@ class EngineThread:
                     f"{self._max_queue} requests are waiting already; send this one again later",
                     code="queue_full",
                 )
+
+    def submit(self, model: str, job: Job) -> None:
+        """Queue a job.
+
+        Raises ApiError as `check_has_room` does.
+        """
+        with self._condition:
+            self.check_has_room()
             self._jobs.add(job)
             self._inbox.append((model, job))
             self._condition.notify()

@@ -62,6 +62,8 @@ class WrittenText:
         ids: its tokens, those of a stop text included.
         finish_reason: why it ended; None while it grows.
         stop_reason: the stop text or the stop token that ended it.
+        counts, history: what penalties need of the tokens so far, from `begin` to the end; else
+            None.
     """
 
     def __init__(
@@ -79,13 +81,23 @@ class WrittenText:
         self._filter = StopSequenceFilter([*self._stops])
         self._stream = open_stream(tokenizer, prompt_ids)
         (self._generator,) = make_generators(plan.seed, [number])
-        read = [token for token in prompt_ids.tolist() if token != self._end_id]
+        self._prompt_ids, self._vocab_size = prompt_ids, tokenizer.vocab_size
         self.counts: np.ndarray | None = None
-        if plan.sampling.counts_tokens:
-            self.counts = np.bincount(np.array(read, np.int64), minlength=tokenizer.vocab_size)
         self.history: TextHistory | None = None
-        if plan.sampling.longest_match:
-            self.history = TextHistory([read], plan.sampling.longest_match, plan.sampling.breakers)
+
+    def begin(self) -> None:
+        """Make the counts and the history that penalties need, before the first draw.
+
+        They are as large as the prompt, so a text has them only while it is written.
+        """
+        sampling = self.plan.sampling
+        if not (sampling.counts_tokens or sampling.longest_match):
+            return
+        read = [token for token in self._prompt_ids.tolist() if token != self._end_id]
+        if sampling.counts_tokens:
+            self.counts = np.bincount(np.array(read, np.int64), minlength=self._vocab_size)
+        if sampling.longest_match:
+            self.history = TextHistory([read], sampling.longest_match, sampling.breakers)
 
     @property
     def text(self) -> str:
@@ -124,6 +136,7 @@ class WrittenText:
             self.finish_reason = "length"
         if self.finish_reason is not None:
             piece += self._flush()
+            self.counts = self.history = None
         self._pieces.append(piece)
         return piece
 

@@ -62,9 +62,15 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class SettingsFile:
-    """A YAML file; paths in it are relative to its directory."""
+    """A YAML file; paths in it are relative to its directory.
+
+    Attributes:
+        path: of the file.
+        content: what the file will hold, to be checked before it is written; None reads it.
+    """
 
     path: Path
+    content: bytes | None = None
 
     def collect(self, written: dict[str, Written], problems: list[Problem]) -> None:
         """Add the file's values; see `Source`.
@@ -93,7 +99,11 @@ class SettingsFile:
         is_named_as_settings = self.path.suffix.lower() in SETTINGS_SUFFIXES
         name = quote(str(self.path))
         try:
-            root = parse_yaml(read_settings_text(self.path), str(self.path))
+            if self.content is None:
+                text = read_settings_text(self.path)
+            else:
+                text = _decode_settings(self.content, self.path)
+            root = parse_yaml(text, str(self.path))
             if isinstance(root, Entries):
                 return root
             if root is not None:
@@ -179,15 +189,19 @@ def read_settings_text(path: Path) -> str:
         content = read_regular(path, MAX_SETTINGS_BYTES)
     except UnfitFileError as error:
         if error.errno == errno.EFBIG:
-            raise ConfigError(
-                f"{path} is larger than 1 MB; expected a settings file, which is small"
-            ) from error
+            raise _refuse_large(path) from error
         raise ConfigError(
             f"{path} is not a regular file; expected a settings file. Write what a pipe or a "
             f"device gives to a file, and name that file"
         ) from error
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from error
+    return _decode_settings(content, path)
+
+
+def _decode_settings(content: bytes, path: Path) -> str:
+    if len(content) > MAX_SETTINGS_BYTES:
+        raise _refuse_large(path)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -195,6 +209,10 @@ def read_settings_text(path: Path) -> str:
             f"{path} is not UTF-8 text: the byte at offset {error.start} is invalid. Save the file "
             f"as UTF-8"
         ) from error
+
+
+def _refuse_large(path: Path) -> ConfigError:
+    return ConfigError(f"{path} is larger than 1 MB; expected a settings file, which is small")
 
 
 def list_entries(

@@ -12,21 +12,39 @@ from shlex import quote
 from typing import Any
 
 from llm_timecycle.config.dump import NO_COMMENTS, dump_settings, read_value, write_value
-from llm_timecycle.config.load import PATH_KEYS, read_settings
+from llm_timecycle.config.load import PATH_KEYS, check_sources, read_settings
 from llm_timecycle.config.settings import Settings
-from llm_timecycle.config.sources import read_settings_text
+from llm_timecycle.config.sources import SettingsFile, read_settings_text
 from llm_timecycle.errors import ConfigError, RunError
 from llm_timecycle.runs.manifest import read_whole
 from llm_timecycle.runs.text_paths import shorten_paths
 
 NAME = "config.yaml"
 FREE_SECTION = "generation"
+MANY_TEXTS = 100
+"""From here on, a directory or a glob says better which texts are meant."""
 
 
 def write_config(run: Path, settings: Settings, comments: Mapping[str, str] = NO_COMMENTS) -> bytes:
-    """The content of the `config.yaml` of `run`, the paths of texts relative where that serves."""
+    """The content of the `config.yaml` of `run`, the paths of texts relative where that serves.
+
+    Raises:
+        ConfigError: it could not be read again, such as the names of too many texts.
+    """
     data = shorten_paths(settings.data, run)
-    return dump_settings(settings.model_copy(update={"data": data}), comments).encode()
+    content = dump_settings(settings.model_copy(update={"data": data}), comments).encode()
+    file = run / NAME
+    try:
+        check_sources([SettingsFile(file, content)], str(file))
+    except ConfigError as error:
+        names = [value for value in (data.train, data.valid, data.test) if isinstance(value, list)]
+        advice = (
+            ". In place of many texts, name their directory, or a glob such as texts/*.txt"
+            if max(map(len, names), default=0) > MANY_TEXTS
+            else ""
+        )
+        raise ConfigError(f"these settings could not be read again: {error}{advice}") from error
+    return content
 
 
 def record_settings(settings: Settings) -> dict[str, dict[str, Any]]:

@@ -60,11 +60,13 @@ def create_run(
     Raises:
         RunExistsError: something is there already, or came there meanwhile.
         RunError: the disk cannot be written to.
+        ConfigError: the settings could not be read again from `config.yaml`.
     """
     check_run_is_new(path)
+    config = write_config(path, settings, comments)
     try:
         with stage_directory(path) as staging:
-            write_durably(staging / "config.yaml", write_config(path, settings, comments))
+            write_durably(staging / "config.yaml", config)
             write_durably(staging / "tokenizer.json", tokenizer_json)
             for name, content in (learned or {}).items():
                 write_durably(staging / name, content)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from llm_timecycle.config.settings import DataSettings, Settings
-from llm_timecycle.errors import RunError
+from llm_timecycle.errors import ConfigError, RunError
 from llm_timecycle.runs.create import create_run
 from llm_timecycle.runs.directory import Run, open_run
 from tests.runs.conftest import SETTINGS, change_manifest
@@ -35,6 +35,29 @@ def test_generation_comments_order_and_layout_may_be_edited(run: Run) -> None:
 def test_the_paths_of_texts_may_be_edited(run: Run, tmp_path: Path) -> None:
     edit(run, "train: python-docs", "train: ../a.txt")
     assert open_run(run.path).settings.data.train == str(tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize(
+    ("count", "name", "limit"),
+    [(10_500, "/texts/{}.txt", "values"), (6_000, "/" + 190 * "x" + "{}", "is larger than 1 MB")],
+)
+def test_settings_that_could_not_be_read_again_make_no_run(
+    tmp_path: Path, count: int, name: str, limit: str
+) -> None:
+    data = DataSettings(train=[name.format(number) for number in range(count)])
+    settings = SETTINGS.model_copy(update={"data": data})
+    with pytest.raises(ConfigError, match=f"read again: .*{limit}.* name their directory, or a g"):
+        create_run(tmp_path / "many", settings, b"{}", 5, {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_settings_that_could_not_be_read_again_replace_none(run: Run) -> None:
+    generation = SETTINGS.generation.model_copy(update={"ban": [str(n) for n in range(10_500)]})
+    before = (run.path / "config.yaml").read_bytes()
+    with pytest.raises(ConfigError, match=r"read again: .*more than 10000 values; settings are"):
+        run.replace_settings(SETTINGS.model_copy(update={"generation": generation}))
+    assert (run.path / "config.yaml").read_bytes() == before
+    assert open_run(run.path).settings == SETTINGS
 
 
 def test_other_changes_are_named_by_key_with_both_values_and_the_ways_out(run: Run) -> None:

@@ -124,28 +124,44 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def write_durably(path: Path, content: bytes) -> str:
+def write_durably(path: Path, content: bytes, *, keep_same: bool = False) -> str:
     """Replace the file at `path` by `content`, whole or not at all, even on a kill or power cut.
+
+    Args:
+        path: the file. Several processes may write it at once.
+        content: what will be in it.
+        keep_same: whether a file with this content is left as it is, as others may be reading it.
 
     Returns its SHA-256, in hex.
     """
     from concurrent.futures import ThreadPoolExecutor  # 5 ms that most commands do not need
 
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Drawn, since processes in different containers may have the same number.
+    temporary = path.with_name(f".{path.name}.{int.from_bytes(os.urandom(4)):010}.tmp")
     try:
-        temporary.unlink(missing_ok=True)  # of a killed process that had the same number
         with temporary.open("xb") as file, ThreadPoolExecutor(1) as pool:
             sha256 = pool.submit(_hash, content)  # while the disk is written to
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+        if keep_same and _has_content(path, content):
+            temporary.unlink()
+        else:
+            temporary.replace(path)
     except BaseException:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
     flush_directory(path.parent)
     return sha256.result()
+
+
+def _has_content(path: Path, content: bytes) -> bool:
+    """Whether a regular file with this content is at a path."""
+    try:
+        return read_regular(path, len(content)) == content
+    except OSError:
+        return False
 
 
 def _hash(content: bytes) -> str:

@@ -70,13 +70,37 @@ def test_a_small_file_is_copied_and_a_large_one_mapped(
     assert mapped[:] == b"12345"
 
 
-def test_a_link_at_a_temporary_name_is_not_written_through(tmp_path: Path) -> None:
-    """The name can be foreseen, and a directory that a user was handed may have a link there."""
+def test_a_link_at_a_temporary_name_is_not_written_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "urandom", bytes)
     other = tmp_path / "other"
     other.write_bytes(b"kept")
-    (tmp_path / f".file.{os.getpid()}.tmp").symlink_to(other)
-    sha256 = write_durably(tmp_path / "file", b"new")
-    assert sha256 == hashlib.sha256(b"new").hexdigest()
-    assert (tmp_path / "file").read_bytes() == b"new"
+    (tmp_path / ".file.0000000000.tmp").symlink_to(other)
+    with pytest.raises(FileExistsError):
+        write_durably(tmp_path / "file", b"new")
     assert other.read_bytes() == b"kept"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "other"]
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+
+
+@pytest.mark.parametrize("keep_same", [False, True])
+def test_two_processes_of_the_same_number_write_the_same_file_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep_same: bool
+) -> None:
+    """As in containers, in each of which the process has the number 1."""
+    file, flush, inodes = tmp_path / "file", os.fsync, []
+
+    def let_the_other_one_write(descriptor: int) -> None:
+        monkeypatch.setattr(os, "fsync", flush)
+        write_durably(file, b"new", keep_same=keep_same)
+        inodes.append(file.stat().st_ino)
+
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    monkeypatch.setattr(os, "fsync", let_the_other_one_write)
+    sha256 = write_durably(file, b"new", keep_same=keep_same)
+    assert sha256 == hashlib.sha256(b"new").hexdigest()
+    assert file.read_bytes() == b"new"
+    assert (file.stat().st_ino in inodes) == keep_same
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    write_durably(file, b"newer", keep_same=keep_same)
+    assert file.read_bytes() == b"newer"

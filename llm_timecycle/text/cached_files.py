@@ -42,18 +42,21 @@ def read_cached(directory: Path, key: str, suffix: str, most_bytes: int) -> Cach
             drop_damaged(path, error.strerror or str(error))
             continue
         if path.name == _name_file(key, content, suffix):
-            with suppress(OSError):  # a cache that can only be read is as good
-                os.utime(path)
+            _note_use(path)
             return CachedFile(path, content)
         drop_damaged(path, "its content has changed")
     return None
 
 
 def write_cached(directory: Path, key: str, suffix: str, content: bytes) -> CachedFile:
-    """Keep a content under a key; OSError if the disk refuses."""
+    """Keep a content under a key; OSError if the disk refuses.
+
+    If another process has made the same file by now, that one stays.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / _name_file(key, content, suffix)
-    write_durably(path, content)
+    write_durably(path, content, keep_same=True)
+    _note_use(path)
     return CachedFile(path, content)
 
 
@@ -72,15 +75,22 @@ def keep_newest(directory: Path, kept: int) -> None:
     ages = []
     for entry in directory.iterdir():
         try:
-            age_s = now_s - entry.lstat().st_mtime
+            status = entry.lstat()
         except FileNotFoundError:  # another process is deleting too
             continue
+        age_s = now_s - max(status.st_atime, status.st_mtime)
         if not entry.name.startswith("."):
             ages.append((age_s, entry))
         elif age_s > STALE_AFTER_S:
             _delete(entry)
     for _, entry in sorted(ages)[kept:]:
         _delete(entry)
+
+
+def _note_use(path: Path) -> None:
+    """Mark a file as just used. Who reads it takes another time of change for another content."""
+    with suppress(OSError):  # a cache that can only be read is as good
+        os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
 
 
 def _delete(entry: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from llm_timecycle.text.cached_files import keep_newest, read_cached, write_cached
+from llm_timecycle.text.text_file import TextFile
 
 CONTENT = b'{"a": 1}\n'
 
@@ -89,6 +90,31 @@ def test_a_cache_that_cannot_be_written_to_is_read_and_said_to_be_damaged(
     path.write_bytes(b"other")
     assert read(tmp_path) is None
     assert "is damaged" in caplog.text
+
+
+@pytest.mark.parametrize("use", [write_cached, read_cached])
+def test_a_text_can_be_read_while_another_process_finds_or_makes_it(
+    tmp_path: Path, use: Callable[[Path, str, str, object], object]
+) -> None:
+    path = write_cached(tmp_path, "key", ".txt", b"a text").path
+    os.utime(path, (0, 0))
+    text = TextFile(path)
+    assert use(tmp_path, "key", ".txt", 100 if use is read_cached else b"a text") is not None
+    assert "".join(text.read()) == "a text"
+    assert "".join(text.read()) == "a text"
+
+
+@pytest.mark.parametrize("use", [write_cached, read_cached])
+def test_a_file_that_is_found_or_made_again_counts_as_just_used(
+    tmp_path: Path, use: Callable[[Path, str, str, object], object]
+) -> None:
+    path = write_cached(tmp_path, "key", ".json", CONTENT).path
+    os.utime(path, (0, 0))
+    (tmp_path / "other.json").touch()
+    os.utime(tmp_path / "other.json", (time.time() - 60,) * 2)
+    assert use(tmp_path, "key", ".json", 100 if use is read_cached else CONTENT) is not None
+    keep_newest(tmp_path, 1)
+    assert [*tmp_path.iterdir()] == [path]
 
 
 def test_files_are_kept_as_directories_are(tmp_path: Path) -> None:

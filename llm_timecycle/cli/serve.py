@@ -148,7 +148,7 @@ def command(runs: tuple[Path, ...], **options: Any) -> None:
 
     def announce() -> None:
         click.echo(f"Serving {', '.join(models)} at {address}; Ctrl-C stops.", err=True)
-        for warning in _list_warnings(options["host"], access, models):
+        for warning in _list_warnings(options["host"], access, service):
             click.echo(f"Warning: {warning}", err=True)
 
     server = Server(app, service, options["drain"], announce)
@@ -210,15 +210,15 @@ def _choose_template(name: str | None, models: Mapping[str, ServedModel]) -> Cha
     return template
 
 
-def _list_warnings(host: str, access: Access, models: Mapping[str, ServedModel]) -> Iterator[str]:
+def _list_warnings(host: str, access: Access, service: Service) -> Iterator[str]:
     """What the one who starts the server should know."""
     if access.api_key is None and not _is_loopback(host):
         yield (
             "no API key is set, so everyone who reaches this address can use the server; "
             "--api-key-file sets one"
         )
-    for model in models.values():
-        if ignored := list_not_served(model.generation):
+    for model in service.models.values():
+        if ignored := list_not_served(model.generation, service.limits.request.max_tokens):
             named = " and ".join(f"{name}: {value}" for name, value in ignored.items())
             yield (
                 f"the settings of {model.run.name} have {named}, which generate follows and the "

@@ -66,7 +66,10 @@ class Endpoints:
                     "timeout_s": limits.timeout_s,
                 },
                 "chat_template": None if self._template is None else self._template.name,
-                "models": [_describe_props(model) for model in self._service.models.values()],
+                "models": [
+                    _describe_props(model, limits.request.max_tokens)
+                    for model in self._service.models.values()
+                ],
             }
         )
 
@@ -124,7 +127,7 @@ class Endpoints:
         return body, find_model(self._service.models, body.get("model"))
 
 
-def _describe_props(model: ServedModel) -> dict[str, Any]:
+def _describe_props(model: ServedModel, most_tokens: int) -> dict[str, Any]:
     tokenizer, settings = model.tokenizer, model.run.settings
     return {
         "id": model.name,
@@ -137,8 +140,8 @@ def _describe_props(model: ServedModel) -> dict[str, Any]:
         "embedding_dim": settings.model.embedding_dim,
         "num_layers": settings.model.num_layers,
         "hidden_units": settings.model.hidden_units,
-        "generation": describe_defaults(model.generation, tokenizer),
-        "not_served": list_not_served(model.generation),
+        "generation": describe_defaults(model.generation, tokenizer, most_tokens),
+        "not_served": list_not_served(model.generation, most_tokens),
     }
 
 

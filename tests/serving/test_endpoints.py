@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from starlette.testclient import TestClient
 
 from llm_timecycle.runs.directory import Run
-from tests.serving.servers import RunningServer
+from llm_timecycle.serving.app import Access, make_app
+from llm_timecycle.serving.completions.request import Limits
+from llm_timecycle.serving.models import open_models
+from llm_timecycle.serving.service import Service, ServiceLimits
+from tests.serving.servers import RunningServer, wait_until_loaded
 
 
 def test_models_are_listed_in_order(server: RunningServer) -> None:
@@ -71,6 +76,26 @@ def test_props_have_the_settings_of_the_run(server: RunningServer, runs: dict[st
     assert first["generation"]["temperature"] == runs["char"].settings.generation.temperature
     assert first["generation"]["max_tokens"] == 12
     assert first["system_fingerprint"] == server.complete(prompt="a")["system_fingerprint"]
+
+
+def ask(runs: dict[str, Run], limits: Limits, path: str, body: object = None) -> dict:
+    """What a server of `char` with these limits answers."""
+    service = Service(open_models([runs["char"].path]), ServiceLimits(limits))
+    with TestClient(make_app(service, Access()), base_url="http://localhost") as client:
+        wait_until_loaded(client)
+        answer = client.get(path) if body is None else client.post(path, json=body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+@pytest.mark.parametrize(("most", "expected", "cut"), [(11, 11, {"length": 12}), (12, 12, {})])
+def test_no_default_is_above_the_limit_of_tokens(
+    runs: dict[str, Run], most: int, expected: int, cut: dict[str, int]
+) -> None:
+    (model,) = ask(runs, Limits(max_tokens=most), "/props")["models"]
+    assert (model["generation"]["max_tokens"], model["not_served"]) == (expected, cut)
+    answer = ask(runs, Limits(max_tokens=most), "/v1/completions", {"prompt": "a"})
+    assert answer["usage"]["completion_tokens"] == expected
 
 
 def test_metrics_count_tokens(server: RunningServer) -> None:

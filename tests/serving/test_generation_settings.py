@@ -108,10 +108,10 @@ def test_what_the_server_does_not_follow_is_said(
     server: RunningServer, runs: dict[str, Run]
 ) -> None:
     assert read_defaults(server, "searching")["not_served"] == {"beams": 4, "cache": 0.2}
-    with start_server(runs["searching"].path) as running:
+    with start_server(runs["searching"].path, "--max-tokens", "11") as running:
         _, printed = running.end()
     assert "Warning" in printed
-    assert "beams: 4 and cache: 0.2" in printed
+    assert "beams: 4 and cache: 0.2 and length: 12" in printed
 
 
 def test_settings_without_their_switch_change_nothing(server: RunningServer) -> None:

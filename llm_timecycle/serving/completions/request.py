@@ -203,8 +203,9 @@ def _read_stream_options(body: Body, stream: bool) -> bool:
 def _read_plan(
     body: Body, model: ServedModel, limits: Limits, logprobs: int | None, V: int
 ) -> WritingPlan:
-    max_tokens = read_whole(body, "max_tokens", 0, limits.max_tokens, DEFAULT_MAX_TOKENS)
-    min_tokens = read_whole(body, "min_tokens", 0, limits.max_tokens, 0)
+    most = limits.max_tokens
+    max_tokens = read_whole(body, "max_tokens", 0, most, min(DEFAULT_MAX_TOKENS, most))
+    min_tokens = read_whole(body, "min_tokens", 0, most, 0)
     if min_tokens > max_tokens:
         raise refuse_field("min_tokens", min_tokens, f"at most max_tokens, which is {max_tokens}")
     stop_ids = frozenset(

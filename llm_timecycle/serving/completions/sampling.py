@@ -82,10 +82,12 @@ class Drawing:
             )
 
 
-def describe_defaults(settings: GenerationSettings, tokenizer: Tokenizer) -> Mapping[str, Any]:
+def describe_defaults(
+    settings: GenerationSettings, tokenizer: Tokenizer, most_tokens: int
+) -> Mapping[str, Any]:
     """Settings of a run under the names that a request gives them.
 
-    A request with these fields is drawn as `generate` draws.
+    A request with these fields is drawn as `generate` draws, and has `most_tokens` at most.
     """
     biased = find_tokens(tokenizer, "bias", list(settings.bias))
     return {
@@ -93,17 +95,21 @@ def describe_defaults(settings: GenerationSettings, tokenizer: Tokenizer) -> Map
         "logit_bias": dict(zip(map(str, biased), settings.bias.values(), strict=True)),
         "ban": settings.ban,
         "allow_unknown": settings.allow_unknown,
-        "max_tokens": settings.length,
+        "max_tokens": min(settings.length, most_tokens),
         "stop": settings.stop,
         "seed": settings.seed,
     }
 
 
-def list_not_served(settings: GenerationSettings) -> dict[str, Any]:
-    """The settings of a run that `generate` follows and a server does not, with their values."""
+def list_not_served(settings: GenerationSettings, most_tokens: int) -> dict[str, Any]:
+    """The settings of a run that `generate` follows and a server does not, with their values.
+
+    A `length` above `most_tokens` is one of them.
+    """
     neutral = GenerationSettings()
     values = {name: getattr(settings, name) for name in NOT_SERVED}
-    return {name: value for name, value in values.items() if value != getattr(neutral, name)}
+    changed = {name: value for name, value in values.items() if value != getattr(neutral, name)}
+    return changed | ({"length": settings.length} if settings.length > most_tokens else {})
 
 
 def _read_settings(body: Body) -> GenerationSettings:

@@ -37,9 +37,10 @@ function post(path, body, signal) {
   return request(path, { method: "POST", body: JSON.stringify(body), signal });
 }
 
-/** What each model is, and its settings of generation. */
+/** What each model is, its settings of generation, and the server's limits. */
 export async function getProps() {
-  return (await (await request("props")).json()).models;
+  const { models, limits } = await (await request("props")).json();
+  return models.map((model) => ({ ...model, limits }));
 }
 
 export async function countTokens(model, prompt, signal) {

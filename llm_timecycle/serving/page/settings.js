@@ -31,7 +31,7 @@ export class SettingsPanel {
   constructor(element, translate, storage) {
     this.list = element.querySelector("[data-part=sliders]");
     this.seed = element.querySelector("[name=seed]");
-    Object.assign(this, { translate, storage, model: null, changed: {} });
+    Object.assign(this, { translate, storage, model: null, changed: {}, limits: {} });
     this.defaults = readDefaults({});
     element.addEventListener("input", ({ target }) => {
       this.remember({ ...this.changed, [target.name]: target.value });
@@ -42,9 +42,10 @@ export class SettingsPanel {
     });
   }
 
-  /** The settings of another model, but for what was changed before. */
-  setDefaults(model, settings) {
+  /** The settings of another model, but for what was changed before; `limits` by name are the server's. */
+  setDefaults(model, settings, limits) {
     this.model = model;
+    this.limits = limits;
     this.defaults = readDefaults(settings);
     this.changed = this.recallAll()[model] ?? {};
     this.list.replaceChildren(...Object.keys(this.defaults.sliders).map((name) => this.makeRow(name)));
@@ -77,7 +78,7 @@ export class SettingsPanel {
     Object.assign(slider, { type: "range", id: `setting-${name}`, name, step });
     // A default of the run outside the usual range widens it: it must be reachable.
     slider.min = Math.min(min, value);
-    slider.max = Math.max(max, value);
+    slider.max = Math.min(Math.max(max, value), this.limits[name] ?? Infinity);
     const steps = (value - slider.min) / step;
     if (Math.abs(steps - Math.round(steps)) > 1e-9) slider.step = "any";
     slider.setAttribute("aria-describedby", `hint-${name}`);

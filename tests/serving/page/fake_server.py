@@ -13,6 +13,7 @@ from typing import Any
 from llm_timecycle.serving.app import PAGE, PAGE_HEADERS
 
 WAIT_S = 10.0
+MOST_TOKENS = 400
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css",
@@ -126,7 +127,7 @@ class Handler(BaseHTTPRequestHandler):
             kind = TYPES[(folder / name).suffix]
             self._send(200, (folder / name).read_bytes(), kind, PAGE_HEADERS)
         elif path == "/props":
-            self._send_json(200, {"models": [PROPS]})
+            self._send_json(200, {"models": [PROPS], "limits": {"max_tokens": MOST_TOKENS}})
         else:
             self._send_json(404, {"error": {"message": "not here"}})
 

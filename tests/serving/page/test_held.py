@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.serving.page.fake_server import FakeServer
+from tests.serving.page.fake_server import MOST_TOKENS, FakeServer
 from tests.serving.page.person import (
     list_sent,
     place_cursor,
@@ -180,6 +180,13 @@ def test_an_answer_that_breaks_off_keeps_what_came(page: Any, fake: FakeServer) 
     fake.tokens_until_break = None
     press_tab(page)
     assert read_text(page).startswith("One morning the sea sea")
+
+
+def test_no_length_is_offered_that_the_server_refuses(page: Any) -> None:
+    length = page.get_by_label("Length")
+    assert (length.get_attribute("max"), length.input_value()) == (str(MOST_TOKENS), "5")
+    length.fill(str(MOST_TOKENS))
+    assert length.input_value() == str(MOST_TOKENS)
 
 
 def test_a_refusal_is_shown_in_the_servers_words(page: Any, fake: FakeServer) -> None:

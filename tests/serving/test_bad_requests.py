@@ -46,7 +46,7 @@ WRONG = [
     ("logit_bias", [1]),
     ("logit_bias", {"999999": 1}),
     ("logit_bias", {"not a token": 1}),
-    ("logit_bias", {"1": 1001}),
+    ("logit_bias", {"1": 1_000_001}),
     ("logit_bias", {str(id): 0 for id in range(1025)}),
     ("ban", "a"),
     ("ban", [1]),

@@ -10,6 +10,8 @@ import pytest
 
 from llm_timecycle.errors import UsageError
 from llm_timecycle.runs.directory import Run
+from llm_timecycle.serving.completions.request import Limits, parse_request
+from llm_timecycle.serving.completions.sampling import describe_defaults
 from llm_timecycle.serving.models import open_models
 from tests.cli.random_runs import call, make_run
 from tests.serving.servers import RunningServer, start_server
@@ -74,6 +76,18 @@ def test_tokens_are_named_as_a_request_names_them(
     assert defaults["logit_bias"] == {**ids, "0": 2.0}
     assert (defaults["ban"], defaults["allow_unknown"]) == (["b", "\n"], True)
     assert (defaults["max_tokens"], defaults["seed"]) == (60, None)
+
+
+def test_the_biases_of_texts_that_mean_one_token_add_up(tmp_path: Path) -> None:
+    bias = {"\n": 600.0, "a": 2.0, "\\n": 700.0}
+    (model,) = open_models([make_run(tmp_path / "tales", "char", TEXT, bias=bias).path]).values()
+    line, a = model.tokenizer.encode("\na").tolist()
+    defaults = describe_defaults(model.generation, model.tokenizer, most_tokens=100)
+    assert defaults["logit_bias"] == {str(line): 1300.0, str(a): 2.0}
+    by_id = {str(line): 600.0, f"0{line}": 700.0, "a": 2.0}
+    for added in (defaults["logit_bias"], bias, by_id):
+        asked = parse_request({"logit_bias": added}, model, Limits())
+        assert dict(asked.plan.sampling.bias) == {line: 1300.0, a: 2.0}
 
 
 @pytest.mark.parametrize(

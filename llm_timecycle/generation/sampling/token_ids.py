@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
 from llm_timecycle.config.settings import GenerationSettings
@@ -38,10 +38,22 @@ def make_plan(
     return SamplingPlan(
         settings,
         banned,
-        tuple(zip(biased_ids, settings.bias.values(), strict=True)),
+        tuple(add_up(zip(biased_ids, settings.bias.values(), strict=True)).items()),
         breakers=find_breakers(tokenizer, settings) if settings.dry_multiplier > 0 else frozenset(),
         ends=find_ends(tokenizer) if settings.xtc_probability > 0 else (),
     )
+
+
+def add_up(amounts: Iterable[tuple[int, float]]) -> dict[int, float]:
+    """The sum for each id: several texts can mean one token, as `The` and `the` in lowercase do.
+
+    >>> add_up([(7, -5.0), (3, 2.0), (7, -1.0)])
+    {7: -6.0, 3: 2.0}
+    """
+    sums: dict[int, float] = {}
+    for id, amount in amounts:
+        sums[id] = sums.get(id, 0.0) + amount
+    return sums
 
 
 def find_breakers(tokenizer: Tokenizer, settings: GenerationSettings) -> frozenset[int]:

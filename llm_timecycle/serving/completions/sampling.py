@@ -10,7 +10,7 @@ from llm_timecycle.config.settings import GenerationSettings
 from llm_timecycle.errors import UsageError
 from llm_timecycle.generation.options import override_settings
 from llm_timecycle.generation.sampling.pipeline import SamplingPlan
-from llm_timecycle.generation.sampling.token_ids import find_tokens
+from llm_timecycle.generation.sampling.token_ids import add_up, find_tokens
 from llm_timecycle.serving.completions.fields import (
     Body,
     read_flag,
@@ -23,7 +23,7 @@ from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 TEXTS_AT_MOST = 1024  # in one list
 CHARACTERS_AT_MOST = 1000  # in one text of it
-BIAS_AT_MOST = 1000.0  # the protocol's clients stay within 100
+BIAS_AT_MOST = 1e6  # a run has at most 1,000 for one text, and several can mean one token
 
 SAMPLING_FIELDS = (
     *("temperature", "top_k", "top_p", "min_p", "typical_p"),
@@ -89,10 +89,11 @@ def describe_defaults(
 
     A request with these fields is drawn as `generate` draws, and has `most_tokens` at most.
     """
-    biased = find_tokens(tokenizer, "bias", list(settings.bias))
+    ids = find_tokens(tokenizer, "bias", list(settings.bias))
+    added = zip(ids, settings.bias.values(), strict=True)
     return {
         **settings.model_dump(include=set(SAMPLING_FIELDS)),
-        "logit_bias": dict(zip(map(str, biased), settings.bias.values(), strict=True)),
+        "logit_bias": {str(id): amount for id, amount in add_up(added).items()},
         "ban": settings.ban,
         "allow_unknown": settings.allow_unknown,
         "max_tokens": min(settings.length, most_tokens),
@@ -134,7 +135,10 @@ def _read_settings(body: Body) -> GenerationSettings:
 
 
 def _read_bias(body: Body, tokenizer: Tokenizer) -> dict[int, float]:
-    """What is added to the logits of single tokens; a key of digits is an id, else a token."""
+    """What is added to the logits of single tokens; a key of digits is an id, else a token.
+
+    Keys that mean one token add up, as in a run's `bias`.
+    """
     name, V = "logit_bias", tokenizer.vocab_size
     value = body.get(name)
     if value is None:
@@ -143,20 +147,21 @@ def _read_bias(body: Body, tokenizer: Tokenizer) -> dict[int, float]:
         raise refuse_field(name, value, 'an object, such as {"42": -100}')
     if len(value) > TEXTS_AT_MOST:
         raise refuse_field(name, f"{len(value)} tokens", f"at most {TEXTS_AT_MOST}")
-    added: dict[int, float] = {}
+    added: list[tuple[int, float]] = []
     texts: dict[str, float] = {}
     for key, number in value.items():
         amount = read_number(number, name)
         if abs(amount) > BIAS_AT_MOST:
-            raise refuse_field(name, number, f"numbers from -{BIAS_AT_MOST:g} to {BIAS_AT_MOST:g}")
+            most = f"{BIAS_AT_MOST:.0f}"
+            raise refuse_field(name, number, f"numbers from -{most} to {most}")
         if not (key.isascii() and key.isdigit()):
             texts[key] = amount
         elif len(key) > 9 or int(key) >= V:
             raise refuse_field(name, key, f"token ids from 0 to {V - 1}")
         else:
-            added[int(key)] = amount
+            added.append((int(key), amount))
     ids = _find_tokens(tokenizer, name, list(texts))
-    return added | dict(zip(ids, texts.values(), strict=True))
+    return add_up([*added, *zip(ids, texts.values(), strict=True)])
 
 
 def _read_ban(body: Body, tokenizer: Tokenizer) -> list[int]:

@@ -161,7 +161,8 @@ def _describe_sampling() -> Schema:
                 "minimum": -BIAS_AT_MOST,
                 "maximum": BIAS_AT_MOST,
             },
-            "description": "Added to the logits of tokens; a key is an id, or the text of a token.",
+            "description": "Added to the logits of tokens; a key is an id, or the text of a token. "
+            "Keys that mean one token add up.",
         },
         "ban": {**or_null(TEXTS), "description": known["ban"]["description"]},
         "allow_unknown": _describe_flag(known["allow_unknown"]["description"]),

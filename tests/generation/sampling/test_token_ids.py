@@ -78,6 +78,13 @@ def test_a_plan_has_the_ids_of_all_texts() -> None:
     assert plan.settings is settings
 
 
+def test_the_biases_of_texts_that_mean_one_token_add_up() -> None:
+    tokenizer = make_tokenizer("the cat", "word", lowercase=True)
+    the, cat = tokenizer.encode("the cat").tolist()
+    settings = GenerationSettings(bias={"The": -5.0, "cat": 2.0, "the": -1.0})
+    assert make_plan(settings, tokenizer).bias == ((the, -6.0), (cat, 2.0))
+
+
 def test_breakers_are_read_as_a_prompt_is() -> None:
     tokenizer = make_tokenizer("the cat", "word", lowercase=True)
     settings = GenerationSettings(dry_multiplier=1.0, dry_sequence_breakers=["CAT"])

@@ -1,4 +1,4 @@
-"""Names that no file can have, found before they get to a call that raises."""
+"""Names that no file can have, or that cannot be reached, found before a call that raises."""
 
 from __future__ import annotations
 
@@ -12,13 +12,20 @@ _ROOM = "x" * 128
 
 
 def find_name_problem(name: str | os.PathLike[str]) -> str | None:
+    """Why a path cannot be used, for a message; None if it can, whether something is there or not.
+
+    >>> find_name_problem("runs/my") is None
+    True
+    """
+    return explain_impossible_name(name) or _explain_locked(os.fspath(name))
+
+
+def explain_impossible_name(name: str | os.PathLike[str]) -> str | None:
     """Why a path cannot be that of a file on this system, for a message; None if it can.
 
     It must be UTF-8, because it is written into settings, manifests and reports.
 
-    >>> find_name_problem("runs/my") is None
-    True
-    >>> print(find_name_problem("a\\0b"))
+    >>> print(explain_impossible_name("a\\0b"))
     a\\x00b cannot be the name of a file: it contains the character U+0000
     """
     text = os.fspath(name)
@@ -37,6 +44,22 @@ def _ask_system(text: str) -> str | None:
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             return "it is longer than this system allows"
+    return None
+
+
+def _explain_locked(text: str) -> str | None:
+    """Which directory, of those that a path leads through, may not be searched."""
+    path = Path(text)
+    for directory in (*reversed(path.parents), path):
+        try:
+            (directory / _ROOM).lstat()
+        except PermissionError:
+            return (
+                f"{show_name(text)} cannot be reached: there is no permission to search the "
+                f"directory {show_name(str(directory))}. Allow it, or choose another path"
+            )
+        except OSError:
+            continue
     return None
 
 

@@ -136,6 +136,12 @@ def _explain(error: Exception) -> tuple[str, int]:
         return f"Error: cannot write: {explain_os_error(error)}", 1
     if isinstance(error, FileNotFoundError) and not _has_directory():
         return "Error: the current directory was deleted: change to another one, with cd", 2
+    if isinstance(error, PermissionError) and error.filename is not None:
+        return (
+            f"Error: {error.filename}: {error.strerror}: check its permissions and those of the "
+            f"directories above it",
+            2,
+        )
     if isinstance(error, MemoryError):
         found = f" ({error})" if str(error) else ""
         return f"Error: not enough memory for what was asked for{found}", 2

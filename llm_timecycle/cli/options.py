@@ -31,7 +31,8 @@ def config_overrides(function: Function) -> Function:
 
 
 class PathName(click.Path):
-    """A path, or a name that may be one; what no file can be called is refused.
+    """A path, or a name that may be one; what no file can be called, or cannot be reached,
+    is refused.
 
     Args:
         as_text: whether the command gets it as it was written, since it may be something else.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
+from stat import S_ISDIR
 from typing import Any
 
 from llm_timecycle.arguments import check_arguments
@@ -95,7 +96,7 @@ def list_runs(directory: Path) -> Listing:
         )
     try:
         found = sorted(
-            path for path in directory.iterdir() if path.is_dir() and path.name[0] != "."
+            path for path in directory.iterdir() if _is_directory(path) and path.name[0] != "."
         )
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
@@ -104,6 +105,16 @@ def list_runs(directory: Path) -> Listing:
             f"no runs can be listed in {directory}: {problem}. {HOW_TO_BEGIN}"
         ) from error
     return _read_all(found)
+
+
+def _is_directory(path: Path) -> bool:
+    """Whether it is a directory, or a link to what may not be looked at, to be named as such."""
+    try:
+        return S_ISDIR(path.stat().st_mode)
+    except PermissionError:
+        return True
+    except OSError:  # a link to nothing, or to itself
+        return False
 
 
 def list_shipped() -> Listing:

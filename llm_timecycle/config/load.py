@@ -25,7 +25,7 @@ from llm_timecycle.config.text_settings import BUILT_IN_CORPORA
 from llm_timecycle.config.validation import CONTRADICTION
 from llm_timecycle.config.yaml_nodes import Entries, Items, Location, to_python
 from llm_timecycle.errors import ConfigError
-from llm_timecycle.path_names import find_name_problem
+from llm_timecycle.path_names import explain_impossible_name, find_name_problem
 
 PATH_KEYS = ("data.train", "data.valid", "data.test")
 OPENING_QUOTES = tuple("“‘「„")
@@ -218,7 +218,7 @@ def _resolve_value(name: str, written: Written) -> Any:
 
 def _resolve_path(value: Any, base: Path) -> Any:
     is_path = isinstance(value, str) and value not in BUILT_IN_CORPORA
-    if not is_path or find_name_problem(value):
+    if not is_path or explain_impossible_name(value):
         return value
     path = os.path.expanduser(value)  # noqa: PTH111  (Path.expanduser raises for unknown users)
     start = glob.escape(str(base)) if glob.has_magic(path) else str(base)

@@ -92,7 +92,7 @@ def name_after(text: str | Path) -> str:
 
 
 def check_path_name(name: str | Path) -> None:
-    """Raise UsageError for a name that no file can have."""
+    """Raise UsageError for a name that no file can have, or that cannot be reached."""
     if problem := find_name_problem(name):
         raise UsageError(problem)
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from llm_timecycle.comparing.listing import runs
 from llm_timecycle.config.load import read_settings
-from llm_timecycle.errors import ConfigError
+from llm_timecycle.config.locate import find_run, find_settings_file, is_text, names_text
+from llm_timecycle.errors import ConfigError, UsageError
 from tests.cli.conftest import Outcome
 
 Call = Callable[..., Outcome]
@@ -87,6 +92,66 @@ def test_a_name_in_a_setting_that_no_file_can_have_is_a_mistake_in_the_settings(
         with pytest.raises(ConfigError) as caught:
             read_settings("small", [f"data.{key}={name}"])
         assert f"data.{key}: " in str(caught.value)
+
+
+@pytest.fixture
+def locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory that may not be searched, by root either; `link` is to lead into it."""
+    place = tmp_path / "locked"
+    place.mkdir()
+    for name in ("stat", "lstat"):
+        look_up = getattr(os, name)
+
+        def look_up_unless_locked(path: Any, *args: Any, look_up: Any = look_up, **kw: Any) -> Any:
+            where = Path() if isinstance(path, int) else Path.cwd() / path
+            if place in where.parents or "link" in where.parts:
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return look_up(path, *args, **kw)
+
+        monkeypatch.setattr(os, name, look_up_unless_locked)
+    return place
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_path_that_cannot_be_reached_is_a_mistake_of_usage(
+    call: Call, run: Path, locked: Path, place: str
+) -> None:
+    for name in ("locked", "locked/a.txt", "locked/a/b.yaml", str(locked / "config.yaml")):
+        outcome = call(*fill_in(place, name, run))
+        assert outcome.exit_code == 2, outcome.stderr
+        directory = locked if name.startswith("/") else "locked"
+        assert f"no permission to search the directory {directory}. Allow" in outcome.stderr
+
+
+def test_a_path_that_cannot_be_reached_is_refused_in_python(locked: Path) -> None:
+    for use in (find_settings_file, find_run, names_text, partial(is_text, resume=False), runs):
+        with pytest.raises(UsageError, match=r"to search the directory .*/locked\. Allow"):
+            use(locked / "a")
+    with pytest.raises(ConfigError, match=r"data\.train: .* to search the directory .*/locked\. A"):
+        read_settings("small", [f"data.train={locked}/*.txt"])
+
+
+def test_a_run_that_cannot_be_reached_does_not_end_the_list(
+    call: Call, tmp_path: Path, run: Path, locked: Path
+) -> None:
+    (tmp_path / "all").mkdir()
+    (tmp_path / "all/link").symlink_to(locked / "a")
+    (tmp_path / "all/b").symlink_to(run)
+    outcome = call("runs", "list", "all")
+    assert (outcome.exit_code, "all/link" in outcome.stderr) == (0, True)
+    assert "\nb " in outcome.stdout
+
+
+def test_a_permission_that_is_missing_elsewhere_is_no_internal_error(
+    call: Call, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "a/b")
+
+    monkeypatch.setattr("llm_timecycle.cli.runs.read_details", refuse)
+    outcome = call("runs", "show", run)
+    assert (outcome.exit_code, outcome.stdout) == (2, "")
+    assert outcome.stderr.startswith("Error: a/b: Permission denied: check its permissions")
 
 
 @pytest.mark.parametrize("place", READING)

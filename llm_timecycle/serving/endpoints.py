@@ -129,6 +129,7 @@ class Endpoints:
 
 def _describe_props(model: ServedModel, most_tokens: int) -> dict[str, Any]:
     tokenizer, settings = model.tokenizer, model.run.settings
+    seed = model.generation.seed
     return {
         "id": model.name,
         "system_fingerprint": model.fingerprint,
@@ -141,6 +142,7 @@ def _describe_props(model: ServedModel, most_tokens: int) -> dict[str, Any]:
         "num_layers": settings.model.num_layers,
         "hidden_units": settings.model.hidden_units,
         "generation": describe_defaults(model.generation, tokenizer, most_tokens),
+        "seed_digits": None if seed is None else str(seed),
         "not_served": list_not_served(model.generation, most_tokens),
     }
 

@@ -25,7 +25,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     },
     "filters": {
         **{"top_p": 0.9, "min_p": 0.01, "typical_p": 0.95, "xtc_probability": 0.5},
-        **{"xtc_threshold": 0.05, "length": 60, "stop": ["7 "]},
+        **{"xtc_threshold": 0.05, "length": 60, "stop": ["7 "], "seed": 2**53 + 1},
     },
     "repeats": {
         **{"dry_multiplier": 0.8, "dry_base": 2.0, "dry_sequence_breakers": [" "]},
@@ -88,6 +88,22 @@ def test_the_biases_of_texts_that_mean_one_token_add_up(tmp_path: Path) -> None:
     for added in (defaults["logit_bias"], bias, by_id):
         asked = parse_request({"logit_bias": added}, model, Limits())
         assert dict(asked.plan.sampling.bias) == {line: 1300.0, a: 2.0}
+
+
+@pytest.mark.parametrize("seed", [0, 7, 2**53 + 1, 2**63 - 1])
+def test_a_seed_may_be_given_as_digits(server: RunningServer, seed: int) -> None:
+    body = {"model": "plain", "prompt": "a", "max_tokens": 40}
+    assert server.write(**body, seed=str(seed)) == server.write(**body, seed=seed)
+
+
+def test_a_large_seed_of_a_run_reaches_programs_that_round_numbers(
+    server: RunningServer, runs: dict[str, Run]
+) -> None:
+    props = read_defaults(server, "filters")
+    seed = 2**53 + 1
+    assert runs["filters"].settings.generation.seed == seed
+    assert (props["generation"]["seed"], props["seed_digits"]) == (seed, str(seed))
+    assert read_defaults(server, "plain")["seed_digits"] is None
 
 
 @pytest.mark.parametrize(

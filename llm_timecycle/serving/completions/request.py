@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -29,6 +30,7 @@ LOGPROBS_AT_MOST = 100
 TEXTS_AT_MOST = 128
 STOPS_AT_MOST = 1000
 SEED_AT_MOST = 2**63 - 1
+SEED_DIGITS = "^[0-9]{1,19}$"
 
 UNSUPPORTED: dict[str, tuple[object, ...]] = {
     "suffix": (None, ""),
@@ -213,7 +215,7 @@ def _read_plan(
         if body.get("stop_token_ids") is None
         else read_ids(body["stop_token_ids"], "stop_token_ids", V)
     )
-    seed = read_whole(body, "seed", -1, SEED_AT_MOST, -1)
+    seed = _read_seed(body)
     drawing = Drawing(body, model)
     sampling = drawing.make_plan()
     return WritingPlan(
@@ -226,6 +228,14 @@ def _read_plan(
         stop_ids,
         logprobs,
     )
+
+
+def _read_seed(body: Body) -> int:
+    """A whole number or its digits as a text: where numbers are floats, 2^53 is the largest."""
+    value = body.get("seed")
+    if isinstance(value, str) and re.fullmatch(SEED_DIGITS, value):
+        body = {"seed": int(value)}
+    return read_whole(body, "seed", -1, SEED_AT_MOST, -1)
 
 
 def read_stop_texts(body: Body) -> tuple[str, ...]:

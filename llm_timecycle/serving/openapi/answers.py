@@ -134,6 +134,10 @@ _MODEL_PROPS = make_object(
             "type": "object",
             "description": "The run's own settings, as fields of a request.",
         },
+        "seed_digits": {
+            **or_null(TEXT),
+            "description": "The run's seed, for programs that round numbers above 2^53.",
+        },
         "not_served": {
             "type": "object",
             "description": "Settings of the run that generate follows and this server does not.",

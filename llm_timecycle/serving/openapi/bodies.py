@@ -10,6 +10,7 @@ from llm_timecycle.serving.completions.request import (
     DEFAULT_MAX_TOKENS,
     LOGPROBS_AT_MOST,
     SEED_AT_MOST,
+    SEED_DIGITS,
     TEXTS_AT_MOST,
     UNSUPPORTED,
     Limits,
@@ -118,12 +119,17 @@ def _describe_common(limits: Limits, default_max_tokens: int) -> Schema:
         ),
         "min_tokens": _describe_whole(0, most, 0, "Tokens before which a text does not end."),
         **_describe_sampling(),
-        "seed": _describe_whole(
-            -1,
-            SEED_AT_MOST,
-            -1,
-            "The same seed gives the same text, alone and in company; -1 is random.",
-        ),
+        "seed": {
+            **_describe_whole(
+                -1,
+                SEED_AT_MOST,
+                -1,
+                "The same seed gives the same text, alone and in company; -1 is random. A string "
+                "of its digits means the same, for programs that round numbers above 2^53.",
+            ),
+            "type": ["integer", "string", "null"],
+            "pattern": SEED_DIGITS,
+        },
         "stop": {
             "anyOf": [*_TEXT_OR_TEXTS, {"type": "null"}],
             "description": "Texts before which a text ends.",

@@ -304,7 +304,7 @@ function complete(before, attempt, signal) {
 }
 
 function showModel(props) {
-  settings.setDefaults(props.id, props.generation, props.limits);
+  settings.setDefaults(props.id, { ...props.generation, seed: props.seed_digits }, props.limits);
   choices.show(null, false); // how a word is spelled, and whether it can be, depends on the model
   showCaret();
   countSoon();

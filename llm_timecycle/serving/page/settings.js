@@ -3,6 +3,7 @@
 import { keep, recall } from "./drafts.js";
 
 const KEY = "llm-timecycle.settings";
+const LARGEST_SEED = 2n ** 63n - 1n;
 
 const SLIDERS = {
   max_tokens: { min: 1, max: 1000, step: 1 },
@@ -17,7 +18,16 @@ const SLIDERS = {
   dry_multiplier: { min: 0, max: 2, step: 0.1 },
 };
 
-/** The run's settings under the names of a request, as {sliders, seed, fields}; fields have no slider. */
+/** The seed of a version, as digits. What is no seed stays as it is: the server says what it expects. */
+export function addToSeed(digits, attempt) {
+  if (!/^\d{1,19}$/.test(digits) || BigInt(digits) > LARGEST_SEED) return digits;
+  return String((BigInt(digits) + BigInt(attempt)) % (LARGEST_SEED + 1n));
+}
+
+/**
+ * The run's settings under the names of a request, as {sliders, seed, fields}; fields have no slider.
+ * `seed` is digits: a number above 2^53 would be rounded.
+ */
 export function readDefaults({ seed, ...fields }) {
   const sliders = {};
   for (const name of Object.keys(SLIDERS)) {
@@ -104,7 +114,7 @@ export class SettingsPanel {
     const fields = { ...this.defaults.fields };
     for (const slider of this.list.querySelectorAll("input")) fields[slider.name] = Number(slider.value);
     if (fields.top_k === 0) delete fields.top_k;
-    fields.seed = this.seed.value === "" ? -1 : Number(this.seed.value) + attempt;
+    fields.seed = this.seed.value === "" ? -1 : addToSeed(this.seed.value, attempt);
     return fields;
   }
 }

@@ -30,7 +30,7 @@ SETTINGS = {
 }
 PROPS = {
     **{"id": "tales", "level": "word", "word_split": "unicode", "generation": SETTINGS},
-    **{"documents": "file", "does_eos_end_documents": True},
+    **{"documents": "file", "does_eos_end_documents": True, "seed_digits": None},
 }
 
 
@@ -77,7 +77,7 @@ class FakeServer(ThreadingHTTPServer):
 
     def write(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """The chunks of an answer."""
-        seed = body["seed"] if body["seed"] >= 0 else self._count
+        seed = int(body["seed"]) if body["seed"] != -1 else self._count
         self._count += 1
         space = "" if (body["prompt"] or " ")[-1].isspace() else " "
         for i in range(body["max_tokens"]):

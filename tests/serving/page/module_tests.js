@@ -7,6 +7,7 @@ import { DraftKeeper, keepDraft, readDraft } from "/drafts.js";
 import { nameFile, readTextFile } from "/files.js";
 import { doWordsMeet, findSpace, joinParts, makePrompt, spellToken } from "/joins.js";
 import { joinTokens, listTokens, readEvents } from "/server.js";
+import { addToSeed } from "/settings.js";
 import { measureSurprise } from "/sheet.js";
 import { findShortcut } from "/shortcuts.js";
 import { chooseLanguage, LANGUAGES } from "/strings.js";
@@ -180,6 +181,13 @@ export function testBothLanguagesSayTheSameThings() {
 export function testTheFirstLanguageThatIsSpokenIsChosen() {
   equal(chooseLanguage(["fr-FR", "zh-Hant-TW", "en"]), "zh");
   equal(chooseLanguage(["fr"]), "en");
+}
+
+export function testEachVersionHasTheNextSeed() {
+  equal(addToSeed("7", 2), "9");
+  equal(addToSeed("9007199254740993", 1), "9007199254740994"); // 2^53 + 1, which is no float
+  equal(addToSeed("9223372036854775807", 2), "1");
+  equal(["9223372036854775808", "1e3", "-5"].map((seed) => addToSeed(seed, 1)), ["9223372036854775808", "1e3", "-5"]);
 }
 
 export function testSurpriseGrowsWithImprobability() {

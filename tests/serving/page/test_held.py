@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.serving.page.fake_server import MOST_TOKENS, FakeServer
+from tests.serving.page.fake_server import MOST_TOKENS, PROPS, FakeServer
 from tests.serving.page.person import (
     list_sent,
     place_cursor,
@@ -16,6 +16,7 @@ from tests.serving.page.person import (
     read_chosen,
     read_status,
     read_text,
+    reload,
     type_text,
     wait_for_text,
     wait_until_done,
@@ -187,6 +188,16 @@ def test_no_length_is_offered_that_the_server_refuses(page: Any) -> None:
     assert (length.get_attribute("max"), length.input_value()) == (str(MOST_TOKENS), "5")
     length.fill(str(MOST_TOKENS))
     assert length.input_value() == str(MOST_TOKENS)
+
+
+def test_a_large_seed_of_a_run_is_not_rounded(page: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seed = 2**53 + 1
+    monkeypatch.setitem(PROPS, "seed_digits", str(seed))
+    reload(page)
+    assert page.get_by_label("Seed").input_value() == str(seed)
+    write_start(page)
+    press(page, "Retry")
+    assert [sent["seed"] for sent in list_sent(page)] == [str(seed), str(seed + 1)]
 
 
 def test_a_refusal_is_shown_in_the_servers_words(page: Any, fake: FakeServer) -> None:

@@ -171,7 +171,7 @@ def test_settings_begin_with_the_runs_and_are_sent(page: Any, server: RunningSer
     assert read_text(page) == "One morning" + write(server, "One morning", temperature=0)
     (sent,) = list_sent(page)
     passed = {name: value for name, value in sent.items() if name in given}
-    changed = {"temperature": 0, "max_tokens": LENGTH, "seed": SEED}
+    changed = {"temperature": 0, "max_tokens": LENGTH, "seed": str(SEED)}
     assert passed == {name: value for name, value in given.items() if name != "top_k"} | changed
     page.get_by_role("button", name="The model’s defaults").click()
     assert page.get_by_label("Temperature").input_value() == str(given["temperature"])

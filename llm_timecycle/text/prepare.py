@@ -44,6 +44,7 @@ from llm_timecycle.text.token_store import (
     TokenStream,
     open_store,
 )
+from llm_timecycle.text.tokenizer.encode import SUBWORD_VERSION
 from llm_timecycle.text.tokenizer.load import FILE_BYTES_AT_MOST
 from llm_timecycle.text.tokenizer.spelling import parse_spelling
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
@@ -171,7 +172,10 @@ def encode_corpus(
     """
     tokenizer_sha256 = hashlib.sha256(tokenizer.to_json().encode()).hexdigest()
     origin = Origin(corpus.sha256(), tokenizer_sha256, tokenizer.vocab_size)
-    key = _compute_key(origin.corpus_sha256, origin.tokenizer_sha256, FORMAT_VERSION)
+    versions = [FORMAT_VERSION]
+    if tokenizer.settings.level == "subword":
+        versions.append(SUBWORD_VERSION)
+    key = _compute_key(origin.corpus_sha256, origin.tokenizer_sha256, *versions)
     path = cache / "tokens" / key
     if (stream := open_store(path, origin)) is not None:
         return stream

@@ -101,6 +101,19 @@ def test_a_tokenizer_that_was_saved_finds_what_it_encoded(directory, work):
     assert work == []
 
 
+def test_what_was_encoded_by_an_earlier_rule_for_subwords_is_encoded_again(
+    directory, work, monkeypatch
+):
+    for level in ("char", "subword"):
+        run(directory, make_settings(level))
+    work.clear()
+    monkeypatch.setattr(prepare, "SUBWORD_VERSION", prepare.SUBWORD_VERSION + 1)
+    run(directory, make_settings("char"))
+    assert work == []
+    run(directory, make_settings("subword"))
+    assert work == PARTS
+
+
 def test_what_is_changed_is_done_again(directory, work):
     run(directory, make_settings())
     work.clear()

@@ -19,7 +19,7 @@ from llm_timecycle.config.text_settings import (
     TokenizerSettings,
     does_eos_end_documents,
 )
-from llm_timecycle.text.tokenizer.characters import BLANK, HAN, WHITE_SPACE
+from llm_timecycle.text.tokenizer.characters import BLANK, HAN_LETTERS, WHITE_SPACE
 from llm_timecycle.text.tokenizer.pipelines import (
     END,
     SPECIAL_TOKENS,
@@ -34,9 +34,13 @@ PIECES_KEPT = 500_000
 PIECE_CHARACTERS_KEPT = 64
 PIECES_AT_ONCE = 250
 
-# Between these pieces, the tokens of the subword level always end.
+SUBWORD_VERSION = 2
+"""Increase it whenever the same text has other ids at the subword level than before."""
+
+# Between these pieces, the tokens of the subword level always end. They do not beside a Han
+# character that is no letter, such as 〇: numbers and marks run over it.
 SUBWORD_PIECE = re.compile(
-    f" ?[^{WHITE_SPACE}{HAN}]+|[{HAN}]|\n|[{BLANK}]+(?![^{WHITE_SPACE}])|[{BLANK}]"
+    f" ?[^{WHITE_SPACE}{HAN_LETTERS}]+|[{HAN_LETTERS}]|\n|[{BLANK}]+(?![^{WHITE_SPACE}])|[{BLANK}]"
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from llm_timecycle.config.text_settings import TokenizerSettings
 from llm_timecycle.errors import ConfigError, DataError
 from llm_timecycle.text.tokenizer import encode
+from llm_timecycle.text.tokenizer.pipelines import Vocabulary, build_pipeline
 from llm_timecycle.text.tokenizer.tokenizer import Tokenizer
 
 TRICKY = (
@@ -51,6 +53,12 @@ TEXTS = st.lists(
     max_size=25,
 ).map("".join)
 
+# Of the class of Han characters: letters, numbers, symbols, and ones that are not assigned.
+HAN_OF_ALL_KINDS = "中年々〻㐀\ufa0e𠀀𰀀〇〡〩〸〺⺀⻳⿕\ufa6e\ufaff\U0002a6e0\U0003fffd"
+BESIDE_HAN = "ab19Ⅳ½ \n\t\u3000.。!'’sのｶ\u0301\ufe0f😀〆"
+# Each of them beside each, often enough to become a token together.
+MEETINGS = "".join(f"{a}{b}x\n" * 3 for a in BESIDE_HAN for b in HAN_OF_ALL_KINDS)
+
 
 def train(level: str, text: str = TRICKY, **changes: object) -> Tokenizer:
     """A tokenizer of a level that has seen a text."""
@@ -72,6 +80,9 @@ TRAINED = {level: train(level) for level in SETTINGS}
 LOWERING = {level: train(level, lowercase=True) for level in SETTINGS}
 TWINS = {level: open_twin(tokenizer) for level, tokenizer in TRAINED.items()}
 LOWERING_TWINS = {level: open_twin(tokenizer) for level, tokenizer in LOWERING.items()}
+
+MET = {level: train(level, MEETINGS, vocab_size=600) for level in ("unicode", "subword")}
+MET_TWINS = {level: open_twin(tokenizer) for level, tokenizer in MET.items()}
 
 
 @LEVELS
@@ -179,6 +190,30 @@ def test_merges_stay_inside_a_han_character():
     tokenizer = train("subword", "时钟" * 50, vocab_size=300)
     assert show(tokenizer, "时钟时") == ["时", "钟", "时"]
     assert tokenizer.vocab_size == 262  # 256 bytes, 2 special tokens, 2 merges a character
+
+
+def test_a_han_zero_belongs_to_the_number_or_the_space_before_it():
+    text = "A組 〇\nB組 〇\n定員1〇名\n"
+    tokenizer = train("subword", text * 30)
+    assert show(tokenizer, text) == [
+        *("A", "組", " 〇", "\\n", "B", "組", " 〇", "\\n", "定", "員", "1〇", "名", "\\n"),
+    ]
+    assert tokenizer.encode(text).tolist() == open_twin(tokenizer).encode(text).ids
+
+
+@given(text=st.text(HAN_OF_ALL_KINDS + BESIDE_HAN, max_size=30))
+def test_pieces_of_the_subword_level_end_where_tokens_end(text):
+    split = build_pipeline(SETTINGS["subword"], Vocabulary(())).pre_tokenizer.pre_tokenize_str
+    ends = {end for _, (_, end) in split(text)}
+    pieces = encode.SUBWORD_PIECE.findall(text)
+    assert "".join(pieces) == text
+    assert ends >= set(accumulate(map(len, pieces)))
+
+
+@pytest.mark.parametrize("level", ["unicode", "subword"])
+@given(text=st.text(HAN_OF_ALL_KINDS + BESIDE_HAN, max_size=30))
+def test_han_characters_of_all_kinds_have_the_ids_that_the_library_gives(level, text):
+    assert MET[level].encode(text).tolist() == MET_TWINS[level].encode(text).ids
 
 
 def test_merges_never_spell_a_special_token():

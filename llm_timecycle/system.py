@@ -30,15 +30,18 @@ LONGEST_START_S = 2.0
 """The interpreter and the modules of a command are loaded by then, on a slow machine too."""
 
 
-def count_hardware_threads() -> int:
-    """Hardware threads that this process may use."""
+def count_hardware_threads(groups: Path = _GROUPS, own_groups: Path = _OWN_GROUPS) -> int:
+    """Hardware threads that this process may use, within the limit of a container."""
     try:
-        return len(os.sched_getaffinity(0))
+        usable = len(os.sched_getaffinity(0))
     except AttributeError:  # a system without affinities
-        return os.cpu_count() or 1
+        usable = os.cpu_count() or 1
+    return min([usable, *_list_cpu_limits(groups, own_groups)])
 
 
-def count_cores(processors: Path = _PROCESSORS) -> int:
+def count_cores(
+    processors: Path = _PROCESSORS, groups: Path = _GROUPS, own_groups: Path = _OWN_GROUPS
+) -> int:
     """Cores that this process may use; two hardware threads of a core count once.
 
     They share the units that multiply, so a second one adds nothing to a matrix product.
@@ -54,7 +57,17 @@ def count_cores(processors: Path = _PROCESSORS) -> int:
             cores.add(siblings.read_text())
         except OSError:
             cores.add(str(number))
-    return len(cores)
+    return min([len(cores), *_list_cpu_limits(groups, own_groups)])
+
+
+def _list_cpu_limits(groups: Path, own_groups: Path) -> Iterator[int]:
+    """The CPUs whose time each control group may use, rounded up, as `docker run --cpus` sets."""
+    for group in _list_groups(groups, own_groups):
+        try:
+            quota_us, period_us = map(int, (group / "cpu.max").read_text().split())
+            yield max(-(-quota_us // period_us), 1)
+        except (OSError, ValueError, ZeroDivisionError):  # none, which is the word max
+            continue
 
 
 def read_memory_bytes() -> int | None:
@@ -76,16 +89,8 @@ def read_free_bytes(
 
 
 def _list_left_in_groups(groups: Path, own_groups: Path) -> Iterator[int]:
-    """What is left of the limit of each control group (version 2) that this process is in."""
-    try:
-        lines = own_groups.read_text().splitlines()
-        path = next(line[3:].lstrip("/") for line in lines if line.startswith("0::"))
-    except (OSError, StopIteration):
-        return
-    own = groups / path
-    for group in (own, *own.parents):
-        if not group.is_relative_to(groups):
-            return
+    """What is left of the memory of each control group that this process is in."""
+    for group in _list_groups(groups, own_groups):
         try:
             limit, used = (
                 int((group / f"memory.{name}").read_text()) for name in ("max", "current")
@@ -95,6 +100,17 @@ def _list_left_in_groups(groups: Path, own_groups: Path) -> Iterator[int]:
         # Files that were read are given up when memory is asked for.
         files = sum(_read_amount(group / "memory.stat", f"{name}_file") or 0 for name in _FILES)
         yield max(limit - used + files, 0)
+
+
+def _list_groups(groups: Path, own_groups: Path) -> Iterator[Path]:
+    """The control group (version 2) that this process is in, and those around it."""
+    try:
+        lines = own_groups.read_text().splitlines()
+        path = next(line[3:].lstrip("/") for line in lines if line.startswith("0::"))
+    except (OSError, StopIteration):
+        return
+    own = groups / path
+    yield from (group for group in (own, *own.parents) if group.is_relative_to(groups))
 
 
 def _read_amount(file: Path, name: str) -> int | None:

@@ -12,6 +12,8 @@ import pytest
 
 from llm_timecycle.system import (
     LONGEST_START_S,
+    count_cores,
+    count_hardware_threads,
     describe_machine,
     describe_machine_briefly,
     read_free_bytes,
@@ -63,6 +65,29 @@ def test_a_container_has_what_is_left_of_its_limit(tmp_path: Path) -> None:
     assert read() == MIB
     limit("", max=70, current=20)
     assert read() == 50
+
+
+def test_a_container_has_the_cpus_of_its_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+    groups, own = tmp_path / "groups", tmp_path / "cgroup"
+    (groups / "a/b").mkdir(parents=True)
+
+    def count() -> tuple[int, int]:
+        none = tmp_path / "none"
+        return count_cores(none, groups, own), count_hardware_threads(groups, own)
+
+    assert count() == (64, 64)
+    own.write_text("0::/a/b\n")
+    assert count() == (64, 64)
+    for limit, cpus in {"max": 64, "200000": 2, "250000": 3, "50000": 1, "9900000": 64}.items():
+        (groups / "a/b/cpu.max").write_text(f"{limit} 100000\n")
+        assert count() == (cpus, cpus)
+    (groups / "a/cpu.max").write_text("400000 50000\n")
+    assert count() == (8, 8)
+    (groups / "cpu.max").write_text("odd\n")
+    assert count() == (8, 8)
 
 
 def test_the_machine_is_named_by_its_processor_and_not_by_its_host(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from llm_timecycle.config.settings import GenerationSettings
 from llm_timecycle.generation.engines.numpy_engine import NumpyEngine
 from llm_timecycle.generation.generator import GeneratedText, TextGenerator
 from llm_timecycle.runs.directory import open_run
+from tests.cli.random_runs import call
 from tests.exporting.hub_runs import Exported, export, make_run
 
 TOKENS = 80
@@ -82,6 +83,21 @@ def test_a_trained_model_writes_the_same_greedy_text(
     assert len(text.ids) == TOKENS
     assert len(set(text.ids)) > 8
     assert run_example(folder, capsys, prompt, str(TOKENS), "0")[0] == f"{prompt}{text}\n"
+
+
+def test_generate_writes_its_greedy_text_once_dry_is_off(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the options that docs/huggingface.md names; the shipped model has DRY."""
+    run, prompt, tokens = open_run(Path("demo")), "One morning", "200"
+    assert run.settings.generation.dry_multiplier > 0.0
+    source = Exported(run, run.load_weights(), run.load_tokenizer())
+    folder = export(source, tmp_path / "folder")
+    greedy = ("--prompt", prompt, "--temperature", "0", "--length", tokens)
+    options = (*greedy, "--engine", "numpy", "--no-stream")
+    printed, _ = run_example(folder, capsys, prompt, tokens, "0")
+    assert call(folder, *options, "--dry-multiplier", "0").stdout == printed
+    assert call(folder, *options).stdout != printed
 
 
 @pytest.mark.parametrize("documents", ["file", "line"])

@@ -28,6 +28,7 @@ from llm_timecycle.text.chunks import Chunk, gather_lines
 from llm_timecycle.text.files.compression import DAMAGE, find_compression, open_content
 from llm_timecycle.text.files.diagnosis import (
     Place,
+    explain_damage,
     explain_invalid,
     explain_nul,
     explain_order,
@@ -311,10 +312,7 @@ class TextFile:
         try:
             yield
         except DAMAGE as error:
-            raise DataError(
-                f"{self.path} is damaged, or is not a {self.compression} file as its name says: "
-                f"{error}. Download or compress it again"
-            ) from error
+            raise DataError(explain_damage(self.path, error)) from error
         except FileNotFoundError as error:
             if self.path.is_symlink():
                 raise DataError(f"{self.path} is a link to a file that does not exist") from error

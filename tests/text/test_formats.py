@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import io
+import shutil
+import subprocess
 import zipfile
 from pathlib import Path
 
@@ -80,6 +82,23 @@ def test_a_zst_file_is_read_and_sought_as_its_content(tmp_path):
     file = TextFile(path)
     assert "".join(file.read()) == text
     assert "".join(file.read(2_500_000, 2_500_100)) == text[2_500_000:2_500_100]
+
+
+def test_a_zst_file_with_a_larger_window_is_refused_with_the_command_that_makes_it_smaller(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a river.txt.zst"
+    compressor = zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: 28})
+    path.write_bytes(compressor.compress(b"the river") + compressor.flush())
+    with pytest.raises(DataError) as caught:
+        TextFile(path)
+    message, copy = str(caught.value), tmp_path / "a river.128mb.txt.zst"
+    assert message.startswith(f"{path} is compressed with a window of more than 128 MB (zstd --lo")
+    command = f"zstd -dc --long=31 '{path}' | zstd -o '{copy}'"
+    assert message.endswith(f": {command}")
+    if shutil.which("zstd") is not None:
+        subprocess.run(command, shell=True, check=True, capture_output=True)
+        assert "".join(TextFile(copy).read()) == "the river"
 
 
 @pytest.mark.parametrize("damage", ["cut", "checksum", "text"])

@@ -19,6 +19,9 @@ COMPRESSIONS = {".gz": "gzip", ".zst": "Zstandard"}
 """The end of a name to the name of the format."""
 DAMAGE = (EOFError, zlib.error, gzip.BadGzipFile, zstd.ZstdError)
 """What reading damaged content raises."""
+WINDOW_TOO_LARGE = "Frame requires too much memory"
+"""What the message then has where the content is sound, and was compressed with a larger window
+than the 128 MB that every program takes."""
 
 
 def find_compression(path: Path) -> str | None:

@@ -7,7 +7,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from llm_timecycle.text.files.compression import find_compression
+from llm_timecycle.text.files.compression import WINDOW_TOO_LARGE, find_compression
 from llm_timecycle.text.files.encodings import guess_encoding, guess_wide
 
 EXCERPT_CHARACTERS = 60
@@ -37,6 +37,21 @@ class Place:
     data: bytes
     start: int
     offset: int
+
+
+def explain_damage(path: Path, error: Exception) -> str:
+    """The message for a compressed file that cannot be read."""
+    if WINDOW_TOO_LARGE in str(error):
+        source, content = shlex.quote(str(path)), path.with_suffix("")
+        copy = shlex.quote(str(content.with_suffix(f".128mb{content.suffix}{path.suffix}")))
+        return (
+            f"{path} is compressed with a window of more than 128 MB (zstd --long). Compress it "
+            f"again, and read the copy: zstd -dc --long=31 {source} | zstd -o {copy}"
+        )
+    return (
+        f"{path} is damaged, or is not a {find_compression(path)} file as its name says: {error}. "
+        f"Download or compress it again"
+    )
 
 
 def explain_invalid(place: Place, is_end: bool) -> str:

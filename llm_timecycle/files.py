@@ -25,6 +25,7 @@ FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 READ_AT_MOST = 64 << 20
 """Bytes of a file up to which `read_or_map` copies it."""
 
+_LINKS_AT_MOST = 40  # as Linux follows
 _NEVER_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # Windows has neither
 _BINARY = getattr(os, "O_BINARY", 0)  # and no other system has this
@@ -114,6 +115,30 @@ def open_for_appending(path: Path) -> FileIO:
     except BaseException:
         os.close(descriptor)
         raise
+
+
+def is_replaceable(path: Path) -> bool:
+    """Whether `write_durably` may replace what is at a path, if anything: not a device or a pipe.
+
+    Nor a link that leads through /dev or /proc, as /dev/stdout does. Where standard output is
+    redirected, it ends at a regular file, and still the link would be replaced.
+    """
+    place = path
+    for _ in range(_LINKS_AT_MOST):
+        place = Path(os.path.realpath(place.parent), place.name)
+        if _is_of_the_system(place):
+            return False
+        if not place.is_symlink():
+            break
+        place = place.parent / place.readlink()
+    return not place.exists() or place.is_file()
+
+
+def _is_of_the_system(place: Path) -> bool:
+    """Whether a path is one of those that name devices and open files."""
+    return place.is_relative_to("/proc") or (
+        place.is_relative_to("/dev") and not place.is_relative_to("/dev/shm")
+    )
 
 
 def remove(path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from llm_timecycle import files
 from llm_timecycle.files import (
     UnfitFileError,
+    is_replaceable,
     open_regular,
     read_or_map,
     read_regular,
@@ -68,6 +69,22 @@ def test_a_small_file_is_copied_and_a_large_one_mapped(
     mapped = read_or_map(file)
     assert isinstance(mapped, mmap.mmap)
     assert mapped[:] == b"12345"
+
+
+def test_a_file_a_link_to_one_and_a_link_to_nothing_may_be_replaced(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"old")
+    for link, target in {"link": "file", "dangling": "gone", "again": "link"}.items():
+        (tmp_path / link).symlink_to(target)
+    for name in ("file", "link", "again", "dangling", "missing", "no/directory"):
+        assert is_replaceable(tmp_path / name), name
+    assert not is_replaceable(tmp_path)
+
+
+@pytest.mark.skipif(not Path("/dev/stdout").is_symlink(), reason="needs Linux")
+def test_a_device_and_a_link_of_the_system_may_not_be_replaced(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/dev/stdout")
+    for path in ("/dev/null", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", tmp_path / "link"):
+        assert not is_replaceable(Path(path)), path
 
 
 def test_a_link_at_a_temporary_name_is_not_written_through(

@@ -22,7 +22,7 @@ from llm_timecycle.config.sources import Override
 from llm_timecycle.config.text_settings import BUILT_IN_CORPORA
 from llm_timecycle.config.weight_shapes import compute_parameter_shapes
 from llm_timecycle.errors import ConfigError, DataError, UsageError
-from llm_timecycle.files import explain_os_error, write_durably
+from llm_timecycle.files import explain_os_error, is_replaceable, write_durably
 from llm_timecycle.path_names import find_name_problem
 from llm_timecycle.training.schedules import choose_learning_rate
 
@@ -133,6 +133,8 @@ def schema() -> None:
 def _check_can_write(file: Path, force: bool) -> None:
     if file.is_dir():
         raise UsageError(f"{file} is a directory; expected a file name, such as {file / 'my.yaml'}")
+    if not is_replaceable(file):
+        raise UsageError(f"{file} is not a regular file; expected a file name, such as my.yaml")
     if (file.exists() or file.is_symlink()) and not force:
         raise UsageError(f"{file} exists already. Choose another name, or replace it with --force")
     if not file.parent.is_dir():

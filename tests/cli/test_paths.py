@@ -197,6 +197,32 @@ def test_what_is_no_file_is_refused_at_once(
                 link.unlink()
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs Linux")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("profile", HERE, "--report"),
+        ("config", "new", "--force"),
+        ("config", "suggest", "sample-english", "--force", "--output"),
+    ],
+    ids=" ".join,
+)
+def test_a_file_takes_the_place_of_no_pipe_or_device(
+    call: Call, unfit: list[str], arguments: tuple[str, ...]
+) -> None:
+    """Standard output is a regular file where it is redirected to one, as it is here."""
+    Path("fd").symlink_to("/proc/self/fd")
+    with Path("redirected").open("wb") as file:
+        Path("output").symlink_to(f"fd/{file.fileno()}")
+        Path("link").symlink_to("output")
+        for name in ("pipe", "device", "socket", "output", "link"):
+            before = os.lstat(name)
+            outcome = call(*arguments, name)
+            assert outcome.exit_code == 2
+            assert f"{name} is not a regular file; expected a file" in outcome.stderr
+            assert os.lstat(name).st_ino == before.st_ino
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs POSIX")
 def test_a_text_that_is_no_file_says_what_to_do(call: Call, unfit: list[str]) -> None:
     for name in set(unfit) - {"directory", "loop"}:

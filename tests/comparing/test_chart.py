@@ -71,5 +71,7 @@ def test_a_path_that_is_no_chart_is_refused(tmp_path: Path) -> None:
             check_chart_path(str(path))
     with pytest.raises(UsageError, match=r"is a directory; expected a file such as curves\.png"):
         check_chart_path(str(tmp_path))
+    with pytest.raises(UsageError, match=r"null is not a regular file; expected a file such as cu"):
+        check_chart_path("/dev/null")
     with pytest.raises(UsageError, match="there is no directory"):
         check_chart_path(str(tmp_path / "nowhere/a.png"))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_timecycle.errors import UsageError
-from llm_timecycle.files import explain_os_error, write_durably
+from llm_timecycle.files import explain_os_error, is_replaceable, write_durably
 from llm_timecycle.profiling.format import format_digits, format_duration
 from llm_timecycle.profiling.render import rows
 from llm_timecycle.profiling.render.rows import Row
@@ -54,12 +54,15 @@ def check_report_path(report: str, example: str = "profile.html") -> Path:
         report: the path. example: a good one, for the message.
 
     Raises:
-        UsageError: it is empty or a directory, or nothing can be written there.
+        UsageError: it is empty, or there is something else than a file, or nothing can be written
+            there.
     """
     path = Path(report)
     if not report or path.is_dir():
         found = f"{report} is a directory" if report else "the path is empty"
         raise UsageError(f"{found}; expected a file such as {example}")
+    if not is_replaceable(path):
+        raise UsageError(f"{report} is not a regular file; expected a file such as {example}")
     if not path.parent.is_dir():
         raise UsageError(f"there is no directory {path.parent}: create it or choose another path")
     try:

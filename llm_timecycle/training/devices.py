@@ -62,8 +62,8 @@ def resolve_machine(
 ) -> ComputePlan:
     """The plan for `settings` on this machine; TensorFlow is configured for it.
 
-    A run stores its threads and its precision, so that it continues with the same arithmetic
-    wherever it is resumed.
+    A run stores its threads and its precision, so that it continues with the same arithmetic and
+    the same dropout wherever it is resumed.
 
     Args:
         vocab_size: V. workers: those that share a step.

@@ -16,7 +16,7 @@ from llm_timecycle.training.checkpoints import list_checkpoints
 from llm_timecycle.training.workers.sharing import Briefing
 
 # Settings that a resumed run may change: how long it trains, what it writes, and how its steps are
-# computed, which changes results by rounding only.
+# computed, which changes rounding only; but dropout draws for each shard, and threads decide those.
 FREE_WHEN_RESUMING = {
     "training.epochs",
     "training.max_steps",

@@ -76,7 +76,7 @@ def _suggest_value(node: Node, choices: list[dict[str, Any]]) -> str | None:
                 return f"did you mean {nearest}?"
         return _suggest_number(node.value, kinds)
     if "string" in kinds:
-        return f'if it is meant as text, put it in quotes: "{node.written}"'
+        return f"if it is meant as text, {node.location.explain_quotes(node.written)}"
     return None
 
 

@@ -150,7 +150,8 @@ class Override:
         name, sign, text = self.text.partition("=")
         name, text = name.strip(), text.strip()
         section, _, key = name.partition(".")
-        location = Location(f"override {_shorten(self.text)}", [text], 1, 1, 1, is_override=True)
+        origin = f"override {_shorten(self.text)}"
+        location = Location(origin, [text], 1, 1, 1, is_override=True, key=name)
         if not sign:
             explanation = "expected KEY=VALUE, such as training.epochs=3"
         elif name in sections:
@@ -243,12 +244,15 @@ def _parse_override(text: str, location: Location) -> Node:
     # The shell has removed the quotes that YAML would want round a glob or a number sign.
     if text.startswith("*") or (end is None and COMMENT.search(text)):
         return Scalar(location, text, text)
-    node = parse_yaml(text, location.origin, is_override=True)
+    node = parse_yaml(text, location.origin, is_override=True, key=location.key)
     if end is not None and text[-1] != end and COMMENT.search(text):
         raise ConfigError(
             f"received more after the closing {end}; a value here has no comments: leave out what "
             f"follows the {end}"
         )
     if node is None:  # an anchor or the start of a document without anything after it
-        raise ConfigError("no value after the =; write null for none, or quote it")
+        raise ConfigError(
+            f"no value after the =; write null for none. If it is text, "
+            f"{location.explain_quotes(text)}"
+        )
     return node

@@ -61,11 +61,15 @@ SYNONYMS = {
 
 
 class Misspelling(NamedTuple):
-    """Something that looks mistyped, and where (lines and columns count from 1)."""
+    """Something that looks mistyped, and where (lines and columns count from 1).
+
+    What begins there would be read as text if it was in quotes: `text`, where that may be meant.
+    """
 
     line: int
     column: int
     explanation: str
+    text: str = ""
 
     def __str__(self) -> str:
         return f"line {self.line}, column {self.column}: {self.explanation}"
@@ -91,12 +95,13 @@ def find_misspelling(lines: Sequence[str], first_number: int) -> Misspelling | N
     return None
 
 
-def explain_syntax_error(error: Any, lines: Sequence[str]) -> Misspelling:
+def explain_syntax_error(error: Any, lines: Sequence[str], is_override: bool) -> Misspelling:
     """The most probable cause of a YAML syntax error.
 
     Args:
         error: a `MarkedYAMLError` of ruamel.yaml.
         lines: the text.
+        is_override: whether it is the value of an override.
     """
     problem = str(error.problem or error.context)
     mark = error.problem_mark or error.context_mark
@@ -114,7 +119,20 @@ def explain_syntax_error(error: Any, lines: Sequence[str]) -> Misspelling:
         if number < line and lines[number - 1].strip() in _list_all_names():
             explanation = f'the ":" is missing after "{lines[number - 1].strip()}"'
             return Misspelling(number, len(lines[number - 1].rstrip()), explanation)
-    return Misspelling(line, column, _explain_reader_words(problem, str(error.context), written))
+    is_text = is_override and line == 1 and written[:1] not in "[{"
+    if is_text and "mapping values are not allowed" in problem:
+        return Misspelling(1, 1, 'a second ": " is not allowed here', written)
+    if "cannot start any token" in problem or "alias" in str(error.context):
+        explanation = f"a value cannot begin with {written[mark.column : column]}"
+        return Misspelling(line, column, explanation, _cut_value(written, column))
+    return Misspelling(line, column, _explain_reader_words(problem, str(error.context)))
+
+
+def _cut_value(line: str, column: int) -> str:
+    """What is written from a column on: up to the next comma or bracket in a list, or a comment."""
+    is_inside = re.search(r"[\[{][^\]}]*\Z", line[: column - 1])
+    end = r"[,\]}]" if is_inside else r"\s#"
+    return re.split(end, line[column - 1 :])[0].strip()
 
 
 def find_nearest(name: str, candidates: Iterable[str]) -> str | None:
@@ -181,7 +199,7 @@ def _list_suspects(lines: Sequence[str], line: int) -> list[int]:
     return [line]
 
 
-def _explain_reader_words(problem: str, context: str, written: str) -> str:
+def _explain_reader_words(problem: str, context: str) -> str:
     """What the YAML reader's message means."""
     if "quoted scalar" in context:
         return "the quote that opens here is never closed"
@@ -194,10 +212,6 @@ def _explain_reader_words(problem: str, context: str, written: str) -> str:
         )
     if "could not find expected ':'" in problem:
         return 'the line above has no ": " after its key; a setting is written as "key: value"'
-    if "cannot start any token" in problem:
-        return f"a value cannot begin like this ({written.strip()[:40]}): put it in quotes"
-    if "alias" in context:
-        return 'text that begins with * must be in quotes, such as "*.txt"'
     if "<block end>" in problem:
         return (
             "the indentation does not match the lines above: keys of one section begin in the same "

@@ -7,9 +7,11 @@ nothing in a file can run code or expand beyond its size.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from shlex import quote
 from typing import Any
 
 from llm_timecycle.config.spelling import Misspelling, explain_syntax_error, find_misspelling
@@ -17,6 +19,7 @@ from llm_timecycle.errors import ConfigError
 
 MAX_NESTING = 10
 MAX_VALUES = 10_000  # enough for a long list of files, too few to keep the reader busy
+SHOWN = 200  # characters of what a message proposes
 MAX_NUMBER_LENGTH = 100  # characters; Python refuses to read integers of many thousand digits
 
 # The tag resolution of YAML 1.2.2, section 10.3.2.
@@ -32,7 +35,8 @@ NOT_FINITE = re.compile(r"(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z")
 class Location:
     """Where something was written: in `origin` (a file, or an override), from line to line.
 
-    Lines and columns count from 1; `lines` are all lines of the origin.
+    Lines and columns count from 1; `lines` are all lines of the origin, and `key` is that of an
+    override, whose lines are its value.
     """
 
     origin: str
@@ -41,6 +45,7 @@ class Location:
     column: int
     last_line: int
     is_override: bool = False
+    key: str = ""
 
     def __str__(self) -> str:
         return self.origin if self.is_override else f"{self.origin}:{self.line}"
@@ -48,6 +53,23 @@ class Location:
     def find_misspelling(self) -> Misspelling | None:
         """What looks mistyped in these lines, such as a full-width colon; else None."""
         return find_misspelling(self.lines[self.line - 1 : self.last_line], self.line)
+
+    def explain_quotes(self, text: str) -> str:
+        """How to put the text that begins here in quotes; a shell removes those around a value.
+
+        >>> print(Location("", ["[a, 3]"], 1, 5, 1, True, "data.train").explain_quotes("3"))
+        put it in quotes that the shell keeps: 'data.train=[a, "3"]'
+        """
+        quoted = json.dumps(text, ensure_ascii=False)
+        if not self.key:
+            return f"put it in quotes: {quoted}" if len(quoted) <= SHOWN else "put it in quotes"
+        line, start = self.lines[self.line - 1], self.column - 1
+        lines = [*self.lines]
+        lines[self.line - 1] = f"{line[:start]}{quoted}{line[start + len(text) :]}"
+        argument = quote("\n".join([f"{self.key}={lines[0]}", *lines[1:]]))
+        if len(argument) > SHOWN:
+            return "put it in double quotes, and the whole argument in single quotes"
+        return f"put it in quotes that the shell keeps: {argument}"
 
 
 @dataclass(frozen=True)
@@ -78,13 +100,14 @@ class Entries:
 Node = Scalar | Items | Entries
 
 
-def parse_yaml(text: str, origin: str, is_override: bool = False) -> Node | None:
+def parse_yaml(text: str, origin: str, is_override: bool = False, key: str = "") -> Node | None:
     """The one document of a YAML text, or None if it contains only comments.
 
     Args:
         text: the YAML.
         origin: its name in messages.
         is_override: whether it is the value of an override, whose line number means nothing.
+        key: of an override that a shell passed on.
 
     Raises ConfigError, with the line and the column, if it is not valid YAML or is refused.
     """
@@ -93,17 +116,22 @@ def parse_yaml(text: str, origin: str, is_override: bool = False) -> Node | None
     from ruamel.yaml.reader import ReaderError
 
     lines = re.split(r"\r\n|\n|\r", text)
+    start = Location(origin, lines, 1, 1, 1, is_override, key)
     try:
-        return _build_tree(YAML(typ="safe", pure=True).parse(text), origin, lines, is_override)
+        return _build_tree(YAML(typ="safe", pure=True).parse(text), start)
     except ReaderError as error:
         line, column = _find_position(text, error.position)
         explanation = f"the character U+{ord(text[error.position]):04X} is not allowed in YAML"
     except MarkedYAMLError as error:
-        line, column, explanation = explain_syntax_error(error, lines)
+        found = explain_syntax_error(error, lines, is_override)
+        line, column, explanation = found.line, found.column, found.explanation
+        if found.text:
+            advice = replace(start, line=line, column=column).explain_quotes(found.text)
+            explanation = f"{explanation}; if it is text, {advice}"
     except (ValueError, OverflowError):  # from chr() and int(), of an escape or a version
-        found = TOO_LARGE.search(text)
-        line, column = _find_position(text, found.start() if found else 0)
-        explanation = f"the number in {(found[0] if found else text)[:20]} is too large"
+        number = TOO_LARGE.search(text)
+        line, column = _find_position(text, number.start() if number else 0)
+        explanation = f"the number in {(number[0] if number else text)[:20]} is too large"
     where = origin if is_override else f"{origin}:{line}, column {column}"
     raise ConfigError(f"{where}: {explanation}")
 
@@ -164,9 +192,7 @@ def describe_node(node: Node) -> str:
     return " ".join(short.split())
 
 
-def _build_tree(
-    events: Iterator[Any], origin: str, lines: Sequence[str], is_override: bool
-) -> Node | None:
+def _build_tree(events: Iterator[Any], first: Location) -> Node | None:
     from ruamel.yaml import events as kinds
 
     roots: list[Node] = []
@@ -176,7 +202,7 @@ def _build_tree(
     for count, event in enumerate(events):
         start, end = event.start_mark, event.end_mark
         last = max(start.line, end.line - (end.column == 0)) + 1
-        location = Location(origin, lines, start.line + 1, start.column + 1, last, is_override)
+        location = replace(first, line=start.line + 1, column=start.column + 1, last_line=last)
         _refuse(event, location)
         if count > MAX_VALUES:
             raise _refusal(location, f"more than {MAX_VALUES} values; settings are about 50")
@@ -215,8 +241,8 @@ def _build_scalar(event: Any, location: Location) -> Scalar:
         raise _refusal(location, "half a character (U+D800 to U+DFFF); write the character itself")
     if is_plain:
         return Scalar(location, resolve_scalar(event.value), event.value)
-    quote = event.style if event.style in {"'", '"'} else '"'
-    return Scalar(location, event.value, f"{quote}{event.value}{quote}")
+    mark = event.style if event.style in {"'", '"'} else '"'
+    return Scalar(location, event.value, f"{mark}{event.value}{mark}")
 
 
 def _refuse(event: Any, location: Location) -> None:
@@ -226,8 +252,8 @@ def _refuse(event: Any, location: Location) -> None:
     if isinstance(event, kinds.AliasEvent):
         raise _refusal(
             location,
-            f"an alias (*{event.anchor}); not allowed in settings files. If it is text, such as "
-            f'the glob *.txt, put it in quotes: "*.txt"',
+            f"an alias (*{event.anchor}); not allowed in settings files. If it is text, such as a "
+            f"glob, {location.explain_quotes(f'*{event.anchor}')}",
         )
     if getattr(event, "tag", None) is not None:
         raise _refusal(location, f"a tag ({event.tag}); not allowed in settings files. Remove it")

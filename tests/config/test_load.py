@@ -142,65 +142,6 @@ def test_endless_problems_are_counted_not_listed(refuse):
     assert message.splitlines()[-1] == "  and 70 more"
 
 
-def test_override_wins_over_the_file_and_a_later_one_over_an_earlier(read):
-    settings = read(
-        "training: {epochs: 3, seed: 7}", "training.epochs=4", "training.epochs = 5"
-    ).settings
-    assert (settings.training.epochs, settings.training.seed) == (5, 7)
-
-
-def test_override_values_are_yaml(read):
-    settings = read(
-        "training: {patience: 3}",
-        "training.patience=null",
-        "training.learning_rate=1e-3",
-        'generation.stop=["\\n", "a = b"]',
-        "generation.ban=['part #1']",
-        "model.tie_embeddings=true",
-    ).settings
-    assert settings.training.patience is None
-    assert settings.training.learning_rate == 0.001
-    assert settings.generation.stop == ["\n", "a = b"]
-    assert settings.generation.ban == ["part #1"]
-    assert settings.model.tie_embeddings is True
-
-
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("training.epochs", "expected KEY=VALUE, such as training.epochs=3"),
-        ("training=3", "this is a section; set one of its keys, such as training.epochs=..."),
-        ("epochs=3", "there is no such setting; epochs belongs under training"),
-        ("training.epoch=3", "there is no such setting; did you mean epochs?"),
-        ("training.epochs.a=3", "there is no such setting; did you mean epochs?"),
-        ("training.epochs=", "no value after the =; write null for none"),
-        ("training.epochs=---", "no value after the =; write null for none, or quote it"),
-        ("training.epochs=&a", "no value after the =; write null for none, or quote it"),
-        ("training.epochs=\ufeff", "no value after the =; write null for none, or quote it"),
-        ("training.epochs=#3", "received #3; expected a whole number from 1 to 1000000000"),
-        ("training.epochs=3 # more", "received 3 # more; expected a whole number from 1 to"),
-        ('data.train="a.txt" # mine', 'received more after the closing "; a value here has no'),
-        ("data.train=['a #1.txt'] # mine", "leave out what follows the ]"),
-        ("training.epochs=x", "received x; expected a whole number from 1 to 1000000000"),
-        ("training.epochs=３", "received ３; expected a whole number from 1 to 1000000000"),
-        ("data.valid=[a, b", "the bracket that opens here is not closed"),
-        ("data.valid=!!python/name:os.system x", "a tag (tag:yaml.org,2002:python/name:os.system"),
-        ("=3", "?: there is no such setting"),
-    ],
-)
-def test_wrong_override(refuse, override, message):
-    refused = refuse("{}", override)
-    assert refused.splitlines()[1].startswith(f"  override {override}: ")
-    assert message in refused
-
-
-@pytest.mark.parametrize("override", ["training.epochs" * 1000, "training." + "e" * 9999 + "=3"])
-def test_a_long_override_is_shown_by_its_start(refuse, override):
-    refused = refuse("{}", override)
-    assert f"override {override[:77]}...: {override[:77]}...: " in refused
-    assert len(refused) < 1000
-
-
 def test_paths_start_from_the_file_or_for_overrides_from_here(tmp_path, monkeypatch):
     (tmp_path / "there").mkdir()
     (tmp_path / "here").mkdir()
@@ -230,10 +171,6 @@ def test_names_of_built_in_corpora_are_no_paths(read, tmp_path):
     data = read("data: {train: [python-docs, ./python-docs]}", "data.valid=sample-chinese")
     assert data.settings.data.train == ["python-docs", f"{tmp_path}/python-docs"]
     assert data.settings.data.valid == "sample-chinese"
-
-
-def test_glob_in_an_override_needs_no_quotes_of_its_own(read, tmp_path):
-    assert read("{}", "data.train=*.txt").settings.data.train == f"{tmp_path}/*.txt"
 
 
 @pytest.mark.parametrize("text", ["", "# epochs: 3\n", "---\n", "~"])
@@ -278,16 +215,6 @@ def test_keys_that_differ_by_quotes_are_different(read, text):
     assert read(text, *overrides).settings.generation.bias == expected
 
 
-def test_a_key_that_an_override_repeats_is_refused(refuse):
-    message = refuse("{}", "generation.bias={a: 1, 'a': 2}")
-    assert message.endswith("'a': 2}: generation.bias.a: written twice. Keep one")
-
-
-def test_bias_from_an_override(read):
-    settings = read("{}", "generation.bias={the: 2}", "generation.ban=[a, b]").settings
-    assert (settings.generation.bias, settings.generation.ban) == ({"the": 2.0}, ["a", "b"])
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -309,13 +236,6 @@ def test_bias_from_an_override(read):
 )
 def test_wrong_bias_and_ban(refuse, text, message):
     assert message in refuse(text)
-
-
-def test_a_value_of_an_override_has_no_comments(read, tmp_path):
-    settings = read("{}", "data.train=in/tx #2", "data.valid=#1.txt", "data.test=['a #1.txt']")
-    data = settings.settings.data
-    assert (data.train, data.valid) == (f"{tmp_path}/in/tx #2", f"{tmp_path}/#1.txt")
-    assert data.test == [f"{tmp_path}/a #1.txt"]
 
 
 @pytest.mark.parametrize("is_cut_there", [True, False])

@@ -70,15 +70,17 @@ def write_checkpoint(directory: Path, checkpoint: Checkpoint, keep: int) -> Path
         tensors = {name: np.asarray(a, order="C") for name, a in checkpoint.tensors.items()}
         file = temporary / TENSORS
         sha256 = write_durably(file, save(tensors))
+        stored = {"bytes": file.stat().st_size, "sha256": sha256}
         state = {
             "format_version": FORMAT_VERSION,
             "identity": checkpoint.identity,
             "progress": checkpoint.progress.to_dict(),
-            "tensors": {"bytes": file.stat().st_size, "sha256": sha256},
+            "tensors": stored,
         }
         write_durably(temporary / "state.json", write_sealed(state))
-        if _holds(final, state["tensors"]):  # of the same step, before its validation
-            write_durably(final / "state.json", write_sealed(state))
+        if _holds(final, stored):  # of the same step, before its validation
+            (temporary / "state.json").replace(final / "state.json")
+            flush_directory(final)
             remove(temporary)
         else:
             remove(final)

@@ -9,10 +9,13 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 from tests.browser import browser as browser
 from tests.browser import shared_page as shared_page
 
+settings.register_profile("tests", deadline=None)  # how long an example takes, the machine decides
+settings.load_profile("tests")
 # Of what is imported and collected nothing is garbage: looking for it takes a fifth of that time.
 gc.disable()
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -51,7 +51,7 @@ def alone(network: object) -> list[Sums]:
     return [score_stream(plain, SETTINGS, join([document])[0]) for document in DOCUMENTS]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     order=st.permutations(range(len(DOCUMENTS))),
     shape=st.sampled_from(SHAPES),
@@ -89,7 +89,7 @@ def score_tokens(network: object, lanes: Lanes) -> np.ndarray:
     return losses
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(
     order=st.permutations(range(len(DOCUMENTS))),
     shape=st.sampled_from(READ_SHAPES),

@@ -100,7 +100,7 @@ def test_two_beams_find_what_greed_misses() -> None:
 
 
 @given(seed=SEEDS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_one_beam_is_greedy(seed: int) -> None:
     table = draw_table(seed, 6)
     (found,) = search(table, ends=False, beams=1, length=8)
@@ -112,7 +112,7 @@ def test_one_beam_is_greedy(seed: int) -> None:
 
 
 @given(seed=SEEDS, alpha=st.floats(0.0, 2.0))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_enough_beams_find_what_an_exhaustive_search_finds(seed: int, alpha: float) -> None:
     table = draw_table(seed, 4)
     everything = search_all(table, 4, alpha)
@@ -163,7 +163,7 @@ def test_banned_tokens_are_left_out_and_a_bias_counts() -> None:
 
 
 @given(seed=SEEDS, n=st.integers(1, 3))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_no_found_text_has_an_ngram_twice_and_the_best_of_the_rest_is_found(
     seed: int, n: int
 ) -> None:

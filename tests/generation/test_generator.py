@@ -214,7 +214,7 @@ LEVELS = {
 
 @pytest.mark.parametrize("level", LEVELS)
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_end_of_a_text_is_enough_to_find_every_stop_sequence(
     level: str, data: st.DataObject
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_timecycle.generation.stop_sequences import StopSequenceFilter
@@ -38,7 +38,6 @@ def test_by_hand(stop_sequences: list[str], pieces: list[str], shown: list[str])
     pieces=st.lists(st.text("ab", max_size=5), max_size=20),
     stop=st.text("ab", min_size=1, max_size=6),
 )
-@settings(deadline=None)
 def test_a_text_ends_at_the_same_character_whatever_its_pieces(
     pieces: list[str], stop: str
 ) -> None:

@@ -31,7 +31,7 @@ def test_a_header_that_claims_an_absurd_size_is_refused_before_memory_is_taken(r
 DTYPES = st.sampled_from(["f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?"])
 
 
-@hypothesis.settings(max_examples=30, deadline=None)
+@hypothesis.settings(max_examples=30)
 @hypothesis.given(
     st.dictionaries(
         st.text("ab.é", min_size=1, max_size=4),

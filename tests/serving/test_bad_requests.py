@@ -160,9 +160,7 @@ JSON = st.recursive(
 NAMES = st.sampled_from(sorted({name for name, _ in WRONG}))
 
 
-MANY = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+MANY = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @given(body=st.dictionaries(NAMES, JSON, max_size=4))

@@ -121,7 +121,7 @@ REQUESTS = st.lists(
 
 
 @given(requests=REQUESTS, max_rows=st.integers(1, 9))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_company_changes_nothing(requests: list[dict], max_rows: int) -> None:
     def make(request: dict) -> Job:
         return make_job(

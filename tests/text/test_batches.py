@@ -40,7 +40,7 @@ def test_two_lanes_of_eleven_tokens_worked_by_hand() -> None:
 
 
 @given(B=st.integers(1, 7), T=st.integers(1, 7), more=st.integers(1, 150))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_an_epoch_predicts_every_token_of_the_lanes_once(B: int, T: int, more: int) -> None:
     N = B * T + more
     lanes = cut_lanes(np.arange(N), B, T)
@@ -59,7 +59,7 @@ def vary(tokens: int, B: int, T: int, seed: int = 1) -> Lanes:
 @given(
     B=st.integers(1, 4), T=st.integers(10, 80), more=st.integers(1, 3_000), seed=st.integers(0, 99)
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_random_widths_read_every_token_of_every_epoch_once(
     B: int, T: int, more: int, seed: int
 ) -> None:

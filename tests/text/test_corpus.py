@@ -108,7 +108,7 @@ def test_the_hash_of_a_part_follows_its_cuts_and_its_text(tmp_path):
 
 
 @given(texts=TEXTS, cuts=st.lists(st.integers(0, 250), min_size=4, max_size=4))
-@settings(max_examples=100, deadline=None, suppress_health_check=EVERY_EXAMPLE_REWRITES_FILES)
+@settings(max_examples=100, suppress_health_check=EVERY_EXAMPLE_REWRITES_FILES)
 def test_a_part_of_a_part_is_a_part(tmp_path, texts, cuts):
     corpus = open_texts(tmp_path, *texts)
     (start, stop), (inner_start, inner_stop) = sorted(cuts[:2]), sorted(cuts[2:])

@@ -120,9 +120,7 @@ def test_the_hash_is_that_of_the_text_and_not_of_its_bytes(tmp_path):
     block_bytes=st.integers(1, 12),
     cuts=st.tuples(st.integers(0, 40), st.integers(0, 40)),
 )
-@settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_range_in_any_encoding_equals_the_slice(tmp_path, text, encoding, block_bytes, cuts):
     path = write(tmp_path, text.encode(encoding))
     expected = text.replace("\r\n", "\n").replace("\r", "\n")

@@ -196,9 +196,7 @@ TEXTS = st.lists(st.text('ab ,;"\n\t钟\\', max_size=12), min_size=1, max_size=1
 
 
 @given(texts=TEXTS, block_bytes=st.integers(1, 30), kind=st.sampled_from(["csv", "tsv", "jsonl"]))
-@settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_written_is_read_and_any_part_of_it(tmp_path, texts, block_bytes, kind):
     if kind == "jsonl":
         content = "".join(json.dumps({"n": n, "text": text}) + "\n" for n, text in enumerate(texts))

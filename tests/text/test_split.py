@@ -162,7 +162,7 @@ def test_the_nearest_end_is_found_in_documents_of_any_length(tmp_path, monkeypat
     documents=st.sampled_from(["line", "paragraph"]),
     fractions=st.tuples(st.floats(0.01, 0.3), st.floats(0.01, 0.3)),
 )
-@settings(max_examples=150, deadline=None, suppress_health_check=EVERY_EXAMPLE_REWRITES_FILES)
+@settings(max_examples=150, suppress_health_check=EVERY_EXAMPLE_REWRITES_FILES)
 def test_with_three_documents_or_more_no_part_is_empty_and_none_is_cut(
     tmp_path, words, documents, fractions
 ):
@@ -177,7 +177,7 @@ def test_with_three_documents_or_more_no_part_is_empty_and_none_is_cut(
 
 
 @given(st.text("ab\n .", min_size=2000, max_size=3000))
-@settings(max_examples=50, deadline=None, suppress_health_check=EVERY_EXAMPLE_REWRITES_FILES)
+@settings(max_examples=50, suppress_health_check=EVERY_EXAMPLE_REWRITES_FILES)
 def test_of_2000_characters_each_part_has_half_of_its_share(tmp_path, text):
     corpus = open_texts(tmp_path, text)
     sizes = [part.count_characters() for part in split_corpus(corpus, 0.05, 0.05)]
@@ -197,7 +197,7 @@ def test_a_part_knows_whether_it_ends_where_its_document_does(tmp_path):
 
 
 @given(texts=TEXTS, valid=FRACTIONS, test=FRACTIONS, block_bytes=st.integers(1, 9))
-@settings(max_examples=150, deadline=None, suppress_health_check=EVERY_EXAMPLE_REWRITES_FILES)
+@settings(max_examples=150, suppress_health_check=EVERY_EXAMPLE_REWRITES_FILES)
 def test_the_parts_join_to_the_whole(tmp_path, texts, valid, test, block_bytes):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(text_file, "BLOCK_BYTES", block_bytes)

@@ -75,7 +75,7 @@ def test_documents_worked_by_hand(tmp_path, monkeypatch, documents, text, found,
     long=st.sampled_from([1, 5, 1 << 20]),
     cuts=st.tuples(st.integers(0, 60), st.integers(0, 60)),
 )
-@settings(max_examples=300, deadline=None, suppress_health_check=EVERY_EXAMPLE_REWRITES_THE_FILE)
+@settings(max_examples=300, suppress_health_check=EVERY_EXAMPLE_REWRITES_THE_FILE)
 def test_any_range_of_any_documents_is_that_of_the_whole(
     tmp_path, text, documents, block_bytes, long, cuts
 ):
@@ -101,7 +101,7 @@ def test_any_range_of_any_documents_is_that_of_the_whole(
 
 
 @given(text=st.text(alphabet="ab \n", max_size=60), position=st.integers(0, 60))
-@settings(max_examples=200, deadline=None, suppress_health_check=EVERY_EXAMPLE_REWRITES_THE_FILE)
+@settings(max_examples=200, suppress_health_check=EVERY_EXAMPLE_REWRITES_THE_FILE)
 def test_the_ends_beside_any_position_are_found(tmp_path, text, position):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(text_file, "BLOCK_BYTES", 5)

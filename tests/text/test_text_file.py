@@ -61,7 +61,7 @@ def test_text_is_read_by_the_rules_whatever_the_blocks(tmp_path, name, content, 
     block_bytes=st.integers(1, 12),
     cuts=st.tuples(st.integers(0, 40), st.integers(0, 40)),
 )
-@settings(max_examples=200, deadline=None, suppress_health_check=EVERY_EXAMPLE_REWRITES_THE_FILE)
+@settings(max_examples=200, suppress_health_check=EVERY_EXAMPLE_REWRITES_THE_FILE)
 def test_any_range_of_any_text_equals_the_slice(tmp_path, text, block_bytes, cuts):
     path = write(tmp_path, text.encode())
     expected = text.replace("\ufeff", "").replace("\r\n", "\n").replace("\r", "\n")

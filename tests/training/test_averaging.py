@@ -158,7 +158,7 @@ def test_the_checkpoint_has_the_weights_and_their_mean(
     losses=st.lists(st.sampled_from([1.0, 1.5, 2.0, 2.5, 3.0]), max_size=12),
     patience=st.integers(1, 4),
 )
-@hypothesis_settings(max_examples=200, deadline=None)
+@hypothesis_settings(max_examples=200)
 def test_the_trigger_is_the_twins(losses: list[float], patience: int) -> None:
     training = TrainingSettings(averaging="triggered", averaging_patience=patience)
     progress = Progress()

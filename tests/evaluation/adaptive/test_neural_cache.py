@@ -40,7 +40,7 @@ def compute_expected(documents: np.ndarray, reach: CacheReach, lane: int, t: int
     return None if p is None else float(p[FOLLOWING[lane, t]])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     cuts=st.lists(st.integers(1, N - 1), max_size=6),
     begins=st.sets(st.integers(1, N - 1), max_size=4),

@@ -35,7 +35,7 @@ def test_all_of_fifty_planted_passages_are_found(monkeypatch: pytest.MonkeyPatch
     assert found.runs == (193,) * 50
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     sample=st.lists(st.integers(0, 2), min_size=1, max_size=30),
     text=st.lists(st.integers(0, 2), min_size=1, max_size=80),

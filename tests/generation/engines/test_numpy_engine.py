@@ -51,7 +51,7 @@ NETWORKS = st.builds(
     sizes=st.tuples(st.integers(2, 30), st.integers(1, 6), st.integers(1, 6)),
     seed=st.integers(0, 2**32 - 1),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_logits_are_those_of_the_reference(
     network: ModelSettings, sizes: tuple[int, int, int], seed: int, dtype: type, tolerance: float
 ) -> None:

@@ -74,7 +74,7 @@ def test_top_k_keeps_exactly_k_and_of_equals_the_lowest(k: int, kept: list[int])
 
 
 @given(seed=SEEDS, k=st.integers(1, 2000))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_top_k_equals_a_full_sort(seed: int, k: int) -> None:
     rng = np.random.default_rng(seed)
     logits = rng.integers(-40, 40, 2000).astype(np.float64)
@@ -115,7 +115,7 @@ def test_top_p_that_is_reached_exactly(N: int) -> None:
 
 
 @given(row=ROWS, p=SHARES)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_top_p_equals_a_full_sort(row: tuple[np.ndarray, np.ndarray], p: float) -> None:
     gaps, weights = row
     order = sorted(range(len(gaps)), key=lambda index: (-gaps[index], index))
@@ -168,7 +168,7 @@ def test_a_removed_token_is_not_typical_and_changes_nothing() -> None:
 
 
 @given(row=ROWS, p=SHARES)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_typical_equals_a_full_sort(row: tuple[np.ndarray, np.ndarray], p: float) -> None:
     gaps, weights = row
     probabilities = weights / weights.sum()
@@ -187,7 +187,7 @@ def test_typical_equals_a_full_sort(row: tuple[np.ndarray, np.ndarray], p: float
 
 
 @given(seed=SEEDS, N=st.integers(2, 300), exponent=st.floats(-3.0, 3.0), p=SHARES)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_one_always_stays(seed: int, N: int, exponent: float, p: float) -> None:
     gaps, weights = make_row(seed, N, 10.0**exponent)
     for share in (5e-324, p, 1.0 - 2**-53):
@@ -198,7 +198,7 @@ def test_one_always_stays(seed: int, N: int, exponent: float, p: float) -> None:
 
 
 @given(seed=SEEDS, k=st.integers(1, 300))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_rows_are_filtered_the_same_alone_and_with_others(seed: int, k: int) -> None:
     rows = [make_row(seed + row, 300) for row in range(4)]
     gaps, weights = (np.stack(each) for each in zip(*rows, strict=True))
@@ -234,7 +234,6 @@ def test_xtc_keeps_the_least_of_the_likely_and_the_unlikely(
 
 
 @given(row=ROWS, threshold=st.floats(0.001, 0.5))
-@settings(deadline=None)
 def test_xtc_equals_its_twin(row: tuple[np.ndarray, np.ndarray], threshold: float) -> None:
     probabilities = row[1] / row[1].sum()
     removed = exclude_top_choices(dict(enumerate(probabilities.tolist())), threshold)

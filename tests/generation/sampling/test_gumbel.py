@@ -62,7 +62,7 @@ def test_the_hash_is_its_scalar_twin() -> None:
 
 @pytest.mark.parametrize("N", [1, 2, 40, EXACT_AT_MOST, EXACT_AT_MOST + 1, 5000])
 @given(seed=st.integers(0, 2**32 - 1), u=st.floats(0.0, 1.0, exclude_max=True))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_first_to_arrive_is_drawn(N: int, seed: int, u: float) -> None:
     log_weights, uniforms = draw_log_weights(seed, N), np.array([u])
     ids = np.random.default_rng(seed).permutation(10_000)[:N]

@@ -47,7 +47,7 @@ def test_of_no_tokens_every_token_follows() -> None:
 
 
 @given(texts=TEXTS, longest=st.integers(1, 5), more=st.integers(0, 30), seed=st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_matches_are_those_of_a_comparison_token_by_token(
     texts: list[list[int]], longest: int, more: int, seed: int
 ) -> None:
@@ -63,7 +63,7 @@ def test_matches_are_those_of_a_comparison_token_by_token(
 
 
 @given(texts=TEXTS, seed=st.integers(0, 99))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_text_that_grows_equals_one_that_is_there(texts: list[list[int]], seed: int) -> None:
     rng = np.random.default_rng(seed)
     rows = rng.integers(0, len(texts), 3).tolist()

@@ -183,7 +183,7 @@ def test_a_row_is_sampled_the_same_alone_and_with_others() -> None:
 
 @pytest.mark.parametrize("neutral", [{"top_k": 999}, {"top_k": 5000}, {"top_p": 1.0}])
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_neutral_settings_are_the_identity(seed: int, neutral: dict[str, object]) -> None:
     rng = np.random.default_rng(seed)
     logits, u = rng.normal(scale=3, size=(20, 999)), rng.random(20)

@@ -79,7 +79,7 @@ def test_dry_counts_at_most_50_tokens() -> None:
 
 
 @given(texts=TEXTS, allowed=st.integers(1, 4), breaker=st.integers(2, 5), base=st.floats(1.0, 3.0))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_dry_equals_its_twin(
     texts: list[list[int]], allowed: int, breaker: int, base: float
 ) -> None:
@@ -123,7 +123,7 @@ def test_a_text_that_may_only_repeat_keeps_every_token_that_is_left() -> None:
 
 
 @given(texts=TEXTS, n=st.integers(1, 5))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_no_repeated_ngram_equals_its_twin(texts: list[list[int]], n: int) -> None:
     logits = np.zeros((len(texts), 5))  # the last token is in no text, so one is always left
     ban_repeated_ngrams(logits, TextHistory(texts, max(n - 1, 1)), n)
@@ -132,7 +132,7 @@ def test_no_repeated_ngram_equals_its_twin(texts: list[list[int]], n: int) -> No
 
 
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(2, 4))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_sampled_text_has_no_ngram_twice(seed: int, n: int) -> None:
     """The law that the filter is for; a text of 24 tokens is never out of 25 that are left."""
     rng = np.random.default_rng(seed)

@@ -148,7 +148,7 @@ def test_two_degrees_of_freedom_have_a_closed_form() -> None:
 
 
 @given(p=st.floats(0.01, 0.99), d1=st.floats(0.5, 1e4), d2=st.floats(0.5, 1e4))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_quantiles_of_a_ratio_and_its_inverse_agree(p: float, d1: float, d2: float) -> None:
     product = compute_f_quantile(p, d1, d2) * compute_f_quantile(1 - p, d2, d1)
     assert product == pytest.approx(1, rel=1e-4)

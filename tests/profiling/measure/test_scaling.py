@@ -60,7 +60,7 @@ def test_sizes_are_a_geometric_range_around_the_configured_one(
 
 
 @given(axis=st.sampled_from(GROWTH_AXES), size=st.integers(1, 3_000))
-@hypothesis_settings(max_examples=50, deadline=None)
+@hypothesis_settings(max_examples=50)
 def test_sizes_are_five_different_ones_whatever_is_configured(axis: str, size: int) -> None:
     settings = Settings.model_construct(
         model=ModelSettings(embedding_dim=size, hidden_units=size, num_layers=min(size, 64)),

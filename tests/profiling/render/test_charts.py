@@ -145,7 +145,7 @@ def test_one_stall_does_not_flatten_the_histogram() -> None:
     assert get_axes(figure).get_xlim()[1] < 0.003
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.lists(st.floats(0, 1e4), min_size=1, max_size=60))
 def test_the_histogram_loses_no_latency(latencies_s: list[float]) -> None:
     [bars] = get_axes(draw_latencies(latencies_s)).containers
@@ -204,7 +204,7 @@ def test_losses_are_where_the_history_has_them() -> None:
     assert list(find_line(figure, "validation").get_xdata()) == [4]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.floats(1e-9, 1e9), st.floats(1.05, 1e8))
 def test_a_logarithmic_axis_always_has_a_few_values(low: float, ratio: float) -> None:
     _, axes = chart_style.make_plot("x", "y", 200)

@@ -16,7 +16,7 @@ PLAIN = st.recursive(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(PLAIN, max_size=3))
 def test_values_arrive_in_order(values):
     stream = io.BytesIO()

@@ -9,7 +9,7 @@ from itertools import accumulate
 import numpy as np
 import pytest
 import tokenizers
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_timecycle.config.text_settings import TokenizerSettings
@@ -201,7 +201,6 @@ def test_a_han_zero_belongs_to_the_number_or_the_space_before_it():
     assert tokenizer.encode(text).tolist() == open_twin(tokenizer).encode(text).ids
 
 
-@settings(deadline=None)
 @given(text=st.text(HAN_OF_ALL_KINDS + BESIDE_HAN, max_size=30))
 def test_pieces_of_the_subword_level_end_where_tokens_end(text):
     split = build_pipeline(SETTINGS["subword"], Vocabulary(())).pre_tokenizer.pre_tokenize_str
@@ -212,7 +211,6 @@ def test_pieces_of_the_subword_level_end_where_tokens_end(text):
 
 
 @pytest.mark.parametrize("level", ["unicode", "subword"])
-@settings(deadline=None)
 @given(text=st.text(HAN_OF_ALL_KINDS + BESIDE_HAN, max_size=30))
 def test_han_characters_of_all_kinds_have_the_ids_that_the_library_gives(level, text):
     assert MET[level].encode(text).tolist() == MET_TWINS[level].encode(text).ids

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import tokenizers
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_timecycle.config.text_settings import TokenizerSettings
@@ -107,7 +107,6 @@ def test_typography_comes_back_as_it_was(text):
     assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
-@settings(deadline=None)  # the first one compiles the rules
 @given(text=TEXTS)
 def test_any_text_comes_back_as_it_was(text):
     tokenizer = Tokenizer.train(SETTINGS, [text])

@@ -101,7 +101,7 @@ class Simulation:
 
 
 @given(machine=machines_of_a_minute)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_minute_ends_within_three_percent(machine: Machine) -> None:
     simulation = Simulation(machine, 1.0)
     assert simulation.run() == pytest.approx(60.0, rel=0.03)
@@ -121,7 +121,7 @@ def test_a_longer_budget_ends_within_one_percent(minutes: float, steps: int) -> 
 
 
 @given(machine=machines_of_a_minute, share=st.floats(0.2, 0.6), minutes=st.sampled_from([1, 3]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_machine_that_gets_busy_ends_within_five_percent(
     machine: Machine, share: float, minutes: int
 ) -> None:
@@ -130,7 +130,7 @@ def test_a_machine_that_gets_busy_ends_within_five_percent(
 
 
 @given(machine=machines_of_a_minute, share=st.floats(0.1, 0.5), slowness=st.floats(1.0, 6.0))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_machine_that_is_busy_at_first_ends_within_five_percent(
     machine: Machine, share: float, slowness: float
 ) -> None:
@@ -140,7 +140,7 @@ def test_a_machine_that_is_busy_at_first_ends_within_five_percent(
 
 
 @given(machine=machines_of_a_minute, times=st.floats(1.0, 400.0))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_validation_estimated_while_the_machine_was_busy_ends_no_training_early(
     machine: Machine, times: float
 ) -> None:

@@ -79,7 +79,7 @@ def test_steps_take_the_least_share_whatever_a_validation_is_said_to_take() -> N
     step_s=st.floats(1e-4, 10.0),
     schedule=st.sampled_from(["constant", "cosine", "linear", "trapezoidal"]),
 )
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_no_run_is_wholly_inside_its_warm_up(
     warmup_steps: int, step_s: float, schedule: str
 ) -> None:
@@ -97,7 +97,7 @@ def test_no_run_is_wholly_inside_its_warm_up(
     parts=st.lists(st.tuples(st.integers(0, 500), st.floats(1e-3, 1.0)), min_size=1, max_size=4),
     warmup_steps=st.integers(0, 200),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_annealing_has_no_jump_rises_and_ends_at_one(
     parts: list[tuple[int, float]], warmup_steps: int
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -16,7 +16,6 @@ from llm_timecycle.training.reporting.display import Display, fold
 
 
 @given(st.text(max_size=200), st.integers(2, 60), st.integers(1, 3))
-@settings(deadline=None)
 def test_a_sample_is_folded_into_lines_that_fit(text: str, cells: int, lines: int) -> None:
     folded = fold(text, cells, lines)
     assert len(folded) <= lines

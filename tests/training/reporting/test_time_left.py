@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from llm_timecycle.training.reporting.time_left import count_due
@@ -20,7 +20,6 @@ from tests.training.test_loop import make_run
     st.one_of(st.none(), st.integers(1, 20)),
     st.integers(1, 20),
 )
-@settings(deadline=None)
 def test_what_is_due_is_counted_as_the_loop_does_it(
     step: int, more: int, every: int | None, per_epoch: int
 ) -> None:

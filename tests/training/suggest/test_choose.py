@@ -290,7 +290,7 @@ def test_no_choice_contradicts_what_is_given() -> None:
     assert "generation.dry_allowed_length" not in off.values
 
 
-@hypothesis_settings(max_examples=80, deadline=None)
+@hypothesis_settings(max_examples=80)
 @hypothesis_given(
     characters=st.integers(500, 10**9),
     bytes_per_character=st.floats(1.0, 3.0),

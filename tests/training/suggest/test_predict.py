@@ -74,7 +74,7 @@ def test_a_loss_computed_by_hand() -> None:
     assert predict_loss(25, 100, 800, 400, curve) == pytest.approx(expected)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     level=st.sampled_from(sorted(LOSS_CURVES)),
     lstm_weights=st.floats(1e4, 1e8),

@@ -123,6 +123,8 @@ def is_replaceable(path: Path) -> bool:
     Nor a link that leads through /dev or /proc, as /dev/stdout does. Where standard output is
     redirected, it ends at a regular file, and still the link would be replaced.
     """
+    if not os.path.lexists(path):
+        return True
     place = path
     for _ in range(_LINKS_AT_MOST):
         place = Path(os.path.realpath(place.parent), place.name)

@@ -116,7 +116,7 @@ def make_private_run(tmp_path: Path) -> Exported:
     manifest["best"]["note"] = PRIVATE
     manifest["owner"] = PRIVATE
     write_manifest(run.path, manifest)
-    record_files(run.path, ["samples.txt"])
+    record_files(run.path, {"samples.txt": None})
     return replace(source, run=open_run(run.path))
 
 
@@ -170,7 +170,7 @@ def test_a_row_that_the_manifest_does_not_vouch_for_is_not_counted(tmp_path: Pat
 def test_metrics_of_another_kind_are_an_error_that_names_the_file(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run").run
     run.metrics_path.write_text("step,epoch\n1,many\n")
-    record_files(run.path, ["metrics.csv"])
+    record_files(run.path, {"metrics.csv": None})
     with pytest.raises(RunError, match=r"metrics\.csv cannot be read: could not convert"):
         read_facts(run)
 

@@ -88,22 +88,30 @@ def export(
     _check_free(place, force)
     card = {**card, "repository": push, "copies": _measure(source)} if to == HUB else {}
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with stage_directory(place, replaces=place.exists()) as staging:
-            if form.example is not None:
-                write_companions(source, staging, form.example)
-            written = writer.write(source, staging, precision, **card)
-            comparison = _compare(form, source, staging, precision)
-            _write_mark(staging, source, to, precision, comparison)
-            files = dict(_list_files(staging))
-            flush_tree(staging)
+        result = _write(source, to, place, precision, writer, card)
     except OSError as error:
         raise UsageError(f"cannot write {place}: {explain_os_error(error)}") from error
-    remark = "" if comparison else _explain_no_comparison(form)
-    left_out = tuple(getattr(written, "left_out", ()))
     url = None if push is None else _send(place, push, private=private, update=force)
+    return replace(result, url=url)
+
+
+def _write(
+    source: Source, to: str, place: Path, precision: str, writer: Any, card: Mapping[str, Any]
+) -> ExportResult:
+    """Write the directory and compare what is in it; see `export`."""
+    form = find_format(to)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with stage_directory(place, replaces=place.exists()) as staging:
+        if form.example is not None:
+            write_companions(source, staging, form.example)
+        written = writer.write(source, staging, precision, **card)
+        comparison = _compare(form, source, staging, precision)
+        _write_mark(staging, source, to, precision, comparison)
+        files = dict(_list_files(staging))
+        flush_tree(staging)
+    remark = "" if comparison else _explain_no_comparison(form)
     result = ExportResult(place, source.run.name, to, precision, files, comparison, remark)
-    return replace(result, left_out=left_out, url=url)
+    return replace(result, left_out=tuple(getattr(written, "left_out", ())))
 
 
 def _send(folder: Path, repository: str, **choices: bool) -> str:

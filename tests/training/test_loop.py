@@ -221,17 +221,20 @@ def test_penalties_of_the_settings_move_the_gradient_and_not_the_loss_of_the_fir
     assert plain["gradient_norm"] != penalized["gradient_norm"]
 
 
+def stop_after(run: Run, steps: int) -> TrainingLoop:
+    """Train a new run until a signal stops it after so many steps."""
+    request = StopRequest()
+    loop = make_loop(run, callbacks=[StopAfter(request, steps, signal.SIGINT)], request=request)
+    with pytest.raises(Interrupted):
+        loop.train()
+    return loop
+
+
 def test_a_checkpoint_that_was_lost_changes_nothing(whole: Run, tmp_path: Path) -> None:
     """As after `kill -9`: rows and best weights are newer than the checkpoint gone on from."""
     run = make_run(tmp_path / "run")
-    request = StopRequest()
-    loop = make_loop(run, callbacks=[StopAfter(request, 17, signal.SIGINT)], request=request)
-    with pytest.raises(Interrupted):
-        loop.train()
-    newest = list_checkpoints(run.checkpoints_path)[-1]
-    for file in newest.iterdir():
-        file.unlink()
-    newest.rmdir()
+    stop_after(run, 17)
+    rmtree(list_checkpoints(run.checkpoints_path)[-1])
     make_loop(run).train()
     assert read_final_tensors(run) == read_final_tensors(whole)
     assert run.weights_path.read_bytes() == whole.weights_path.read_bytes()
@@ -241,10 +244,7 @@ def test_a_checkpoint_that_was_lost_changes_nothing(whole: Run, tmp_path: Path) 
 def test_a_run_whose_newest_checkpoint_was_lost_is_whole_at_every_moment(tmp_path: Path) -> None:
     """Its logs are cut back to the older checkpoint, and nothing is saved before the next stop."""
     run = make_run(tmp_path / "run")
-    request = StopRequest()
-    loop = make_loop(run, callbacks=[StopAfter(request, 21, signal.SIGINT)], request=request)
-    with pytest.raises(Interrupted):
-        loop.train()
+    stop_after(run, 21)
     rmtree(list_checkpoints(run.checkpoints_path)[-1])
     stopped = StopRequest()
     stopped.signal_number = signal.SIGINT
@@ -255,11 +255,7 @@ def test_a_run_whose_newest_checkpoint_was_lost_is_whole_at_every_moment(tmp_pat
 
 def test_a_validation_after_the_last_checkpoint_is_kept(whole: Run, tmp_path: Path) -> None:
     run = make_run(tmp_path / "run")
-    request = StopRequest()
-    loop = make_loop(run, callbacks=[StopAfter(request, 24, signal.SIGINT)], request=request)
-    with pytest.raises(Interrupted):
-        loop.train()
-    assert loop.progress.reached == (24, 20)
+    assert stop_after(run, 24).progress.reached == (24, 20)
     make_loop(run).train()
     again = make_loop(run)
     reached = again.progress.reached
